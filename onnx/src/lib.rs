@@ -1,0 +1,7 @@
+//! The ONNX file and nothing else: protobuf messages, tensors, reading with limits, streaming output.
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
+)]
+
+pub mod proto;
