@@ -1,5 +1,7 @@
-//! Placeholder while the crate is laid out.
+//! Compiles the networks of the ResNeXt family to ONNX.
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
+
+pub mod checkpoint;

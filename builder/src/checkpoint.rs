@@ -1,0 +1,1 @@
+//! Checkpoint files: the container is recognised by content, names map to tensors.

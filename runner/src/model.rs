@@ -1,0 +1,110 @@
+//! The one seam between measuring and executing: named tensors in, named tensors out.
+//!
+//! `infer`, `compare`, `bench` and `eval` see only this trait, so that they are tested with a fake and without a
+//! device; the worker process that runs onnxruntime implements it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tensor::Tensor;
+
+/// What is known of a model once a provider has loaded it and the probe run has passed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Path of the ONNX file.
+    pub model: String,
+    /// Provider asked for: `cpu`, `openvino`, `cuda`, `tensorrt`.
+    pub provider: String,
+    /// Version of the onnxruntime library, as it reports it.
+    pub library_version: String,
+    /// Every option in force that changes numbers or speed, defaults included.
+    pub options: BTreeMap<String, String>,
+    /// Number of graph nodes placed on each provider, by onnxruntime's own provider name.
+    pub placement: BTreeMap<String, usize>,
+    /// Seconds to create the session.
+    pub load_seconds: f64,
+    /// Seconds of the probe run, the first run of all.
+    pub first_run_seconds: f64,
+}
+
+/// What the clock encloses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Host tensors in, host tensors out.
+    EndToEnd,
+    /// Inputs and outputs bound on the device, copies outside the clock, synchronised before it stops.
+    Device,
+}
+
+/// A block of consecutive timed runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    /// What is timed.
+    pub scope: Scope,
+    /// The block ends after this many runs...
+    pub max_runs: usize,
+    /// ...or after the first run that ends later than this many seconds, whichever comes first.
+    pub max_seconds: f64,
+}
+
+/// Memory of the process that runs the model, in bytes; `None` where the platform does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Peak resident set.
+    pub peak_resident: Option<u64>,
+    /// Device memory in use.
+    pub device: Option<u64>,
+}
+
+/// Why a model gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "detail")]
+pub enum ModelError {
+    /// The library or the provider is not available here.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Nodes were placed on another provider than the one asked for.
+    #[error("{0}")]
+    Fallback(String),
+    /// The model file was refused.
+    #[error("{0}")]
+    BadModel(String),
+    /// The inputs do not fit the model.
+    #[error("{0}")]
+    BadInput(String),
+    /// The run failed inside the runtime.
+    #[error("{0}")]
+    Failed(String),
+    /// The worker process died: the signal or exit code, and the end of what it wrote to standard error.
+    #[error("{0}")]
+    Crashed(String),
+    /// The time limit passed.
+    #[error("{0}")]
+    TimedOut(String),
+}
+
+/// A loaded model on one provider.
+pub trait Model {
+    /// What is known of it since loading.
+    fn loaded(&self) -> &Loaded;
+
+    /// Runs once and returns every output, in the model's order.
+    ///
+    /// # Errors
+    /// [`ModelError`], after which the model may be gone for good ([`ModelError::Crashed`], [`ModelError::TimedOut`]).
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError>;
+
+    /// Runs a block and returns the seconds each run took, on a monotonic clock, in order.
+    ///
+    /// # Errors
+    /// As for [`Model::run`].
+    fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError>;
+
+    /// Memory used so far.
+    ///
+    /// # Errors
+    /// As for [`Model::run`].
+    fn memory(&mut self) -> Result<Memory, ModelError>;
+}

@@ -1,0 +1,29 @@
+//! A named, dense, row-major tensor on the host: what goes into a model and what comes out.
+
+use half::f16;
+
+/// Element storage, one variant for each ONNX element type the harness moves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// ONNX FLOAT.
+    F32(Vec<f32>),
+    /// ONNX FLOAT16.
+    F16(Vec<f16>),
+    /// ONNX DOUBLE.
+    F64(Vec<f64>),
+    /// ONNX INT64.
+    I64(Vec<i64>),
+    /// ONNX UINT8.
+    U8(Vec<u8>),
+}
+
+/// A tensor with its name; `shape` in elements, outermost first, its product equal to the number of elements in `data`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Name of the model input or output.
+    pub name: String,
+    /// Extent of each dimension, for pictures `[N, 3, H, W]`.
+    pub shape: Vec<usize>,
+    /// The elements, row-major.
+    pub data: Data,
+}
