@@ -6,4 +6,5 @@
 )]
 
 pub mod model;
+pub mod stats;
 pub mod tensor;
