@@ -5,6 +5,9 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
 
+#[cfg(test)]
+mod fake;
+pub mod input;
 pub mod metadata;
 pub mod model;
 pub mod stats;

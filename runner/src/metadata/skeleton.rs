@@ -58,6 +58,7 @@ enum Message {
 }
 
 /// What to do with a length-delimited field.
+#[derive(Clone, Copy)]
 enum Content {
     Copy,
     Skip,
