@@ -7,10 +7,12 @@
 
 pub mod bench;
 pub mod candidate;
+pub mod classify;
 pub mod compare;
 pub mod environment;
 #[cfg(test)]
 mod fake;
+pub mod infer;
 pub mod input;
 pub mod metadata;
 pub mod model;
