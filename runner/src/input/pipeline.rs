@@ -264,7 +264,7 @@ mod tests {
                     }
                 });
             }
-            for index in 0..100 {
+            for index in 0..100usize {
                 if index.is_multiple_of(20) {
                     std::thread::sleep(Duration::from_millis(5));
                 }
