@@ -1,7 +1,17 @@
 //! Compiles the networks of the ResNeXt family to ONNX.
+//!
+//! `Variant -> architecture -> Graph -> weights -> passes -> validate -> export -> file`: data goes one way.
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
 
+pub mod architecture;
 pub mod checkpoint;
+pub mod graph;
+pub mod passes;
+pub mod reference;
+pub mod shape;
+pub mod validate;
+pub mod variant;
+pub mod weight;
