@@ -8,6 +8,7 @@
 
 pub mod architecture;
 pub mod checkpoint;
+pub mod digest;
 pub mod graph;
 pub mod passes;
 pub mod reference;
