@@ -6,7 +6,7 @@
 mod block;
 mod infer;
 
-pub use infer::{InferError, infer};
+pub use infer::{InferError, Inferred, infer};
 
 use crate::graph::{Conv, Dim, Graph, Op, Pool, ValueId};
 use crate::shape::ShapeError;

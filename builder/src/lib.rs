@@ -7,12 +7,23 @@
 )]
 
 pub mod architecture;
+pub mod build;
 pub mod checkpoint;
+pub mod cli;
+pub mod commands;
 pub mod digest;
+pub mod export;
 pub mod graph;
+pub mod inspect;
+pub mod known;
+pub mod list;
+pub mod metadata;
 pub mod passes;
+pub mod random;
 pub mod reference;
+pub mod report;
 pub mod shape;
 pub mod validate;
 pub mod variant;
 pub mod weight;
+pub mod weights;

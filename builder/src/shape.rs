@@ -1,6 +1,6 @@
 //! What each operator makes of its operands' shapes, and what it costs.
 
-use crate::graph::{Conv, Dim, Graph, Op, Pool, Shape, Value};
+use crate::graph::{Conv, Dim, Graph, Node, Op, Pool, Shape, Value};
 
 /// Operands that an operator cannot take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,24 +154,38 @@ pub struct Cost {
     pub multiply_adds: u64,
 }
 
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |total, cost| Self {
+            parameters: total.parameters + cost.parameters,
+            multiply_adds: total.multiply_adds + cost.multiply_adds,
+        })
+    }
+}
+
 /// Parameters and multiply-adds of `graph` for one picture; extents chosen at run time count as 1.
 pub fn cost(graph: &Graph) -> Cost {
-    let mut total = Cost::default();
-    for node in &graph.nodes {
-        let elements = |id| graph.value(id).shape.iter().map(|d| d.fixed().unwrap_or(1) as u64).product::<u64>();
-        let learned = match node.op {
-            Op::BatchNorm { .. } => &node.inputs[1..3],
-            _ => &node.inputs[..],
-        };
-        let weights = learned.iter().filter(|&&id| graph.value(id).weight.is_some());
-        total.parameters += weights.map(|&id| elements(id)).sum::<u64>();
-        if let (Op::Conv(_) | Op::Gemm, Some(&weight)) = (&node.op, node.inputs.get(1)) {
+    graph.nodes.iter().map(|node| cost_of(graph, node)).sum()
+}
+
+/// What one node of `graph` costs.
+pub fn cost_of(graph: &Graph, node: &Node) -> Cost {
+    let elements = |id| graph.value(id).shape.iter().map(|d| d.fixed().unwrap_or(1) as u64).product::<u64>();
+    let learned = match node.op {
+        Op::BatchNorm { .. } => &node.inputs[1..3],
+        _ => &node.inputs[..],
+    };
+    let weights = learned.iter().filter(|&&id| graph.value(id).weight.is_some());
+    let parameters = weights.map(|&id| elements(id)).sum();
+    let multiply_adds = match (&node.op, node.inputs.get(1)) {
+        (Op::Conv(_) | Op::Gemm, Some(&weight)) => {
             // Each output position takes the weights of one output channel once.
             let output: u64 =
                 graph.value(node.output).shape[1..].iter().map(|d| d.fixed().unwrap_or(1) as u64).product();
             let out_channels = graph.value(weight).shape[0].fixed().unwrap_or(1) as u64;
-            total.multiply_adds += output / out_channels * elements(weight);
+            output / out_channels * elements(weight)
         }
-    }
-    total
+        _ => 0,
+    };
+    Cost { parameters, multiply_adds }
 }
