@@ -50,8 +50,8 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
     match &cli.command {
         None => run_build(&cli.build, err)?,
         Some(Command::List { json }) => {
-            let rows = list()?;
-            let text = if *json { json_text(&rows) } else { report::list(&rows) };
+            let listing = list()?;
+            let text = if *json { json_text(&listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
         Some(Command::Inspect { file, json }) => {

@@ -28,6 +28,15 @@ pub struct Listed {
     pub checkpoints: Vec<Known>,
 }
 
+/// All of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listing {
+    /// Version of this structure.
+    pub schema_version: u32,
+    /// In the order of their families.
+    pub networks: Vec<Listed>,
+}
+
 /// Why the list could not be made: a bug.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
@@ -76,8 +85,8 @@ const NAMED: [(&str, Option<&str>, &str); 25] = [
 ///
 /// # Errors
 /// [`ListError`], which would be a bug.
-pub fn list() -> Result<Vec<Listed>, ListError> {
-    NAMED
+pub fn list() -> Result<Listing, ListError> {
+    let networks: Result<_, ListError> = NAMED
         .iter()
         .map(|&(name, alias, source)| {
             let variant = Variant::parse(name)?;
@@ -95,7 +104,8 @@ pub fn list() -> Result<Vec<Listed>, ListError> {
                 checkpoints: KNOWN.iter().filter(published).copied().collect(),
             })
         })
-        .collect()
+        .collect();
+    Ok(Listing { schema_version: 1, networks: networks? })
 }
 
 #[cfg(test)]
@@ -104,13 +114,13 @@ mod tests {
 
     #[test]
     fn every_known_checkpoint_belongs_to_a_listed_network() {
-        let listed: usize = list().unwrap().iter().map(|l| l.checkpoints.len()).sum();
+        let listed: usize = list().unwrap().networks.iter().map(|l| l.checkpoints.len()).sum();
         assert_eq!(listed, KNOWN.len());
     }
 
     #[test]
     fn names_are_canonical() {
-        for listed in list().unwrap() {
+        for listed in list().unwrap().networks {
             let variant = Variant::parse(&listed.variant).unwrap();
             assert_eq!(variant.to_string(), listed.variant);
             if let Some(alias) = listed.alias {
@@ -123,7 +133,7 @@ mod tests {
     fn published_sizes_of_the_larger_networks_are_met() {
         // Mahajan et al. 2018, Table 6: 194, 468, 829 million.
         for (name, millions) in [("101_32x16d", 194.0), ("101_32x32d", 468.5), ("101_32x48d", 828.4)] {
-            let listed = list().unwrap().into_iter().find(|l| l.variant == name).unwrap();
+            let listed = list().unwrap().networks.into_iter().find(|l| l.variant == name).unwrap();
             assert!((listed.parameters as f64 / 1e6 - millions).abs() < 0.06, "{name}: {}", listed.parameters);
         }
     }

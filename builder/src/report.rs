@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 
 use crate::build::Summary;
 use crate::inspect::{Architecture, Content, Inspection};
-use crate::list::Listed;
+use crate::list::Listing;
 
 /// The table of `list`.
-pub fn list(rows: &[Listed]) -> String {
+pub fn list(listing: &Listing) -> String {
     let mut text = format!(
         "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} {}\n",
         "variant", "parameters", "mult-adds", "picture", "also called", "source", "known checkpoints"
     );
-    for row in rows {
+    for row in &listing.networks {
         let checkpoints: Vec<String> = row
             .checkpoints
             .iter()
