@@ -269,7 +269,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary,
         account(checkpoint, &resolved.variant, &graph)?;
     }
     let cost = cost(&graph);
-    let applied = passes::run(&mut graph, plan.lowering);
+    let applied = passes::run(&mut graph, &plan.lowering);
     let valid = validate(&graph)?;
     let name = resolved.variant.to_string();
     let exported = export(valid, &name, plan.versions);

@@ -9,7 +9,7 @@ use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, Prepro
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
 use crate::metadata::{Labels, Preprocess, Recipe};
-use crate::passes::Lowering;
+use crate::passes::{Lowering, Width};
 use crate::variant::{Stem, Variant};
 
 /// Writes any network of the ResNeXt family as ONNX, from torchvision checkpoints, without Python or PyTorch.
@@ -112,6 +112,9 @@ pub struct BuildArgs {
     /// Keep BatchNormalization nodes
     #[arg(long)]
     pub no_fold_bn: bool,
+    /// Widen grouped convolutions to at least N channels a group, with exact zero blocks; a list gives each stage its own
+    #[arg(long, value_name = "N|LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub group_width: Vec<u32>,
     /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
     #[arg(long, value_enum, default_value_t)]
     pub block_form: BlockFormArg,
@@ -251,7 +254,8 @@ impl BuildArgs {
             ExternalArg::Auto => External::Auto,
             ExternalArg::Always => External::Always,
         };
-        plan.lowering = Lowering { fold_bn: !self.no_fold_bn };
+        let group_widths = self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect();
+        plan.lowering = Lowering { fold_bn: !self.no_fold_bn, group_widths };
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;

@@ -42,6 +42,15 @@ pub enum Weight {
         /// Number of indices kept.
         len: usize,
     },
+    /// A grouped convolution's weight with `merge` neighbouring groups joined by zeros.
+    Widened {
+        /// `[out_channels, in_channels / groups, kH, kW]`.
+        of: Box<Weight>,
+        /// Groups before.
+        groups: usize,
+        /// Groups joined into one; divides `groups`.
+        merge: usize,
+    },
     /// A convolution's weight with the normalisation that follows it multiplied in: each output channel times
     /// scale / sqrt(variance + epsilon).
     Scaled {
@@ -79,6 +88,11 @@ impl Weight {
                 shape[*axis] = *len;
                 shape
             }
+            Self::Widened { of, merge, .. } => {
+                let mut shape = of.shape();
+                shape[1] *= merge;
+                shape
+            }
             Self::Scaled { of, .. } => of.shape(),
             Self::Shifted { norm, .. } => norm.bias.shape(),
         }
@@ -88,7 +102,7 @@ impl Weight {
     pub fn for_each_stored<'a>(&'a self, visit: &mut impl FnMut(&'a str, &'a [usize])) {
         match self {
             Self::Stored { name, shape } => visit(name, shape),
-            Self::Slice { of, .. } => of.for_each_stored(visit),
+            Self::Slice { of, .. } | Self::Widened { of, .. } => of.for_each_stored(visit),
             Self::Scaled { of, norm } => {
                 of.for_each_stored(visit);
                 norm.for_each_stored(visit);
@@ -126,6 +140,7 @@ impl Weight {
         match self {
             Self::Stored { name, shape } => stored(read, name, shape),
             Self::Slice { of, axis, start, len } => Ok(cut(&of.eval(read, stored)?, &of.shape(), *axis, *start, *len)),
+            Self::Widened { of, groups, merge } => Ok(widen(&of.eval(read, stored)?, &of.shape(), *groups, *merge)),
             Self::Scaled { of, norm } => {
                 let (multipliers, _) = norm.multipliers(read)?;
                 let mut data = of.eval(read, stored)?;
@@ -211,4 +226,17 @@ fn cut<T: Copy>(data: &[T], shape: &[usize], axis: usize, start: usize, len: usi
         return Vec::new();
     }
     data.chunks_exact(step).flat_map(|outer| &outer[start * inner..(start + len) * inner]).copied().collect()
+}
+
+/// Output channel o of old group g keeps its row of I input channels at offset (g mod merge) I of a row merge times as
+/// long.
+fn widen<T: Number>(data: &[T], shape: &[usize], groups: usize, merge: usize) -> Vec<T> {
+    let row: usize = shape[1..].iter().product();
+    let outputs = shape[0] / groups;
+    let mut wide = vec![T::default(); data.len() * merge];
+    for (channel, (old, new)) in data.chunks_exact(row).zip(wide.chunks_exact_mut(row * merge)).enumerate() {
+        let offset = channel / outputs % merge * row;
+        new[offset..offset + row].copy_from_slice(old);
+    }
+    wide
 }
