@@ -135,7 +135,7 @@ mod tests {
         let before = evaluate(validate(&graph).unwrap(), &mut source, &x).unwrap();
         assert_eq!(
             widen_groups(&mut graph, |_| Some(Width::at_least(4))),
-            3,
+            2,
             "stage 2 on has 4 channels a group already"
         );
         let after = evaluate(validate(&graph).unwrap(), &mut source, &x).unwrap();
