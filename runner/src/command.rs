@@ -25,7 +25,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             crate::terminal::print(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Worker => worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error)),
+        Verb::Worker => {
+            worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+        }
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, message: impl ToString) -> Failure {
-        Failure { exit, message: message.to_string() }
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into() }
     }
 
     /// Tells the user and gives the exit code.
@@ -44,13 +44,13 @@ impl Failure {
 
 impl From<OptionError> for Failure {
     fn from(error: OptionError) -> Failure {
-        Failure::new(Exit::Usage, error)
+        Failure::new(Exit::Usage, error.to_string())
     }
 }
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Failure {
-        Failure::new(Exit::Unavailable, error)
+        Failure::new(Exit::Unavailable, error.to_string())
     }
 }
 
@@ -61,7 +61,7 @@ impl From<InstallError> for Failure {
             InstallError::Hash { .. } | InstallError::Incomplete { .. } | InstallError::Wheel { .. } => Exit::BadInput,
             _ => Exit::Unavailable,
         };
-        Failure::new(exit, error)
+        Failure::new(exit, error.to_string())
     }
 }
 
@@ -72,7 +72,7 @@ impl From<ModelError> for Failure {
             ModelError::Fallback(_) => Exit::Fallback,
             _ => Exit::Unavailable,
         };
-        Failure::new(exit, error)
+        Failure::new(exit, error.to_string())
     }
 }
 

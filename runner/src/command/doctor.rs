@@ -13,7 +13,8 @@ pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failu
     let launcher = super::launcher(global, &arguments.library)?;
     let findings = doctor::examine(&launcher, &Search::new(arguments.library.ort_lib.clone()));
     if arguments.json {
-        let json = serde_json::to_string_pretty(&findings).map_err(|error| Failure::new(Exit::Internal, error))?;
+        let json =
+            serde_json::to_string_pretty(&findings).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
         terminal::print(&format!("{json}\n"))?;
     } else {
         terminal::print(&text(&findings))?;

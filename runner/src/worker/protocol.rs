@@ -73,6 +73,9 @@ pub(crate) enum ProtocolError {
     /// Lengths that cannot be.
     #[error("a frame of impossible size")]
     Size,
+    /// A tensor whose shape and elements disagree.
+    #[error("`{0}` has another number of elements than its shape says")]
+    Shape(String),
     /// A header that does not parse.
     #[error("a frame that does not parse: {0}")]
     Header(#[from] serde_json::Error),
@@ -103,6 +106,12 @@ enum Element {
 
 /// A message and its tensors as one frame.
 pub(crate) fn encode<M: Serialize>(message: &M, tensors: &[Tensor]) -> Result<Vec<u8>, ProtocolError> {
+    if let Some(tensor) = tensors
+        .iter()
+        .find(|tensor| size(&tensor.shape, describe(tensor).element) != Some(bytes(&tensor.data).len() as u64))
+    {
+        return Err(ProtocolError::Shape(tensor.name.clone()));
+    }
     let described = tensors.iter().map(describe).collect();
     let header = serde_json::to_vec(&Header { message, tensors: described })?;
     let elements: u64 = tensors.iter().map(|tensor| bytes(&tensor.data).len() as u64).sum();
@@ -163,15 +172,9 @@ fn read_tensor(reader: &mut impl Read, described: Described, left: u64) -> Resul
         fill(reader, bytemuck::cast_slice_mut(&mut data))?;
         Ok(data)
     }
-    let count = described.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-    let size = match described.element {
-        Element::F32 => 4,
-        Element::F16 => 2,
-        Element::F64 | Element::I64 => 8,
-        Element::U8 => 1,
-    };
-    let bytes = count.and_then(|count| (count as u64).checked_mul(size)).filter(|&bytes| bytes <= left);
-    let (Some(count), Some(bytes)) = (count, bytes) else { return Err(ProtocolError::Size) };
+    let bytes = size(&described.shape, described.element).filter(|&bytes| bytes <= left);
+    let bytes = bytes.ok_or(ProtocolError::Size)?;
+    let count = described.shape.iter().product();
     let data = match described.element {
         Element::F32 => Data::F32(elements(reader, count)?),
         Element::F16 => Data::F16(elements::<f16>(reader, count)?),
@@ -180,6 +183,22 @@ fn read_tensor(reader: &mut impl Read, described: Described, left: u64) -> Resul
         Element::U8 => Data::U8(elements(reader, count)?),
     };
     Ok((Tensor { name: described.name, shape: described.shape, data }, bytes))
+}
+
+/// Bytes of a tensor, if that is a number at all.
+fn size(shape: &[usize], element: Element) -> Option<u64> {
+    let width = match element {
+        Element::F32 => 4,
+        Element::F16 => 2,
+        Element::F64 | Element::I64 => 8,
+        Element::U8 => 1,
+    };
+    // A zero would hide that the other extents overflow.
+    shape
+        .iter()
+        .filter(|&&extent| extent > 0)
+        .try_fold(width, |product: u64, &extent| product.checked_mul(extent as u64))?;
+    Some(shape.iter().map(|&extent| extent as u64).product::<u64>() * width)
 }
 
 fn describe(tensor: &Tensor) -> Described {
