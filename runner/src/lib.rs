@@ -5,5 +5,12 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
 
+pub mod doctor;
+pub mod host;
 pub mod model;
+mod native;
+pub mod provider;
+pub mod runtime;
+pub mod session;
 pub mod tensor;
+pub mod worker;
