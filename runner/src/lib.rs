@@ -6,11 +6,16 @@
 )]
 
 pub mod doctor;
+#[cfg(test)]
+mod fake;
 pub mod host;
+pub mod input;
+pub mod metadata;
 pub mod model;
 mod native;
 pub mod provider;
 pub mod runtime;
 pub mod session;
+pub mod stats;
 pub mod tensor;
 pub mod worker;
