@@ -125,7 +125,7 @@ impl<R: Read> Net<'_, R> {
         let mut parameter = |name: &str| self.source.read_f64(&format!("{bn_name}.{name}"), &[out]);
         let (scale, bias) = (parameter("weight")?, parameter("bias")?);
         let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
-        Ok(kernels::batch_norm(y, [&scale, &bias, &mean, &variance], f64::from(EPSILON)))
+        Ok(kernels::batch_norm(y, [&scale, &bias, &mean, &variance], EPSILON))
     }
 }
 
@@ -177,7 +177,7 @@ fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>]) -> ArrayD<f64> {
         }
         Op::BatchNorm { epsilon } => {
             let parameters = [&weights[0], &weights[1], &weights[2], &weights[3]].map(Vec::as_slice);
-            kernels::batch_norm(picture(0), parameters, f64::from(*epsilon)).into_dyn()
+            kernels::batch_norm(picture(0), parameters, *epsilon).into_dyn()
         }
         Op::Relu => data[0].mapv(|v| v.max(0.0)),
         Op::Add | Op::Sum => data[1..].iter().fold(data[0].clone(), |sum, &x| sum + x),
