@@ -38,7 +38,7 @@ fn overhead(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("one node");
     let mut session = Session::builder(&runtime.environment)
-        .and_then(|builder| Ok(builder.with_intra_threads(1)?.commit_from_file(&path)?))
+        .and_then(|builder| builder.with_intra_threads(1)?.commit_from_file(&path))
         .expect("session");
     let value = ort::value::Tensor::from_array((vec![1, 8], vec![0.5_f32; 8])).expect("value");
     let values = [SessionInputValue::from(value)];
