@@ -137,8 +137,7 @@ pub fn examine_provider(launcher: &Launcher, library: &Library, kind: Kind) -> P
 }
 
 /// NVIDIA's guide; its libraries are not published where pip finds them.
-const TENSORRT_GUIDE: &str =
-    "install TensorRT 10 as NVIDIA's guide says (https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html) \
+const TENSORRT_GUIDE: &str = "install TensorRT 10 as NVIDIA's guide says (https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html) \
      and put its lib folder on LD_LIBRARY_PATH";
 
 /// What to do about a provider that does not work, by what is there and what is not.
@@ -162,7 +161,10 @@ fn mend(kind: Kind, library: Option<&Library>) -> String {
     }
     if steps.is_empty() {
         // Everything that can be seen is there; what is wrong is in the reason.
-        steps.push(format!("see why above; a newer driver or `resnext-run setup {}` in a fresh folder may help", kind.package()));
+        steps.push(format!(
+            "see why above; a newer driver or `resnext-run setup {}` in a fresh folder may help",
+            kind.package()
+        ));
     }
     steps.join("; ")
 }
