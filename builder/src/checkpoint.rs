@@ -1,11 +1,31 @@
-//! Checkpoint files: the container is recognised by content, names map to tensors.
+//! Checkpoint files: the container is recognised by its content, names map to tensors, values are read when asked for.
+//!
+//! A checkpoint is untrusted. `Checkpoint::open` goes one way: `file` -> `zip`, `legacy` or `safetensors` (the
+//! container's own consistency) -> `pickle` (opcodes) -> `scan` (the allow-list, an abstract machine) -> `state_dict`
+//! (names, shapes, strides, storages). Only then is there something to read `values` from. Nothing is ever executed,
+//! and no length that a file declares takes memory before it was compared with the bytes that are there.
+//!
+//! The scan must follow stack and memo to judge a file at all, so what it sees is what is used. Handing the file to
+//! another reader afterwards (the crate `pytorch-reader` serves the tests as an independent one) would open the path
+//! a second time, parse with other rules, forget order, strides, duplicate keys and storages, and copy each tensor.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 mod error;
+mod file;
+mod globals;
+mod layout;
+mod legacy;
+mod pickle;
+mod safetensors;
+mod scan;
+mod state_dict;
+mod values;
+mod zip;
 
-pub use error::CheckpointError;
+pub use error::{CheckpointError, Fault, Place};
 
 /// The container a checkpoint is stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,81 +115,49 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
 }
 
-/// An open checkpoint: its names, types and shapes. Values are read when asked for.
+/// An open checkpoint: names, types and shapes in memory, values in the file. Several threads may read from it.
 pub struct Checkpoint {
     path: PathBuf,
+    source: file::Source,
     format: Format,
-    file_len: u64,
     tensors: Vec<TensorInfo>,
+    stored: Vec<values::Stored>,
+    index: HashMap<String, usize>,
     nested_under: Option<String>,
     stripped_prefix: Option<String>,
-    read: Vec<Reader>,
 }
 
-type Reader = Box<dyn Fn() -> std::io::Result<Vec<u8>> + Send + Sync>;
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("path", &self.path)
+            .field("format", &self.format)
+            .field("tensors", &self.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Checkpoint {
-    /// Opens `path`.
+    /// Opens `path`: recognises its container, scans every pickle in it, and checks name, type, shape, strides and
+    /// storage of each tensor. No values are read.
     ///
     /// # Errors
     ///
-    /// If the file is not a checkpoint that can be read safely.
+    /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged, ambiguous or unsafe. The error
+    /// says what, where, and what to do next.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let bad = |what: String| CheckpointError { path: path.to_owned(), what };
-        let bytes = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
-        let mut found: Vec<(TensorInfo, Reader)> = Vec::new();
-        let format;
-        if bytes.get(8) == Some(&b'{') {
-            format = Format::Safetensors;
-            let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
-            for (name, view) in file.iter() {
-                let dtype = match view.dtype() {
-                    safetensors::Dtype::F16 => DType::F16,
-                    safetensors::Dtype::BF16 => DType::BF16,
-                    safetensors::Dtype::F32 => DType::F32,
-                    safetensors::Dtype::F64 => DType::F64,
-                    safetensors::Dtype::I64 => DType::I64,
-                    other => return Err(bad(format!("{name}: {other:?}"))),
-                };
-                let data = view.data().to_vec();
-                let info = TensorInfo { name: name.to_owned(), dtype, shape: view.shape().to_vec() };
-                found.push((info, Box::new(move || Ok(data.clone()))));
-            }
-        } else {
-            format = if bytes.starts_with(b"PK") { Format::Zip } else { Format::Legacy };
-            let file = pytorch_reader::PytorchReader::new(path).map_err(|e| bad(e.to_string()))?;
-            for (name, tensor) in file.into_tensors() {
-                let dtype = match tensor.dtype() {
-                    pytorch_reader::DType::F16 => DType::F16,
-                    pytorch_reader::DType::BF16 => DType::BF16,
-                    pytorch_reader::DType::F32 => DType::F32,
-                    pytorch_reader::DType::F64 => DType::F64,
-                    pytorch_reader::DType::I64 => DType::I64,
-                    other => return Err(bad(format!("{name}: {other:?}"))),
-                };
-                let info = TensorInfo { name, dtype, shape: tensor.shape().to_vec() };
-                found.push((info, Box::new(move || tensor.read())));
-            }
-        }
-        let mut nested_under = None;
-        for key in ["state_dict", "model", "model_ema", "ema"] {
-            let prefix = format!("{key}.");
-            if format != Format::Safetensors && found.iter().any(|(info, _)| info.name.starts_with(&prefix)) {
-                found.retain(|(info, _)| info.name.starts_with(&prefix));
-                found.iter_mut().for_each(|(info, _)| info.name = info.name.split_off(prefix.len()));
-                nested_under = Some(key.to_owned());
-                break;
-            }
-        }
-        let mut stripped_prefix = None;
-        if found.iter().all(|(info, _)| info.name.starts_with("module.")) {
-            found.iter_mut().for_each(|(info, _)| info.name = info.name.split_off("module.".len()));
-            stripped_prefix = Some("module.".to_owned());
-        }
-        found.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-        let (tensors, read) = found.into_iter().unzip();
-        let file_len = bytes.len() as u64;
-        Ok(Self { path: path.to_owned(), format, file_len, tensors, nested_under, stripped_prefix, read })
+        let refuse = |fault| CheckpointError { path: path.to_owned(), fault: Box::new(fault) };
+        let source = file::Source::open(path).map_err(refuse)?;
+        let format = sniff(&source).map_err(refuse)?;
+        let names = match format {
+            Format::Zip => zip::read(&source),
+            Format::Legacy => legacy::read(&source),
+            Format::Safetensors => safetensors::read(&source),
+        };
+        let state_dict::Names { tensors, nested_under, stripped_prefix } = names.map_err(refuse)?;
+        let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
+        let index = tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
+        Ok(Self { path: path.to_owned(), source, format, tensors, stored, index, nested_under, stripped_prefix })
     }
 
     /// Where the file is.
@@ -184,53 +172,106 @@ impl Checkpoint {
 
     /// Its length in bytes.
     pub fn file_len(&self) -> u64 {
-        self.file_len
+        self.source.len()
     }
 
-    /// All tensors of the state_dict, in file order, counters such as `num_batches_tracked` included.
+    /// All tensors of the state_dict, counters such as `num_batches_tracked` included: in the order of the state_dict,
+    /// or for safetensors in the order of their bytes.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
     /// The tensor called `name`.
     pub fn get(&self, name: &str) -> Option<&TensorInfo> {
-        self.tensors.iter().find(|info| info.name == name)
+        self.index.get(name).and_then(|index| self.tensors.get(*index))
     }
 
-    /// The key under which the weights were nested: `state_dict`, `model`, `model_ema` or `ema`.
+    /// The key under which the weights were nested: `state_dict`, `model`, `model_ema` or `ema`, the first of these
+    /// that leads to tensors; joined by dots where one is nested in another.
     pub fn nested_under(&self) -> Option<&str> {
         self.nested_under.as_deref()
     }
 
-    /// The prefix taken off every name: `module.`, as DataParallel writes it.
+    /// The prefix taken off every name: `module.`, as DataParallel writes it, or several of it.
     pub fn stripped_prefix(&self) -> Option<&str> {
         self.stripped_prefix.as_deref()
     }
 
-    /// The values of `name` as f32, row-major.
+    /// The values of the tensor `name` as f32, row-major whatever its strides. f16 and bf16 are converted exactly, f64
+    /// is rounded to nearest.
     ///
     /// # Errors
     ///
-    /// If the tensor is absent, not of a floating type, damaged, or holds NaN or an infinity.
+    /// If there is no such tensor, its type is not a floating one, its bytes do not match their checksum, or a value
+    /// is NaN, infinite, beyond the range of f32, or (in a `running_var`) negative.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        Ok(self.read_f64(name)?.into_iter().map(|value| value as f32).collect())
+        self.read(name)
     }
 
-    /// The values of `name` exactly as stored, row-major.
+    /// The values of the tensor `name` exactly as stored, row-major whatever its strides.
     ///
     /// # Errors
     ///
-    /// As [`Checkpoint::read_f32`].
+    /// As [`Checkpoint::read_f32`], save for the range.
     pub fn read_f64(&self, name: &str) -> Result<Vec<f64>, CheckpointError> {
-        let bad = |what: String| CheckpointError { path: self.path.clone(), what };
-        let index = self.tensors.iter().position(|info| info.name == name).ok_or_else(|| bad(name.to_owned()))?;
-        let bytes = self.read[index]().map_err(|e| bad(e.to_string()))?;
-        Ok(match self.tensors[index].dtype {
-            DType::F16 => bytemuck::pod_collect_to_vec::<u8, half::f16>(&bytes).iter().map(|v| v.to_f64()).collect(),
-            DType::BF16 => bytemuck::pod_collect_to_vec::<u8, half::bf16>(&bytes).iter().map(|v| v.to_f64()).collect(),
-            DType::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(&bytes).iter().map(|v| f64::from(*v)).collect(),
-            DType::F64 => bytemuck::pod_collect_to_vec::<u8, f64>(&bytes),
-            other => return Err(bad(format!("{name}: {other} is no type for a weight"))),
-        })
+        self.read(name)
+    }
+
+    fn read<T: values::Real>(&self, name: &str) -> Result<Vec<T>, CheckpointError> {
+        let stored = self.index.get(name).and_then(|index| self.stored.get(*index));
+        let stored = stored.ok_or_else(|| Fault::NoSuchTensor { tensor: name.to_owned() });
+        stored
+            .and_then(|stored| values::read(&self.source, name, stored))
+            .and_then(|values| refuse_negative_variance(name, values))
+            .map_err(|fault| CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
+    }
+}
+
+/// With a variance of at least 0, `var + eps` is positive for every epsilon that torch accepts.
+fn refuse_negative_variance<T: values::Real>(name: &str, values: Vec<T>) -> Result<Vec<T>, Fault> {
+    if name.rsplit('.').next() == Some("running_var")
+        && let Some(index) = values.iter().position(|value| value.to_f64() < 0.0)
+    {
+        return Err(Fault::NegativeVariance { tensor: name.to_owned(), index, value: values[index].to_f64() });
+    }
+    Ok(values)
+}
+
+/// Tells the container by content, as `torch.load` does; names of files are often wrong.
+fn sniff(source: &file::Source) -> Result<Format, Fault> {
+    let mut start = vec![0; source.len().min(512) as usize];
+    source.read_at(&mut start, 0)?;
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    let header = start.first_chunk().map(|length| u64::from_le_bytes(*length));
+    if start.is_empty() {
+        Err(Fault::Empty)
+    } else if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        Ok(Format::Zip)
+    } else if start.get(8) == Some(&b'{') && header.is_some_and(|length| length <= safetensors::MAX_HEADER) {
+        Ok(Format::Safetensors)
+    } else if start.get(257..262) == Some(b"ustar") {
+        Err(Fault::Tar)
+    } else if text.starts_with(b"version https://git-lfs") {
+        Err(Fault::LfsPointer)
+    } else if text.starts_with(b"<") {
+        Err(Fault::Text { kind: "an HTML or XML page" })
+    } else if text.starts_with(b"{") {
+        Err(Fault::Text { kind: "a JSON text" })
+    } else if is_pickle(&start) {
+        Ok(Format::Legacy)
+    } else {
+        let start = start.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+        Err(Fault::Unrecognised { start })
+    }
+}
+
+/// Whether a pickle begins here: with its protocol, or, before protocol 2, with a global, a container or a number.
+fn is_pickle(start: &[u8]) -> bool {
+    match start {
+        [0x80, version, ..] => *version < 0x20,
+        [b'c', ..] => start.contains(&b'\n'),
+        [b'(' | b'}' | b']', opcode, ..] => matches!(opcode, b'q' | b'd' | b'l' | b'p' | b'(' | b'c' | b'X' | b'S'),
+        [b'L', digit, ..] => digit.is_ascii_digit(),
+        _ => false,
     }
 }

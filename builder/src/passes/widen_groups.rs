@@ -120,8 +120,10 @@ mod tests {
             });
             let expected = evaluate(validate(&plain).unwrap(), &mut source, &x).unwrap();
             let found = evaluate(valid, &mut source, &x).unwrap();
-            // Zeros added to a sum leave it as it is, so nothing less than equality will do.
-            prop_assert_eq!(expected, found);
+            // Zeros change no sum, only the order in which the reference's matrix product takes its terms.
+            for (expected, found) in expected[0].iter().zip(&found[0]) {
+                prop_assert!((expected - found).abs() <= 1e-13 * (1.0 + expected.abs()), "{} {}", expected, found);
+            }
         }
     }
 
@@ -139,7 +141,8 @@ mod tests {
             "stage 2 on has 4 channels a group already"
         );
         let after = evaluate(validate(&graph).unwrap(), &mut source, &x).unwrap();
-        assert_eq!(before, after);
+        let worst = before[0].iter().zip(&after[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= 1e-12, "{worst}");
     }
 
     #[test]
