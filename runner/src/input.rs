@@ -4,6 +4,7 @@ pub mod arrays;
 pub mod batch;
 pub mod noise;
 pub mod picture;
+pub mod pipeline;
 pub mod preprocess;
 
 use std::path::{Path, PathBuf};

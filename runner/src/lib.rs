@@ -5,10 +5,16 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
 
+pub mod bench;
+pub mod candidate;
+pub mod classify;
+pub mod compare;
 pub mod doctor;
+pub mod environment;
 #[cfg(test)]
 mod fake;
 pub mod host;
+pub mod infer;
 pub mod input;
 pub mod metadata;
 pub mod model;

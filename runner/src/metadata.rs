@@ -1,5 +1,6 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
+pub mod port;
 pub mod skeleton;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,13 +8,13 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use onnx_file::proto::tensor_proto::DataType;
-use onnx_file::proto::tensor_shape_proto::dimension;
-use onnx_file::proto::{GraphProto, ModelProto, ValueInfoProto, type_proto};
+use onnx_file::proto::{GraphProto, ModelProto};
 use prost::Message;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use port::{as_image, is_channels_last};
+
+pub use port::{ElementType, ImageInput, Port, Precision};
 pub use skeleton::SkeletonError;
 
 /// Why a model file cannot be used.
@@ -63,122 +64,6 @@ pub enum MetadataError {
         /// What is wrong.
         reason: String,
     },
-}
-
-/// Type of a tensor's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ElementType {
-    /// ONNX FLOAT.
-    F32,
-    /// ONNX FLOAT16.
-    F16,
-    /// ONNX BFLOAT16.
-    Bf16,
-    /// ONNX DOUBLE.
-    F64,
-    /// ONNX INT64.
-    I64,
-    /// ONNX INT8.
-    I8,
-    /// ONNX UINT8.
-    U8,
-    /// Any other.
-    Other,
-}
-
-impl ElementType {
-    fn of(onnx: i32) -> Self {
-        match DataType::try_from(onnx) {
-            Ok(DataType::Float) => ElementType::F32,
-            Ok(DataType::Float16) => ElementType::F16,
-            Ok(DataType::Bfloat16) => ElementType::Bf16,
-            Ok(DataType::Double) => ElementType::F64,
-            Ok(DataType::Int64) => ElementType::I64,
-            Ok(DataType::Int8) => ElementType::I8,
-            Ok(DataType::Uint8) => ElementType::U8,
-            _ => ElementType::Other,
-        }
-    }
-}
-
-impl std::fmt::Display for ElementType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            ElementType::F32 => "f32",
-            ElementType::F16 => "f16",
-            ElementType::Bf16 => "bf16",
-            ElementType::F64 => "f64",
-            ElementType::I64 => "i64",
-            ElementType::I8 => "i8",
-            ElementType::U8 => "u8",
-            ElementType::Other => "other",
-        })
-    }
-}
-
-/// Arithmetic carried by a file, coarser last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 24 bits of significand or more.
-    F32,
-    /// Tensor-core arithmetic with 11 bits on f32 operands.
-    Tf32,
-    /// 11 bits.
-    F16,
-    /// 8 bits.
-    Bf16,
-    /// Quantized to 8-bit integers.
-    Int8,
-}
-
-impl std::fmt::Display for Precision {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Precision::F32 => "f32",
-            Precision::Tf32 => "tf32",
-            Precision::F16 => "f16",
-            Precision::Bf16 => "bf16",
-            Precision::Int8 => "int8",
-        })
-    }
-}
-
-/// An input or output of a model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// Type of its elements.
-    pub element_type: ElementType,
-    /// Its extents, `None` where dynamic; no shape at all where the file gives none.
-    pub shape: Option<Vec<Option<usize>>>,
-}
-
-impl std::fmt::Display for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.name, self.element_type)?;
-        let Some(shape) = &self.shape else { return write!(f, " of unknown shape") };
-        let extents: Vec<String> =
-            shape.iter().map(|extent| extent.map_or_else(|| "?".to_owned(), |n| n.to_string())).collect();
-        write!(f, " [{}]", extents.join(", "))
-    }
-}
-
-/// The one input that takes pictures, `[N, 3, H, W]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ImageInput {
-    /// Its name.
-    pub name: String,
-    /// F32 or F16.
-    pub element_type: ElementType,
-    /// Fixed batch size, if it is fixed.
-    pub batch: Option<usize>,
-    /// Fixed height in pixels, if it is fixed.
-    pub height: Option<usize>,
-    /// Fixed width in pixels, if it is fixed.
-    pub width: Option<usize>,
 }
 
 /// An ONNX file without its weights.
@@ -231,14 +116,14 @@ impl ModelFile {
         let properties = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
         let graph = model.graph.ok_or_else(|| malformed("there is no graph".into()))?;
         let weights: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).map(port).collect();
+        let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).map(Port::of).collect();
         Ok(ModelFile {
             path: path.to_owned(),
             bytes,
             producer,
             opset,
             inputs,
-            outputs: graph.output.iter().map(port).collect(),
+            outputs: graph.output.iter().map(Port::of).collect(),
             properties,
             precision: precision(&graph),
             external_data: graph.initializer.iter().any(|tensor| tensor.data_location == 1),
@@ -300,46 +185,6 @@ fn default_opset(model: &ModelProto) -> i64 {
         .unwrap_or(0)
 }
 
-fn port(value: &ValueInfoProto) -> Port {
-    let tensor = match value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
-        Some(type_proto::Value::TensorType(tensor)) => Some(tensor),
-        _ => None,
-    };
-    let extent = |value: &Option<dimension::Value>| match value {
-        Some(dimension::Value::DimValue(n)) => usize::try_from(*n).ok(),
-        _ => None,
-    };
-    Port {
-        name: value.name.clone(),
-        element_type: tensor.map_or(ElementType::Other, |tensor| ElementType::of(tensor.elem_type)),
-        shape: tensor
-            .and_then(|tensor| tensor.shape.as_ref())
-            .map(|shape| shape.dim.iter().map(|dim| extent(&dim.value)).collect()),
-    }
-}
-
-fn as_image(port: &Port) -> Option<ImageInput> {
-    if !matches!(port.element_type, ElementType::F32 | ElementType::F16) {
-        return None;
-    }
-    let [batch, channels, height, width] = port.shape.as_deref()? else { return None };
-    // A dynamic channel count is taken for 3: a fully dynamic export says no more.
-    if channels.is_some_and(|channels| channels != 3) {
-        return None;
-    }
-    Some(ImageInput {
-        name: port.name.clone(),
-        element_type: port.element_type,
-        batch: *batch,
-        height: *height,
-        width: *width,
-    })
-}
-
-fn is_channels_last(port: &Port) -> bool {
-    matches!(port.shape.as_deref(), Some([_, _, _, Some(3)]))
-}
-
 fn precision(graph: &GraphProto) -> Precision {
     let quantized =
         |op: &str| op.starts_with("QLinear") || matches!(op, "QuantizeLinear" | "ConvInteger" | "MatMulInteger");
@@ -374,7 +219,10 @@ pub fn sha256(path: &Path) -> std::io::Result<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use onnx_file::proto::{
-        NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, tensor_shape_proto::Dimension,
+        NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+        tensor_proto::DataType,
+        tensor_shape_proto::{Dimension, dimension},
+        type_proto,
     };
 
     use super::*;

@@ -38,7 +38,7 @@ pub struct TensorRt {
     pub optimization_level: u8,
     /// Shapes to build for; from the shapes of each run if none.
     pub profiles: Vec<Profile>,
-    /// Folder below which engines are kept; none are kept if none.
+    /// Folder below which engines are kept, each model's in its own; none are kept if none.
     pub cache: Option<PathBuf>,
     /// Further options in onnxruntime's own keys.
     pub verbatim: BTreeMap<String, String>,
