@@ -4,7 +4,7 @@
 #[allow(dead_code)]
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::{fail, names, run, succeed, text};
 
@@ -12,8 +12,8 @@ fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints").join(name).display().to_string()
 }
 
-fn initializers(path: PathBuf) -> Vec<(String, Vec<u8>)> {
-    let graph = onnx_file::read::read(&path).unwrap().graph.unwrap();
+fn initializers(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let graph = onnx_file::read::read(path).unwrap().graph.unwrap();
     graph.initializer.iter().map(|t| (t.name.clone(), t.raw_data.to_vec())).collect()
 }
 
@@ -22,7 +22,7 @@ fn zip_legacy_safetensors_and_channels_last_give_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
     let weights = |name: &str| {
         succeed(folder.path(), &["--weights", &fixture(name), "-o", "m.onnx", "--force"]);
-        initializers(folder.path().join("m.onnx"))
+        initializers(&folder.path().join("m.onnx"))
     };
     let zip = weights("resnext_zip.pth");
     for name in ["resnext_legacy.pth", "resnext.safetensors", "resnext_channels_last.pth"] {
