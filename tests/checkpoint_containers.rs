@@ -264,6 +264,15 @@ fn a_data_descriptor_that_disagrees_with_the_directory_is_refused() {
 }
 
 #[test]
+fn a_longer_header_that_swallows_the_start_of_the_data_is_refused() {
+    // Without checksums: 16 bytes more of header, so that the data would end with its descriptor.
+    let mut file = fixture_bytes("mini_no_crc.pth");
+    let entry = positions(&file, b"archive/data/0").next().unwrap();
+    file[entry - 2] += 16;
+    assert_fault!(refused(&file), Fault::Zip { .. });
+}
+
+#[test]
 fn a_compression_other_than_deflate_is_refused() {
     let fault = changed(|file| {
         for at in [central_header(file, 2) + 10, local_header(file, 2) + 8] {

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test program uses its own part
 
 use resnext_builder::checkpoint::{Checkpoint, CheckpointError, Fault};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A file written by torch, see `fixtures/checkpoints/*.py`.
@@ -15,11 +16,40 @@ pub(crate) fn fixture_bytes(name: &str) -> Vec<u8> {
     std::fs::read(fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// An empty file, in memory where the system has a folder for that: some tests write thousands of times.
+pub(crate) fn scratch_file() -> tempfile::NamedTempFile {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::NamedTempFile::new_in(memory) } else { tempfile::NamedTempFile::new() }.unwrap()
+}
+
 /// Opens `bytes` as a file.
 pub(crate) fn open_bytes(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
-    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = scratch_file();
     std::fs::write(file.path(), bytes).unwrap();
     Checkpoint::open(file.path()) // holds the file open, so its name may go
+}
+
+/// One file, overwritten again and again.
+pub(crate) struct Scratch(tempfile::NamedTempFile);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self(scratch_file())
+    }
+
+    /// Opens `bytes` in place of what was in the file before.
+    pub(crate) fn open(&mut self, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+        let file = self.0.as_file_mut();
+        file.set_len(0).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(bytes).unwrap();
+        Checkpoint::open(self.0.path())
+    }
+
+    /// Everything in `bytes`, or `None` if it is refused on opening or reading.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<Contents> {
+        contents(&self.open(bytes).ok()?).ok()
+    }
 }
 
 /// Why `bytes` are refused on opening.
@@ -130,7 +160,6 @@ pub(crate) fn stored(name: &str, data: &[u8]) -> Entry {
 
 /// An entry that is.
 pub(crate) fn deflated(name: &str, data: &[u8]) -> Entry {
-    use std::io::Write;
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(data).unwrap();
     Entry { stored: encoder.finish().unwrap(), method: 8, ..stored(name, data) }
