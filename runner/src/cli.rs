@@ -66,9 +66,6 @@ pub(crate) enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Serve a parent process; started by this program itself
-    #[command(hide = true)]
-    Worker,
 }
 
 /// `quickstart`.

@@ -39,10 +39,12 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             crate::terminal::print(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Worker => {
-            worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
-        }
     }
+}
+
+/// Serves the parent that started this process.
+pub(crate) fn worker() -> Result<ExitCode, Failure> {
+    worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
 }
 
 /// How workers are started under these flags.

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use resnext_runner::metadata::MetadataError;
 use resnext_runner::model::ModelError;
 use resnext_runner::provider::OptionError;
 use resnext_runner::runtime::RuntimeError;
@@ -58,6 +59,12 @@ impl From<InstallError> for Failure {
             _ => Exit::Unavailable,
         };
         Failure::new(exit, error.to_string())
+    }
+}
+
+impl From<MetadataError> for Failure {
+    fn from(error: MetadataError) -> Failure {
+        Failure::new(Exit::BadInput, error.to_string())
     }
 }
 

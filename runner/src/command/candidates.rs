@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use resnext_runner::candidate::Candidate;
 use resnext_runner::input::preprocess::Preprocess;
-use resnext_runner::metadata::{MetadataError, ModelFile};
+use resnext_runner::metadata::ModelFile;
 use resnext_runner::model::Model;
 use resnext_runner::provider::{Kind, Profile, Provider, TensorRt};
 use resnext_runner::runtime::find::{Library, Search};
@@ -12,7 +12,7 @@ use resnext_runner::session::{SessionOptions, Source, Spec};
 use resnext_runner::worker::Launcher;
 
 use crate::cli::{Global, ProviderArgs};
-use crate::terminal::{Exit, Failure};
+use crate::terminal::Failure;
 
 /// The providers asked for, each with the library that serves it.
 pub(super) struct Providers {
@@ -100,10 +100,5 @@ fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
 
 /// Reads what every model file says of itself.
 pub(super) fn read_models(paths: &[PathBuf]) -> Result<Vec<ModelFile>, Failure> {
-    paths.iter().map(|path| ModelFile::read(path).map_err(bad_model)).collect()
-}
-
-/// A model file that cannot be used.
-pub(super) fn bad_model(error: MetadataError) -> Failure {
-    Failure::new(Exit::BadInput, error.to_string())
+    paths.iter().map(|path| Ok(ModelFile::read(path)?)).collect()
 }

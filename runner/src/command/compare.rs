@@ -11,7 +11,7 @@ use resnext_runner::input::preprocess::Preprocess;
 use resnext_runner::metadata::ModelFile;
 use resnext_runner::tensor::Tensor;
 
-use super::candidates::{Providers, bad_model, read_models};
+use super::candidates::{Providers, read_models};
 use super::outcome::{exit_code, load, save};
 use super::progress::Bar;
 use crate::cli::{Compare, Global, Inputs};
@@ -86,8 +86,8 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
     if let Some(path) = &arguments.load_inputs {
         return Ok((load(path)?, path.display().to_string()));
     }
-    let image = file.image_input().map_err(bad_model)?;
-    let (preprocess, _) = Preprocess::of(file, &image).map_err(bad_model)?;
+    let image = file.image_input()?;
+    let (preprocess, _) = Preprocess::of(file, &image)?;
     let (height, width) = preprocess.height_width();
     if arguments.images.is_empty() {
         let noise = input::noise_tensor(&image, count, (height, width), arguments.seed);

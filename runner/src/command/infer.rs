@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use resnext_runner::infer::{self, InferError, Request};
 use resnext_runner::input;
 
-use super::candidates::{Providers, bad_model, read_models};
+use super::candidates::{Providers, read_models};
 use super::outcome::{exit_code, write};
 use super::progress::Bar;
 use crate::cli::{Global, Infer};
@@ -28,7 +28,7 @@ pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failur
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);
     let inference = inference.map_err(|error| match error {
-        InferError::File(error) => bad_model(error),
+        InferError::File(error) => Failure::from(error),
         InferError::Model(error) => error.into(),
     })?;
     let json = super::json(&inference)?;
