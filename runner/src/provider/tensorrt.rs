@@ -60,6 +60,18 @@ impl Default for TensorRt {
 }
 
 impl TensorRt {
+    /// Where engines are kept unless told otherwise: `resnext-onnx/tensorrt` in the user's cache folder
+    /// (`XDG_CACHE_HOME` or `~/.cache`; on Windows `LOCALAPPDATA`).
+    pub fn default_cache() -> Option<PathBuf> {
+        let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let cache = if cfg!(windows) {
+            set("LOCALAPPDATA")
+        } else {
+            set("XDG_CACHE_HOME").or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        };
+        cache.map(|cache| cache.join("resnext-onnx").join("tensorrt"))
+    }
+
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
         let typed = [
             ("device_id", self.device.to_string()),
