@@ -11,6 +11,7 @@ pub mod classify;
 pub mod compare;
 pub mod doctor;
 pub mod environment;
+pub mod eval;
 #[cfg(test)]
 mod fake;
 pub mod host;
