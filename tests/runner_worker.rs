@@ -285,3 +285,16 @@ fn device_runs_give_the_same_as_plain_runs() {
     worker.time(&[input(1)], block).expect("timed, another shape");
     assert_eq!(worker.run(&[input(2)]).expect("ran"), plain);
 }
+
+#[test]
+fn a_block_may_take_longer_than_the_limit_for_one_run() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let model = write(folder.path(), "model.onnx", &small_network());
+    let limited = Launcher { run_limit: Duration::from_millis(500), ..launcher() };
+    let mut worker = limited.load(&spec(library(Package::Cpu), Kind::Cpu, &model)).expect("loaded");
+    let block = Block { scope: Scope::EndToEnd, max_runs: usize::MAX, max_seconds: 5.0 };
+    let times = worker.time(&[input(1)], block).expect("timed");
+    let all: f64 = times.iter().sum();
+    assert!(all > 4.0 && times.len() > 1, "{} runs in {all} s", times.len());
+    worker.run(&[input(1)]).expect("and answers on");
+}

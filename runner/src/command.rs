@@ -5,12 +5,23 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use resnext_runner::worker::{self, Launcher};
+use serde::Serialize;
 
 use crate::cli::{Cli, Global, LibraryArgs, Verb};
 use crate::terminal::{Exit, Failure};
 
+mod bench;
+mod candidates;
+mod compare;
 mod doctor;
+mod infer;
+mod outcome;
+mod progress;
+mod publish;
+mod quickstart;
 mod setup;
+
+use publish::publish;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -18,17 +29,22 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.verb {
         Verb::Setup(setup) => setup::run(global, &setup),
         Verb::Doctor(doctor) => doctor::run(global, &doctor),
-        Verb::Quickstart(_) => Err(Failure::new(Exit::Internal, "quickstart")),
+        Verb::Quickstart(quickstart) => quickstart::run(global, &quickstart),
+        Verb::Infer(infer) => infer::run(global, &infer),
+        Verb::Compare(compare) => compare::run(global, &compare),
+        Verb::Bench(bench) => bench::run(global, &bench),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);
             crate::terminal::print(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Worker => {
-            worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
-        }
     }
+}
+
+/// Serves the parent that started this process.
+pub(crate) fn worker() -> Result<ExitCode, Failure> {
+    worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
 }
 
 /// How workers are started under these flags.
@@ -41,4 +57,10 @@ fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure>
         launcher.run_limit = limit;
     }
     Ok(launcher)
+}
+
+/// A result as JSON, readable and with a line end.
+fn json(result: &impl Serialize) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(result);
+    json.map(|json| json + "\n").map_err(|error| Failure::new(Exit::Internal, error.to_string()))
 }

@@ -1,7 +1,5 @@
 //! What works here: every library found, every provider tried with a run of its own, and how to mend what does not.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use crate::host::{self, Host};
@@ -134,31 +132,41 @@ pub fn examine_provider(launcher: &Launcher, library: &Library, kind: Kind) -> P
         state: if error.is_none() { State::Works } else { State::Broken },
         library: Some(library.path.display().to_string()),
         mend: error.as_ref().map(|_| mend(kind, Some(library))),
-        reason: error.map(|error| error.to_string()),
+        reason: error.map(|error| error.to_string().trim().to_owned()),
     }
 }
 
+/// NVIDIA's guide; its libraries are not published where pip finds them.
+const TENSORRT_GUIDE: &str = "install TensorRT 10 as NVIDIA's guide says (https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html) \
+     and put its lib folder on LD_LIBRARY_PATH";
+
 /// What to do about a provider that does not work, by what is there and what is not.
 fn mend(kind: Kind, library: Option<&Library>) -> String {
-    let driver = !host::gpus().is_empty() || Path::new("/proc/driver/nvidia/version").exists();
+    let setup = |package: &str| format!("run `resnext-run setup {package}`");
+    let mut steps = Vec::new();
     match kind {
-        Kind::Cpu => "run `resnext-run setup cpu`".to_owned(),
-        Kind::OpenVino => "run `resnext-run setup openvino`".to_owned(),
-        Kind::Cuda | Kind::TensorRt if !driver => {
-            format!(
-                "{kind} needs an NVIDIA GPU and its driver, version 580 or newer; `nvidia-smi` shows both once they are there"
-            )
+        Kind::Cpu => steps.push(setup("cpu")),
+        Kind::OpenVino => steps.push(setup("openvino")),
+        Kind::Cuda | Kind::TensorRt => {
+            if !host::has_nvidia_driver() {
+                steps.push("install an NVIDIA GPU and its driver, 580 or newer (`nvidia-smi` shows both)".to_owned());
+            }
+            if library.is_none_or(|library| library.nvidia_folders().is_empty()) {
+                steps.push(setup("cuda"));
+            }
+            if kind == Kind::TensorRt {
+                steps.push(TENSORRT_GUIDE.to_owned());
+            }
         }
-        Kind::Cuda => "run `resnext-run setup cuda`".to_owned(),
-        Kind::TensorRt if library.is_none_or(|library| library.nvidia_folders().is_empty()) => {
-            "run `resnext-run setup cuda`, then install TensorRT 10 as NVIDIA's guide says: \
-             https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html"
-                .to_owned()
-        }
-        Kind::TensorRt => "install TensorRT 10 as NVIDIA's guide says, and put its folder on LD_LIBRARY_PATH: \
-             https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html"
-            .to_owned(),
     }
+    if steps.is_empty() {
+        // Everything that can be seen is there; what is wrong is in the reason.
+        steps.push(format!(
+            "see why above; a newer driver or `resnext-run setup {}` in a fresh folder may help",
+            kind.package()
+        ));
+    }
+    steps.join("; ")
 }
 
 impl Findings {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,11 @@ fn instruction_sets() -> Vec<&'static str> {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn instruction_sets() -> Vec<&'static str> {
     Vec::new()
+}
+
+/// Whether NVIDIA's driver is loaded.
+pub fn has_nvidia_driver() -> bool {
+    Path::new("/proc/driver/nvidia/version").exists() || !gpus().is_empty()
 }
 
 /// The NVIDIA GPUs, by `nvidia-smi`, which comes with the driver; none where it is not there.

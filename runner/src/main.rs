@@ -9,9 +9,11 @@ mod command;
 mod terminal;
 
 fn main() -> ExitCode {
-    let arguments = cli::Cli::parse();
-    match command::run(arguments) {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
-    }
+    // Not a verb for people: this program starts itself this way, see `resnext_runner::worker`.
+    let done = if std::env::args_os().nth(1).is_some_and(|verb| verb == "worker") {
+        command::worker()
+    } else {
+        command::run(cli::Cli::parse())
+    };
+    done.unwrap_or_else(|failure| failure.report())
 }

@@ -47,6 +47,15 @@ impl Kind {
         }
     }
 
+    /// What `setup` calls the packages that hold it.
+    pub fn package(self) -> &'static str {
+        match self {
+            Kind::Cpu => "cpu",
+            Kind::OpenVino => "openvino",
+            Kind::Cuda | Kind::TensorRt => "cuda",
+        }
+    }
+
     /// onnxruntime's own name.
     pub fn onnxruntime_name(self) -> &'static str {
         match self {

@@ -22,6 +22,7 @@ use crate::tensor::Tensor;
 mod bound;
 mod build;
 mod convert;
+mod engine;
 mod probe;
 
 use bound::BoundRuns;
@@ -98,6 +99,12 @@ impl LocalModel {
             if let Some(plugin) = spec.library.openvino_plugin() {
                 register_plugin(runtime, &plugin)?;
             }
+        }
+        if let Provider::TensorRt(tensorrt) = &mut provider
+            && let Some(root) = tensorrt.cache.take()
+        {
+            let options = Provider::TensorRt(tensorrt.clone()).settings();
+            tensorrt.cache = Some(engine::folder(&root, &spec.model, &runtime.version, &options)?);
         }
         let started = Instant::now();
         let strict = kind != Kind::Cpu && !spec.allow_fallback;

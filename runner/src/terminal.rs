@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use resnext_runner::metadata::MetadataError;
 use resnext_runner::model::ModelError;
 use resnext_runner::provider::OptionError;
 use resnext_runner::runtime::RuntimeError;
@@ -23,7 +24,6 @@ pub(crate) enum Exit {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
-    /// Empty where there is nobody to tell: the reader of standard output went away, which is no error.
     pub(crate) message: String,
 }
 
@@ -34,9 +34,6 @@ impl Failure {
 
     /// Tells the user and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        if self.message.is_empty() {
-            return ExitCode::SUCCESS;
-        }
         let _ = writeln!(io::stderr(), "error: {}", self.message);
         ExitCode::from(self.exit as u8)
     }
@@ -65,6 +62,12 @@ impl From<InstallError> for Failure {
     }
 }
 
+impl From<MetadataError> for Failure {
+    fn from(error: MetadataError) -> Failure {
+        Failure::new(Exit::BadInput, error.to_string())
+    }
+}
+
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Failure {
         let exit = match error {
@@ -76,12 +79,12 @@ impl From<ModelError> for Failure {
     }
 }
 
-/// Writes a result to standard output.
+/// Writes a result to standard output. That its reader went away is no error: files may still be wanted.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::new(Exit::Output, "")),
         Err(error) => Err(Failure::new(Exit::Output, format!("standard output: {error}"))),
     }
 }

@@ -39,7 +39,7 @@ pub struct Launcher {
     pub program: PathBuf,
     /// Time limit for loading a model, its first run included. Building a TensorRT engine takes minutes.
     pub load_limit: Duration,
-    /// Time limit for one run; a timed block gets its own time on top.
+    /// Time limit for one run.
     pub run_limit: Duration,
     /// Let what workers print through to standard error instead of keeping its end.
     pub show_output: bool,
@@ -115,8 +115,8 @@ impl Model for Worker {
     }
 
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
-        let own_time = Duration::try_from_secs_f64(block.max_seconds).unwrap_or(Duration::MAX);
-        let limit = self.run_limit.saturating_add(own_time);
+        // The worker gives signs of life between runs; its own interval for them must fit into the limit.
+        let limit = self.run_limit + serve::SIGN_OF_LIFE;
         let (reply, mut tensors) = self.process.ask(&Request::Time(block), inputs, limit)?;
         match (reply, tensors.pop()) {
             (Reply::Tensors, Some(Tensor { data: Data::F64(seconds), .. })) => Ok(seconds),
@@ -181,10 +181,14 @@ impl Process {
             for frame in to_send {
                 let sent = io::Write::write_all(&mut stream, &frame).and_then(|()| io::Write::flush(&mut stream));
                 // A worker that died reads nothing more, but may have answered.
-                let answer = protocol::receive(&mut stream).map_err(|error| match (sent, error) {
+                let mut answer = protocol::receive(&mut stream).map_err(|error| match (sent, error) {
                     (Err(error), ProtocolError::Ended) if error.kind() != io::ErrorKind::BrokenPipe => error.into(),
                     (_, error) => error,
                 });
+                while matches!(answer, Ok((Reply::Working, _))) {
+                    let _ = give.send(answer);
+                    answer = protocol::receive(&mut stream);
+                }
                 if give.send(answer).is_err() {
                     break;
                 }
@@ -205,7 +209,10 @@ impl Process {
         let frame = protocol::encode(request, tensors)
             .map_err(|error| ModelError::BadInput(format!("the inputs cannot be sent to a worker: {error}")))?;
         let sent = self.requests.as_ref().is_some_and(|requests| requests.send(frame).is_ok());
-        let answer = if sent { self.answers.recv_timeout(limit) } else { Err(RecvTimeoutError::Disconnected) };
+        let mut answer = if sent { self.answers.recv_timeout(limit) } else { Err(RecvTimeoutError::Disconnected) };
+        while matches!(answer, Ok(Ok((Reply::Working, _)))) {
+            answer = self.answers.recv_timeout(limit);
+        }
         let reason = match answer {
             Ok(Ok((Reply::Failed(error), _))) => return Err(error),
             Ok(Ok(answer)) => return Ok(answer),

@@ -13,9 +13,7 @@ pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failu
     let launcher = super::launcher(global, &arguments.library)?;
     let findings = doctor::examine(&launcher, &Search::new(arguments.library.ort_lib.clone()));
     if arguments.json {
-        let json =
-            serde_json::to_string_pretty(&findings).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-        terminal::print(&format!("{json}\n"))?;
+        terminal::print(&super::json(&findings)?)?;
     } else {
         terminal::print(&text(&findings))?;
     }
@@ -23,7 +21,8 @@ pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failu
     Ok(if findings.working().is_empty() { ExitCode::from(Exit::Unavailable as u8) } else { ExitCode::SUCCESS })
 }
 
-fn text(findings: &Findings) -> String {
+/// The findings for people.
+pub(super) fn text(findings: &Findings) -> String {
     let mut text = String::new();
     host(&mut text, findings);
     let _ = writeln!(text, "\nonnxruntime");

@@ -1,5 +1,6 @@
 //! `setup`: installs the library, then tries it.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use resnext_runner::doctor::{self, State};
@@ -11,30 +12,34 @@ use crate::terminal::{self, Failure, megabytes, remark};
 
 pub(super) fn run(global: &Global, setup: &Setup) -> Result<ExitCode, Failure> {
     let root = setup.dir.clone().or_else(install::default_root).ok_or(InstallError::NoFolder)?;
-    let package = setup.package;
-    if !package.folder(&root).is_dir() {
+    let folder = install(global, setup.package, &root, &setup.from)?;
+    try_out(global, setup.package, &folder)
+}
+
+/// Installs a set of packages, telling the size first; returns its folder.
+pub(super) fn install(global: &Global, package: Package, root: &Path, wheels: &[PathBuf]) -> Result<PathBuf, Failure> {
+    if !package.folder(root).is_dir() {
         let names: Vec<_> =
             package.requirements().iter().map(|package| format!("{} {}", package.name, package.version)).collect();
         remark(global.quiet, format!("installing {}", names.join(", ")));
         let (fetched, kept) = (megabytes(package.download_bytes()), megabytes(package.installed_bytes()));
-        let from = if setup.from.is_empty() { format!("about {fetched} to download, ") } else { String::new() };
+        let from = if wheels.is_empty() { format!("about {fetched} to download, ") } else { String::new() };
         remark(global.quiet, format!("{from}about {kept} in {}", root.display()));
     }
-    let source = match setup.from.as_slice() {
+    let source = match wheels {
         [] => Source::Pip { show: terminal::shows_progress(global.quiet) },
         files => Source::Files(files),
     };
-    let installed = install::install(package, &root, source)?;
+    let installed = install::install(package, root, source)?;
     let state = if installed.already { "is already there" } else { "installed" };
     terminal::print(&format!("{} {state}: {}\n", package.name(), installed.folder.display()))?;
-    try_out(global, package, &installed.folder)
+    Ok(installed.folder)
 }
 
 /// Installing is worth nothing if the library does not load here; a GPU's absence is only remarked on, since a machine
 /// may be prepared before it gets one.
-fn try_out(global: &Global, package: Package, folder: &std::path::Path) -> Result<ExitCode, Failure> {
-    let library = LibraryArgs { ort_lib: None, timeout: None };
-    let launcher = super::launcher(global, &library)?;
+fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode, Failure> {
+    let launcher = super::launcher(global, &LibraryArgs::default())?;
     let search = Search { flag: Some(folder.to_path_buf()), ..Search::default() };
     let libraries = search.libraries()?;
     let kind = match package {

@@ -38,7 +38,7 @@ pub struct TensorRt {
     pub optimization_level: u8,
     /// Shapes to build for; from the shapes of each run if none.
     pub profiles: Vec<Profile>,
-    /// Folder below which engines are kept; none are kept if none.
+    /// Folder below which engines are kept, each model's in its own; none are kept if none.
     pub cache: Option<PathBuf>,
     /// Further options in onnxruntime's own keys.
     pub verbatim: BTreeMap<String, String>,
@@ -60,6 +60,18 @@ impl Default for TensorRt {
 }
 
 impl TensorRt {
+    /// Where engines are kept unless told otherwise: `resnext-onnx/tensorrt` in the user's cache folder
+    /// (`XDG_CACHE_HOME` or `~/.cache`; on Windows `LOCALAPPDATA`).
+    pub fn default_cache() -> Option<PathBuf> {
+        let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let cache = if cfg!(windows) {
+            set("LOCALAPPDATA")
+        } else {
+            set("XDG_CACHE_HOME").or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        };
+        cache.map(|cache| cache.join("resnext-onnx").join("tensorrt"))
+    }
+
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
         let typed = [
             ("device_id", self.device.to_string()),

@@ -34,7 +34,7 @@ pub(super) fn commit(
     strict: bool,
 ) -> Result<(Session, Vec<PlacedNode>), ModelError> {
     let unavailable = |error: ort::Error| {
-        ModelError::Unavailable(format!("{} could not be registered: {}", provider.kind(), error.message()))
+        ModelError::Unavailable(format!("{} could not be registered: {}", provider.kind(), error.message().trim()))
     };
     let mut builder =
         configured(runtime, spec, strict).map_err(|error| ModelError::Failed(error.message().to_owned()))?;

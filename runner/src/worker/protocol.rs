@@ -1,4 +1,4 @@
-//! What the parent and a worker say to each other: frames over a stream of bytes, one reply to each request.
+//! What the parent and a worker say to each other: frames over a stream of bytes, one answer to each request.
 //!
 //! A frame is 4 bytes of magic, the last of which is the version, the length of a JSON header (u32), the length of the
 //! elements (u64), the header, and the elements of the tensors the header describes, one tensor after the other. Both
@@ -51,6 +51,8 @@ pub(crate) enum Reply {
     Tensors,
     /// To `Memory`.
     Memory(Memory),
+    /// Before the answer to `Time`, now and again: the worker is alive and between two runs.
+    Working,
     /// To any of them.
     Failed(ModelError),
 }

@@ -1,12 +1,17 @@
 //! The worker's side: answers requests until the parent hangs up.
 
-use crate::model::{Model, ModelError};
+use std::time::{Duration, Instant};
+
+use crate::model::{Block, Model, ModelError};
 use crate::runtime;
 use crate::session::LocalModel;
 use crate::tensor::{Data, Tensor};
 
 use super::protocol::{self, ProtocolError, Reply, Request};
 use super::transport;
+
+/// How often a worker says that it is alive while it times a block.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Serves the parent on standard input until it hangs up.
 ///
@@ -23,8 +28,9 @@ pub fn serve() -> Result<(), String> {
                 return Err(format!("worker: standard input holds {error}; resnext-run starts workers itself"));
             }
         };
-        let (reply, outputs) =
-            answer(&mut model, request, &inputs).unwrap_or_else(|error| (Reply::Failed(error), vec![]));
+        let mut alive = || protocol::send(&mut writer, &Reply::Working, &[]).is_ok();
+        let answered = answer(&mut model, request, &inputs, &mut alive);
+        let (reply, outputs) = answered.unwrap_or_else(|error| (Reply::Failed(error), vec![]));
         match protocol::send(&mut writer, &reply, &outputs) {
             Ok(()) => {}
             // The parent is gone; there is nobody left to tell.
@@ -41,6 +47,7 @@ fn answer(
     model: &mut Option<LocalModel>,
     request: Request,
     inputs: &[Tensor],
+    alive: &mut dyn FnMut() -> bool,
 ) -> Result<(Reply, Vec<Tensor>), ModelError> {
     match request {
         Request::Describe { library, verbose } => {
@@ -54,7 +61,7 @@ fn answer(
         }
         Request::Run => Ok((Reply::Tensors, loaded(model)?.run(inputs)?)),
         Request::Time(block) => {
-            let seconds = loaded(model)?.time(inputs, block)?;
+            let seconds = time(loaded(model)?, inputs, block, alive)?;
             let shape = vec![seconds.len()];
             Ok((Reply::Tensors, vec![Tensor { name: "seconds".to_owned(), shape, data: Data::F64(seconds) }]))
         }
@@ -64,4 +71,28 @@ fn answer(
 
 fn loaded(model: &mut Option<LocalModel>) -> Result<&mut LocalModel, ModelError> {
     model.as_mut().ok_or_else(|| ModelError::Failed("no model is loaded".to_owned()))
+}
+
+/// Times a block in parts, with a sign of life between them, so that a hang is told from a long block.
+fn time(
+    model: &mut LocalModel,
+    inputs: &[Tensor],
+    block: Block,
+    alive: &mut dyn FnMut() -> bool,
+) -> Result<Vec<f64>, ModelError> {
+    let start = Instant::now();
+    let mut seconds = Vec::new();
+    loop {
+        let left = block.max_seconds - start.elapsed().as_secs_f64();
+        let part = Block {
+            max_runs: block.max_runs - seconds.len(),
+            max_seconds: left.clamp(0.0, SIGN_OF_LIFE.as_secs_f64()),
+            ..block
+        };
+        seconds.extend(model.time(inputs, part)?);
+        let over = start.elapsed().as_secs_f64() > block.max_seconds || seconds.len() >= block.max_runs;
+        if over || !alive() {
+            return Ok(seconds);
+        }
+    }
 }
