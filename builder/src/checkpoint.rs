@@ -1,1 +1,277 @@
-//! Checkpoint files: the container is recognised by content, names map to tensors.
+//! Checkpoint files: the container is recognised by its content, names map to tensors, values are read when asked for.
+//!
+//! A checkpoint is untrusted. `Checkpoint::open` goes one way: `file` -> `zip`, `legacy` or `safetensors` (the
+//! container's own consistency) -> `pickle` (opcodes) -> `scan` (the allow-list, an abstract machine) -> `state_dict`
+//! (names, shapes, strides, storages). Only then is there something to read `values` from. Nothing is ever executed,
+//! and no length that a file declares takes memory before it was compared with the bytes that are there.
+//!
+//! The scan must follow stack and memo to judge a file at all, so what it sees is what is used. Handing the file to
+//! another reader afterwards (the crate `pytorch-reader` serves the tests as an independent one) would open the path
+//! a second time, parse with other rules, forget order, strides, duplicate keys and storages, and copy each tensor.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+mod error;
+mod file;
+mod globals;
+mod layout;
+mod legacy;
+mod pickle;
+mod safetensors;
+mod scan;
+mod state_dict;
+mod values;
+mod zip;
+
+pub use error::{CheckpointError, Fault, Place};
+
+/// The container a checkpoint is stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Zip archive, `torch.save` since torch 1.6.
+    Zip,
+    /// Concatenated pickles and storages, `torch.save` before torch 1.6.
+    Legacy,
+    /// safetensors.
+    Safetensors,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Zip => "zip",
+            Self::Legacy => "legacy",
+            Self::Safetensors => "safetensors",
+        })
+    }
+}
+
+/// Element type of a stored tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names say it
+pub enum DType {
+    F16,
+    BF16,
+    F32,
+    F64,
+    Bool,
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::F16 | Self::BF16 | Self::U16 | Self::I16 => 2,
+            Self::F32 | Self::U32 | Self::I32 => 4,
+            Self::F64 | Self::U64 | Self::I64 => 8,
+        }
+    }
+
+    /// Whether the type holds real numbers, as weights do.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::Bool => "bool",
+            Self::U8 => "u8",
+            Self::I8 => "i8",
+            Self::U16 => "u16",
+            Self::I16 => "i16",
+            Self::U32 => "u32",
+            Self::I32 => "i32",
+            Self::U64 => "u64",
+            Self::I64 => "i64",
+        })
+    }
+}
+
+/// What a checkpoint says about one tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Name, without the key that nested the weights and without a stripped prefix.
+    pub name: String,
+    /// Element type as stored.
+    pub dtype: DType,
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// An open checkpoint: names, types and shapes in memory, values in the file. Several threads may read from it.
+pub struct Checkpoint {
+    path: PathBuf,
+    source: file::Source,
+    format: Format,
+    tensors: Vec<TensorInfo>,
+    stored: Vec<values::Stored>,
+    index: HashMap<String, usize>,
+    nested_under: Option<String>,
+    stripped_prefix: Option<String>,
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("path", &self.path)
+            .field("format", &self.format)
+            .field("tensors", &self.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Checkpoint {
+    /// Opens `path`: recognises its container, scans every pickle in it, and checks name, type, shape, strides and
+    /// storage of each tensor. No values are read.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged, ambiguous or unsafe. The error
+    /// says what, where, and what to do next.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let refuse = |fault| CheckpointError { path: path.to_owned(), fault: Box::new(fault) };
+        let source = file::Source::open(path).map_err(refuse)?;
+        let format = sniff(&source).map_err(refuse)?;
+        let names = match format {
+            Format::Zip => zip::read(&source),
+            Format::Legacy => legacy::read(&source),
+            Format::Safetensors => safetensors::read(&source),
+        };
+        let state_dict::Names { tensors, nested_under, stripped_prefix } = names.map_err(refuse)?;
+        let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
+        let index = tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
+        Ok(Self { path: path.to_owned(), source, format, tensors, stored, index, nested_under, stripped_prefix })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its container.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Its length in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// All tensors of the state_dict, counters such as `num_batches_tracked` included: in the order of the state_dict,
+    /// or for safetensors in the order of their bytes.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The tensor called `name`.
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.index.get(name).and_then(|index| self.tensors.get(*index))
+    }
+
+    /// The key under which the weights were nested: `state_dict`, `model`, `model_ema` or `ema`, the first of these
+    /// that leads to tensors; joined by dots where one is nested in another.
+    pub fn nested_under(&self) -> Option<&str> {
+        self.nested_under.as_deref()
+    }
+
+    /// The prefix taken off every name: `module.`, as DataParallel writes it, or several of it.
+    pub fn stripped_prefix(&self) -> Option<&str> {
+        self.stripped_prefix.as_deref()
+    }
+
+    /// The values of the tensor `name` as f32, row-major whatever its strides. f16 and bf16 are converted exactly, f64
+    /// is rounded to nearest.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such tensor, its type is not a floating one, its bytes do not match their checksum, or a value
+    /// is NaN, infinite, beyond the range of f32, or (in a `running_var`) negative.
+    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        self.read(name)
+    }
+
+    /// The values of the tensor `name` exactly as stored, row-major whatever its strides.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::read_f32`], save for the range.
+    pub fn read_f64(&self, name: &str) -> Result<Vec<f64>, CheckpointError> {
+        self.read(name)
+    }
+
+    fn read<T: values::Real>(&self, name: &str) -> Result<Vec<T>, CheckpointError> {
+        let stored = self.index.get(name).and_then(|index| self.stored.get(*index));
+        let stored = stored.ok_or_else(|| Fault::NoSuchTensor { tensor: name.to_owned() });
+        stored
+            .and_then(|stored| values::read(&self.source, name, stored))
+            .and_then(|values| refuse_negative_variance(name, values))
+            .map_err(|fault| CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
+    }
+}
+
+/// With a variance of at least 0, `var + eps` is positive for every epsilon that torch accepts.
+fn refuse_negative_variance<T: values::Real>(name: &str, values: Vec<T>) -> Result<Vec<T>, Fault> {
+    if name.rsplit('.').next() == Some("running_var")
+        && let Some(index) = values.iter().position(|value| value.to_f64() < 0.0)
+    {
+        return Err(Fault::NegativeVariance { tensor: name.to_owned(), index, value: values[index].to_f64() });
+    }
+    Ok(values)
+}
+
+/// Tells the container by content, as `torch.load` does; names of files are often wrong.
+fn sniff(source: &file::Source) -> Result<Format, Fault> {
+    let mut start = vec![0; source.len().min(512) as usize];
+    source.read_at(&mut start, 0)?;
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    let header = start.first_chunk().map(|length| u64::from_le_bytes(*length));
+    if start.is_empty() {
+        Err(Fault::Empty)
+    } else if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        Ok(Format::Zip)
+    } else if start.get(8) == Some(&b'{') && header.is_some_and(|length| length <= safetensors::MAX_HEADER) {
+        Ok(Format::Safetensors)
+    } else if start.get(257..262) == Some(b"ustar") {
+        Err(Fault::Tar)
+    } else if text.starts_with(b"version https://git-lfs") {
+        Err(Fault::LfsPointer)
+    } else if text.starts_with(b"<") {
+        Err(Fault::Text { kind: "an HTML or XML page" })
+    } else if text.starts_with(b"{") {
+        Err(Fault::Text { kind: "a JSON text" })
+    } else if is_pickle(&start) {
+        Ok(Format::Legacy)
+    } else {
+        let start = start.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+        Err(Fault::Unrecognised { start })
+    }
+}
+
+/// Whether a pickle begins here: with its protocol, or, before protocol 2, with a global, a container or a number.
+fn is_pickle(start: &[u8]) -> bool {
+    match start {
+        [0x80, version, ..] => *version < 0x20,
+        [b'c', ..] => start.contains(&b'\n'),
+        [b'(' | b'}' | b']', opcode, ..] => matches!(opcode, b'q' | b'd' | b'l' | b'p' | b'(' | b'c' | b'X' | b'S'),
+        [b'L', digit, ..] => digit.is_ascii_digit(),
+        _ => false,
+    }
+}

@@ -1,0 +1,585 @@
+//! The allow-list scan: an abstract pickle machine. It follows stack, marks and memo exactly as an unpickler would, so
+//! that it sees what would be called and not what the bytes look like, and it refuses every opcode and global that a
+//! file of weights has no use for, used or not. What it builds are descriptions (this tensor lies there, in that
+//! shape), so the scan that judges a file and the reading that follows are one: there is no second parser whose view
+//! could differ.
+//!
+//! Values live in an arena and refer to each other by index. A memo lookup copies an index, so a pickle that shares
+//! values a billion times over costs nothing here; it is refused all the same.
+
+use super::error::Fault;
+use super::globals::{Element, Global, Verdict, look_up};
+use super::pickle::{Op, Source};
+use std::collections::HashMap;
+
+/// Steps per pickle: opcodes, and values that a call copies. A checkpoint of a network of a hundred layers with its
+/// optimizer state takes some 50,000; a step costs at most about 100 bytes of memory.
+const MAX_STEPS: u64 = 1 << 21;
+/// How deep values may be nested: Python's own recursion limit.
+const MAX_DEPTH: u32 = 1000;
+/// Values that a pickle may stand for, shared ones counted wherever they occur.
+const MAX_EXPANDED: u64 = 1 << 24;
+/// Arguments of a call, fields of a persistent id: none has more.
+const MAX_ARGUMENTS: usize = 8;
+/// Length of a storage's key: decimal numbers in practice.
+const MAX_KEY: usize = 256;
+
+/// A value of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Global(Global),
+    /// A value that no tensor depends on: its type.
+    Other(&'static str),
+    /// An index into [`Pickle::nodes`].
+    Node(usize),
+}
+
+/// A value with contents.
+#[derive(Debug)]
+pub(super) enum Node {
+    Str(String),
+    /// An integer of more than 64 bits: two's complement, little-endian.
+    Long(Vec<u8>),
+    Tuple(Vec<Value>),
+    List(Vec<Value>),
+    /// Key, value, offset of the opcode that set them.
+    Dict(Vec<(Value, Value, u64)>),
+    Storage(Box<Storage>),
+    Tensor(Box<Tensor>),
+}
+
+/// `('storage', class, key, location, numel)`: a storage outside the pickle.
+#[derive(Debug)]
+pub(super) struct Storage {
+    /// `None`: untyped, counted in bytes.
+    pub(super) element: Option<Element>,
+    pub(super) key: String,
+    pub(super) numel: Value,
+    pub(super) offset: u64,
+}
+
+/// The arguments of `_rebuild_tensor_v2` or `_v3`, yet to be checked: the name that messages need is known later.
+#[derive(Debug)]
+pub(super) struct Tensor {
+    /// Index of its [`Node::Storage`].
+    pub(super) storage: usize,
+    pub(super) storage_offset: Value,
+    pub(super) size: Value,
+    pub(super) stride: Value,
+    pub(super) dtype: Option<Element>,
+}
+
+/// How a pickle is scanned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Plain values only: the headers of a legacy file.
+    Literal,
+    /// Whatever the allow-list lets through.
+    Full,
+}
+
+/// A pickle that passed the scan.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    pub(super) name: String,
+    pub(super) nodes: Vec<Node>,
+    pub(super) root: Value,
+}
+
+impl Pickle {
+    /// The string that `value` is.
+    pub(super) fn str(&self, value: Value) -> Option<&str> {
+        match self.node(value)? {
+            Node::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The contents of `value`.
+    pub(super) fn node(&self, value: Value) -> Option<&Node> {
+        match value {
+            Value::Node(index) => self.nodes.get(index),
+            _ => None,
+        }
+    }
+
+    /// The Python type of `value`.
+    pub(super) fn type_name(&self, value: Value) -> &'static str {
+        type_name(&self.nodes, value)
+    }
+}
+
+fn type_name(nodes: &[Node], value: Value) -> &'static str {
+    match value {
+        Value::None => "None",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int",
+        Value::Global(_) => "class or function",
+        Value::Other(name) => name,
+        Value::Node(index) => match nodes.get(index) {
+            Some(Node::Str(_)) => "str",
+            Some(Node::Long(_)) => "int",
+            Some(Node::Tuple(_)) => "tuple",
+            Some(Node::List(_)) => "list",
+            Some(Node::Dict(_)) => "dict",
+            Some(Node::Storage(_)) => "storage",
+            Some(Node::Tensor(_)) => "tensor",
+            None => "value",
+        },
+    }
+}
+
+/// Scans one pickle, up to and with its `STOP`.
+///
+/// # Errors
+///
+/// At the first opcode or global that is not allowed, and wherever the pickle breaks its own rules or a limit.
+pub(super) fn scan(source: &mut Source<'_>, mode: Mode) -> Result<Pickle, Fault> {
+    let mut machine = Machine::new(mode);
+    loop {
+        machine.at = source.offset();
+        machine.charge(source, 1)?;
+        let op = source.next()?;
+        if let Some(root) = machine.step(source, op)? {
+            return Ok(Pickle { name: source.place(0).pickle, nodes: machine.nodes, root });
+        }
+    }
+}
+
+/// How much a node holds: depth of nesting and number of values, shared ones counted wherever they occur.
+#[derive(Clone, Copy)]
+struct Extent {
+    depth: u32,
+    values: u64,
+}
+
+struct Machine {
+    mode: Mode,
+    nodes: Vec<Node>,
+    extents: Vec<Extent>,
+    stack: Vec<Value>,
+    /// Stack heights at the open marks.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Value>,
+    /// Offset of the current opcode.
+    at: u64,
+    /// Steps taken so far.
+    steps: u64,
+}
+
+impl Machine {
+    fn new(mode: Mode) -> Self {
+        let (nodes, extents, stack, marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { mode, nodes, extents, stack, marks, memo: HashMap::new(), at: 0, steps: 0 }
+    }
+
+    /// Counts `steps`, up to the limit.
+    fn charge(&mut self, source: &Source<'_>, steps: usize) -> Result<(), Fault> {
+        self.steps = self.steps.saturating_add(steps as u64);
+        if self.steps > MAX_STEPS {
+            return Err(Fault::PickleLimit { place: source.place(self.at), what: "steps", limit: MAX_STEPS });
+        }
+        Ok(())
+    }
+
+    /// Executes `op`; the root value after `STOP`.
+    fn step(&mut self, source: &Source<'_>, op: Op) -> Result<Option<Value>, Fault> {
+        if self.mode == Mode::Literal
+            && let Some(what) = beyond_literals(&op)
+        {
+            return Err(Fault::NotLiteral { place: source.place(self.at), what });
+        }
+        match op {
+            Op::Proto(version) if version > 5 => {
+                return Err(Fault::PickleProtocol { place: source.place(self.at), version });
+            }
+            Op::Proto(_) | Op::Frame => {}
+            Op::Stop => return self.pop(source).map(Some),
+            Op::Mark => self.marks.push(self.stack.len()),
+            // As in CPython: with nothing above a mark, POP takes the mark.
+            Op::Pop if self.marks.last() == Some(&self.stack.len()) => {
+                self.marks.pop();
+            }
+            Op::Pop => {
+                self.pop(source)?;
+            }
+            Op::PopMark => {
+                self.pop_to_mark(source)?;
+            }
+            Op::Dup => self.stack.push(self.top(source)?),
+            Op::None => self.stack.push(Value::None),
+            Op::Bool(value) => self.stack.push(Value::Bool(value)),
+            Op::Int(value) => self.stack.push(Value::Int(value)),
+            Op::Float => self.stack.push(Value::Other("float")),
+            Op::Bytes => self.stack.push(Value::Other("bytes")),
+            Op::Long(bytes) => self.push(source, Node::Long(bytes))?,
+            Op::Str(text) => self.push(source, Node::Str(text))?,
+            Op::EmptyTuple => self.push(source, Node::Tuple(Vec::new()))?,
+            Op::Tuple => {
+                let items = self.pop_to_mark(source)?;
+                self.push(source, Node::Tuple(items))?;
+            }
+            Op::TupleOf(count) => {
+                let items = self.pop_many(source, count)?;
+                self.push(source, Node::Tuple(items))?;
+            }
+            Op::EmptyList => self.push(source, Node::List(Vec::new()))?,
+            Op::List => {
+                let items = self.pop_to_mark(source)?;
+                self.push(source, Node::List(items))?;
+            }
+            Op::Append => {
+                let items = self.pop_many(source, 1)?;
+                self.append(source, items)?;
+            }
+            Op::Appends => {
+                let items = self.pop_to_mark(source)?;
+                self.append(source, items)?;
+            }
+            Op::EmptyDict => self.push(source, Node::Dict(Vec::new()))?,
+            Op::Dict => {
+                let items = self.pop_to_mark(source)?;
+                self.push(source, Node::Dict(Vec::new()))?;
+                self.set_items(source, &items)?;
+            }
+            Op::SetItem => {
+                let items = self.pop_many(source, 2)?;
+                self.set_items(source, &items)?;
+            }
+            Op::SetItems => {
+                let items = self.pop_to_mark(source)?;
+                self.set_items(source, &items)?;
+            }
+            Op::Get(index) => {
+                let value = self.memo.get(&index).copied();
+                let value =
+                    value.ok_or_else(|| self.malformed(source, &format!("memo entry {index} was never set")))?;
+                self.stack.push(value);
+            }
+            Op::Put(index) => {
+                let value = self.top(source)?;
+                self.memo.insert(index, value);
+            }
+            Op::Memoize => {
+                let value = self.top(source)?;
+                self.memo.insert(self.memo.len() as u32, value); // opcodes, so memo entries, are far fewer than 2^32
+            }
+            Op::Global { module, name } => {
+                let global = self.judge(source, &module, &name)?;
+                self.stack.push(Value::Global(global));
+            }
+            Op::StackGlobal => {
+                let names = self.pop_many(source, 2)?;
+                let (Some(module), Some(name)) = (self.str(names[0]), self.str(names[1])) else {
+                    return Err(self.malformed(source, "STACK_GLOBAL without two strings"));
+                };
+                let global = self.judge(source, module, name)?;
+                self.stack.push(Value::Global(global));
+            }
+            Op::Inst { module, name } => {
+                let arguments = self.pop_to_mark(source)?;
+                let global = self.judge(source, &module, &name)?;
+                self.call(source, Value::Global(global), &arguments)?;
+            }
+            Op::Obj => {
+                let parts = self.pop_to_mark(source)?;
+                let Some((&callable, arguments)) = parts.split_first() else {
+                    return Err(self.malformed(source, "OBJ without a class"));
+                };
+                self.call(source, callable, arguments)?;
+            }
+            Op::Reduce | Op::NewObj => {
+                let parts = self.pop_many(source, 2)?;
+                let arguments = self.arguments(source, parts[1])?;
+                self.call(source, parts[0], &arguments)?;
+            }
+            Op::NewObjEx => {
+                let parts = self.pop_many(source, 3)?;
+                if !matches!(self.node(parts[2]), Some(Node::Dict(items)) if items.is_empty()) {
+                    return Err(self.malformed(source, "NEWOBJ_EX with keyword arguments"));
+                }
+                let arguments = self.arguments(source, parts[1])?;
+                self.call(source, parts[0], &arguments)?;
+            }
+            Op::Build => self.build(source)?,
+            Op::PersId => self.persistent_id(source)?,
+        }
+        Ok(None)
+    }
+
+    // ---- Stack ----
+
+    fn top(&self, source: &Source<'_>) -> Result<Value, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        self.stack.get(floor..).and_then(<[_]>::last).copied().ok_or_else(|| self.underflow(source))
+    }
+
+    fn pop(&mut self, source: &Source<'_>) -> Result<Value, Fault> {
+        let value = self.top(source)?;
+        self.stack.pop();
+        Ok(value)
+    }
+
+    /// The `count` topmost values, in the order in which they were pushed.
+    fn pop_many(&mut self, source: &Source<'_>, count: usize) -> Result<Vec<Value>, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() - floor < count {
+            return Err(self.underflow(source));
+        }
+        Ok(self.stack.split_off(self.stack.len() - count))
+    }
+
+    fn pop_to_mark(&mut self, source: &Source<'_>) -> Result<Vec<Value>, Fault> {
+        let mark = self.marks.pop().ok_or_else(|| self.malformed(source, "no MARK on the stack (stack underflow)"))?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    /// Adds `node` to the arena and puts it on the stack.
+    fn push(&mut self, source: &Source<'_>, node: Node) -> Result<(), Fault> {
+        let items = match &node {
+            Node::Tuple(items) | Node::List(items) => &items[..],
+            _ => &[],
+        };
+        let extent = self.grown(source, Extent { depth: 0, values: 1 }, items)?;
+        self.stack.push(Value::Node(self.nodes.len()));
+        self.nodes.push(node);
+        self.extents.push(extent);
+        Ok(())
+    }
+
+    /// What a container of `extent` becomes when `items` are added.
+    fn grown(&self, source: &Source<'_>, mut extent: Extent, items: &[Value]) -> Result<Extent, Fault> {
+        for item in items {
+            let inner = match item {
+                Value::Node(index) => self.extents.get(*index).copied(),
+                _ => None,
+            };
+            let inner = inner.unwrap_or(Extent { depth: 0, values: 1 });
+            extent.depth = extent.depth.max(inner.depth + 1);
+            extent.values = extent.values.saturating_add(inner.values);
+        }
+        let place = || source.place(self.at);
+        if extent.depth > MAX_DEPTH {
+            return Err(Fault::PickleLimit { place: place(), what: "levels of nesting", limit: MAX_DEPTH.into() });
+        }
+        if extent.values > MAX_EXPANDED {
+            return Err(Fault::PickleLimit {
+                place: place(),
+                what: "values, shared ones repeated",
+                limit: MAX_EXPANDED,
+            });
+        }
+        Ok(extent)
+    }
+
+    fn append(&mut self, source: &Source<'_>, items: Vec<Value>) -> Result<(), Fault> {
+        let top = self.top(source)?;
+        if let Value::Node(index) = top
+            && let Some(Node::List(_)) = self.nodes.get(index)
+        {
+            self.extents[index] = self.grown(source, self.extents[index], &items)?;
+            if let Some(Node::List(list)) = self.nodes.get_mut(index) {
+                list.extend(items);
+            }
+            return Ok(());
+        }
+        Err(self.malformed(source, &format!("items are appended to a {}", type_name(&self.nodes, top))))
+    }
+
+    /// Sets `items`, keys and values in turn, in the dictionary on top of the stack.
+    fn set_items(&mut self, source: &Source<'_>, items: &[Value]) -> Result<(), Fault> {
+        let top = self.top(source)?;
+        if !items.len().is_multiple_of(2) {
+            return Err(self.malformed(source, "a dictionary key without a value"));
+        }
+        if let Value::Node(index) = top
+            && let Some(Node::Dict(_)) = self.nodes.get(index)
+        {
+            self.extents[index] = self.grown(source, self.extents[index], items)?;
+            if let Some(Node::Dict(dict)) = self.nodes.get_mut(index) {
+                dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1], self.at)));
+            }
+            return Ok(());
+        }
+        Err(self.malformed(source, &format!("items are set in a {}", type_name(&self.nodes, top))))
+    }
+
+    // ---- Globals and calls ----
+
+    /// The global `module.name`, if the allow-list has it.
+    fn judge(&self, source: &Source<'_>, module: &str, name: &str) -> Result<Global, Fault> {
+        let verdict = look_up(module, name);
+        if let Verdict::Allowed(global) = verdict {
+            return Ok(global);
+        }
+        let place = source.place(self.at);
+        // While a dictionary is filled, its current key lies just below what is built for it.
+        let key = self.top(source).ok().and_then(|top| self.str(top)).map(str::to_owned);
+        let global = format!("{module}.{name}");
+        Err(match verdict {
+            Verdict::Kind(kind, mend) => {
+                let tensor = key.unwrap_or_else(|| place.to_string());
+                Fault::TensorKind { tensor, kind: kind.to_owned(), mend }
+            }
+            Verdict::Module => Fault::WholeModule { place, class: global },
+            _ => Fault::Global { place, global, key },
+        })
+    }
+
+    /// Describes what `callable(*arguments)` would be; nothing is called.
+    fn call(&mut self, source: &Source<'_>, callable: Value, arguments: &[Value]) -> Result<(), Fault> {
+        let Value::Global(global) = callable else {
+            let what = format!("a {} is called", type_name(&self.nodes, callable));
+            return Err(self.malformed(source, &what));
+        };
+        match (global, arguments) {
+            (Global::OrderedDict, []) => self.push(source, Node::Dict(Vec::new())),
+            (Global::OrderedDict, &[pairs]) => {
+                let items = self.pairs(source, pairs)?;
+                self.charge(source, items.len())?;
+                self.push(source, Node::Dict(Vec::new()))?;
+                self.set_items(source, &items)
+            }
+            (
+                Global::RebuildTensorV2,
+                &[storage, offset, size, stride, _, _] | &[storage, offset, size, stride, _, _, _],
+            ) => self.tensor(source, [storage, offset, size, stride], None),
+            (
+                Global::RebuildTensorV3,
+                &[storage, offset, size, stride, _, _, dtype] | &[storage, offset, size, stride, _, _, dtype, _],
+            ) => match dtype {
+                Value::Global(Global::Dtype(element)) => {
+                    self.tensor(source, [storage, offset, size, stride], Some(element))
+                }
+                _ => Err(self.malformed(source, "a tensor without a torch.dtype")),
+            },
+            (Global::RebuildParameter, &[data, _, _]) | (Global::Parameter, &[data] | &[data, _]) => {
+                if !matches!(self.node(data), Some(Node::Tensor(_))) {
+                    return Err(self.malformed(source, "a Parameter without a tensor"));
+                }
+                self.stack.push(data);
+                Ok(())
+            }
+            (Global::Size, &[size]) => {
+                if !matches!(self.node(size), Some(Node::Tuple(_))) {
+                    return Err(self.malformed(source, "a torch.Size that is not made of a tuple"));
+                }
+                self.stack.push(size);
+                Ok(())
+            }
+            (Global::Device, [_] | [_, _]) => {
+                self.stack.push(Value::Other("device"));
+                Ok(())
+            }
+            _ => {
+                let what = format!("{global:?} is called with {} arguments", arguments.len());
+                Err(self.malformed(source, &what))
+            }
+        }
+    }
+
+    /// `[[key, value], ...]` as keys and values in turn: how Python 2 wrote an OrderedDict.
+    fn pairs(&self, source: &Source<'_>, pairs: Value) -> Result<Vec<Value>, Fault> {
+        let bad = || self.malformed(source, "an OrderedDict that is not made of pairs");
+        let Some(Node::List(pairs) | Node::Tuple(pairs)) = self.node(pairs) else { return Err(bad()) };
+        if self.steps + pairs.len() as u64 > MAX_STEPS {
+            return Err(Fault::PickleLimit { place: source.place(self.at), what: "steps", limit: MAX_STEPS });
+        }
+        let mut items = Vec::new();
+        for pair in pairs {
+            match self.node(*pair) {
+                Some(Node::List(pair) | Node::Tuple(pair)) if pair.len() == 2 => items.extend(pair),
+                _ => return Err(bad()),
+            }
+        }
+        Ok(items)
+    }
+
+    fn tensor(&mut self, source: &Source<'_>, arguments: [Value; 4], dtype: Option<Element>) -> Result<(), Fault> {
+        let [storage, storage_offset, size, stride] = arguments;
+        let Value::Node(storage) = storage else { return Err(self.malformed(source, "a tensor without a storage")) };
+        if !matches!(self.nodes.get(storage), Some(Node::Storage(_))) {
+            return Err(self.malformed(source, "a tensor without a storage"));
+        }
+        let tensor = Tensor { storage, storage_offset, size, stride, dtype };
+        self.push(source, Node::Tensor(Box::new(tensor)))
+    }
+
+    /// `BUILD` sets attributes: the `_metadata` of an OrderedDict, the flags of a Parameter. No weight depends on them.
+    fn build(&mut self, source: &Source<'_>) -> Result<(), Fault> {
+        let parts = self.pop_many(source, 2)?;
+        if !matches!(self.node(parts[0]), Some(Node::Dict(_) | Node::Tensor(_))) {
+            let what = format!("BUILD of a {}", type_name(&self.nodes, parts[0]));
+            return Err(self.malformed(source, &what));
+        }
+        self.stack.push(parts[0]);
+        Ok(())
+    }
+
+    fn persistent_id(&mut self, source: &Source<'_>) -> Result<(), Fault> {
+        let id = self.pop(source)?;
+        let fields = self.arguments(source, id)?;
+        // Legacy files say which source text a class came from: ('module', class, file, text).
+        if fields.first().is_some_and(|tag| self.str(*tag) == Some("module")) {
+            return Err(Fault::WholeModule { place: source.place(self.at), class: "module".to_owned() });
+        }
+        let (&[tag, class, key, _location, numel] | &[tag, class, key, _location, numel, Value::None]) = &fields[..]
+        else {
+            return Err(self.malformed(source, "a persistent id that is no storage, or a view of a storage"));
+        };
+        match (self.str(tag), class, self.str(key)) {
+            (Some("storage"), Value::Global(Global::Storage(element)), Some(key)) if key.len() <= MAX_KEY => {
+                let storage = Storage { element, key: key.to_owned(), numel, offset: self.at };
+                self.push(source, Node::Storage(Box::new(storage)))
+            }
+            _ => Err(self.malformed(source, "a persistent id that is no storage")),
+        }
+    }
+
+    // ---- Helpers ----
+
+    fn node(&self, value: Value) -> Option<&Node> {
+        match value {
+            Value::Node(index) => self.nodes.get(index),
+            _ => None,
+        }
+    }
+
+    fn str(&self, value: Value) -> Option<&str> {
+        match self.node(value)? {
+            Node::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The items of a short tuple: arguments of a call, or fields of a persistent id.
+    fn arguments(&self, source: &Source<'_>, value: Value) -> Result<Vec<Value>, Fault> {
+        match self.node(value) {
+            Some(Node::Tuple(items)) if items.len() <= MAX_ARGUMENTS => Ok(items.clone()),
+            _ => Err(self.malformed(source, "arguments that are no tuple, or too many of them")),
+        }
+    }
+
+    fn malformed(&self, source: &Source<'_>, what: &str) -> Fault {
+        Fault::Malformed { place: source.place(self.at), what: what.to_owned() }
+    }
+
+    fn underflow(&self, source: &Source<'_>) -> Fault {
+        self.malformed(source, "stack underflow")
+    }
+}
+
+/// What `op` would do that a plain value cannot.
+fn beyond_literals(op: &Op) -> Option<String> {
+    Some(match op {
+        Op::Global { module, name } | Op::Inst { module, name } => format!("`{module}.{name}`"),
+        Op::StackGlobal => "STACK_GLOBAL".to_owned(),
+        Op::Reduce | Op::Obj | Op::NewObj | Op::NewObjEx => "a call".to_owned(),
+        Op::Build => "BUILD".to_owned(),
+        Op::PersId => "a persistent id".to_owned(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,229 @@
+//! The numbers of a tensor: storage bytes through one small buffer into a vector of the wanted type, checksummed and
+//! checked on the way while they are still in the processor's cache.
+
+use super::DType;
+use super::error::Fault;
+use super::file::Source;
+use super::layout::Layout;
+use bytemuck::Pod;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use std::io::Read;
+use std::ops::Range;
+
+/// Bytes handled at a time: within the second-level cache.
+const CHUNK: usize = 1 << 18;
+
+/// A storage in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Blob {
+    /// What to call it in messages: the zip entry, or the storage's key.
+    pub(super) name: String,
+    /// Where its bytes begin in the file.
+    pub(super) start: u64,
+    /// How many there are in the file.
+    pub(super) stored: u64,
+    /// How many there are once decompressed.
+    pub(super) len: u64,
+    /// Whether they are a deflate stream.
+    pub(super) deflated: bool,
+    /// CRC-32 of the decompressed bytes, where one is recorded.
+    pub(super) crc: Option<u32>,
+}
+
+/// A tensor in the file.
+pub(super) struct Stored {
+    pub(super) blob: Blob,
+    pub(super) layout: Layout,
+}
+
+/// A type that tensors are read as.
+pub(super) trait Real: Pod {
+    fn from_f32(value: f32) -> Self;
+    fn from_f64(value: f64) -> Self;
+    fn to_f64(self) -> f64;
+    fn extend_from_f16(out: &mut Vec<Self>, values: &[f16]);
+    fn extend_from_bf16(out: &mut Vec<Self>, values: &[bf16]);
+    fn all_finite(values: &[Self]) -> bool;
+}
+
+/// All bits of an infinity or NaN's exponent set: one pass of integer maxima, which the compiler vectorises.
+macro_rules! real {
+    ($float:ty, $bits:ty, $convert:ident) => {
+        impl Real for $float {
+            fn from_f32(value: f32) -> Self {
+                value as $float
+            }
+            fn from_f64(value: f64) -> Self {
+                value as $float
+            }
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+            fn extend_from_f16(out: &mut Vec<Self>, values: &[f16]) {
+                let start = out.len();
+                out.resize(start + values.len(), 0.0);
+                values.$convert(&mut out[start..]);
+            }
+            fn extend_from_bf16(out: &mut Vec<Self>, values: &[bf16]) {
+                let start = out.len();
+                out.resize(start + values.len(), 0.0);
+                values.$convert(&mut out[start..]);
+            }
+            fn all_finite(values: &[Self]) -> bool {
+                let magnitude = |value: &$float| value.to_bits() & (<$bits>::MAX >> 1);
+                values.iter().map(magnitude).fold(0, <$bits>::max) < <$float>::INFINITY.to_bits()
+            }
+        }
+    };
+}
+real!(f32, u32, convert_to_f32_slice);
+real!(f64, u64, convert_to_f64_slice);
+
+/// The values of `tensor`, row-major.
+///
+/// # Errors
+///
+/// If the type is no floating one, the bytes are damaged, or a value is NaN, infinite, or beyond the range of `T`.
+pub(super) fn read<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
+    let Stored { blob, layout } = tensor;
+    match layout.dtype {
+        DType::F16 => read_as(source, name, blob, layout, f16::to_f64, T::extend_from_f16),
+        DType::BF16 => read_as(source, name, blob, layout, bf16::to_f64, T::extend_from_bf16),
+        DType::F32 => read_as(source, name, blob, layout, f64::from, |out: &mut Vec<T>, values: &[f32]| {
+            out.extend(values.iter().map(|value| T::from_f32(*value)));
+        }),
+        DType::F64 => read_as(
+            source,
+            name,
+            blob,
+            layout,
+            |value| value,
+            |out: &mut Vec<T>, values: &[f64]| {
+                out.extend(values.iter().map(|value| T::from_f64(*value)));
+            },
+        ),
+        dtype => Err(Fault::IntegerTensor { tensor: name.to_owned(), dtype }),
+    }
+}
+
+/// [`read`] for elements stored as `S`.
+fn read_as<S: Pod, T: Real>(
+    source: &Source,
+    name: &str,
+    blob: &Blob,
+    layout: &Layout,
+    exact: impl Fn(S) -> f64,
+    extend: impl Fn(&mut Vec<T>, &[S]),
+) -> Result<Vec<T>, Fault> {
+    let mut out: Vec<T> = Vec::with_capacity(layout.elements());
+    let mut bad_value = None; // told only when the bytes are known to be what was saved
+    let mut convert = |values: &[S]| {
+        let start = out.len();
+        extend(&mut out, values);
+        if bad_value.is_none() && !T::all_finite(&out[start..]) {
+            let found = out[start..].iter().position(|value| !value.to_f64().is_finite()).unwrap_or(0);
+            bad_value = Some((start + found, exact(values[found])));
+        }
+    };
+    if layout.is_contiguous() {
+        blob_bytes(source, name, blob, layout.bytes(), |bytes| convert(elements(bytes)))?;
+    } else {
+        let window = layout.bytes();
+        let mut raw: Vec<S> = Vec::with_capacity((window.end - window.start) as usize / size_of::<S>());
+        blob_bytes(source, name, blob, window, |bytes| raw.extend_from_slice(elements(bytes)))?;
+        // Converted a buffer at a time, so that no third copy of the tensor is alive.
+        let mut gathered = Vec::with_capacity(CHUNK / size_of::<S>());
+        layout.positions(|position| {
+            gathered.push(raw[position]);
+            if gathered.len() == CHUNK / size_of::<S>() {
+                convert(&gathered);
+                gathered.clear();
+            }
+        });
+        convert(&gathered);
+    }
+    match bad_value {
+        None => Ok(out),
+        Some((index, value)) if value.is_finite() => Err(Fault::BeyondF32 { tensor: name.to_owned(), index, value }),
+        Some((index, value)) => Err(Fault::NotFinite { tensor: name.to_owned(), index, value }),
+    }
+}
+
+/// Little-endian `bytes`, aligned for `S`, as elements.
+fn elements<S: Pod>(bytes: &mut [u8]) -> &[S] {
+    if cfg!(target_endian = "big") {
+        bytes.chunks_exact_mut(size_of::<S>()).for_each(<[u8]>::reverse);
+    }
+    bytemuck::cast_slice(bytes)
+}
+
+/// Passes the bytes `window` of `blob` to `visit`, in pieces that begin and end between elements, little-endian as
+/// stored. The rest of the storage is read too where a checksum covers it.
+fn blob_bytes(
+    source: &Source,
+    tensor: &str,
+    blob: &Blob,
+    window: Range<u64>,
+    visit: impl FnMut(&mut [u8]),
+) -> Result<(), Fault> {
+    let mut stored = source.stream(blob.start, blob.start.saturating_add(blob.stored));
+    if !blob.deflated {
+        let whole = blob.crc.is_some();
+        if !whole {
+            stored = source.stream(blob.start + window.start, blob.start + window.end);
+        }
+        let end = if whole { blob.len } else { window.end };
+        return pump(tensor, blob, &mut stored, if whole { 0 } else { window.start }, end, window, visit);
+    }
+    let mut inflated = flate2::read::DeflateDecoder::new(stored);
+    pump(tensor, blob, &mut inflated, 0, blob.len, window, visit)?;
+    // A stream that goes on, or that ends before its entry does, is not what the directory declares.
+    let ends = matches!(inflated.read(&mut [0]), Ok(0));
+    if !ends || inflated.total_in() != blob.stored {
+        return Err(Fault::Deflate { entry: blob.name.clone(), declared: blob.len });
+    }
+    Ok(())
+}
+
+/// Reads the storage from `position` to `end` and hands on what lies in `window`.
+fn pump(
+    tensor: &str,
+    blob: &Blob,
+    input: &mut dyn Read,
+    mut position: u64,
+    end: u64,
+    window: Range<u64>,
+    mut visit: impl FnMut(&mut [u8]),
+) -> Result<(), Fault> {
+    let longest = usize::try_from(end.saturating_sub(position)).unwrap_or(CHUNK).min(CHUNK);
+    let mut words = vec![0u64; longest.div_ceil(8)]; // words, so that any element type is aligned
+    let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    let mut hasher = blob.crc.map(|_| crc32fast::Hasher::new());
+    while position < end {
+        // Pieces end at the window's bounds, so that elements in it begin at the start of the buffer.
+        let stop = [window.start, window.end, end].into_iter().find(|stop| *stop > position).unwrap_or(end);
+        let take = usize::try_from(stop - position).unwrap_or(CHUNK).min(CHUNK);
+        let piece = &mut buffer[..take];
+        input.read_exact(piece).map_err(|error| {
+            // An error without a number of the operating system's is the decompressor's.
+            if blob.deflated && error.raw_os_error().is_none() {
+                return Fault::Deflate { entry: blob.name.clone(), declared: blob.len };
+            }
+            Fault::Io { action: "read it", error }
+        })?;
+        if let Some(hasher) = &mut hasher {
+            hasher.update(piece);
+        }
+        if window.contains(&position) {
+            visit(piece);
+        }
+        position += take as u64;
+    }
+    match (hasher.map(crc32fast::Hasher::finalize), blob.crc) {
+        (Some(found), Some(expected)) if found != expected => {
+            Err(Fault::Checksum { entry: blob.name.clone(), tensor: Some(tensor.to_owned()), expected, found })
+        }
+        _ => Ok(()),
+    }
+}
