@@ -464,9 +464,13 @@ fn a_safetensors_header_that_is_no_object_of_tensors_is_refused() {
     ] {
         says(&assert_fault!(refused(&safetensors(header, 0)), Fault::Header { .. }), &["offset 8"]);
     }
-    let mut latin = safetensors("{\"?\":1}", 0);
-    latin[10] = 0xff;
-    assert_fault!(refused(&latin), Fault::Header { .. });
+    // Not UTF-8, in a name and in a field that nothing needs.
+    for (header, data) in [("{\"?\":1}", 0), (r#"{"a":{"dtype":"F16","x":"?","shape":[],"data_offsets":[0,2]}}"#, 2)] {
+        let mut file = safetensors(header, data);
+        let at = positions(&file, b"?").next().unwrap();
+        file[at] = 0xff;
+        assert_fault!(refused(&file), Fault::Header { .. });
+    }
 }
 
 #[test]

@@ -187,6 +187,19 @@ fn a_global_in_the_frames_of_protocol_4_is_refused() {
 }
 
 #[test]
+fn a_frame_that_does_not_hold_whole_opcodes_is_refused() {
+    let body = one_weight(|p| p.plain("0"));
+    let framed = |length: usize, body: &[u8]| [b"\x80\x04\x95", &(length as u64).to_le_bytes()[..], body].concat();
+    let whole = body.len() - 2;
+    open_bytes(&zipped(&framed(whole, &body[2..]))).unwrap();
+    // An end within the key, and a frame within a frame; what follows a frame needs none.
+    assert_fault!(refused(&zipped(&framed(5, &body[2..]))), Fault::Malformed { .. });
+    open_bytes(&zipped(&framed(whole - 1, &body[2..]))).unwrap();
+    let inner = framed(whole, &body[2..]);
+    assert_fault!(refused(&zipped(&framed(inner.len() - 2, &inner[2..]))), Fault::Malformed { .. });
+}
+
+#[test]
 fn names_close_to_allowed_ones_are_refused() {
     for (module, name) in [
         ("torch.storage", "_load_from_bytes"),
