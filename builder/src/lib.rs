@@ -1,8 +1,31 @@
 //! Compiles the networks of the ResNeXt family to ONNX.
+//!
+//! `Variant -> architecture -> Graph -> weights -> passes -> validate -> export -> file`: data goes one way.
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
 
+pub mod architecture;
+pub mod build;
 pub mod checkpoint;
+pub mod cli;
+pub mod commands;
 pub mod digest;
+pub mod export;
+pub mod graph;
+pub mod import;
+pub mod inspect;
+pub mod known;
+pub mod list;
+pub mod metadata;
+pub mod passes;
+pub mod random;
+pub mod reference;
+pub mod report;
+pub mod shape;
+pub mod validate;
+pub mod variant;
+pub mod verify;
+pub mod weight;
+pub mod weights;

@@ -4,4 +4,8 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
 
+pub mod atomic;
 pub mod proto;
+pub mod read;
+pub mod tensor;
+pub mod write;

@@ -1,0 +1,303 @@
+//! A build from plan to file: the chain of the crate's modules, in order.
+
+mod describe;
+mod resolve;
+mod write;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::architecture::{self, BlockForm, Output, StrideIn};
+use crate::export::{Versions, export};
+use crate::graph::Dim;
+use crate::metadata::{Labels, Preprocess, Recipe};
+use crate::passes::{self, Applied, Lowering};
+use crate::shape::{ShapeError, cost};
+use crate::validate::{GraphError, validate};
+use crate::variant::{Variant, VariantError};
+use crate::weights::{Origin, Source, WeightsError, account};
+
+/// Where the tensors come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// A checkpoint file.
+    File(PathBuf),
+    /// Seeded initialisation.
+    Random {
+        /// Of all tensors.
+        seed: u64,
+    },
+}
+
+/// Where the model goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A file, which appears whole or not at all.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// When weights go into a file of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum External {
+    /// Never; a model of 2 GiB or more is refused.
+    Never,
+    /// Where protobuf's limit needs it.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+}
+
+/// Preprocessing to store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum PreprocessChoice {
+    /// That of the checkpoint where it is a known one, else torchvision's first recipe, and say so.
+    #[default]
+    Known,
+    /// By name.
+    Recipe(Recipe),
+    /// As given.
+    Given(Preprocess),
+}
+
+/// Labels to store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LabelsChoice {
+    /// ImageNet's where the checkpoint is a known one, else none.
+    #[default]
+    Known,
+    /// ImageNet's.
+    ImageNet,
+    /// As given.
+    Given(Labels),
+}
+
+/// All that a build is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The network; `None` takes what the checkpoint holds.
+    pub variant: Option<Variant>,
+    /// Its tensors.
+    pub weights: Weights,
+    /// Where the model goes.
+    pub destination: Destination,
+    /// Overwrite an existing file.
+    pub force: bool,
+    /// Classes; `None` takes the checkpoint's or the variant's own.
+    pub classes: Option<usize>,
+    /// Outputs; empty means logits.
+    pub outputs: Vec<Output>,
+    /// Batch extent.
+    pub batch: Dim,
+    /// Height and width; `None` is the variant's own.
+    pub image: Option<[Dim; 2]>,
+    /// Form of grouped blocks.
+    pub block_form: BlockForm,
+    /// Place of the stride.
+    pub stride_in: StrideIn,
+    /// Passes to run.
+    pub lowering: Lowering,
+    /// Versions to declare.
+    pub versions: Versions,
+    /// When weights go into a file of their own.
+    pub external: External,
+    /// Preprocessing to store.
+    pub preprocess: PreprocessChoice,
+    /// Labels to store.
+    pub labels: LabelsChoice,
+}
+
+impl Plan {
+    /// The plan that flags left at their defaults give.
+    pub fn new(variant: Option<Variant>, weights: Weights, destination: Destination) -> Self {
+        Self {
+            variant,
+            weights,
+            destination,
+            force: false,
+            classes: None,
+            outputs: Vec::new(),
+            batch: Dim::Named("batch".into()),
+            image: None,
+            block_form: BlockForm::default(),
+            stride_in: StrideIn::default(),
+            lowering: Lowering::default(),
+            versions: Versions::default(),
+            external: External::default(),
+            preprocess: PreprocessChoice::default(),
+            labels: LabelsChoice::default(),
+        }
+    }
+}
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Neither network nor weights were named.
+    #[error("nothing to build: give --variant, for example --variant 50_32x4d, or --weights FILE")]
+    Nothing,
+    /// A request that contradicts itself or the network.
+    #[error("{0}")]
+    Request(String),
+    /// No such network.
+    #[error(transparent)]
+    Variant(#[from] VariantError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The file's digest is not what its name promises.
+    #[error(
+        "{path} should have a SHA-256 that starts with {expected} and has {found}: the download is damaged or the file was renamed; fetch it again, or rename it if it is your own"
+    )]
+    Digest {
+        /// The checkpoint.
+        path: String,
+        /// What the name promises.
+        expected: String,
+        /// The digest, in hex.
+        found: String,
+    },
+    /// The checkpoint could not be read for its digest.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The checkpoint.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A weight that came out infinite or not a number.
+    #[error(
+        "'{name}' is not finite at index {index} after {passes}; the checkpoint's normalisation statistics are broken, or try --no-fold-bn"
+    )]
+    NotFinite {
+        /// The weight.
+        name: String,
+        /// Flat index.
+        index: usize,
+        /// Passes that ran.
+        passes: String,
+    },
+    /// The network does not fit the picture.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// A bug in a pass.
+    #[error("internal error: a pass left an invalid graph: {0}")]
+    Graph(#[from] GraphError),
+    /// A bug in a shape.
+    #[error("internal error: {0}")]
+    Internal(String),
+    /// More than 2 GiB with external data forbidden.
+    #[error(
+        "{variant} takes {bytes} bytes, more than the 2,147,483,647 a protobuf file can hold; use --external-data auto"
+    )]
+    TooLarge {
+        /// The network.
+        variant: String,
+        /// Bytes of the model.
+        bytes: u64,
+    },
+    /// The output could not be written.
+    #[error("cannot write {path}: {source}; the old file, if any, is as it was")]
+    Output {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BuildError {
+    /// The program's exit code for this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::TooLarge { .. } | Self::Shape(_) => 2,
+            Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::NotFinite { .. } => 3,
+            Self::Output { .. } => 6,
+            Self::Graph(_) | Self::Internal(_) => 70,
+        }
+    }
+}
+
+/// What a build did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Canonical name of the network.
+    pub variant: String,
+    /// "random (seed 0)", or the checkpoint's file name and container.
+    pub weights: String,
+    /// SHA-256 of the checkpoint, in hex.
+    pub weights_sha256: Option<String>,
+    /// Trainable parameters of the network as built, before folding.
+    pub parameters: u64,
+    /// Multiply-adds for one picture.
+    pub multiply_adds: u64,
+    /// Passes that ran.
+    pub passes: Vec<Applied>,
+    /// Files written, the model last.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Seconds from plan to file.
+    pub seconds: f64,
+    /// What a user should know.
+    pub notes: Vec<String>,
+}
+
+/// Bytes of weights written so far, and in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Done.
+    pub done: u64,
+    /// To do.
+    pub total: u64,
+}
+
+/// Builds what `plan` asks for; `progress` is called after each weight.
+///
+/// # Errors
+/// [`BuildError`]; no output is left behind, and an old one stays as it was.
+pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary, BuildError> {
+    let start = Instant::now();
+    let resolved = resolve::resolve(plan)?;
+    let mut graph = architecture::build(&resolved.variant, &resolved.options)?;
+    if let Some(checkpoint) = &resolved.checkpoint {
+        account(checkpoint, &resolved.variant, &graph)?;
+    }
+    let cost = cost(&graph);
+    let applied = passes::run(&mut graph, &plan.lowering);
+    let valid = validate(&graph)?;
+    let name = resolved.variant.to_string();
+    let exported = export(valid, &name, plan.versions);
+    let origin = match &resolved.checkpoint {
+        Some(checkpoint) => Origin::Checkpoint(checkpoint),
+        None => Origin::Random(resolved.random),
+    };
+    let source = match plan.block_form {
+        BlockForm::Grouped => Source::new(origin),
+        BlockForm::Concat | BlockForm::Branches => Source::remembering(origin),
+    };
+    let written = write::write(plan, &resolved, exported, valid, source, &applied, progress)?;
+    let mut notes = resolved.notes;
+    notes.extend(written.notes);
+    Ok(Summary {
+        variant: name,
+        weights: resolved.weights_name,
+        weights_sha256: written.sha256,
+        parameters: cost.parameters,
+        multiply_adds: cost.multiply_adds,
+        passes: applied,
+        files: written.files,
+        bytes: written.bytes,
+        seconds: seconds(start.elapsed()),
+        notes,
+    })
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

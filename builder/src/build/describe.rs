@@ -1,0 +1,77 @@
+//! What the finished file says about itself.
+
+use super::resolve::Resolved;
+use crate::architecture::Output;
+use crate::build::{LabelsChoice, Plan, PreprocessChoice};
+use crate::graph::Dim;
+use crate::known::{self, Known};
+use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
+use crate::passes::Applied;
+use crate::variant::Stem;
+
+/// Metadata, and what the user should be told of the choices in it.
+pub(super) struct Description {
+    pub(super) metadata: Metadata,
+    pub(super) notes: Vec<String>,
+}
+
+/// Describes a build; `sha256` is the checkpoint's, in hex.
+pub(super) fn describe(plan: &Plan, resolved: &Resolved, applied: &[Applied], sha256: Option<&str>) -> Description {
+    let known = sha256.and_then(known::by_sha256);
+    let mut notes = Vec::new();
+    let mut metadata = Metadata::default();
+    metadata.push("variant", resolved.variant.to_string());
+    match (&resolved.checkpoint, sha256) {
+        (Some(checkpoint), Some(sha256)) => {
+            metadata.push("weights", checkpoint.path().file_name().unwrap_or_default().to_string_lossy());
+            metadata.push("weights_sha256", sha256);
+            if let Some(known) = known {
+                metadata.push("weights_name", format!("{} {}", known.model, known.weights));
+            }
+            metadata.push("license_note", "The weights are under the licence of whoever published the checkpoint.");
+        }
+        _ => {
+            metadata.push("weights", "random");
+            metadata.push("seed", resolved.random.seed.to_string());
+        }
+    }
+    metadata.push_json("preprocess", &preprocess(plan, resolved, known, &mut notes));
+    if resolved.options.outputs.contains(&Output::Logits) {
+        let labels = match (&plan.labels, known) {
+            (LabelsChoice::Given(labels), _) => labels.clone(),
+            (LabelsChoice::ImageNet, _) | (LabelsChoice::Known, Some(_)) => Labels::imagenet(),
+            (LabelsChoice::Known, None) => Labels::default(),
+        };
+        if !labels.names.is_empty() {
+            metadata.push_json("labels", &labels.names);
+        }
+        if !labels.ids.is_empty() {
+            metadata.push_json("label_ids", &labels.ids);
+        }
+    }
+    metadata.push("target", "portable");
+    let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
+    metadata.push("passes", passes.join(", "));
+    Description { metadata, notes }
+}
+
+fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<&'static Known>, notes: &mut Vec<String>) -> Preprocess {
+    let variant = &resolved.variant;
+    let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(variant.default_image_size());
+    match (&plan.preprocess, known, variant.stem) {
+        (PreprocessChoice::Given(given), ..) => given.clone(),
+        (PreprocessChoice::Recipe(recipe), ..) => Preprocess::imagenet(*recipe, side),
+        (PreprocessChoice::Known, Some(known), _) => Preprocess::imagenet(known.recipe, side),
+        (PreprocessChoice::Known, None, Stem::Cifar) => Preprocess::cifar(side),
+        (PreprocessChoice::Known, None, Stem::ImageNet) => {
+            let stored = Preprocess::imagenet(Recipe::V1, side);
+            if resolved.checkpoint.is_some() {
+                let Preprocess { resize, crop, .. } = stored;
+                notes.push(format!(
+                    "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"
+                ));
+            }
+            stored
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Settles what a plan leaves open: the network, its classes, its outputs.
+
+use crate::architecture::{Options, Output};
+use crate::build::{BuildError, Destination, LabelsChoice, Plan, Weights};
+use crate::checkpoint::Checkpoint;
+use crate::graph::Dim;
+use crate::random::Random;
+use crate::variant::Variant;
+use crate::weights::{WeightsError, check_variant, inferred};
+
+/// A plan with nothing left open.
+pub(super) struct Resolved {
+    pub(super) variant: Variant,
+    pub(super) options: Options,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) random: Random,
+    pub(super) weights_name: String,
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn resolve(plan: &Plan) -> Result<Resolved, BuildError> {
+    check_destination(plan)?;
+    let mut notes = Vec::new();
+    let (variant, checkpoint, classes, weights_name) = match &plan.weights {
+        Weights::Random { seed } => {
+            let variant = plan.variant.clone().ok_or(BuildError::Nothing)?;
+            notes.push(format!("weights: random (seed {seed}); pass --weights FILE for trained ones"));
+            (variant, None, plan.classes, format!("random (seed {seed})"))
+        }
+        Weights::File(path) => {
+            let checkpoint = Checkpoint::open(path).map_err(WeightsError::from)?;
+            let found = inferred(&checkpoint)?;
+            if let Some(asked) = &plan.variant {
+                check_variant(&checkpoint, asked, &found.variant)?;
+            }
+            if let Some(key) = checkpoint.nested_under() {
+                notes.push(format!("weights found under the key '{key}'"));
+            }
+            if let Some(prefix) = checkpoint.stripped_prefix() {
+                notes.push(format!("prefix '{prefix}' removed from the tensors' names"));
+            }
+            let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            let name = format!("{file} ({})", checkpoint.format());
+            let classes = check_classes(plan, &checkpoint, found.classes)?;
+            (found.variant, Some(checkpoint), classes, name)
+        }
+    };
+    let mut options = Options::classifier(&variant);
+    options.batch = plan.batch.clone();
+    options.image = plan.image.clone().unwrap_or(options.image);
+    options.classes = classes.unwrap_or(options.classes);
+    options.block_form = plan.block_form;
+    options.stride_in = plan.stride_in;
+    if !plan.outputs.is_empty() {
+        options.outputs = plan.outputs.clone();
+    }
+    check_options(&variant, &options)?;
+    check_labels(plan, &options)?;
+    let seed = if let Weights::Random { seed } = plan.weights { seed } else { 0 };
+    let random = Random { seed, features: variant.features() };
+    Ok(Resolved { variant, options, checkpoint, random, weights_name, notes })
+}
+
+fn check_classes(plan: &Plan, checkpoint: &Checkpoint, found: Option<usize>) -> Result<Option<usize>, BuildError> {
+    let path = || checkpoint.path().display().to_string();
+    let needs_head = plan.outputs.is_empty() || plan.outputs.contains(&Output::Logits);
+    match (plan.classes, found) {
+        _ if !needs_head => Ok(None),
+        (_, None) => Err(WeightsError::NoHead { path: path() }.into()),
+        (Some(asked), Some(found)) if asked != found => {
+            Err(WeightsError::Classes { path: path(), asked, found }.into())
+        }
+        (_, found) => Ok(found),
+    }
+}
+
+fn check_options(variant: &Variant, options: &Options) -> Result<(), BuildError> {
+    let stages = variant.blocks.len();
+    for (index, output) in options.outputs.iter().enumerate() {
+        if let Output::Stage(stage) = output
+            && !(1..=stages).contains(stage)
+        {
+            return Err(BuildError::Request(format!(
+                "{variant} has {stages} stages, so its feature maps are c2 to c{}; there is no {}",
+                stages + 1,
+                output.name()
+            )));
+        }
+        if options.outputs[..index].contains(output) {
+            return Err(BuildError::Request(format!("--outputs names {} twice", output.name())));
+        }
+    }
+    if options.classes == 0 || options.classes > 1 << 24 {
+        return Err(BuildError::Request(format!("--num-classes {} is not sensible", options.classes)));
+    }
+    let extents = options.image.iter().chain([&options.batch]).filter_map(Dim::fixed);
+    match extents.into_iter().find(|extent| !(1..=65536).contains(extent)) {
+        Some(extent) => {
+            Err(BuildError::Request(format!("an input extent of {extent} is not sensible; use 1 to 65536")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_labels(plan: &Plan, options: &Options) -> Result<(), BuildError> {
+    let found = match &plan.labels {
+        LabelsChoice::Known => return Ok(()),
+        LabelsChoice::ImageNet => 1000,
+        LabelsChoice::Given(labels) => labels.names.len(),
+    };
+    let classes = options.classes;
+    if found == classes || !options.outputs.contains(&Output::Logits) {
+        return Ok(());
+    }
+    Err(BuildError::Request(format!(
+        "{found} labels do not go with {classes} classes; --labels takes one a line, by index"
+    )))
+}
+
+fn check_destination(plan: &Plan) -> Result<(), BuildError> {
+    let Destination::File(output) = &plan.destination else { return Ok(()) };
+    if let Weights::File(input) = &plan.weights
+        && let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
+        && input == output
+    {
+        return Err(BuildError::Request("the output is the checkpoint itself; give another -o".into()));
+    }
+    if output.exists() && !plan.force {
+        let output = output.display();
+        return Err(BuildError::Request(format!("{output} exists; give another -o, or --force to replace it")));
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! Streams an exported model to its destination, a weight at a time, while the checkpoint's digest is computed.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
+
+use onnx_file::atomic::AtomicFile;
+use onnx_file::proto::{StringStringEntryProto, TensorProto};
+use onnx_file::tensor::{ElementType, TensorError};
+use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
+use sha2::{Digest as _, Sha256};
+
+use super::describe::describe;
+use super::resolve::Resolved;
+use crate::build::{BuildError, Destination, External, Plan, Progress};
+use crate::digest;
+use crate::export::Exported;
+use crate::graph::Dim;
+use crate::known;
+use crate::passes::Applied;
+use crate::validate::Valid;
+use crate::weights::Source;
+
+/// What was written.
+pub(super) struct Written {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) bytes: u64,
+    pub(super) sha256: Option<String>,
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn write(
+    plan: &Plan,
+    resolved: &Resolved,
+    exported: Exported,
+    valid: Valid<'_>,
+    source: Source<'_>,
+    applied: &[Applied],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Written, BuildError> {
+    std::thread::scope(|scope| {
+        let digest = resolved.checkpoint.as_ref().map(|checkpoint| {
+            let path = checkpoint.path().to_owned();
+            scope.spawn(move || digest::sha256(File::open(path)?))
+        });
+        let sha256 = None;
+        Writer { plan, resolved, valid, source, applied, progress, done: 0, digest, sha256, notes: Vec::new() }
+            .write(exported)
+    })
+}
+
+struct Writer<'a, 's> {
+    plan: &'a Plan,
+    resolved: &'a Resolved,
+    valid: Valid<'a>,
+    source: Source<'a>,
+    applied: &'a [Applied],
+    progress: &'a mut dyn FnMut(Progress),
+    done: u64,
+    digest: Option<ScopedJoinHandle<'s, io::Result<[u8; 32]>>>,
+    sha256: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Writer<'_, '_> {
+    fn write(mut self, exported: Exported) -> Result<Written, BuildError> {
+        let bytes = file::encoded_len(&exported.model).map_err(|e| declared(&e))?;
+        // Metadata comes on top; labels and names stay far below this reserve.
+        let too_large = bytes + (1 << 20) > MESSAGE_LIMIT;
+        let external = match self.plan.external {
+            External::Never if too_large => {
+                return Err(BuildError::TooLarge { variant: self.resolved.variant.to_string(), bytes });
+            }
+            External::Never => false,
+            External::Auto => too_large,
+            External::Always => true,
+        };
+        let (files, bytes) = match &self.plan.destination {
+            Destination::Stdout if external => {
+                return Err(BuildError::Request(
+                    "the model needs a file for its weights beside it; write to a file instead of standard output"
+                        .into(),
+                ));
+            }
+            Destination::Stdout => {
+                let stdout = io::stdout().lock();
+                (Vec::new(), self.stream(&exported, stdout, Path::new("standard output"))?)
+            }
+            Destination::File(path) => self.write_files(exported, path, external)?,
+        };
+        Ok(Written { files, bytes, sha256: self.sha256, notes: self.notes })
+    }
+
+    /// Writes the model with all weights that it keeps inside.
+    fn stream(&mut self, exported: &Exported, out: impl Write, path: &Path) -> Result<u64, BuildError> {
+        // Larger than most tensors' heads, smaller than most weights, which then go straight through.
+        let mut out = io::BufWriter::with_capacity(1 << 16, out);
+        let cell = std::cell::RefCell::new(self);
+        let written = file::write(
+            &exported.model,
+            &mut out,
+            |index, tensor| cell.borrow_mut().weight(exported, index, tensor),
+            || cell.borrow_mut().metadata(),
+        );
+        written.and_then(|n| Ok(out.flush().map(|()| n)?)).map_err(|error| write_error(error, path))
+    }
+
+    /// Writes the model, and its data file where it has one; both appear only once both are whole.
+    fn write_files(
+        &mut self,
+        mut exported: Exported,
+        path: &Path,
+        external: bool,
+    ) -> Result<(Vec<PathBuf>, u64), BuildError> {
+        let output = |source| BuildError::Output { path: path.display().to_string(), source };
+        let mut bytes = 0;
+        let data = if external { Some(self.write_data(&mut exported, path)?) } else { None };
+        let mut file = AtomicFile::create(path).map_err(output)?;
+        bytes += self.stream(&exported, &mut file, path)?;
+        let mut files = Vec::new();
+        if let Some((data, data_path, length)) = data {
+            data.commit_as(&data_path).map_err(output)?;
+            files.push(data_path);
+            bytes += length;
+        }
+        file.commit().map_err(output)?;
+        files.push(path.to_owned());
+        Ok((files, bytes))
+    }
+
+    /// Moves the weights of `exported` to a data file beside `path`, not yet renamed to the name it will have: one made
+    /// of its content's hash, so that an old model never meets new data.
+    fn write_data(&mut self, exported: &mut Exported, path: &Path) -> Result<(AtomicFile, PathBuf, u64), BuildError> {
+        let output = |source| BuildError::Output { path: path.display().to_string(), source };
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        file::place_externally(&mut exported.model, "data").map_err(|e| declared(&e))?;
+        let file = AtomicFile::create(&path.with_file_name(format!("{stem}.data"))).map_err(output)?;
+        let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing { inner: file, hash: Sha256::new() });
+        let supply = |index: usize, tensor: &TensorProto| self.weight(exported, index, tensor);
+        let length =
+            file::write_external(&exported.model, &mut hashing, supply).map_err(|error| write_error(error, path))?;
+        let hashing = hashing.into_inner().map_err(|error| output(error.into_error()))?;
+        let hash = digest::hex(&hashing.hash.finalize());
+        let name = format!("{stem}-{}.data", &hash[..16]);
+        file::place_externally(&mut exported.model, &name).map_err(|e| declared(&e))?;
+        Ok((hashing.inner, path.with_file_name(name), length))
+    }
+
+    /// Cooks one weight.
+    fn weight(&mut self, exported: &Exported, index: usize, tensor: &TensorProto) -> Result<Cooked, BuildError> {
+        let value = self.valid.graph().value(exported.weights[index]);
+        let data = match &value.weight {
+            Some(weight) => weight.eval_f32(&mut self.source)?,
+            None => Vec::new(),
+        };
+        if let Some(index) = data.iter().position(|v| !v.is_finite()) {
+            let passes: Vec<&str> = self.applied.iter().map(|a| a.pass).collect();
+            return Err(BuildError::NotFinite { name: tensor.name.clone(), index, passes: passes.join(", ") });
+        }
+        self.done += data.len() as u64 * value.element.size() as u64;
+        let total = exported.weights.iter().map(|&id| {
+            let value = self.valid.graph().value(id);
+            value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
+        });
+        (self.progress)(Progress { done: self.done, total: total.sum() });
+        Ok(Cooked::new(data, value.element))
+    }
+
+    /// Waits for the digest and says all there is to say.
+    fn metadata(&mut self) -> Result<Vec<StringStringEntryProto>, BuildError> {
+        self.finish_digest()?;
+        let digest = self.sha256.as_deref();
+        let description = describe(self.plan, self.resolved, self.applied, digest);
+        self.notes.extend(description.notes);
+        let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
+        Ok(description.metadata.entries().iter().map(entry).collect())
+    }
+
+    /// The checkpoint's digest, checked against what its file name promises.
+    fn finish_digest(&mut self) -> Result<(), BuildError> {
+        let (Some(digest), Some(checkpoint)) = (self.digest.take(), &self.resolved.checkpoint) else { return Ok(()) };
+        let path = || checkpoint.path().display().to_string();
+        let joined = digest.join().unwrap_or_else(|_| Err(io::Error::other("the digest thread failed")));
+        let sha256 = digest::hex(&joined.map_err(|source| BuildError::Read { path: path(), source })?);
+        let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
+        if let Some(promised) = known::by_file_name(&name)
+            && !sha256.starts_with(promised.sha256_prefix)
+        {
+            let expected = promised.sha256_prefix.into();
+            return Err(BuildError::Digest { path: path(), expected, found: sha256 });
+        }
+        self.sha256 = Some(sha256);
+        Ok(())
+    }
+}
+
+/// A weight whose declaration the graph's own shapes make impossible: a bug.
+fn declared(error: &TensorError) -> BuildError {
+    BuildError::Internal(error.to_string())
+}
+
+fn write_error(error: WriteError<BuildError>, path: &Path) -> BuildError {
+    match error {
+        WriteError::Weights(error) => error,
+        WriteError::Io(source) => BuildError::Output { path: path.display().to_string(), source },
+        other => BuildError::Output { path: path.display().to_string(), source: io::Error::other(other.to_string()) },
+    }
+}
+
+/// A weight's little-endian bytes.
+struct Cooked(Vec<f32>, Option<Vec<u8>>);
+
+impl Cooked {
+    fn new(data: Vec<f32>, element: ElementType) -> Self {
+        match element {
+            ElementType::F16 => {
+                let bytes = data.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect();
+                Self(Vec::new(), Some(bytes))
+            }
+            _ if cfg!(target_endian = "big") => {
+                let bytes = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                Self(Vec::new(), Some(bytes))
+            }
+            _ => Self(data, None),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Cooked {
+    fn as_ref(&self) -> &[u8] {
+        self.1.as_deref().unwrap_or_else(|| bytemuck::cast_slice(&self.0))
+    }
+}
+
+/// Hashes what passes through.
+struct Hashing<W> {
+    inner: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

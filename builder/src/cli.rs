@@ -1,0 +1,392 @@
+//! The command line: clap's types, and their translation into a checked plan.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::architecture::{self, Output};
+use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
+use crate::export::{OPSETS, Versions};
+use crate::graph::Dim;
+use crate::metadata::{Labels, Preprocess, Recipe};
+use crate::passes::{Lowering, Width};
+use crate::variant::{Stem, Variant};
+
+/// Writes any network of the ResNeXt family as ONNX, from torchvision checkpoints, without Python or PyTorch.
+#[derive(Debug, Parser)]
+#[command(name = "resnext-build", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  resnext-build --variant 50_32x4d --weights resnext50_32x4d-1a0047aa.pth -o model.onnx
+  resnext-build --variant 101_64x4d --seed 7 -o random.onnx
+  resnext-build --weights model.safetensors --no-top -o features.onnx
+  resnext-build inspect model.onnx
+
+Exit codes: 0 done, 2 usage, 3 bad input file, 6 output could not be written, 70 internal error.")]
+pub struct Cli {
+    /// What to do other than building.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The build's flags.
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// What to do other than building.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the networks that have a name: parameters, multiply-adds, known checkpoints
+    List {
+        /// JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a checkpoint or an ONNX file holds, with the architecture inferred from its shapes
+    Inspect {
+        /// Checkpoint (.pth, .pt, .bin, .safetensors) or ONNX file
+        file: PathBuf,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up pictures
+    #[command(after_help = "Exit codes: 0 equal within 1e-6, 1 different, 2 usage, 3 bad input file.")]
+    Verify {
+        /// ONNX file
+        model: PathBuf,
+        /// Checkpoint (.pth, .pt, .bin, .safetensors)
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// Convolution that has the stride in a downsampling block, in the checkpoint's network
+        #[arg(long, value_enum, default_value_t)]
+        stride_in: StrideInArg,
+        /// Seed of the pictures
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write shell completions to standard output
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The flags of a build.
+#[derive(Debug, Default, Args)]
+pub struct BuildArgs {
+    /// Network: DEPTH_CxWd (50_32x4d), or torchvision's or timm's name (resnext101_64x4d, resnet50, wide_resnet50_2)
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// Checkpoint file (.pth, .pt, .bin, .safetensors). Without it: seeded Kaiming-normal initialisation
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Where to write the model; '-' is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Seed of the initialisation [default: 0]
+    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    pub seed: Option<u64>,
+    /// Blocks per stage, for networks outside the table: 3,4,6,3
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub blocks: Vec<usize>,
+    /// Channels of the stem and planes of the first stage [default: 64]
+    #[arg(long, value_name = "N")]
+    pub planes: Option<usize>,
+    /// Stem: imagenet (7x7 stride 2, max pooling) or cifar (3x3) [default: the variant's]
+    #[arg(long)]
+    pub stem: Option<StemArg>,
+    /// Classes [default: the checkpoint's; else 1000, or 10 for 29_*]
+    #[arg(long, value_name = "N", conflicts_with = "no_top")]
+    pub num_classes: Option<usize>,
+    /// No pooling and no classifier: put out the last feature map
+    #[arg(long, conflicts_with = "outputs")]
+    pub no_top: bool,
+    /// Outputs, in this order: logits, c2, c3, c4, c5 (feature maps at strides 4, 8, 16, 32)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_output)]
+    pub outputs: Vec<Output>,
+    /// Labels to store, one a line by class index; 'imagenet' for ImageNet-1k's
+    #[arg(long, value_name = "FILE|imagenet")]
+    pub labels: Option<PathBuf>,
+    /// Preprocessing to store: v1 (resize 256), v2 (resize 232), or a JSON file
+    #[arg(long, value_name = "v1|v2|FILE")]
+    pub preprocess: Option<PathBuf>,
+    /// Pictures in a batch, or 'dynamic' [default: dynamic]
+    #[arg(long, value_name = "N|dynamic", value_parser = parse_batch)]
+    pub batch: Option<Dim>,
+    /// Picture height and width in pixels: 224 or 224x320 [default: 224; 32 for 29_*]
+    #[arg(long, value_name = "H[xW]", value_parser = parse_image_size)]
+    pub image_size: Option<ImageSize>,
+    /// Leave height and width to run time
+    #[arg(long)]
+    pub dynamic_hw: bool,
+    /// Operator set, 13 to 25
+    #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
+    pub opset: i64,
+    /// Version of the file format [default: the opset's own, 8 for opset 17]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(3..=13))]
+    pub ir_version: Option<i64>,
+    /// Keep BatchNormalization nodes
+    #[arg(long)]
+    pub no_fold_bn: bool,
+    /// Widen grouped convolutions to at least N channels a group, with exact zero blocks; a list gives each stage its own
+    #[arg(long, value_name = "N|LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub group_width: Vec<u32>,
+    /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
+    #[arg(long, value_enum, default_value_t)]
+    pub block_form: BlockFormArg,
+    /// Convolution that has the stride in a downsampling block: 3x3 (torchvision) or 1x1 (the first ResNet)
+    #[arg(long, value_enum, default_value_t)]
+    pub stride_in: StrideInArg,
+    /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
+    #[arg(long, value_enum, default_value_t)]
+    pub external_data: ExternalArg,
+    /// Replace an existing output
+    #[arg(long)]
+    pub force: bool,
+    /// No progress, no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `--stem`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StemArg {
+    /// 7x7 stride 2, then max pooling
+    Imagenet,
+    /// 3x3 stride 1
+    Cifar,
+}
+
+/// `--block-form`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum BlockFormArg {
+    /// One grouped convolution
+    #[default]
+    Grouped,
+    /// Branches, concatenated
+    Concat,
+    /// Branches, summed
+    Branches,
+}
+
+/// `--stride-in`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum StrideInArg {
+    /// The 3x3
+    #[default]
+    #[value(name = "3x3")]
+    Conv3x3,
+    /// The first 1x1
+    #[value(name = "1x1")]
+    Conv1x1,
+}
+
+impl From<StrideInArg> for architecture::StrideIn {
+    fn from(argument: StrideInArg) -> Self {
+        match argument {
+            StrideInArg::Conv3x3 => Self::Conv3x3,
+            StrideInArg::Conv1x1 => Self::Conv1x1,
+        }
+    }
+}
+
+/// `--external-data`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum ExternalArg {
+    /// Refuse models of 2 GiB and more
+    Never,
+    /// Where the limit needs it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+}
+
+/// `--image-size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// In pixels.
+    pub height: usize,
+    /// In pixels.
+    pub width: usize,
+}
+
+fn parse_output(text: &str) -> Result<Output, String> {
+    match text {
+        "logits" => Ok(Output::Logits),
+        _ => text
+            .strip_prefix('c')
+            .and_then(|n| n.parse::<usize>().ok())
+            .filter(|n| (2..=7).contains(n))
+            .map(|n| Output::Stage(n - 1))
+            .ok_or_else(|| "outputs are logits, c2, c3, c4, c5".into()),
+    }
+}
+
+fn parse_batch(text: &str) -> Result<Dim, String> {
+    if text == "dynamic" {
+        return Ok(Dim::Named("batch".into()));
+    }
+    text.parse().map(Dim::Fixed).map_err(|_| "a number, or 'dynamic'".into())
+}
+
+fn parse_image_size(text: &str) -> Result<ImageSize, String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (height.parse(), width.parse()) {
+        (Ok(height), Ok(width)) => Ok(ImageSize { height, width }),
+        _ => Err("a number of pixels, or HEIGHTxWIDTH".into()),
+    }
+}
+
+impl BuildArgs {
+    /// Checks the flags against each other and reads the small files they name.
+    ///
+    /// # Errors
+    /// [`BuildError`] of usage.
+    pub fn plan(&self) -> Result<Plan, BuildError> {
+        let request = |text: &str| BuildError::Request(text.into());
+        let output =
+            self.output.as_ref().ok_or_else(|| request("where to? give -o FILE, or -o - for standard output"))?;
+        let destination = match output.as_os_str().to_str() {
+            Some("-") => Destination::Stdout,
+            _ => Destination::File(output.clone()),
+        };
+        let weights = match &self.weights {
+            Some(path) => Weights::File(path.clone()),
+            None => Weights::Random { seed: self.seed.unwrap_or(0) },
+        };
+        let mut plan = Plan::new(self.resolve_variant()?, weights, destination);
+        plan.force = self.force;
+        plan.classes = self.num_classes;
+        plan.outputs = self.outputs.clone();
+        if self.no_top {
+            let stages = plan.variant.as_ref().map_or(4, |v| v.blocks.len());
+            plan.outputs = vec![Output::Stage(stages)];
+        }
+        plan.batch = self.batch.clone().unwrap_or(plan.batch);
+        plan.image = self.image()?;
+        plan.block_form = match self.block_form {
+            BlockFormArg::Grouped => architecture::BlockForm::Grouped,
+            BlockFormArg::Concat => architecture::BlockForm::Concat,
+            BlockFormArg::Branches => architecture::BlockForm::Branches,
+        };
+        plan.stride_in = self.stride_in.into();
+        plan.external = match self.external_data {
+            ExternalArg::Never => External::Never,
+            ExternalArg::Auto => External::Auto,
+            ExternalArg::Always => External::Always,
+        };
+        let group_widths = self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect();
+        plan.lowering = Lowering { fold_bn: !self.no_fold_bn, group_widths };
+        plan.versions = Versions::of_opset(self.opset);
+        plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
+        plan.labels = self.labels()?;
+        plan.preprocess = self.preprocess()?;
+        Ok(plan)
+    }
+
+    fn resolve_variant(&self) -> Result<Option<Variant>, BuildError> {
+        let Some(name) = &self.variant else {
+            if !self.blocks.is_empty() || self.planes.is_some() || self.stem.is_some() {
+                let text = "--blocks, --planes and --stem change a --variant; with --weights they follow from the file";
+                return Err(BuildError::Request(text.into()));
+            }
+            return Ok(None);
+        };
+        let mut variant = Variant::parse(name)?;
+        if !self.blocks.is_empty() {
+            variant.blocks = self.blocks.clone();
+        }
+        if let Some(stem) = self.stem {
+            variant.stem = match stem {
+                StemArg::Imagenet => Stem::ImageNet,
+                StemArg::Cifar => Stem::Cifar,
+            };
+        }
+        if let Some(planes) = self.planes {
+            variant.group_width = variant.group_width.saturating_mul(planes) / variant.planes;
+            variant.planes = planes;
+        }
+        Ok(Some(variant.check()?))
+    }
+
+    fn image(&self) -> Result<Option<[Dim; 2]>, BuildError> {
+        if self.dynamic_hw {
+            if self.image_size.is_some() {
+                return Err(BuildError::Request("--dynamic-hw leaves the size open; drop --image-size".into()));
+            }
+            return Ok(Some([Dim::Named("height".into()), Dim::Named("width".into())]));
+        }
+        Ok(self.image_size.map(|size| [Dim::Fixed(size.height), Dim::Fixed(size.width)]))
+    }
+
+    fn labels(&self) -> Result<LabelsChoice, BuildError> {
+        match &self.labels {
+            None => Ok(LabelsChoice::Known),
+            Some(path) if path == Path::new("imagenet") => Ok(LabelsChoice::ImageNet),
+            Some(path) => Ok(LabelsChoice::Given(Labels::parse(&read_text(path)?))),
+        }
+    }
+
+    fn preprocess(&self) -> Result<PreprocessChoice, BuildError> {
+        let Some(path) = &self.preprocess else { return Ok(PreprocessChoice::Known) };
+        match path.to_str() {
+            Some("v1") => return Ok(PreprocessChoice::Recipe(Recipe::V1)),
+            Some("v2") => return Ok(PreprocessChoice::Recipe(Recipe::V2)),
+            _ => {}
+        }
+        let wrong = |reason: String| {
+            let shape = r#"{"resize":232,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#;
+            BuildError::Request(format!("{}: {reason}; it should look like {shape}", path.display()))
+        };
+        let given: Preprocess = serde_json::from_str(&read_text(path)?).map_err(|e| wrong(e.to_string()))?;
+        given.check().map_err(wrong)?;
+        Ok(PreprocessChoice::Given(given))
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, BuildError> {
+    std::fs::read_to_string(path).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn plan(args: &[&str]) -> Result<Plan, BuildError> {
+        Cli::try_parse_from([&["resnext-build"], args].concat()).unwrap().build.plan()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn planes_scale_the_groups_as_torchvision_does() {
+        let plan = plan(&["--variant", "50_32x4d", "--planes", "16", "--blocks", "1,1,1,1", "-o", "m.onnx"]).unwrap();
+        let variant = plan.variant.unwrap();
+        assert_eq!((variant.cardinality, variant.group_width, variant.planes), (32, 1, 16));
+    }
+
+    #[test]
+    fn requests_that_contradict_themselves_are_usage_errors() {
+        for args in [
+            &["--variant", "50_32x4d"][..],
+            &["--blocks", "1,1", "-o", "m.onnx"],
+            &["--variant", "50_32x4d", "--planes", "4", "-o", "m.onnx"],
+            &["--variant", "50_32x4d", "--dynamic-hw", "--image-size", "64", "-o", "m.onnx"],
+        ] {
+            assert_eq!(plan(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+        for args in
+            [&["--opset", "12"][..], &["--outputs", "c1"], &["--image-size", "x"], &["--weights", "f", "--seed", "1"]]
+        {
+            assert!(Cli::try_parse_from([&["resnext-build"], args].concat()).is_err(), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Runs a parsed command line: results to one writer, all else to the other.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::time::{Duration, Instant};
+
+use clap::CommandFactory as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::build::{BuildError, Progress, build};
+use crate::cli::{BuildArgs, Cli, Command};
+use crate::inspect::{InspectError, inspect};
+use crate::list::{ListError, list};
+use crate::report;
+use crate::verify::{VerifyError, verify};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Building.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Inspecting.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Verifying.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The model is not the checkpoint's.
+    #[error(
+        "the model does not compute what the checkpoint means; build it again, or verify it with the checkpoint it was made from"
+    )]
+    Different,
+    /// Listing.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// Printing.
+    #[error("cannot write the result: {0}")]
+    Print(#[from] io::Error),
+}
+
+impl CommandError {
+    /// The program's exit code: 1 different, 2 usage, 3 bad input, 6 output, 70 internal. A closed pipe is no error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Build(error) => error.exit_code(),
+            Self::Different => 1,
+            Self::Inspect(_) | Self::Verify(_) => 3,
+            Self::List(_) => 70,
+            Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Print(_) => 6,
+        }
+    }
+}
+
+/// Runs `cli`. Results go to `out`; notes, the summary and the progress bar to `err`.
+///
+/// # Errors
+/// [`CommandError`], not yet printed.
+pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), CommandError> {
+    match &cli.command {
+        None => run_build(&cli.build, err)?,
+        Some(Command::List { json }) => {
+            let listing = list()?;
+            let text = if *json { json_text(&listing) } else { report::list(&listing) };
+            out.write_all(text.as_bytes())?;
+        }
+        Some(Command::Inspect { file, json }) => {
+            let found = inspect(file)?;
+            let text = if *json { json_text(&found) } else { report::inspection(&found) };
+            out.write_all(text.as_bytes())?;
+        }
+        Some(Command::Verify { model, weights, stride_in, seed, json }) => {
+            let verdict = verify(model, weights, (*stride_in).into(), *seed)?;
+            let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+            return if verdict.equal { Ok(()) } else { Err(CommandError::Different) };
+        }
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "resnext-build", &mut script);
+            out.write_all(&script)?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> {
+    let plan = args.plan()?;
+    let mut bar = Bar::new(args.quiet);
+    let summary = build(&plan, &mut |progress| bar.update(progress))?;
+    bar.clear();
+    if args.quiet {
+        return Ok(());
+    }
+    err.write_all(report::summary(&summary).as_bytes())?;
+    Ok(())
+}
+
+fn json_text(value: &impl serde::Serialize) -> String {
+    // Maps with string or number keys and plain structs have no way to fail.
+    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+}
+
+/// A progress bar that shows itself only once the work has lasted a while.
+struct Bar {
+    start: Instant,
+    bar: Option<ProgressBar>,
+    silent: bool,
+}
+
+impl Bar {
+    fn new(quiet: bool) -> Self {
+        let silent = quiet || !io::stderr().is_terminal();
+        Self { start: Instant::now(), bar: None, silent }
+    }
+
+    fn update(&mut self, progress: Progress) {
+        if self.silent || self.start.elapsed() < Duration::from_millis(400) {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+            ProgressBar::new(progress.total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        bar.set_position(progress.done);
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

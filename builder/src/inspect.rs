@@ -1,0 +1,336 @@
+//! What a checkpoint or an ONNX file holds.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
+use onnx_file::read::ReadError;
+use onnx_file::tensor::{ElementType, extent};
+use serde::Serialize;
+
+use crate::architecture::{self, InferError, Options};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::digest;
+use crate::graph::{Dim, Graph};
+use crate::known::{self, Known};
+use crate::shape::{Cost, cost_of};
+use crate::variant::Variant;
+
+/// Version of the JSON form.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a file holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// Version of this structure.
+    pub schema_version: u32,
+    /// The file.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, in hex.
+    pub sha256: String,
+    /// The published checkpoint it is, by digest.
+    pub known: Option<Known>,
+    /// What kind of file it is, with what only that kind has.
+    #[serde(flatten)]
+    pub content: Content,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Number of tensors of each element type.
+    pub element_types: BTreeMap<String, usize>,
+    /// Elements of all floating-point tensors, normalisation statistics included.
+    pub elements: u64,
+    /// The architecture inferred from shapes, or why there is none.
+    pub architecture: Architecture,
+}
+
+/// What kind of file.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Content {
+    /// Weights by name.
+    Checkpoint {
+        /// zip, legacy or safetensors.
+        container: String,
+        /// The key the weights lie under.
+        nested_under: Option<String>,
+        /// What was removed from names.
+        prefix: Option<String>,
+    },
+    /// A model.
+    Onnx(Box<Onnx>),
+}
+
+/// What an ONNX file declares.
+#[derive(Clone, Debug, Serialize)]
+pub struct Onnx {
+    /// Version of the format.
+    pub ir_version: i64,
+    /// Operator sets by domain.
+    pub opsets: BTreeMap<String, i64>,
+    /// Who wrote it.
+    pub producer: String,
+    /// Inputs that are not weights, with types and shapes.
+    pub inputs: Vec<String>,
+    /// Outputs, likewise.
+    pub outputs: Vec<String>,
+    /// Number of nodes by operator.
+    pub operators: BTreeMap<String, usize>,
+    /// Number of convolutions by their group, for those with more than one.
+    pub grouped_convolutions: BTreeMap<i64, usize>,
+    /// Metadata by key.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The architecture that the shapes give.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// One of the family.
+    Inferred(Box<Inferred>),
+    /// None of it, and why.
+    Unknown(String),
+}
+
+/// An inferred architecture.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inferred {
+    /// What `--variant` takes.
+    pub variant: String,
+    /// Rows of `fc.weight`.
+    pub classes: Option<usize>,
+    /// Trainable parameters.
+    pub parameters: u64,
+    /// Multiply-adds for one picture of the network's usual size.
+    pub multiply_adds: u64,
+    /// Stem, stages and head.
+    pub stages: Vec<Stage>,
+}
+
+/// A row of the per-stage table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stage {
+    /// stem, layer1 ..., head.
+    pub name: String,
+    /// Blocks.
+    pub blocks: Option<usize>,
+    /// Groups of each 3x3.
+    pub cardinality: Option<usize>,
+    /// Channels of the 3x3.
+    pub width: Option<usize>,
+    /// Channels or classes put out.
+    pub out_channels: usize,
+    /// Height and width put out, for the network's usual picture.
+    pub out_size: Option<[usize; 2]>,
+    /// Trainable parameters.
+    pub parameters: u64,
+    /// Multiply-adds for one picture.
+    pub multiply_adds: u64,
+}
+
+/// Why a file could not be inspected.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// Not readable.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a checkpoint that is accepted.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Not an ONNX file.
+    #[error(transparent)]
+    Onnx(#[from] ReadError),
+}
+
+/// Looks into the file at `path`, recognised by content.
+///
+/// # Errors
+/// [`InspectError`].
+pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
+    let io = |source| InspectError::Io { path: path.display().to_string(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let mut head = [0; 1];
+    let read = file.read(&mut head).map_err(io)?;
+    // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.
+    let is_onnx = read == 1 && head[0] == 0x08 && !starts_like_safetensors(path).map_err(io)?;
+    let sha256 = digest::hex(&digest::sha256(File::open(path).map_err(io)?).map_err(io)?);
+    let bytes = file.metadata().map_err(io)?.len();
+    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path)? };
+    let mut element_types = BTreeMap::new();
+    let mut elements = 0;
+    for tensor in &tensors {
+        *element_types.entry(tensor.element.clone()).or_insert(0) += 1;
+        if tensor.is_float {
+            elements += tensor.shape.iter().product::<usize>() as u64;
+        }
+    }
+    let shapes: BTreeMap<&str, &[usize]> = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
+    let architecture = match architecture::infer(|name| shapes.get(name).copied()) {
+        Ok(inferred) => describe(&inferred.variant, inferred.classes),
+        Err(error) => Architecture::Unknown(unknown(&error, is_onnx)),
+    };
+    Ok(Inspection {
+        schema_version: SCHEMA_VERSION,
+        file: path.display().to_string(),
+        bytes,
+        known: known::by_sha256(&sha256).copied(),
+        sha256,
+        content,
+        tensors: tensors.len(),
+        element_types,
+        elements,
+        architecture,
+    })
+}
+
+fn unknown(error: &InferError, is_onnx: bool) -> String {
+    match (error, is_onnx) {
+        (InferError::Missing { .. }, true) => {
+            "the initializers do not have torchvision's names, so their shapes tell nothing".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// A safetensors header whose length's lowest byte happens to be 8 looks like a protobuf at first sight.
+fn starts_like_safetensors(path: &Path) -> std::io::Result<bool> {
+    let mut head = [0; 9];
+    let read = File::open(path)?.read(&mut head)?;
+    Ok(read == 9 && head[8] == b'{')
+}
+
+struct Tensor {
+    name: String,
+    shape: Vec<usize>,
+    element: String,
+    is_float: bool,
+}
+
+fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
+    let checkpoint = Checkpoint::open(path)?;
+    let tensors = checkpoint.tensors().iter().map(|info| Tensor {
+        name: info.name.clone(),
+        shape: info.shape.clone(),
+        element: info.dtype.to_string(),
+        is_float: info.dtype.is_float(),
+    });
+    let tensors = tensors.collect();
+    let content = Content::Checkpoint {
+        container: checkpoint.format().to_string(),
+        nested_under: checkpoint.nested_under().map(str::to_string),
+        prefix: checkpoint.stripped_prefix().map(str::to_string),
+    };
+    Ok((content, tensors))
+}
+
+fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
+    let model = onnx_file::read::read(path)?;
+    let graph = model.graph.clone().unwrap_or_default();
+    let tensors = graph.initializer.iter().map(|tensor| {
+        let element = ElementType::from_proto(tensor.data_type);
+        let float = [ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::F64];
+        Tensor {
+            name: tensor.name.clone(),
+            shape: extent(tensor).map_or(Vec::new(), |_| tensor.dims.iter().map(|&d| d as usize).collect()),
+            element: element.map_or(format!("type {}", tensor.data_type), |e| e.to_string()),
+            is_float: element.is_some_and(|e| float.contains(&e)),
+        }
+    });
+    let tensors: Vec<Tensor> = tensors.collect();
+    let mut operators = BTreeMap::new();
+    let mut grouped_convolutions = BTreeMap::new();
+    for node in &graph.node {
+        *operators.entry(node.op_type.clone()).or_insert(0) += 1;
+        let group = node.attribute.iter().find(|a| a.name == "group").map_or(1, |a| a.i);
+        if node.op_type == "Conv" && group > 1 {
+            *grouped_convolutions.entry(group).or_insert(0) += 1;
+        }
+    }
+    let is_weight = |value: &&ValueInfoProto| !graph.initializer.iter().any(|t| t.name == value.name);
+    let onnx = Onnx {
+        ir_version: model.ir_version,
+        opsets: opsets(&model),
+        producer: format!("{} {}", model.producer_name, model.producer_version).trim().into(),
+        inputs: graph.input.iter().filter(is_weight).map(declared).collect(),
+        outputs: graph.output.iter().map(declared).collect(),
+        operators,
+        grouped_convolutions,
+        metadata: model.metadata_props.iter().map(|e| (e.key.clone(), e.value.clone())).collect(),
+    };
+    Ok((Content::Onnx(Box::new(onnx)), tensors))
+}
+
+fn opsets(model: &ModelProto) -> BTreeMap<String, i64> {
+    let domain = |d: &str| if d.is_empty() { "ai.onnx".to_string() } else { d.to_string() };
+    model.opset_import.iter().map(|opset| (domain(&opset.domain), opset.version)).collect()
+}
+
+/// `input f32 [batch, 3, 224, 224]`.
+fn declared(value: &ValueInfoProto) -> String {
+    let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return value.name.clone();
+    };
+    let dims = tensor.shape.iter().flat_map(|shape| &shape.dim).map(|dim| match &dim.value {
+        Some(dimension::Value::DimValue(n)) => n.to_string(),
+        Some(dimension::Value::DimParam(name)) => name.clone(),
+        None => "?".into(),
+    });
+    let element = ElementType::from_proto(tensor.elem_type).map_or_else(|| "?".into(), |e| e.to_string());
+    format!("{} {element} [{}]", value.name, dims.collect::<Vec<_>>().join(", "))
+}
+
+fn describe(variant: &Variant, classes: Option<usize>) -> Architecture {
+    let mut options = Options::classifier(variant);
+    options.classes = classes.unwrap_or(options.classes);
+    if classes.is_none() {
+        options.outputs = vec![architecture::Output::Stage(variant.blocks.len())];
+    }
+    let graph = match architecture::build(variant, &options) {
+        Ok(graph) => graph,
+        Err(error) => return Architecture::Unknown(error.to_string()),
+    };
+    let mut stages = vec![stage(&graph, "stem", None)];
+    for index in 0..variant.blocks.len() {
+        stages.push(stage(&graph, &format!("layer{}", index + 1), Some((variant, index))));
+    }
+    if classes.is_some() {
+        stages.push(stage(&graph, "head", None));
+    }
+    Architecture::Inferred(Box::new(Inferred {
+        variant: variant.to_string(),
+        classes,
+        parameters: stages.iter().map(|s| s.parameters).sum(),
+        multiply_adds: stages.iter().map(|s| s.multiply_adds).sum(),
+        stages,
+    }))
+}
+
+fn stage(graph: &Graph, name: &str, place: Option<(&Variant, usize)>) -> Stage {
+    let belongs = |node: &str| match name {
+        "stem" => matches!(node, "conv1" | "bn1" | "relu" | "maxpool"),
+        "head" => matches!(node, "avgpool" | "flatten" | "fc"),
+        layer => node.split('.').next() == Some(layer),
+    };
+    let nodes: Vec<_> = graph.nodes.iter().filter(|n| belongs(&n.name)).collect();
+    let Cost { parameters, multiply_adds } = nodes.iter().map(|n| cost_of(graph, n)).sum();
+    let last = nodes.last().map(|n| graph.value(n.output).shape.clone()).unwrap_or_default();
+    let extent = |axis: usize| last.get(axis).and_then(Dim::fixed);
+    Stage {
+        name: name.into(),
+        blocks: place.map(|(variant, index)| variant.blocks[index]),
+        cardinality: place.map(|(variant, _)| variant.cardinality),
+        width: place.map(|(variant, index)| variant.width(index)),
+        out_channels: extent(1).unwrap_or(0),
+        out_size: extent(2).zip(extent(3)).map(|(h, w)| [h, w]),
+        parameters,
+        multiply_adds,
+    }
+}

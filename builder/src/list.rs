@@ -1,0 +1,140 @@
+//! The networks that have a name.
+
+use serde::Serialize;
+
+use crate::architecture::{self, Options};
+use crate::known::{KNOWN, Known};
+use crate::shape::{ShapeError, cost};
+use crate::variant::{Variant, VariantError};
+
+/// A network with its costs and published checkpoints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// What `--variant` takes.
+    pub variant: String,
+    /// torchvision's, timm's or another established name, if it has one.
+    pub alias: Option<&'static str>,
+    /// Where it is described.
+    pub source: &'static str,
+    /// Classes that the parameters count.
+    pub classes: usize,
+    /// Height and width of the picture that the multiply-adds count, in pixels.
+    pub image_size: usize,
+    /// Trainable parameters.
+    pub parameters: u64,
+    /// Multiply-adds for one picture.
+    pub multiply_adds: u64,
+    /// Published checkpoints.
+    pub checkpoints: Vec<Known>,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listing {
+    /// Version of this structure.
+    pub schema_version: u32,
+    /// In the order of their families.
+    pub networks: Vec<Listed>,
+}
+
+/// Why the list could not be made: a bug.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// A name in the list is none.
+    #[error(transparent)]
+    Variant(#[from] VariantError),
+    /// A network in the list does not fit its own picture.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+}
+
+const PAPER: &str = "Xie et al. 2017";
+const TORCHVISION: &str = "torchvision";
+const WSL: &str = "Mahajan et al. 2018 (WSL)";
+
+/// Names to list: variant, alias, source.
+const NAMED: [(&str, Option<&str>, &str); 25] = [
+    ("26_32x4d", Some("resnext26_32x4d"), "timm"),
+    ("50_32x4d", Some("resnext50_32x4d"), PAPER),
+    ("50_2x40d", None, PAPER),
+    ("50_4x24d", None, PAPER),
+    ("50_8x14d", None, PAPER),
+    ("101_32x4d", Some("resnext101_32x4d"), PAPER),
+    ("101_32x8d", Some("resnext101_32x8d"), TORCHVISION),
+    ("101_64x4d", Some("resnext101_64x4d"), PAPER),
+    ("101_2x64d", None, PAPER),
+    ("101_32x16d", Some("ig_resnext101_32x16d"), WSL),
+    ("101_32x32d", Some("ig_resnext101_32x32d"), WSL),
+    ("101_32x48d", Some("ig_resnext101_32x48d"), WSL),
+    ("152_32x4d", None, "this family"),
+    ("200_32x4d", None, "this family"),
+    ("29_8x64d", None, PAPER),
+    ("29_16x64d", None, PAPER),
+    ("resnet18", None, TORCHVISION),
+    ("resnet34", None, TORCHVISION),
+    ("resnet26", None, "timm"),
+    ("resnet50", None, TORCHVISION),
+    ("resnet101", None, TORCHVISION),
+    ("resnet152", None, TORCHVISION),
+    ("resnet200", None, PAPER),
+    ("wide_resnet50_2", None, TORCHVISION),
+    ("wide_resnet101_2", None, TORCHVISION),
+];
+
+/// The networks that have a name, in the order of their families.
+///
+/// # Errors
+/// [`ListError`], which would be a bug.
+pub fn list() -> Result<Listing, ListError> {
+    let networks: Result<_, ListError> = NAMED
+        .iter()
+        .map(|&(name, alias, source)| {
+            let variant = Variant::parse(name)?;
+            let graph = architecture::build(&variant, &Options::classifier(&variant))?;
+            let cost = cost(&graph);
+            let published = |known: &&Known| Some(known.model) == alias || known.model == name;
+            Ok(Listed {
+                variant: name.into(),
+                alias,
+                source,
+                classes: variant.default_classes(),
+                image_size: variant.default_image_size(),
+                parameters: cost.parameters,
+                multiply_adds: cost.multiply_adds,
+                checkpoints: KNOWN.iter().filter(published).copied().collect(),
+            })
+        })
+        .collect();
+    Ok(Listing { schema_version: 1, networks: networks? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_checkpoint_belongs_to_a_listed_network() {
+        let listed: usize = list().unwrap().networks.iter().map(|l| l.checkpoints.len()).sum();
+        assert_eq!(listed, KNOWN.len());
+    }
+
+    #[test]
+    fn names_are_canonical() {
+        for listed in list().unwrap().networks {
+            let variant = Variant::parse(&listed.variant).unwrap();
+            assert_eq!(variant.to_string(), listed.variant);
+            if let Some(alias) = listed.alias {
+                assert_eq!(Variant::parse(alias).unwrap(), variant);
+            }
+        }
+    }
+
+    #[test]
+    fn published_sizes_of_the_larger_networks_are_met() {
+        // Mahajan et al. 2018, Table 6: 194, 468, 829 million.
+        for (name, millions) in [("101_32x16d", 194.0), ("101_32x32d", 468.5), ("101_32x48d", 828.4)] {
+            let listed = list().unwrap().networks.into_iter().find(|l| l.variant == name).unwrap();
+            assert!((listed.parameters as f64 / 1e6 - millions).abs() < 0.06, "{name}: {}", listed.parameters);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The rewrites, and their order.
+//!
+//! 1. `fold_bn` first: every later pass then sees convolutions with a bias and no normalisation in between.
+//! 2. `widen_groups` on what is then final: the weights it spreads are scaled already, and its zeros stay exact.
+//!
+//! A pass is a plain function from a graph to the number of rewrites it made. It changes recipes, never numbers.
+
+mod fold_bn;
+mod widen_groups;
+
+use serde::Serialize;
+
+pub use fold_bn::fold_bn;
+pub use widen_groups::{Width, widen_groups};
+
+use crate::graph::Graph;
+
+/// What to do to a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lowering {
+    /// Fold normalisations into the convolutions before them.
+    pub fold_bn: bool,
+    /// Widths of groups by stage, from the first; the last one holds for all further stages. Empty: as they are.
+    pub group_widths: Vec<Width>,
+}
+
+impl Default for Lowering {
+    fn default() -> Self {
+        Self { fold_bn: true, group_widths: Vec::new() }
+    }
+}
+
+impl Lowering {
+    /// The width asked for in the stage that a node's name tells: `layer2.0.conv2` is in stage 2.
+    fn width(&self, node: &str) -> Option<Width> {
+        let stage: usize = node.strip_prefix("layer")?.split('.').next()?.parse().ok()?;
+        self.group_widths.get(stage.checked_sub(1)?).or(self.group_widths.last()).copied()
+    }
+}
+
+/// A pass that ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Its name.
+    pub pass: &'static str,
+    /// How many places it rewrote.
+    pub rewrites: usize,
+}
+
+/// Runs the passes that `lowering` asks for, in order.
+pub fn run(graph: &mut Graph, lowering: &Lowering) -> Vec<Applied> {
+    let mut applied = Vec::new();
+    if lowering.fold_bn {
+        applied.push(Applied { pass: "fold_bn", rewrites: fold_bn(graph) });
+    }
+    if !lowering.group_widths.is_empty() {
+        let rewrites = widen_groups(graph, |node| lowering.width(node));
+        applied.push(Applied { pass: "widen_groups", rewrites });
+    }
+    applied
+}

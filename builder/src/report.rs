@@ -1,0 +1,201 @@
+//! Text for people: the only place that formats.
+
+use std::fmt::Write as _;
+
+use crate::build::Summary;
+use crate::inspect::{Architecture, Content, Inspection};
+use crate::list::Listing;
+use crate::verify::Verdict;
+
+/// The table of `list`.
+pub fn list(listing: &Listing) -> String {
+    let mut text = format!(
+        "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} {}\n",
+        "variant", "parameters", "mult-adds", "picture", "also called", "source", "known checkpoints"
+    );
+    for row in &listing.networks {
+        let checkpoints: Vec<String> = row
+            .checkpoints
+            .iter()
+            .map(|known| format!("{} {:.1}%", known.weights, f64::from(known.top1_milli) / 1000.0))
+            .collect();
+        let size = format!("{0}x{0}", row.image_size);
+        let _ = writeln!(
+            text,
+            "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} {}",
+            row.variant,
+            millions(row.parameters),
+            giga(row.multiply_adds),
+            size,
+            row.alias.unwrap_or("-"),
+            row.source,
+            if checkpoints.is_empty() { "-".into() } else { checkpoints.join(", ") }
+        );
+    }
+    text.push_str(
+        "Parameters with 1000 classes (10 for 29_*); percentages are published top-1 accuracies on ImageNet.\n",
+    );
+    text.push_str(
+        "Any DEPTH_CxWd works: depths 26, 50, 101, 152, 200; other block counts with --blocks and --planes.\n",
+    );
+    text
+}
+
+/// The text of `inspect`.
+pub fn inspection(found: &Inspection) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: String| {
+        let _ = writeln!(text, "{key:<13} {value}");
+    };
+    line("file", format!("{} ({} bytes)", found.file, grouped(found.bytes)));
+    line("sha256", found.sha256.clone());
+    if let Some(known) = &found.known {
+        line("known as", format!("torchvision {} {}", known.model, known.weights));
+    }
+    match &found.content {
+        Content::Checkpoint { container, nested_under, prefix } => {
+            line("container", format!("checkpoint, {container}"));
+            if let Some(key) = nested_under {
+                line("weights", format!("under the key '{key}'"));
+            }
+            if let Some(prefix) = prefix {
+                line("prefix", format!("'{prefix}' on every name, removed"));
+            }
+        }
+        Content::Onnx(onnx) => {
+            let opsets: Vec<String> = onnx.opsets.iter().map(|(domain, v)| format!("{domain} {v}")).collect();
+            line("container", format!("ONNX, IR {}, opset {}", onnx.ir_version, opsets.join(", ")));
+            line("producer", onnx.producer.clone());
+            line("inputs", onnx.inputs.join(", "));
+            line("outputs", onnx.outputs.join(", "));
+            line("operators", counts(&onnx.operators));
+            if !onnx.grouped_convolutions.is_empty() {
+                line("grouped", counts_by(&onnx.grouped_convolutions, |group| format!("group {group}")));
+            }
+            for (key, value) in &onnx.metadata {
+                let short: String = value.chars().take(100).collect();
+                let more = if short.len() < value.len() { "..." } else { "" };
+                line("metadata", format!("{key} = {short}{more}"));
+            }
+        }
+    }
+    line("tensors", format!("{} ({})", found.tensors, counts(&found.element_types)));
+    match &found.architecture {
+        Architecture::Unknown(reason) => line("architecture", format!("unknown: {reason}")),
+        Architecture::Inferred(inferred) => {
+            let classes = inferred.classes.map_or("no classifier".into(), |n| format!("{n} classes"));
+            let (parameters, cost) = (grouped(inferred.parameters), giga(inferred.multiply_adds));
+            line(
+                "architecture",
+                format!("{}, {classes}, {parameters} parameters, {cost} multiply-adds", inferred.variant),
+            );
+            text.push_str(&stages(inferred));
+        }
+    }
+    text
+}
+
+fn stages(inferred: &crate::inspect::Inferred) -> String {
+    let mut text = format!(
+        "\n{:<7} {:>6} {:>6} {:>6} {:>12} {:>8} {:>9} {:>11} {:>9}\n",
+        "stage", "blocks", "groups", "width", "width/group", "out", "size", "parameters", "mult-adds"
+    );
+    let cell = |value: Option<usize>| value.map_or("-".into(), |v| v.to_string());
+    for stage in &inferred.stages {
+        let per_group = stage.width.zip(stage.cardinality).map(|(w, c)| w / c);
+        let size = stage.out_size.map_or("-".into(), |[h, w]| format!("{h}x{w}"));
+        let _ = writeln!(
+            text,
+            "{:<7} {:>6} {:>6} {:>6} {:>12} {:>8} {:>9} {:>11} {:>9}",
+            stage.name,
+            cell(stage.blocks),
+            cell(stage.cardinality),
+            cell(stage.width),
+            cell(per_group),
+            stage.out_channels,
+            size,
+            grouped(stage.parameters),
+            giga(stage.multiply_adds)
+        );
+    }
+    text
+}
+
+/// The text of `verify`.
+pub fn verdict(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for output in &verdict.outputs {
+        let verdict_of = if output.relative_l2 <= verdict.tolerance { "equal" } else { "DIFFERENT" };
+        let _ = writeln!(
+            text,
+            "{:<10} against {:<8} {:<10} relative L2 {:.2e} (at most {:.0e}): {verdict_of}",
+            output.output,
+            output.against,
+            if output.leaky { "leaky ReLU" } else { "" },
+            output.relative_l2,
+            verdict.tolerance
+        );
+    }
+    let [height, width] = verdict.image_size;
+    let _ = writeln!(
+        text,
+        "{} {} {} ({}), in f64 on {height}x{width} pictures of seed {}",
+        verdict.model,
+        if verdict.equal { "computes what" } else { "does not compute what" },
+        verdict.weights,
+        verdict.variant,
+        verdict.seed
+    );
+    text
+}
+
+/// The lines after a build.
+pub fn summary(summary: &Summary) -> String {
+    let mut text = String::new();
+    for note in &summary.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
+    let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
+    let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
+    let _ = writeln!(
+        text,
+        "{}: {} parameters, {} multiply-adds, weights {}{}",
+        summary.variant,
+        millions(summary.parameters),
+        giga(summary.multiply_adds),
+        summary.weights,
+        if passes.is_empty() { String::new() } else { format!(", passes {}", passes.join(", ")) }
+    );
+    let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
+    text
+}
+
+fn counts(counts: &std::collections::BTreeMap<String, usize>) -> String {
+    counts_by(counts, String::clone)
+}
+
+fn counts_by<K>(counts: &std::collections::BTreeMap<K, usize>, name: impl Fn(&K) -> String) -> String {
+    counts.iter().map(|(key, n)| format!("{} x{n}", name(key))).collect::<Vec<_>>().join(", ")
+}
+
+fn millions(n: u64) -> String {
+    format!("{:.1} M", n as f64 / 1e6)
+}
+
+fn giga(n: u64) -> String {
+    format!("{:.2} G", n as f64 / 1e9)
+}
+
+/// 25028904 as 25,028,904.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

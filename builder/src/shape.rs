@@ -1,0 +1,191 @@
+//! What each operator makes of its operands' shapes, and what it costs.
+
+use crate::graph::{Conv, Dim, Graph, Node, Op, Pool, Shape, Value};
+
+/// Operands that an operator cannot take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node '{node}' ({op}): {reason}")]
+pub struct ShapeError {
+    /// The node.
+    pub node: String,
+    /// Its operator.
+    pub op: &'static str,
+    /// What does not fit.
+    pub reason: String,
+}
+
+/// The shape of the value that `op` makes of `operands`.
+///
+/// # Errors
+/// [`ShapeError`] if their number, ranks or extents do not fit the operator.
+pub fn infer(node: &str, op: &Op, operands: &[&Value]) -> Result<Shape, ShapeError> {
+    let shapes: Vec<&Shape> = operands.iter().map(|v| &v.shape).collect();
+    infer_shapes(op, &shapes).map_err(|reason| ShapeError { node: node.into(), op: op.name(), reason })
+}
+
+fn infer_shapes(op: &Op, shapes: &[&Shape]) -> Result<Shape, String> {
+    match op {
+        Op::Conv(conv) => infer_conv(conv, shapes),
+        Op::BatchNorm { .. } => {
+            let [data, parameters @ ..] = exactly::<5>(shapes)?;
+            let channels = channels(data)?;
+            for parameter in parameters {
+                expect(parameter, &[channels])?;
+            }
+            Ok(data.clone())
+        }
+        Op::Relu | Op::Cast => Ok(exactly::<1>(shapes)?[0].clone()),
+        Op::Add => same(&exactly::<2>(shapes)?),
+        Op::Sum => same(shapes),
+        Op::Concat => infer_concat(shapes),
+        Op::MaxPool(pool) => infer_pool(pool, exactly::<1>(shapes)?[0]),
+        Op::GlobalAveragePool => match exactly::<1>(shapes)?[0].as_slice() {
+            [n, c, _, _] => Ok(vec![n.clone(), c.clone(), Dim::Fixed(1), Dim::Fixed(1)]),
+            other => Err(format!("takes [N, C, H, W], not rank {}", other.len())),
+        },
+        Op::Flatten => match exactly::<1>(shapes)?[0].as_slice() {
+            [n, c, Dim::Fixed(1), Dim::Fixed(1)] => Ok(vec![n.clone(), c.clone()]),
+            _ => Err("takes [N, C, 1, 1]".into()),
+        },
+        Op::Gemm => {
+            let [data, weight, bias] = exactly::<3>(shapes)?;
+            let [n, features] = data.as_slice() else { return Err("takes [N, features]".into()) };
+            let [out, inner] = fixed_dims::<2>(weight)?;
+            if features.fixed() != Some(inner) {
+                return Err(format!("has weights for {inner} features and is given {features}"));
+            }
+            expect(bias, &[out])?;
+            Ok(vec![n.clone(), Dim::Fixed(out)])
+        }
+    }
+}
+
+fn infer_conv(conv: &Conv, shapes: &[&Shape]) -> Result<Shape, String> {
+    let (data, weight, bias) = match shapes {
+        [data, weight] => (data, weight, None),
+        [data, weight, bias] => (data, weight, Some(bias)),
+        _ => return Err(format!("takes 2 or 3 operands, not {}", shapes.len())),
+    };
+    let [n, _, height, width] = data.as_slice() else { return Err("takes [N, C, H, W]".into()) };
+    let channels = channels(data)?;
+    let [out, per_group, kernel_height, kernel_width] = fixed_dims::<4>(weight)?;
+    let group = conv.group;
+    if group == 0 || per_group * group != channels || out % group != 0 {
+        return Err(format!(
+            "{channels} input and {out} output channels in {group} groups do not go with a weight of {per_group} input channels a group"
+        ));
+    }
+    if conv.kernel != [kernel_height, kernel_width] {
+        return Err(format!("kernel {:?} and weight {kernel_height} x {kernel_width} differ", conv.kernel));
+    }
+    if let Some(bias) = bias {
+        expect(bias, &[out])?;
+    }
+    let extent = |axis: usize| {
+        let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
+        [reach, conv.stride[axis], conv.padding[axis] + conv.padding[axis + 2]]
+    };
+    Ok(vec![n.clone(), Dim::Fixed(out), window(height, extent(0))?, window(width, extent(1))?])
+}
+
+fn infer_pool(pool: &Pool, data: &Shape) -> Result<Shape, String> {
+    let [n, c, height, width] = data.as_slice() else { return Err("takes [N, C, H, W]".into()) };
+    let extent = |axis: usize| [pool.kernel[axis], pool.stride[axis], pool.padding[axis] + pool.padding[axis + 2]];
+    Ok(vec![n.clone(), c.clone(), window(height, extent(0))?, window(width, extent(1))?])
+}
+
+fn infer_concat(shapes: &[&Shape]) -> Result<Shape, String> {
+    let first = shapes.first().ok_or("takes at least one operand")?;
+    let mut total = 0;
+    for shape in shapes {
+        total += channels(shape)?;
+        if shape[..1] != first[..1] || shape[2..] != first[2..] {
+            return Err("takes operands that agree in all but their channels".into());
+        }
+    }
+    let mut joined = (*first).clone();
+    joined[1] = Dim::Fixed(total);
+    Ok(joined)
+}
+
+/// Positions of a window: floor((extent + padding - reach) / stride) + 1.
+fn window(extent: &Dim, [reach, stride, padding]: [usize; 3]) -> Result<Dim, String> {
+    let Some(extent) = extent.fixed() else { return Ok(Dim::Unknown) };
+    if stride == 0 || extent + padding < reach {
+        return Err(format!("a window of {reach} does not fit {extent} + {padding} of padding; use a larger picture"));
+    }
+    Ok(Dim::Fixed((extent + padding - reach) / stride + 1))
+}
+
+fn exactly<'a, const N: usize>(shapes: &[&'a Shape]) -> Result<[&'a Shape; N], String> {
+    shapes.try_into().map_err(|_| format!("takes {N} operands, not {}", shapes.len()))
+}
+
+fn fixed_dims<const N: usize>(shape: &Shape) -> Result<[usize; N], String> {
+    let dims: Option<Vec<usize>> = shape.iter().map(Dim::fixed).collect();
+    dims.and_then(|d| d.try_into().ok()).ok_or_else(|| format!("needs a weight of {N} fixed dimensions"))
+}
+
+fn expect(shape: &Shape, dims: &[usize]) -> Result<(), String> {
+    if shape.iter().map(Dim::fixed).eq(dims.iter().map(|&n| Some(n))) {
+        return Ok(());
+    }
+    let found: Vec<String> = shape.iter().map(Dim::to_string).collect();
+    Err(format!("needs a parameter of shape {dims:?}, not [{}]", found.join(", ")))
+}
+
+fn channels(shape: &Shape) -> Result<usize, String> {
+    shape.get(1).and_then(Dim::fixed).ok_or_else(|| "needs a fixed number of channels".into())
+}
+
+fn same(shapes: &[&Shape]) -> Result<Shape, String> {
+    match shapes {
+        [first, rest @ ..] if rest.iter().all(|s| s == first) => Ok((*first).clone()),
+        _ => Err("takes operands of one shape".into()),
+    }
+}
+
+/// What a network costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Elements of all weights and biases; batch normalisation counts its scale and shift, not its statistics.
+    pub parameters: u64,
+    /// Multiply-adds of convolutions and the fully-connected layer for one picture.
+    pub multiply_adds: u64,
+}
+
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |total, cost| Self {
+            parameters: total.parameters + cost.parameters,
+            multiply_adds: total.multiply_adds + cost.multiply_adds,
+        })
+    }
+}
+
+/// Parameters and multiply-adds of `graph` for one picture; extents chosen at run time count as 1.
+pub fn cost(graph: &Graph) -> Cost {
+    graph.nodes.iter().map(|node| cost_of(graph, node)).sum()
+}
+
+/// What one node of `graph` costs.
+pub fn cost_of(graph: &Graph, node: &Node) -> Cost {
+    let elements = |id| graph.value(id).shape.iter().map(|d| d.fixed().unwrap_or(1) as u64).product::<u64>();
+    let learned = match node.op {
+        Op::BatchNorm { .. } => &node.inputs[1..3],
+        _ => &node.inputs[..],
+    };
+    let weights = learned.iter().filter(|&&id| graph.value(id).weight.is_some());
+    let parameters = weights.map(|&id| elements(id)).sum();
+    let multiply_adds = match (&node.op, node.inputs.get(1)) {
+        (Op::Conv(_) | Op::Gemm, Some(&weight)) => {
+            // Each output position takes the weights of one output channel once.
+            let output: u64 =
+                graph.value(node.output).shape[1..].iter().map(|d| d.fixed().unwrap_or(1) as u64).product();
+            let out_channels = graph.value(weight).shape[0].fixed().unwrap_or(1) as u64;
+            output / out_channels * elements(weight)
+        }
+        _ => 0,
+    };
+    Cost { parameters, multiply_adds }
+}

@@ -1,0 +1,174 @@
+//! Proof that a graph is well formed, which the exporter asks for. It runs in release builds too: the graph is a few
+//! hundred nodes.
+
+use std::collections::HashSet;
+
+use crate::graph::{Dim, Graph, ValueId};
+use crate::shape::{self, ShapeError};
+
+/// What is wrong with a graph.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    /// An operator cannot take its operands.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// A node's result is declared with another shape than it has.
+    #[error("node '{node}' makes a value of shape {found} that is declared as {declared}")]
+    Declared {
+        /// The node.
+        node: String,
+        /// What it makes.
+        found: String,
+        /// What the value says.
+        declared: String,
+    },
+    /// A value is used before, or without, being made.
+    #[error("'{user}' uses the value '{value}', which nothing before it makes")]
+    Undefined {
+        /// The node, or "the graph's outputs".
+        user: String,
+        /// The value.
+        value: String,
+    },
+    /// Two nodes, or two values in use, share a name; or a value is made twice.
+    #[error("the name '{name}' is used twice")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A constant whose recipe gives another shape than declared.
+    #[error("the constant '{name}' is declared as {declared} and its recipe gives {found}")]
+    Weight {
+        /// The constant.
+        name: String,
+        /// The recipe's shape.
+        found: String,
+        /// The value's shape.
+        declared: String,
+    },
+    /// There is nothing to compute.
+    #[error("the graph has no output; ask for at least one of logits, c2, c3, c4, c5")]
+    NoOutput,
+}
+
+/// A graph that [`validate`] has passed.
+#[derive(Clone, Copy, Debug)]
+pub struct Valid<'a>(&'a Graph);
+
+impl<'a> Valid<'a> {
+    /// The graph.
+    pub fn graph(self) -> &'a Graph {
+        self.0
+    }
+}
+
+/// Checks that every value is made once before it is used, that names are unique, and that every shape is what its
+/// operator or recipe gives.
+///
+/// # Errors
+/// The first [`GraphError`] found.
+pub fn validate(graph: &Graph) -> Result<Valid<'_>, GraphError> {
+    if graph.outputs.is_empty() {
+        return Err(GraphError::NoOutput);
+    }
+    let mut names = HashSet::new();
+    let mut made = vec![false; graph.value_count()];
+    let mut define = |id: ValueId, made: &mut Vec<bool>| {
+        let name = &graph.value(id).name;
+        let again = std::mem::replace(&mut made[id.0 as usize], true);
+        if again || !names.insert(name) { Err(GraphError::Duplicate { name: name.clone() }) } else { Ok(()) }
+    };
+    for &input in &graph.inputs {
+        define(input, &mut made)?;
+    }
+    for weight in graph.weights() {
+        check_weight(graph, weight)?;
+        define(weight, &mut made)?;
+    }
+    let mut node_names = HashSet::new();
+    for node in &graph.nodes {
+        if !node_names.insert(&node.name) {
+            return Err(GraphError::Duplicate { name: node.name.clone() });
+        }
+        if let Some(&id) = node.inputs.iter().find(|id| !made[id.0 as usize]) {
+            return Err(GraphError::Undefined { user: node.name.clone(), value: graph.value(id).name.clone() });
+        }
+        let operands: Vec<_> = node.inputs.iter().map(|&id| graph.value(id)).collect();
+        let shape = shape::infer(&node.name, &node.op, &operands)?;
+        let declared = &graph.value(node.output).shape;
+        if shape != *declared {
+            let (found, declared) = (text(&shape), text(declared));
+            return Err(GraphError::Declared { node: node.name.clone(), found, declared });
+        }
+        define(node.output, &mut made)?;
+    }
+    match graph.outputs.iter().find(|id| !made[id.0 as usize]) {
+        Some(&id) => {
+            let value = graph.value(id).name.clone();
+            Err(GraphError::Undefined { user: "the graph's outputs".into(), value })
+        }
+        None => Ok(Valid(graph)),
+    }
+}
+
+fn check_weight(graph: &Graph, id: ValueId) -> Result<(), GraphError> {
+    let value = graph.value(id);
+    let Some(weight) = &value.weight else { return Ok(()) };
+    let found = crate::graph::fixed(&weight.shape());
+    if found == value.shape {
+        return Ok(());
+    }
+    Err(GraphError::Weight { name: value.name.clone(), found: text(&found), declared: text(&value.shape) })
+}
+
+fn text(shape: &[Dim]) -> String {
+    let dims: Vec<String> = shape.iter().map(Dim::to_string).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::{Options, build};
+    use crate::graph::Op;
+    use crate::variant::Variant;
+
+    fn graph() -> Graph {
+        let variant = Variant::parse("26_32x4d").unwrap();
+        build(&variant, &Options::classifier(&variant)).unwrap()
+    }
+
+    #[test]
+    fn every_built_graph_is_valid() {
+        validate(&graph()).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_group_is_found() {
+        let mut graph = graph();
+        let node = graph.nodes.iter_mut().find(|n| n.name == "layer1.0.conv2").unwrap();
+        let Op::Conv(conv) = &mut node.op else { panic!("a convolution") };
+        conv.group = 16;
+        assert!(matches!(validate(&graph), Err(GraphError::Shape(e)) if e.node == "layer1.0.conv2"));
+    }
+
+    #[test]
+    fn nodes_out_of_order_doubled_names_and_stale_shapes_are_found() {
+        let mut swapped = graph();
+        swapped.nodes.swap(3, 4);
+        assert!(matches!(validate(&swapped), Err(GraphError::Undefined { .. })));
+
+        let mut doubled = graph();
+        doubled.nodes[5].name = doubled.nodes[4].name.clone();
+        assert!(matches!(validate(&doubled), Err(GraphError::Duplicate { .. })));
+
+        let mut stale = graph();
+        let id = stale.nodes[2].output;
+        stale.value_mut(id).shape[1] = Dim::Fixed(63);
+        assert!(matches!(validate(&stale), Err(GraphError::Declared { .. })));
+
+        let mut empty = graph();
+        empty.outputs.clear();
+        assert_eq!(validate(&empty).unwrap_err(), GraphError::NoOutput);
+    }
+}

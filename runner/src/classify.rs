@@ -1,0 +1,121 @@
+//! Prepared pictures through an open model, to class scores: what `infer` and `eval` share.
+
+use serde::Serialize;
+
+use crate::compare::metrics::{best, class_count};
+use crate::input::batch::{self, Batch};
+use crate::input::{self, to_f64};
+use crate::metadata::ImageInput;
+use crate::model::{Model, ModelError};
+use crate::tensor::Tensor;
+
+/// A class that a picture may belong to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Class {
+    /// Index of the class.
+    pub index: usize,
+    /// Its name, where the model file holds names.
+    pub label: Option<String>,
+    /// Probability, from 0 to 1.
+    pub probability: f64,
+    /// The number the model gave: a logit, or a probability where the model ends in a softmax.
+    pub score: f64,
+}
+
+/// Runs `pictures`, each a normalised `[3, H, W]` tensor, and returns each one's scores by class.
+///
+/// # Errors
+/// [`ModelError`] where the run fails or no output holds class scores.
+pub fn scores(
+    model: &mut dyn Model,
+    image: &ImageInput,
+    batch: Batch,
+    extent: (usize, usize),
+    pictures: &[Vec<f32>],
+) -> Result<Vec<Vec<f64>>, ModelError> {
+    let input = input::tensor(image, [pictures.len(), 3, extent.0, extent.1], pictures.concat());
+    let outputs = batch::run(model, &input, batch)?;
+    let output = scores_output(&outputs, pictures.len())?;
+    let classes = class_count(&output.shape).unwrap_or(1);
+    Ok(to_f64(&output.data).chunks_exact(classes).map(<[f64]>::to_vec).collect())
+}
+
+/// The output that holds class scores: `logits` where there is one of that name, otherwise the first `[N, classes]`.
+fn scores_output(outputs: &[Tensor], pictures: usize) -> Result<&Tensor, ModelError> {
+    let fits = |output: &&Tensor| class_count(&output.shape).is_some() && output.shape[0] == pictures;
+    let named = outputs.iter().filter(fits).find(|output| output.name == "logits");
+    named.or_else(|| outputs.iter().find(fits)).ok_or_else(|| {
+        let shapes: Vec<String> = outputs.iter().map(|output| format!("{} {:?}", output.name, output.shape)).collect();
+        ModelError::Failed(format!("no output holds class scores [N, classes]; outputs: {}", shapes.join(", ")))
+    })
+}
+
+/// Probabilities of scores: by softmax, unless they already are probabilities.
+pub fn probabilities(scores: &[f64]) -> Vec<f64> {
+    let sum: f64 = scores.iter().sum();
+    if scores.iter().all(|score| (0.0..=1.0).contains(score)) && (sum - 1.0).abs() < 1e-3 {
+        return scores.to_vec();
+    }
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+/// The `k` best classes, best first.
+pub fn top(scores: &[f64], k: usize, labels: Option<&[String]>) -> Vec<Class> {
+    let probabilities = probabilities(scores);
+    let class = |index: usize| Class {
+        index,
+        label: labels.and_then(|labels| labels.get(index).cloned()),
+        probability: probabilities[index],
+        score: scores[index],
+    };
+    best(scores, k).into_iter().map(class).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use crate::metadata::ElementType;
+    use crate::tensor::Data;
+
+    #[test]
+    fn probabilities_are_the_softmax_of_logits_and_left_alone_where_they_are_probabilities() {
+        let found = probabilities(&[0.0, f64::ln(3.0)]);
+        assert!((found[0] - 0.25).abs() < 1e-15 && (found[1] - 0.75).abs() < 1e-15);
+        assert_eq!(probabilities(&[0.2, 0.8]), [0.2, 0.8]);
+        let huge = probabilities(&[1e4, 0.0]);
+        assert_eq!(huge, [1.0, 0.0], "no overflow");
+    }
+
+    #[test]
+    fn the_best_classes_bear_their_labels() {
+        let labels = ["cat".to_owned(), "dog".to_owned()];
+        let found = top(&[1.0, 2.0, 0.0], 2, Some(&labels));
+        let names: Vec<_> = found.iter().map(|class| (class.index, class.label.as_deref())).collect();
+        assert_eq!(names, [(1, Some("dog")), (0, Some("cat"))]);
+        assert!(top(&[1.0, 2.0, 3.0], 1, Some(&labels))[0].label.is_none(), "no label, no invention");
+    }
+
+    #[test]
+    fn the_output_of_class_scores_is_found_among_others() {
+        let image =
+            ImageInput { name: "x".into(), element_type: ElementType::F32, batch: None, height: None, width: None };
+        let tensor = |name: &str, shape: &[usize]| {
+            let data = (0..shape.iter().product()).map(|i: usize| i as f32).collect();
+            Tensor { name: name.into(), shape: shape.to_vec(), data: Data::F32(data) }
+        };
+        let run = |outputs: Vec<Tensor>| {
+            let mut fake = Fake::new(move |_| Ok(outputs.clone()));
+            scores(&mut fake, &image, Batch { size: 2, fixed: false }, (1, 1), &[vec![0.0; 3], vec![0.0; 3]])
+        };
+        let features = tensor("c5", &[2, 8, 7, 7]);
+        let other = tensor("embedding", &[2, 6]);
+        let found = run(vec![features.clone(), other.clone(), tensor("logits", &[2, 3])]).unwrap();
+        assert_eq!(found, [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]);
+        assert_eq!(run(vec![features.clone(), tensor("out", &[2, 2, 1, 1])]).unwrap()[1], [2.0, 3.0]);
+        assert!(run(vec![features]).unwrap_err().to_string().contains("c5 [2, 8, 7, 7]"));
+    }
+}

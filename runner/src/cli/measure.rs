@@ -1,0 +1,251 @@
+//! Flags of the verbs that run models on inputs: `infer`, `compare`, `bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use resnext_runner::bench::{Plan, WarmUp};
+use resnext_runner::compare::Asked;
+use resnext_runner::model::Scope;
+
+use super::providers::{ProviderArgs, seconds};
+
+/// Where results go besides standard output.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Exports {
+    /// Write JSON to standard output instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write everything as JSON, raw samples included
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_json: Option<PathBuf>,
+    /// Write a table as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_csv: Option<PathBuf>,
+    /// Write a table as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_markdown: Option<PathBuf>,
+}
+
+/// `infer`.
+#[derive(Debug, Args)]
+pub(crate) struct Infer {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// Pictures (JPEG, PNG, WebP), or folders of them
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Classes to show for each picture
+    #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one)]
+    pub(crate) top_k: usize,
+    /// Pictures at once
+    #[arg(short, long, value_name = "N", default_value = "8", value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    /// Write JSON to standard output instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write JSON to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_json: Option<PathBuf>,
+}
+
+/// What goes into the models.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Inputs {
+    /// Seed of made-up inputs, of the order of measurements and of resampling
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Take inputs from a file (.npz, .npy, .safetensors)
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub(crate) load_inputs: Option<PathBuf>,
+    /// Take pictures, or folders of them, as inputs
+    #[arg(long, value_name = "IMAGE", num_args = 1..)]
+    pub(crate) images: Vec<PathBuf>,
+    /// Keep the inputs used (.npz, .npy, .safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_inputs: Option<PathBuf>,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// ONNX models; the first on the first provider is what the others are compared with
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    #[command(flatten)]
+    pub(crate) inputs: Inputs,
+    /// Made-up pictures, and pictures at once
+    #[arg(short, long, value_name = "N", default_value = "4", value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+    /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Keep the first candidate's outputs (.npz, .npy, .safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_outputs: Option<PathBuf>,
+    /// Absolute tolerance; by the coarser precision of the two unless given
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    pub(crate) atol: Option<f64>,
+    /// Relative tolerance; by the coarser precision of the two unless given
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    pub(crate) rtol: Option<f64>,
+    /// Find the first block whose output differs between the first two candidates
+    #[arg(long)]
+    pub(crate) layers: bool,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Compare {
+    /// The tolerances asked for.
+    pub(crate) fn tolerance(&self) -> Asked {
+        Asked { atol: self.atol, rtol: self.rtol }
+    }
+}
+
+/// What the clock encloses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeArg {
+    /// Host tensors in, host tensors out
+    EndToEnd,
+    /// Inputs and outputs stay on the device
+    Device,
+}
+
+/// `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// ONNX models; the first on the first provider is what speed-ups are relative to
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    /// Pictures at once
+    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
+    pub(crate) batch_size: Vec<usize>,
+    /// What the clock encloses
+    #[arg(long, value_enum, value_name = "SCOPE,...", value_delimiter = ',', default_value = "end-to-end")]
+    pub(crate) scope: Vec<ScopeArg>,
+    /// Runs (50) or time (200ms, 2s) to leave out before measuring; until steady unless given
+    #[arg(long, value_name = "N|TIME", value_parser = warm_up)]
+    pub(crate) warmup: Option<WarmUp>,
+    /// Runs of each row, at least; together with --duration both have to be met
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) iterations: Option<usize>,
+    /// Seconds of each row, at least
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
+    /// Percentiles to report
+    #[arg(long, value_name = "P,...", value_delimiter = ',', default_value = "50,90,95,99", value_parser = percentile)]
+    pub(crate) percentile: Vec<f64>,
+    /// Repeat everything with fresh processes this often
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    pub(crate) processes: usize,
+    /// Seed of the inputs, of the order of measurements and of resampling
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Bench {
+    /// A measurement of so many seconds for each row, all else by default.
+    pub(crate) fn short(models: Vec<PathBuf>, providers: ProviderArgs, duration: u64, exports: Exports) -> Bench {
+        Bench {
+            models,
+            providers,
+            batch_size: vec![1],
+            scope: vec![ScopeArg::EndToEnd],
+            warmup: None,
+            iterations: None,
+            duration: Some(Duration::from_secs(duration)),
+            percentile: Plan::default().percentiles,
+            processes: 1,
+            seed: 0,
+            exports,
+        }
+    }
+
+    /// The plan of the measurement.
+    pub(crate) fn plan(&self) -> Plan {
+        let default = Plan::default();
+        let mut batches = self.batch_size.clone();
+        batches.dedup();
+        let mut scopes: Vec<Scope> = Vec::new();
+        for scope in &self.scope {
+            let scope = match scope {
+                ScopeArg::EndToEnd => Scope::EndToEnd,
+                ScopeArg::Device => Scope::Device,
+            };
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        // A number of runs alone means that number, not five seconds more.
+        let min_seconds = match (self.duration, self.iterations) {
+            (Some(duration), _) => duration.as_secs_f64(),
+            (None, Some(_)) => 0.0,
+            (None, None) => default.min_seconds,
+        };
+        Plan {
+            batches,
+            scopes,
+            warmup: self.warmup.unwrap_or(WarmUp::UntilSteady),
+            min_runs: self.iterations.unwrap_or(default.min_runs),
+            min_seconds,
+            processes: self.processes,
+            percentiles: self.percentile.clone(),
+            seed: self.seed,
+            ..default
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err("it must be a number from 1 on".to_owned()),
+    }
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    parsed.ok_or_else(|| "it must be a number from 0 on".to_owned())
+}
+
+fn percentile(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number < 100.0);
+    parsed.ok_or_else(|| "it must be a number between 0 and 100".to_owned())
+}
+
+fn warm_up(text: &str) -> Result<WarmUp, String> {
+    let time = |digits: &str, unit: f64| digits.parse::<f64>().ok().map(|number| WarmUp::Seconds(number * unit));
+    let parsed = if let Some(digits) = text.strip_suffix("ms") {
+        time(digits, 1e-3)
+    } else if let Some(digits) = text.strip_suffix('s') {
+        time(digits, 1.0)
+    } else {
+        text.parse().ok().map(WarmUp::Runs)
+    };
+    let sensible = parsed.filter(|warm_up| !matches!(warm_up, WarmUp::Seconds(s) if !s.is_finite() || *s < 0.0));
+    sensible.ok_or_else(|| "it must be a number of runs (50) or a time (200ms, 2s)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_up_is_a_number_of_runs_or_a_time() {
+        assert_eq!(warm_up("50"), Ok(WarmUp::Runs(50)));
+        assert_eq!(warm_up("200ms"), Ok(WarmUp::Seconds(0.2)));
+        assert_eq!(warm_up("1.5s"), Ok(WarmUp::Seconds(1.5)));
+        for wrong in ["", "s", "-1s", "NaNms", "fast", "1.5"] {
+            assert!(warm_up(wrong).is_err(), "{wrong}");
+        }
+    }
+}

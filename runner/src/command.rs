@@ -1,0 +1,66 @@
+//! What each verb does with its plan: calls the library, prints what comes back, gives the exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use resnext_runner::worker::{self, Launcher};
+use serde::Serialize;
+
+use crate::cli::{Cli, Global, LibraryArgs, Verb};
+use crate::terminal::{Exit, Failure};
+
+mod bench;
+mod candidates;
+mod compare;
+mod doctor;
+mod infer;
+mod outcome;
+mod progress;
+mod publish;
+mod quickstart;
+mod setup;
+
+use publish::publish;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match cli.verb {
+        Verb::Setup(setup) => setup::run(global, &setup),
+        Verb::Doctor(doctor) => doctor::run(global, &doctor),
+        Verb::Quickstart(quickstart) => quickstart::run(global, &quickstart),
+        Verb::Infer(infer) => infer::run(global, &infer),
+        Verb::Compare(compare) => compare::run(global, &compare),
+        Verb::Bench(bench) => bench::run(global, &bench),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);
+            crate::terminal::print(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Serves the parent that started this process.
+pub(crate) fn worker() -> Result<ExitCode, Failure> {
+    worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+/// How workers are started under these flags.
+fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
+    let unknown = |error: io::Error| Failure::new(Exit::Internal, format!("this program cannot find itself: {error}"));
+    let mut launcher = Launcher::this_program().map_err(unknown)?;
+    launcher.show_output = global.verbose;
+    if let Some(limit) = library.timeout {
+        launcher.load_limit = limit;
+        launcher.run_limit = limit;
+    }
+    Ok(launcher)
+}
+
+/// A result as JSON, readable and with a line end.
+fn json(result: &impl Serialize) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(result);
+    json.map(|json| json + "\n").map_err(|error| Failure::new(Exit::Internal, error.to_string()))
+}

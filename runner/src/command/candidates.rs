@@ -1,0 +1,104 @@
+//! From flags to candidates: every model on every provider, each to be opened in a worker of its own.
+
+use std::path::{Path, PathBuf};
+
+use resnext_runner::candidate::Candidate;
+use resnext_runner::input::preprocess::Preprocess;
+use resnext_runner::metadata::ModelFile;
+use resnext_runner::model::Model;
+use resnext_runner::provider::{Kind, Profile, Provider, TensorRt};
+use resnext_runner::runtime::find::{Library, Search};
+use resnext_runner::session::{SessionOptions, Source, Spec};
+use resnext_runner::worker::Launcher;
+
+use crate::cli::{Global, ProviderArgs};
+use crate::terminal::Failure;
+
+/// The providers asked for, each with the library that serves it.
+pub(super) struct Providers {
+    launcher: Launcher,
+    each: Vec<(Provider, Library)>,
+    session: SessionOptions,
+    allow_fallback: bool,
+    verbose: bool,
+}
+
+impl Providers {
+    /// Chooses the libraries.
+    pub(super) fn of(global: &Global, arguments: &ProviderArgs) -> Result<Providers, Failure> {
+        let mut providers = arguments.providers()?;
+        for provider in &mut providers {
+            if let Provider::TensorRt(tensorrt) = provider {
+                tensorrt.cache = TensorRt::default_cache();
+            }
+        }
+        let kinds: Vec<Kind> = providers.iter().map(Provider::kind).collect();
+        let libraries = Search::new(arguments.library.ort_lib.clone()).choose(&kinds)?;
+        Ok(Providers {
+            launcher: super::launcher(global, &arguments.library)?,
+            each: providers.into_iter().zip(libraries).collect(),
+            session: arguments.session(),
+            allow_fallback: arguments.allow_fallback,
+            verbose: global.verbose,
+        })
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.each.len()
+    }
+
+    /// Every model on every provider: all providers of the first model, then of the next. `batches` are the numbers of
+    /// pictures at once that will be asked for.
+    pub(super) fn candidates<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
+        let pairs = files.iter().flat_map(|file| self.each.iter().map(move |each| (file, each)));
+        pairs.map(|(file, each)| self.candidate(file, each, batches)).collect()
+    }
+
+    fn candidate<'a>(
+        &'a self,
+        file: &'a ModelFile,
+        (provider, library): &'a (Provider, Library),
+        batches: &[usize],
+    ) -> Candidate<'a> {
+        let mut provider = provider.clone();
+        if let Provider::TensorRt(tensorrt) = &mut provider {
+            tensorrt.profiles = profile(file, batches).into_iter().collect();
+        }
+        let name = provider.kind().name().to_owned();
+        let spec = Spec {
+            library: library.clone(),
+            provider,
+            session: self.session.clone(),
+            model: Source::Probe,
+            allow_fallback: self.allow_fallback,
+            verbose: self.verbose,
+        };
+        let open = move |path: &Path| {
+            let spec = Spec { model: Source::File(path.to_path_buf()), ..spec.clone() };
+            self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>)
+        };
+        Candidate { file, provider: name, open: Box::new(open) }
+    }
+}
+
+/// The range of shapes that will be asked for, so that TensorRT builds one engine for all of them; none where the file
+/// leaves nothing open.
+fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
+    let image = file.image_input().ok()?;
+    if image.batch.is_some() && image.height.is_some() && image.width.is_some() {
+        return None;
+    }
+    let (preprocess, _) = Preprocess::of(file, &image).ok()?;
+    let (height, width) = preprocess.height_width();
+    let shape =
+        |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
+    let most = batches.iter().copied().max().unwrap_or(1);
+    // The probe run has a batch of one.
+    Some(Profile { input: image.name.clone(), min: shape(1), opt: shape(most), max: shape(most) })
+}
+
+/// Reads what every model file says of itself.
+pub(super) fn read_models(paths: &[PathBuf]) -> Result<Vec<ModelFile>, Failure> {
+    paths.iter().map(|path| Ok(ModelFile::read(path)?)).collect()
+}

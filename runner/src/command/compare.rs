@@ -1,0 +1,114 @@
+//! `compare`: the same inputs through every provider and model, and a verdict.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use resnext_runner::candidate::Candidate;
+use resnext_runner::compare::{self, Comparison, Request, Row, layers};
+use resnext_runner::input;
+use resnext_runner::input::pipeline::{Extent, prepare};
+use resnext_runner::input::preprocess::Preprocess;
+use resnext_runner::metadata::ModelFile;
+use resnext_runner::tensor::Tensor;
+
+use super::candidates::{Providers, read_models};
+use super::outcome::{exit_code, load, save};
+use super::progress::Bar;
+use crate::cli::{Compare, Global, Inputs};
+use crate::terminal::{Exit, Failure};
+
+/// Block outputs added to a model at once while searching for the first that differs: few enough that the runtime still
+/// fuses what lies between them.
+const LAYERS_AT_ONCE: usize = 4;
+
+pub(super) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Failure> {
+    let comparison = measured(global, arguments)?;
+    super::publish(global, &comparison, &arguments.exports)?;
+    Ok(exit_code(comparison.mismatch(), comparison.errors()))
+}
+
+/// The comparison, without printing anything.
+pub(super) fn measured(global: &Global, arguments: &Compare) -> Result<Comparison, Failure> {
+    let files = read_models(&arguments.models)?;
+    let (inputs, inputs_source) = inputs(&files[0], &arguments.inputs, arguments.batch_size)?;
+    save(arguments.inputs.save_inputs.as_deref(), &inputs)?;
+    let reference = match &arguments.reference {
+        Some(path) => Some((load(path)?, path.display().to_string())),
+        None => None,
+    };
+    let providers = Providers::of(global, &arguments.providers)?;
+    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
+    let request = Request {
+        inputs: &inputs,
+        inputs_source,
+        reference: reference.as_ref().map(|(outputs, name)| (outputs.as_slice(), name.clone())),
+        batch: arguments.batch_size,
+        tolerance: arguments.tolerance(),
+    };
+    let mut bar = Bar::new(global.quiet);
+    let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
+    if arguments.layers {
+        comparison.layers = search(&mut candidates, &comparison.rows, &inputs, arguments, &mut bar)?;
+    }
+    drop(bar);
+    save(arguments.save_outputs.as_deref(), outputs.iter().flatten().next().map_or(&[], Vec::as_slice))?;
+    Ok(comparison)
+}
+
+/// Searches between the first candidate with a result and the next one.
+fn search(
+    candidates: &mut [Candidate<'_>],
+    rows: &[Row],
+    inputs: &[Tensor],
+    arguments: &Compare,
+    bar: &mut Bar,
+) -> Result<Option<layers::Layers>, Failure> {
+    let ran: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].error.is_none()).collect();
+    let [first, second, ..] = ran.as_slice() else {
+        return Err(Failure::new(Exit::Usage, "--layers needs two candidates that give a result"));
+    };
+    let (before, after) = candidates.split_at_mut(*second);
+    let (first, second) = (&mut before[*first], &mut after[0]);
+    let found =
+        layers::find(first, second, inputs, arguments.tolerance(), LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
+    found.map(Some).map_err(|error| {
+        let exit = match &error {
+            layers::LayersError::Write { .. } => Exit::Output,
+            layers::LayersError::Run { .. } | layers::LayersError::Missing { .. } => Exit::Unavailable,
+            _ => Exit::BadInput,
+        };
+        Failure::new(exit, error.to_string())
+    })
+}
+
+/// The inputs, and where they came from.
+fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
+    if let Some(path) = &arguments.load_inputs {
+        return Ok((load(path)?, path.display().to_string()));
+    }
+    let image = file.image_input()?;
+    let (preprocess, _) = Preprocess::of(file, &image)?;
+    let (height, width) = preprocess.height_width();
+    if arguments.images.is_empty() {
+        let noise = input::noise_tensor(&image, count, (height, width), arguments.seed);
+        return Ok((vec![noise], format!("noise, seed {}", arguments.seed)));
+    }
+    let pictures = input::expand(&arguments.images)
+        .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    let mut values = Vec::new();
+    let bad = prepare(&pictures, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
+        Ok(tensors) => {
+            values.extend(tensors.into_iter().flatten());
+            ControlFlow::Continue(())
+        }
+        Err(error) => ControlFlow::Break(error),
+    });
+    match bad {
+        Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
+        None if pictures.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no pictures")),
+        None => {
+            let tensor = input::tensor(&image, [pictures.len(), 3, height, width], values);
+            Ok((vec![tensor], format!("{} pictures", pictures.len())))
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `infer`: classifies pictures.
+
+use std::process::ExitCode;
+
+use resnext_runner::infer::{self, InferError, Request};
+use resnext_runner::input;
+
+use super::candidates::{Providers, read_models};
+use super::outcome::{exit_code, write};
+use super::progress::Bar;
+use crate::cli::{Global, Infer};
+use crate::terminal::{self, Exit, Failure, remark};
+
+pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
+    let files = read_models(std::slice::from_ref(&arguments.model))?;
+    let pictures = input::expand(&arguments.images)
+        .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    if pictures.is_empty() {
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no pictures (JPEG, PNG or WebP)"));
+    }
+    let providers = Providers::of(global, &arguments.providers)?;
+    if providers.count() != 1 {
+        return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
+    }
+    let mut candidates = providers.candidates(&files, &[arguments.batch_size.min(pictures.len())]);
+    let request = Request { pictures: &pictures, batch: arguments.batch_size, top_k: arguments.top_k };
+    let mut bar = Bar::new(global.quiet);
+    let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
+    drop(bar);
+    let inference = inference.map_err(|error| match error {
+        InferError::File(error) => Failure::from(error),
+        InferError::Model(error) => error.into(),
+    })?;
+    let json = super::json(&inference)?;
+    if let Some(path) = &arguments.export_json {
+        write(path, &json)?;
+    }
+    for note in &inference.notes {
+        remark(global.quiet, format!("note: {note}"));
+    }
+    terminal::print(&if arguments.json { json } else { super::json(&inference)? })?;
+    if inference.error.is_none() && inference.bad_pictures() > 0 {
+        return Ok(ExitCode::from(Exit::BadInput as u8));
+    }
+    Ok(exit_code(false, inference.error.iter()))
+}

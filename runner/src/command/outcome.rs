@@ -1,0 +1,66 @@
+//! From results to files and an exit code.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use onnx_file::atomic::AtomicFile;
+use resnext_runner::input::arrays::{self, ArrayError};
+use resnext_runner::model::ModelError;
+use resnext_runner::tensor::Tensor;
+
+use crate::terminal::{Exit, Failure};
+
+/// A result whose numbers disagree.
+const MISMATCH: u8 = 1;
+
+/// The exit code of a result: a mismatch before a refused fallback before a provider that gave no result before an
+/// input that does not suit.
+pub(super) fn exit_code<'a>(mismatch: bool, errors: impl Iterator<Item = &'a ModelError>) -> ExitCode {
+    if mismatch {
+        return ExitCode::from(MISMATCH);
+    }
+    let rank = |exit: &Exit| match exit {
+        Exit::Fallback => 0,
+        Exit::Unavailable => 1,
+        _ => 2,
+    };
+    let worst = errors.map(|error| Failure::from(error.clone()).exit).min_by_key(rank);
+    worst.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
+}
+
+/// Writes a file whole or not at all; a pipe or a device as it is.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let written = || {
+        // Renaming over a device would take its place.
+        if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+            return fs::write(path, text);
+        }
+        let mut file = AtomicFile::create(path)?;
+        file.write_all(text.as_bytes())?;
+        file.commit()
+    };
+    written().map_err(|error| Failure::new(Exit::Output, format!("cannot write {}: {error}", path.display())))
+}
+
+/// Makes the folder that a file is to lie in.
+pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path)
+        .map_err(|error| Failure::new(Exit::Output, format!("cannot make the folder {}: {error}", path.display())))
+}
+
+/// Keeps arrays in a file.
+pub(super) fn save(path: Option<&Path>, tensors: &[Tensor]) -> Result<(), Failure> {
+    path.map_or(Ok(()), |path| {
+        arrays::save(path, tensors).map_err(|error| {
+            let exit = if matches!(error, ArrayError::Write { .. }) { Exit::Output } else { Exit::Usage };
+            Failure::new(exit, error.to_string())
+        })
+    })
+}
+
+/// Arrays of a file.
+pub(super) fn load(path: &Path) -> Result<Vec<Tensor>, Failure> {
+    arrays::load(path).map_err(|error| Failure::new(Exit::BadInput, error.to_string()))
+}

@@ -1,0 +1,34 @@
+//! The progress bar of long-running verbs.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use resnext_runner::candidate::Progress;
+
+use crate::terminal::shows_progress;
+
+/// A bar on standard error; nothing where standard error is no terminal or was asked to be quiet.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar that appears with the first progress.
+    pub(super) fn new(quiet: bool) -> Bar {
+        let target = if shows_progress(quiet) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Bar(bar)
+    }
+
+    /// Shows how far it has come.
+    pub(super) fn show(&mut self, progress: &Progress) {
+        self.0.set_length(progress.total as u64);
+        self.0.set_position(progress.done as u64);
+        self.0.set_message(progress.doing.clone());
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,118 @@
+//! `quickstart`: the whole way from nothing to numbers, on the providers that work here.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use resnext_builder::build::{self, Destination, Weights};
+use resnext_builder::variant::Variant;
+use resnext_runner::doctor::{self, Findings};
+use resnext_runner::provider::Kind;
+use resnext_runner::runtime::find::Search;
+use resnext_runner::runtime::install::{self, InstallError, Package};
+
+use super::outcome::{exit_code, make_folder};
+use super::{bench, compare, doctor as doctor_command, publish, setup};
+use crate::cli::{self, Exports, Global, Inputs, LibraryArgs, ProviderArgs, Quickstart};
+use crate::terminal::{self, Exit, Failure, megabytes, remark};
+
+/// The network that is built.
+const VARIANT: &str = "50_32x4d";
+
+/// Seconds that each row of the benchmark is measured.
+const BENCH_SECONDS: u64 = 3;
+
+pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, Failure> {
+    let dir = &arguments.dir;
+    make_folder(dir)?;
+    heading("1. library")?;
+    let findings = check_up(global)?;
+    let working: Vec<Kind> = findings.working();
+    if working.is_empty() {
+        terminal::print(&doctor_command::text(&findings))?;
+        return Err(Failure::new(Exit::Unavailable, "no provider works here; see above for how to mend that"));
+    }
+    heading("2. network")?;
+    let model = dir.join("model.onnx");
+    build_network(global, &model)?;
+    heading("3. check-up")?;
+    terminal::print(&doctor_command::text(&findings))?;
+
+    heading("4. comparison")?;
+    let exports = |name: &str| Exports { export_json: Some(dir.join(name)), ..Exports::default() };
+    let compare_arguments = cli::Compare {
+        models: vec![model.clone()],
+        providers: ProviderArgs::defaults(working.clone()),
+        inputs: Inputs::default(),
+        batch_size: 4,
+        reference: None,
+        save_outputs: None,
+        atol: None,
+        rtol: None,
+        layers: false,
+        exports: exports("compare.json"),
+    };
+    let comparison = compare::measured(global, &compare_arguments)?;
+    publish(global, &comparison, &compare_arguments.exports)?;
+
+    heading("5. measurement")?;
+    let bench_arguments =
+        cli::Bench::short(vec![model], ProviderArgs::defaults(working), BENCH_SECONDS, exports("bench.json"));
+    let measured = bench::measured(global, &bench_arguments)?;
+    publish(global, &measured, &bench_arguments.exports)?;
+
+    heading("results")?;
+    for name in ["model.onnx", "compare.json", "bench.json"] {
+        terminal::print(&format!("  {}\n", dir.join(name).display()))?;
+    }
+    Ok(exit_code(comparison.mismatch(), comparison.errors().chain(measured.errors())))
+}
+
+fn heading(text: &str) -> Result<(), Failure> {
+    terminal::print(&format!("\n== {text}\n"))
+}
+
+/// Looks for a library that works, and installs one where there is none.
+fn check_up(global: &Global) -> Result<Findings, Failure> {
+    let launcher = super::launcher(global, &LibraryArgs::default())?;
+    let examine = || doctor::examine(&launcher, &Search::new(None));
+    let findings = examine();
+    if !findings.working().is_empty() {
+        for library in findings.libraries.iter().filter(|library| library.problem.is_none()) {
+            let version = library.version.as_deref().unwrap_or_default();
+            remark(global.quiet, format!("found onnxruntime {version} at {}", library.path));
+        }
+        return Ok(findings);
+    }
+    let root = install::default_root().ok_or(InstallError::NoFolder)?;
+    // With OpenVINO where it is published for this platform: it brings the CPU provider along.
+    let package =
+        if cfg!(target_arch = "x86_64") && !cfg!(target_os = "macos") { Package::OpenVino } else { Package::Cpu };
+    setup::install(global, package, &root, &[])?;
+    Ok(examine())
+}
+
+fn build_network(global: &Global, model: &Path) -> Result<(), Failure> {
+    let failed = |error: build::BuildError| {
+        let exit = match error.exit_code() {
+            6 => Exit::Output,
+            3 => Exit::BadInput,
+            _ => Exit::Internal,
+        };
+        Failure::new(exit, error.to_string())
+    };
+    let variant = Variant::parse(VARIANT).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+    let mut plan = build::Plan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(model.to_path_buf()));
+    plan.force = true;
+    let summary = build::build(&plan, &mut |_| {}).map_err(failed)?;
+    for note in &summary.notes {
+        remark(global.quiet, format!("note: {note}"));
+    }
+    let (parameters, adds) = (summary.parameters as f64 / 1e6, summary.multiply_adds as f64 / 1e9);
+    terminal::print(&format!(
+        "{} ({}): {parameters:.1} million parameters, {adds:.2} billion multiply-adds a picture, {} in {:.1} s\n",
+        summary.variant,
+        summary.weights,
+        megabytes(summary.bytes),
+        summary.seconds
+    ))
+}

@@ -1,0 +1,419 @@
+//! Where two candidates begin to differ: the first block whose output diverges.
+//!
+//! The ends of blocks are made outputs of a temporary copy of the file, a few at a time, and the span between the last
+//! that agrees and the first that diverges is divided until one block is left. A few at a time, so that memory stays
+//! small and the runtime still fuses what lies inside the blocks.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use onnx_file::proto::{GraphProto, ModelProto, ValueInfoProto};
+use prost::Message;
+use serde::Serialize;
+
+use super::boundary::{Boundary, boundaries};
+use super::metrics::{Metrics, largest_difference};
+use super::tolerance::{Asked, Tolerance, precision};
+use crate::candidate::{Candidate, Progress};
+use crate::input::{self, batch};
+use crate::metadata::{ImageInput, MetadataError, ModelFile};
+use crate::model::{Loaded, ModelError};
+use crate::tensor::Tensor;
+
+/// Why the first diverging block could not be searched for.
+#[derive(Debug, thiserror::Error)]
+pub enum LayersError {
+    /// A model file is unusable.
+    #[error(transparent)]
+    Model(#[from] MetadataError),
+    /// The inputs do not suit.
+    #[error(transparent)]
+    Input(#[from] input::UnfitInput),
+    /// The temporary copy could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The copy.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The two graphs have no boundaries in common.
+    #[error(
+        "{first} and {second} share no block boundaries by name, and have {first_count} and {second_count} of them: \
+         their layers cannot be compared one to one"
+    )]
+    Unmatched {
+        /// First file.
+        first: String,
+        /// Second file.
+        second: String,
+        /// Boundaries of the first.
+        first_count: usize,
+        /// Boundaries of the second.
+        second_count: usize,
+    },
+    /// A candidate gave no result with the added outputs.
+    #[error("{candidate} with block outputs added: {error}")]
+    Run {
+        /// Provider and file.
+        candidate: String,
+        /// Why.
+        error: ModelError,
+    },
+    /// A candidate did not return an output that was added.
+    #[error("{candidate} did not return the added output {value}")]
+    Missing {
+        /// Provider and file.
+        candidate: String,
+        /// The value.
+        value: String,
+    },
+}
+
+/// A boundary that was looked at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Looked {
+    /// Position among all boundaries, from 0; the model's own outputs come after the last.
+    pub position: usize,
+    /// Node whose output was compared.
+    pub node: String,
+    /// Name of the value in the first model.
+    pub value: String,
+    /// Whether it agrees.
+    pub agrees: bool,
+    /// The comparison.
+    pub metrics: Metrics,
+}
+
+/// Result of the search.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Layers {
+    /// The two candidates.
+    pub candidates: [String; 2],
+    /// Number of boundaries in the graph.
+    pub boundaries: usize,
+    /// Those looked at, in the order of the graph.
+    pub looked_at: Vec<Looked>,
+    /// Last boundary before the divergence; `None` where the very first diverges, or nothing does.
+    pub last_agreeing: Option<String>,
+    /// Node whose output is the first to diverge, `outputs` for the part after the last boundary; `None` where nothing
+    /// diverges while block outputs are added.
+    pub first_diverging: Option<String>,
+}
+
+/// Searches for the first boundary at which `second` diverges from `first`, adding at most `at_once` outputs a run.
+///
+/// # Errors
+/// [`LayersError`] where the graphs cannot be matched, a copy cannot be written, or a candidate fails on it.
+pub fn find<'a>(
+    first: &mut Candidate<'a>,
+    second: &mut Candidate<'a>,
+    inputs: &[Tensor],
+    asked: Asked,
+    at_once: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Layers, LayersError> {
+    let mut sides = [Side::new(first, inputs)?, Side::new(second, inputs)?];
+    let names = [sides[0].candidate.name(), sides[1].candidate.name()];
+    let pairs = matched(&sides)?;
+    let mut search = Search { low: None, high: pairs.len() + 1, at_once: at_once.max(1) };
+    let mut looked_at: Vec<Looked> = Vec::new();
+    loop {
+        let positions = search.positions();
+        if positions.is_empty() {
+            break;
+        }
+        let doing = format!("comparing {} of {} block outputs", positions.len(), pairs.len());
+        progress(&Progress { doing, done: looked_at.len(), total: pairs.len() });
+        let wanted: Vec<&(Boundary, Boundary)> = positions.iter().filter_map(|&at| pairs.get(at)).collect();
+        let [first, second] = &mut sides;
+        let found = first.run(wanted.iter().map(|(first, _)| first))?;
+        let other = second.run(wanted.iter().map(|(_, second)| second))?;
+        for &position in &positions {
+            let boundary = pairs.get(position).map(|(first, _)| first);
+            looked_at.push(look(position, boundary, &found, &other, asked)?);
+        }
+        let agreeing = |position: usize| looked_at.iter().find(|l| l.position == position).is_some_and(|l| l.agrees);
+        search.narrow(&positions, agreeing);
+    }
+    looked_at.sort_by_key(|looked| looked.position);
+    looked_at.dedup_by_key(|looked| looked.position);
+    let name = |position: usize| looked_at.iter().find(|l| l.position == position).map(|l| l.node.clone());
+    let first_diverging = (search.high <= pairs.len()).then(|| name(search.high)).flatten();
+    Ok(Layers {
+        candidates: names,
+        boundaries: pairs.len(),
+        last_agreeing: first_diverging.as_ref().and(search.low).and_then(name),
+        first_diverging,
+        looked_at,
+    })
+}
+
+/// Which positions to look at next. Positions up to the number of boundaries, which stands for the model's outputs.
+struct Search {
+    /// Last position known to agree.
+    low: Option<usize>,
+    /// First position known to diverge; one past the outputs while none is.
+    high: usize,
+    at_once: usize,
+}
+
+impl Search {
+    /// Up to `at_once` positions that divide the open span evenly; none once it is closed.
+    fn positions(&self) -> Vec<usize> {
+        let start = self.low.map_or(0, |low| low + 1);
+        let open = self.high.saturating_sub(start);
+        let count = open.min(self.at_once);
+        // The last of the span is always among them, so that a span without divergence closes at once.
+        (1..=count).map(|part| start + part * open / count - 1).collect()
+    }
+
+    fn narrow(&mut self, positions: &[usize], agrees: impl Fn(usize) -> bool) {
+        for &position in positions {
+            if !agrees(position) {
+                self.high = position;
+                return;
+            }
+            self.low = Some(position);
+        }
+    }
+}
+
+/// One of the two candidates.
+struct Side<'c, 'a> {
+    candidate: &'c mut Candidate<'a>,
+    image: ImageInput,
+    input: Tensor,
+    boundaries: Vec<Boundary>,
+}
+
+/// What one run gave.
+struct Run {
+    candidate: String,
+    file: ModelFile,
+    loaded: Loaded,
+    outputs: Vec<Tensor>,
+    /// Differences of a second run, by output.
+    again: Vec<Tensor>,
+    /// Names of the added outputs, in the order asked for.
+    added: Vec<String>,
+}
+
+impl<'c, 'a> Side<'c, 'a> {
+    fn new(candidate: &'c mut Candidate<'a>, inputs: &[Tensor]) -> Result<Self, LayersError> {
+        let image = candidate.file.image_input()?;
+        let input = input::fit(inputs, candidate.file, &image)?;
+        let boundaries = boundaries(&candidate.file.graph, &image.name);
+        Ok(Side { candidate, image, input, boundaries })
+    }
+
+    fn run<'b>(&mut self, added: impl Iterator<Item = &'b Boundary>) -> Result<Run, LayersError> {
+        let added: Vec<String> = added.map(|boundary| boundary.value.clone()).collect();
+        let name = self.candidate.name();
+        let copy = Copy::with_outputs(self.candidate.file, &added)?;
+        let told = |error| LayersError::Run { candidate: name.clone(), error };
+        let mut model = (self.candidate.open)(&copy.path).map_err(told)?;
+        let batch = batch::Batch::of(self.image.batch, self.input.shape[0]);
+        let outputs = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
+        let again = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
+        let loaded = model.loaded().clone();
+        Ok(Run { candidate: name, file: self.candidate.file.clone(), loaded, outputs, again, added })
+    }
+}
+
+/// Pairs of boundaries of the two graphs: by the value's name, or one to one where both have as many.
+fn matched(sides: &[Side<'_, '_>; 2]) -> Result<Vec<(Boundary, Boundary)>, LayersError> {
+    let [first, second] = sides;
+    let same = |boundary: &Boundary| second.boundaries.iter().find(|other| other.value == boundary.value);
+    let by_name: Vec<(Boundary, Boundary)> =
+        first.boundaries.iter().filter_map(|boundary| Some((boundary.clone(), same(boundary)?.clone()))).collect();
+    if !by_name.is_empty() {
+        return Ok(by_name);
+    }
+    if first.boundaries.len() == second.boundaries.len() && !first.boundaries.is_empty() {
+        return Ok(first.boundaries.iter().cloned().zip(second.boundaries.iter().cloned()).collect());
+    }
+    Err(LayersError::Unmatched {
+        first: first.candidate.file.name(),
+        second: second.candidate.file.name(),
+        first_count: first.boundaries.len(),
+        second_count: second.boundaries.len(),
+    })
+}
+
+/// Compares one boundary, or, where there is none at the position, the first of the model's own outputs.
+fn look(
+    position: usize,
+    boundary: Option<&Boundary>,
+    first: &Run,
+    second: &Run,
+    asked: Asked,
+) -> Result<Looked, LayersError> {
+    let index = boundary.and_then(|boundary| first.added.iter().position(|value| *value == boundary.value));
+    let at = |run: &Run| -> Result<usize, LayersError> {
+        let Some(index) = index else { return Ok(0) };
+        let value = &run.added[index];
+        run.outputs
+            .iter()
+            .position(|output| output.name == *value)
+            .ok_or_else(|| LayersError::Missing { candidate: run.candidate.clone(), value: value.clone() })
+    };
+    let (at_first, at_second) = (at(first)?, at(second)?);
+    let missing = |run: &Run| LayersError::Missing { candidate: run.candidate.clone(), value: "0".into() };
+    let reference = first.outputs.get(at_first).ok_or_else(|| missing(first))?;
+    let found = second.outputs.get(at_second).ok_or_else(|| missing(second))?;
+    let noise =
+        |run: &Run, at: usize| run.again.get(at).map_or(0.0, |again| largest_difference(again, &run.outputs[at]));
+    let floor = noise(first, at_first).max(noise(second, at_second));
+    let coarser = precision(&first.file, Some(&first.loaded)).max(precision(&second.file, Some(&second.loaded)));
+    let choose = |rms| Tolerance::choose(asked, coarser, rms);
+    let metrics = Metrics::of(found, reference, choose, if floor.is_finite() { floor } else { 0.0 });
+    let agrees = found.shape == reference.shape && metrics.failures().is_empty();
+    let node = boundary.map_or_else(|| "outputs".to_owned(), |boundary| boundary.node.clone());
+    Ok(Looked { position, node, value: reference.name.clone(), agrees, metrics })
+}
+
+/// A temporary copy of a model file with more outputs; removed when dropped.
+struct Copy {
+    path: PathBuf,
+}
+
+impl Copy {
+    /// Protobuf messages merge when written one after the other, and repeated fields append: a model that holds
+    /// nothing but the outputs, at the end of the file, adds them without reading the weights.
+    fn with_outputs(file: &ModelFile, values: &[String]) -> Result<Copy, LayersError> {
+        let copy = Copy { path: place(file) };
+        let output = |name: &String| ValueInfoProto { name: name.clone(), ..Default::default() };
+        let graph = GraphProto { output: values.iter().map(output).collect(), ..Default::default() };
+        let tail = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
+        std::fs::copy(&file.path, &copy.path)
+            .and_then(|_| OpenOptions::new().append(true).open(&copy.path)?.write_all(&tail))
+            .map_err(|source| LayersError::Write { path: copy.path.clone(), source })?;
+        Ok(copy)
+    }
+}
+
+/// External weights are found relative to the model file, so its copy must lie beside it; otherwise the folder for
+/// temporary files will do.
+fn place(file: &ModelFile) -> PathBuf {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let folder = match file.path.parent() {
+        Some(parent) if file.external_data => parent.to_owned(),
+        _ => std::env::temp_dir(),
+    };
+    let name = format!("resnext-layers-{}-{}.onnx", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // It may never have been made; and there is nobody to tell.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::boundary::tests::node;
+    use super::*;
+    use crate::fake::Fake;
+    use crate::metadata::tests::value;
+    use crate::tensor::Data;
+    use onnx_file::proto::tensor_proto::DataType;
+
+    const BLOCKS: usize = 16;
+
+    /// Writes a chain of blocks, each a pooling so that every one ends in a boundary.
+    fn chain(folder: &Path) -> ModelFile {
+        let name = |i: usize| if i == 0 { "x".into() } else { format!("v{i}") };
+        let mut nodes: Vec<_> =
+            (0..BLOCKS).map(|i| node("MaxPool", &format!("block{i}"), &[&name(i)], &name(i + 1))).collect();
+        nodes.push(node("Gemm", "fc", &[&name(BLOCKS), "w"], "logits"));
+        let graph = GraphProto {
+            node: nodes,
+            input: vec![value("x", DataType::Float, &[-1, 3, 2, 2])],
+            output: vec![value("logits", DataType::Float, &[-1, 4])],
+            ..Default::default()
+        };
+        let path = folder.join("chain.onnx");
+        std::fs::write(&path, ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec()).unwrap();
+        ModelFile::read(&path).unwrap()
+    }
+
+    /// A provider whose values are wrong from `v<from>` on, and that counts the outputs asked of it.
+    fn provider<'a>(
+        file: &'a ModelFile,
+        from: Option<usize>,
+        asked: &'a std::cell::RefCell<Vec<usize>>,
+    ) -> Candidate<'a> {
+        let open = move |path: &Path| -> Result<Box<dyn crate::model::Model + 'a>, ModelError> {
+            let names: Vec<String> = ModelFile::read(path).unwrap().outputs.into_iter().map(|port| port.name).collect();
+            asked.borrow_mut().push(names.len());
+            Ok(Box::new(Fake::new(move |inputs| {
+                let output = |name: &String| {
+                    let depth = name[1..].parse().unwrap_or(BLOCKS + 1);
+                    let error = if from.is_some_and(|from| depth >= from) { 0.5 } else { 0.0 };
+                    let rows = inputs[0].shape[0];
+                    let data = (0..rows * 4).map(|i| i as f32 + error).collect();
+                    Tensor { name: name.clone(), shape: vec![rows, 4], data: Data::F32(data) }
+                };
+                Ok(names.iter().map(output).collect())
+            })))
+        };
+        Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+    }
+
+    fn search(from: Option<usize>) -> (Layers, Vec<usize>) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = chain(folder.path());
+        let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
+        let counts = std::cell::RefCell::new(Vec::new());
+        let (mut good, mut bad) = (provider(&file, None, &counts), provider(&file, from, &counts));
+        let layers = find(&mut good, &mut bad, &[input], Asked::default(), 4, &mut |_| {}).unwrap();
+        drop((good, bad));
+        (layers, counts.into_inner())
+    }
+
+    #[test]
+    fn the_first_diverging_block_is_found_wherever_it_is() {
+        for from in 1..=BLOCKS {
+            let (layers, _) = search(Some(from));
+            assert_eq!(layers.first_diverging, Some(format!("block{}", from - 1)));
+            let before = (from > 1).then(|| format!("block{}", from - 2));
+            assert_eq!(layers.last_agreeing, before, "diverging from block {from}");
+        }
+    }
+
+    #[test]
+    fn a_divergence_after_the_last_boundary_is_named_so_and_none_is_none() {
+        let (layers, _) = search(Some(BLOCKS + 1));
+        assert_eq!(layers.first_diverging.as_deref(), Some("outputs"));
+        assert_eq!(layers.last_agreeing, Some(format!("block{}", BLOCKS - 1)));
+        let (layers, counts) = search(None);
+        assert_eq!((layers.first_diverging, layers.last_agreeing), (None, None));
+        assert_eq!(counts.len(), 2, "one look at each side is enough");
+    }
+
+    #[test]
+    fn only_a_few_outputs_are_added_at_a_time_and_few_runs_are_needed() {
+        let (_, counts) = search(Some(7));
+        assert!(counts.iter().all(|&count| count <= 1 + 4), "{counts:?}");
+        assert!(counts.len() <= 6, "{counts:?}");
+    }
+
+    #[test]
+    fn a_copy_has_the_added_outputs_and_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = chain(folder.path());
+        let copy = Copy::with_outputs(&file, &["v3".into(), "v9".into()]).unwrap();
+        let path = copy.path.clone();
+        let outputs: Vec<String> = ModelFile::read(&path).unwrap().outputs.into_iter().map(|port| port.name).collect();
+        assert_eq!(outputs, ["logits", "v3", "v9"]);
+        drop(copy);
+        assert!(!path.exists());
+        let external = ModelFile { external_data: true, ..file };
+        assert_eq!(Copy::with_outputs(&external, &[]).unwrap().path.parent(), Some(folder.path()));
+    }
+}

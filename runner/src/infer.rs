@@ -1,0 +1,298 @@
+//! What is in these pictures? The classes a model sees, by name and probability.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::candidate::{Candidate, Progress};
+use crate::classify::{self, Class};
+use crate::input::batch::Batch;
+use crate::input::pipeline::{Extent, Prepared, prepare};
+use crate::input::preprocess::Preprocess;
+use crate::metadata::{ImageInput, MetadataError, ModelFile};
+use crate::model::{Loaded, Model, ModelError};
+
+/// Version of the JSON written from [`Inference`].
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What to classify.
+pub struct Request<'a> {
+    /// Picture files, in the order of the result.
+    pub pictures: &'a [PathBuf],
+    /// Pictures at once, for models that leave it open.
+    pub batch: usize,
+    /// Classes to report for each.
+    pub top_k: usize,
+}
+
+/// Why nothing could be classified.
+#[derive(Debug, thiserror::Error)]
+pub enum InferError {
+    /// The model file is unusable.
+    #[error(transparent)]
+    File(#[from] MetadataError),
+    /// The provider gave no result.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Picture {
+    /// Its file.
+    pub path: String,
+    /// The best classes, best first; none where there is an error.
+    pub top: Vec<Class>,
+    /// Why it could not be read.
+    pub error: Option<String>,
+}
+
+/// The classified pictures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inference {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// `infer`.
+    pub kind: &'static str,
+    /// Model file.
+    pub model: String,
+    /// Provider, library, placement.
+    pub loaded: Loaded,
+    /// How pictures were prepared.
+    pub preprocess: Preprocess,
+    /// One for each picture, in order.
+    pub pictures: Vec<Picture>,
+    /// What a reader must know besides.
+    pub notes: Vec<String>,
+    /// What ended it before the last picture.
+    pub error: Option<ModelError>,
+}
+
+impl Inference {
+    /// Number of pictures that could not be read.
+    pub fn bad_pictures(&self) -> usize {
+        self.pictures.iter().filter(|picture| picture.error.is_some()).count()
+    }
+}
+
+/// Classifies pictures in batches. A picture that cannot be read is reported in its place, and the rest go on.
+///
+/// # Errors
+/// [`InferError`] where the model file is unusable or cannot be opened.
+pub fn infer(
+    candidate: &mut Candidate<'_>,
+    request: &Request<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Inference, InferError> {
+    let file = candidate.file;
+    let image = file.image_input()?;
+    let (preprocess, mut notes) = Preprocess::of(file, &image)?;
+    let labels = file.labels()?;
+    notes.extend(weights_note(file));
+    let model = candidate.open()?;
+    let loaded = model.loaded().clone();
+    let batch = Batch::of(image.batch, request.batch);
+    let mut batches = Batches {
+        model,
+        image,
+        batch,
+        preprocess,
+        labels,
+        top_k: request.top_k,
+        waiting: Vec::new(),
+        done: Vec::new(),
+    };
+    let mut error = prepare(request.pictures, &[preprocess], Extent::for_batch(batch.size), |prepared| {
+        let done = prepared.index;
+        let flow = batches.add(&request.pictures[done], prepared);
+        progress(&Progress { doing: "classifying".to_owned(), done: done + 1, total: request.pictures.len() });
+        flow
+    });
+    if error.is_none() {
+        error = batches.run().err();
+    }
+    notes.extend(batches.labels_note());
+    Ok(Inference {
+        schema_version: SCHEMA_VERSION,
+        kind: "infer",
+        model: file.path.display().to_string(),
+        loaded,
+        preprocess,
+        pictures: batches.done,
+        notes,
+        error,
+    })
+}
+
+/// A warning where the weights are random, so that nobody takes the classes for a result.
+pub(crate) fn weights_note(file: &ModelFile) -> Option<String> {
+    file.random_weights().then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
+}
+
+/// Pictures gathered until a batch is full.
+struct Batches<'a> {
+    model: Box<dyn Model + 'a>,
+    image: ImageInput,
+    batch: Batch,
+    preprocess: Preprocess,
+    labels: Option<Vec<String>>,
+    top_k: usize,
+    /// Positions in `done` and tensors of the pictures that wait.
+    waiting: Vec<(usize, Vec<f32>)>,
+    done: Vec<Picture>,
+}
+
+impl Batches<'_> {
+    fn add(&mut self, path: &std::path::Path, prepared: Prepared) -> ControlFlow<ModelError> {
+        let picture = Picture { path: path.display().to_string(), top: Vec::new(), error: None };
+        match prepared.tensors {
+            Ok(tensors) => {
+                self.waiting.extend(tensors.into_iter().map(|tensor| (self.done.len(), tensor)));
+                self.done.push(picture);
+            }
+            Err(error) => self.done.push(Picture { error: Some(error.reason()), ..picture }),
+        }
+        if self.waiting.len() < self.batch.size {
+            return ControlFlow::Continue(());
+        }
+        match self.run() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), ModelError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let (positions, tensors): (Vec<usize>, Vec<Vec<f32>>) = self.waiting.drain(..).unzip();
+        let extent = self.preprocess.height_width();
+        let result = classify::scores(self.model.as_mut(), &self.image, self.batch, extent, &tensors);
+        let scores = match result {
+            Ok(scores) => scores,
+            Err(error) => {
+                // Pictures without classes must not look as if they had been classified.
+                self.done.truncate(positions[0]);
+                return Err(error);
+            }
+        };
+        for (position, scores) in positions.into_iter().zip(scores) {
+            self.done[position].top = classify::top(&scores, self.top_k, self.labels.as_deref());
+        }
+        Ok(())
+    }
+
+    fn labels_note(&self) -> Option<String> {
+        let unnamed = self.done.iter().flat_map(|picture| &picture.top).any(|class| class.label.is_none());
+        let known = self.labels.as_ref().map(Vec::len);
+        match known {
+            Some(count) if unnamed => Some(format!("the model file names {count} classes, and the model has more")),
+            None if unnamed => Some("the model file names no classes: they are given by index".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use image::{Rgb, RgbImage};
+    use onnx_file::proto::tensor_proto::DataType;
+
+    use super::*;
+    use crate::fake::Fake;
+    use crate::metadata::tests::{file, value};
+    use crate::tensor::{Data, Tensor};
+
+    const SMALL: (&str, &str) =
+        ("resnext.preprocess", r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#);
+
+    fn model_file(batch: i64) -> ModelFile {
+        let labels = ("resnext.labels", r#"["red","green","blue"]"#);
+        file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &[SMALL, labels, ("resnext.weights", "random")])
+    }
+
+    /// Scores are the means of the three channels.
+    fn colours(inputs: &[Tensor]) -> Vec<Tensor> {
+        let Data::F32(values) = &inputs[0].data else { panic!("f32 input") };
+        let means = values.chunks(16).map(|plane| 10.0 * plane.iter().sum::<f32>() / 16.0).collect();
+        vec![Tensor { name: "logits".into(), shape: vec![inputs[0].shape[0], 3], data: Data::F32(means) }]
+    }
+
+    fn classify(file: &ModelFile, pictures: &[PathBuf], batch: usize, fail_at: usize) -> (Inference, Vec<usize>) {
+        let sizes = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let seen = sizes.clone();
+        let open = move |_: &Path| -> Result<Box<dyn Model>, ModelError> {
+            let seen = seen.clone();
+            Ok(Box::new(Fake::new(move |inputs| {
+                seen.borrow_mut().push(inputs[0].shape[0]);
+                if seen.borrow().len() == fail_at {
+                    return Err(ModelError::Crashed("signal 11".into()));
+                }
+                Ok(colours(inputs))
+            })))
+        };
+        let mut candidate = Candidate { file, provider: "cpu".into(), open: Box::new(open) };
+        let request = Request { pictures, batch, top_k: 2 };
+        let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
+        (found, sizes.take())
+    }
+
+    fn pictures(folder: &Path) -> Vec<PathBuf> {
+        let colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 20, 20], [20, 200, 20]];
+        let save = |(index, colour): (usize, &[u8; 3])| {
+            let path = folder.join(format!("{index}.png"));
+            RgbImage::from_pixel(9, 6, Rgb(*colour)).save(&path).unwrap();
+            path
+        };
+        colours.iter().enumerate().map(save).collect()
+    }
+
+    fn first_labels(found: &Inference) -> Vec<Option<&str>> {
+        found.pictures.iter().map(|picture| picture.top.first().and_then(|class| class.label.as_deref())).collect()
+    }
+
+    #[test]
+    fn pictures_are_classified_in_batches_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = pictures(folder.path());
+        for (batch, fixed, expected) in [(2, -1, vec![2, 2, 1]), (8, -1, vec![5]), (8, 2, vec![2, 2, 2])] {
+            let (found, sizes) = classify(&model_file(fixed), &pictures, batch, 99);
+            let labels = ["red", "green", "blue", "red", "green"].map(Some);
+            assert_eq!((first_labels(&found), sizes), (labels.to_vec(), expected));
+            assert_eq!(found.pictures[0].top.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_bad_picture_is_reported_in_its_place_and_the_rest_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = pictures(folder.path());
+        std::fs::write(&pictures[1], b"").unwrap();
+        let (found, sizes) = classify(&model_file(-1), &pictures, 2, 99);
+        assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
+        assert_eq!(found.pictures[1].error.as_deref(), Some("the file is empty"));
+        assert_eq!((found.bad_pictures(), sizes), (1, vec![2, 2]));
+    }
+
+    #[test]
+    fn random_weights_and_missing_labels_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = pictures(folder.path());
+        let (found, _) = classify(&model_file(-1), &pictures, 2, 99);
+        assert!(found.notes.iter().any(|note| note.contains("random")), "{:?}", found.notes);
+        let unnamed = file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], &[SMALL]);
+        let (found, _) = classify(&unnamed, &pictures, 2, 99);
+        assert_eq!(found.notes, ["the model file names no classes: they are given by index"]);
+    }
+
+    #[test]
+    fn a_crash_midway_keeps_what_was_classified() {
+        let folder = tempfile::tempdir().unwrap();
+        let (found, _) = classify(&model_file(-1), &pictures(folder.path()), 2, 2);
+        assert_eq!(first_labels(&found), [Some("red"), Some("green")]);
+        assert!(matches!(found.error, Some(ModelError::Crashed(_))));
+    }
+}

@@ -1,0 +1,203 @@
+//! What goes into a model: pictures, arrays from files, or seeded noise, as named tensors `[N, 3, H, W]`.
+
+pub mod arrays;
+pub mod batch;
+pub mod noise;
+pub mod picture;
+pub mod pipeline;
+pub mod preprocess;
+
+use std::path::{Path, PathBuf};
+
+use half::f16;
+
+use crate::metadata::{ElementType, ImageInput, ModelFile};
+use crate::tensor::{Data, Tensor};
+
+/// Why given tensors do not suit a model.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{model} cannot take the given inputs: {reason}")]
+pub struct UnfitInput {
+    /// The model's file name.
+    pub model: String,
+    /// What does not fit.
+    pub reason: String,
+}
+
+/// Number of elements.
+pub fn len(data: &Data) -> usize {
+    match data {
+        Data::F32(values) => values.len(),
+        Data::F16(values) => values.len(),
+        Data::F64(values) => values.len(),
+        Data::I64(values) => values.len(),
+        Data::U8(values) => values.len(),
+    }
+}
+
+/// The elements as f64, which holds every f16, f32 and u8 exactly and integers up to 2^53.
+pub fn to_f64(data: &Data) -> Vec<f64> {
+    match data {
+        Data::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        Data::F16(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        Data::F64(values) => values.clone(),
+        Data::I64(values) => values.iter().map(|&value| value as f64).collect(),
+        Data::U8(values) => values.iter().map(|&value| f64::from(value)).collect(),
+    }
+}
+
+/// A tensor for `image` of the given shape from f32 values, rounded to the input's element type.
+pub fn tensor(image: &ImageInput, shape: [usize; 4], values: Vec<f32>) -> Tensor {
+    let data = match image.element_type {
+        ElementType::F16 => Data::F16(values.into_iter().map(f16::from_f32).collect()),
+        _ => Data::F32(values),
+    };
+    Tensor { name: image.name.clone(), shape: shape.to_vec(), data }
+}
+
+/// Seeded noise for `image`, `[batch, 3, height, width]`; the file's fixed extents win over the given ones.
+pub fn noise_tensor(image: &ImageInput, batch: usize, (height, width): (usize, usize), seed: u64) -> Tensor {
+    let shape = [batch, 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
+    tensor(image, shape, noise::noise(shape.iter().product(), seed))
+}
+
+/// Makes given tensors suit a model: the one named as its input, or the only one; f16, f32 and f64 are converted.
+///
+/// # Errors
+/// [`UnfitInput`] where no tensor can be meant, or its shape or type does not suit.
+pub fn fit(tensors: &[Tensor], file: &ModelFile, image: &ImageInput) -> Result<Tensor, UnfitInput> {
+    let unfit = |reason: String| UnfitInput { model: file.name(), reason };
+    let given = match tensors {
+        [only] => only,
+        _ => tensors.iter().find(|tensor| tensor.name == image.name).ok_or_else(|| {
+            let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+            unfit(format!("its input is {}, given are: {}", image.name, names.join(", ")))
+        })?,
+    };
+    let suits = |(extent, wanted): (&usize, Option<usize>)| wanted.is_none_or(|wanted| wanted == *extent);
+    // The batch is not checked: a fixed one is filled in pieces.
+    let wanted = [None, Some(3), image.height, image.width];
+    if given.shape.len() != 4 || !given.shape.iter().zip(wanted).all(suits) || given.shape[0] == 0 {
+        let wanted: Vec<String> =
+            wanted[1..].iter().map(|extent| extent.map_or("?".to_owned(), |n| n.to_string())).collect();
+        let wanted = wanted.join(", ");
+        return Err(unfit(format!("{} has shape {:?}, the model takes [N, {wanted}]", given.name, given.shape)));
+    }
+    if given.shape.iter().product::<usize>() != len(&given.data) {
+        return Err(unfit(format!("{} has {} elements for shape {:?}", given.name, len(&given.data), given.shape)));
+    }
+    let data = match (&given.data, image.element_type) {
+        (Data::F16(values), ElementType::F16) => Data::F16(values.clone()),
+        (Data::F32(values), ElementType::F16) => Data::F16(values.iter().map(|&value| f16::from_f32(value)).collect()),
+        (Data::F64(values), ElementType::F16) => Data::F16(values.iter().map(|&value| f16::from_f64(value)).collect()),
+        (Data::F16(values), _) => Data::F32(values.iter().map(|value| value.to_f32()).collect()),
+        (Data::F32(values), _) => Data::F32(values.clone()),
+        (Data::F64(values), _) => Data::F32(values.iter().map(|&value| value as f32).collect()),
+        (Data::I64(_) | Data::U8(_), _) => {
+            return Err(unfit(format!("{} holds integers; normalised floating-point numbers are needed", given.name)));
+        }
+    };
+    Ok(Tensor { name: image.name.clone(), shape: given.shape.clone(), data })
+}
+
+/// The pictures meant by `paths`: files as they are, folders as every picture file below them in order of name.
+///
+/// # Errors
+/// The path and the error where a folder or file cannot be looked at.
+pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
+    let mut pictures = Vec::new();
+    for path in paths {
+        if path.is_dir() { walk(path, &mut Vec::new(), &mut pictures)? } else { pictures.push(path.clone()) }
+    }
+    Ok(pictures)
+}
+
+/// `above`: the real paths of the folders that led here, so that a link to one of them is not followed for ever.
+fn walk(folder: &Path, above: &mut Vec<PathBuf>, pictures: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
+    let told = |error| (folder.to_owned(), error);
+    let real = folder.canonicalize().map_err(told)?;
+    if above.contains(&real) {
+        return Ok(());
+    }
+    above.push(real);
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(told)?;
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            walk(&entry, above, pictures)?;
+        } else if is_picture_name(&entry) {
+            pictures.push(entry);
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
+/// Whether a file name ends like that of a picture this program reads.
+pub fn is_picture_name(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "jpe" | "png" | "webp"))
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_file::proto::tensor_proto::DataType;
+
+    use super::*;
+    use crate::metadata::tests::{file, value};
+
+    fn given(name: &str, shape: &[usize], data: Data) -> Tensor {
+        Tensor { name: name.into(), shape: shape.to_vec(), data }
+    }
+
+    #[test]
+    fn the_only_tensor_is_meant_whatever_its_name_and_becomes_the_models_type() {
+        let model = file(vec![value("x", DataType::Float16, &[-1, 3, 1, 2])], &[]);
+        let image = model.image_input().unwrap();
+        let fitted = fit(&[given("arr_0", &[1, 3, 1, 2], Data::F64(vec![0.5; 6]))], &model, &image).unwrap();
+        assert_eq!(fitted, given("x", &[1, 3, 1, 2], Data::F16(vec![f16::from_f32(0.5); 6])));
+    }
+
+    #[test]
+    fn of_several_tensors_the_one_of_the_inputs_name_is_taken() {
+        let model = file(vec![value("x", DataType::Float, &[-1, 3, -1, -1])], &[]);
+        let image = model.image_input().unwrap();
+        let other = given("y", &[1], Data::F32(vec![0.0]));
+        let right = given("x", &[2, 3, 1, 1], Data::F32(vec![1.0; 6]));
+        assert_eq!(fit(&[other.clone(), right.clone()], &model, &image), Ok(right));
+        let error = fit(&[other.clone(), other], &model, &image).unwrap_err().to_string();
+        assert!(error.contains("its input is x, given are: y, y"), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_suit_is_refused() {
+        let model = file(vec![value("x", DataType::Float, &[-1, 3, 2, 2])], &[]);
+        let image = model.image_input().unwrap();
+        for (tensor, said) in [
+            (given("x", &[3, 2, 2], Data::F32(vec![0.0; 12])), "takes [N, 3, 2, 2]"),
+            (given("x", &[1, 3, 2, 4], Data::F32(vec![0.0; 24])), "takes [N, 3, 2, 2]"),
+            (given("x", &[1, 3, 2, 2], Data::F32(vec![0.0; 11])), "11 elements"),
+            (given("x", &[1, 3, 2, 2], Data::U8(vec![0; 12])), "integers"),
+            (given("x", &[0, 3, 2, 2], Data::F32(vec![])), "takes [N"),
+        ] {
+            let error = fit(&[tensor], &model, &image).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn folders_are_expanded_in_order_and_named_files_are_kept_whatever_their_name() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("b")).unwrap();
+        for name in ["c.JPG", "b/z.png", "b/a.webp", "notes.txt"] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        let notes = folder.path().join("notes.txt");
+        let found = expand(&[notes.clone(), folder.path().to_owned()]).unwrap();
+        let expected: Vec<PathBuf> =
+            ["notes.txt", "b/a.webp", "b/z.png", "c.JPG"].map(|name| folder.path().join(name)).to_vec();
+        assert_eq!(found, expected);
+    }
+}

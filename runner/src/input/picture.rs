@@ -1,0 +1,226 @@
+//! Picture files to 8-bit RGB: JPEG, PNG and WebP, turned upright by their EXIF orientation.
+//!
+//! Sizes are checked from the header, before any pixel is allocated. As in Pillow's `convert("RGB")`, which
+//! torchvision uses, alpha is dropped, gray is repeated and colour profiles are left alone.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+
+/// Most pixels a picture may have: 100 million, twice what large cameras take.
+pub const MOST_PIXELS: u64 = 100_000_000;
+/// Largest picture file that is read, in bytes.
+const MOST_BYTES: u64 = 512 << 20;
+/// Most bytes a decoder may allocate: [`MOST_PIXELS`] of 16-bit RGBA and its working space.
+const MOST_ALLOCATED: u64 = 1200 << 20;
+
+/// Why a picture cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is nothing in it.
+    #[error("{}: the file is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither JPEG, PNG nor WebP.
+    #[error("{}: not a JPEG, PNG or WebP picture", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The header claims more than is ever decoded.
+    #[error("{}: {width}x{height} pixels are more than the limit of {} million", path.display(), MOST_PIXELS / 1_000_000)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Claimed width.
+        width: u32,
+        /// Claimed height.
+        height: u32,
+    },
+    /// The file ends within the picture.
+    #[error("{}: the picture is cut off", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The decoder refused it.
+    #[error("{}: cannot be decoded: {reason}", path.display())]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+}
+
+impl PictureError {
+    /// The reason without the path, for lists that name the path themselves.
+    pub fn reason(&self) -> String {
+        match self {
+            PictureError::Io { source, .. } => source.to_string(),
+            PictureError::Empty { .. } => "the file is empty".into(),
+            PictureError::UnknownFormat { .. } => "not a JPEG, PNG or WebP picture".into(),
+            PictureError::TooLarge { width, height, .. } => {
+                format!("{width}x{height} pixels are more than the limit of {} million", MOST_PIXELS / 1_000_000)
+            }
+            PictureError::Truncated { .. } => "the picture is cut off".into(),
+            PictureError::Undecodable { reason, .. } => format!("cannot be decoded: {reason}"),
+        }
+    }
+}
+
+/// Reads and decodes a picture file.
+///
+/// # Errors
+/// [`PictureError`] where it cannot be read, is no picture, is too large, or is damaged.
+pub fn read(path: &Path) -> Result<RgbImage, PictureError> {
+    let io = |source| PictureError::Io { path: path.to_owned(), source };
+    let length = std::fs::metadata(path).map_err(io)?.len();
+    if length > MOST_BYTES {
+        let reason = format!("the file is larger than {} MiB", MOST_BYTES >> 20);
+        return Err(PictureError::Undecodable { path: path.to_owned(), reason });
+    }
+    decode(&std::fs::read(path).map_err(io)?, path)
+}
+
+/// Decodes the bytes of a picture file; `path` is only for messages.
+///
+/// # Errors
+/// As for [`read`].
+pub fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage, PictureError> {
+    if bytes.is_empty() {
+        return Err(PictureError::Empty { path: path.to_owned() });
+    }
+    let format = match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) => format,
+        _ => return Err(PictureError::UnknownFormat { path: path.to_owned() }),
+    };
+    let whole = match format {
+        ImageFormat::Jpeg => jpeg_is_whole(bytes),
+        ImageFormat::WebP => webp_is_whole(bytes),
+        _ => true, // the PNG decoder itself finds the end missing
+    };
+    if !whole {
+        return Err(PictureError::Truncated { path: path.to_owned() });
+    }
+    let undecodable = |error: image::ImageError| match &error {
+        image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            PictureError::Truncated { path: path.to_owned() }
+        }
+        _ => PictureError::Undecodable { path: path.to_owned(), reason: error.to_string() },
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MOST_ALLOCATED);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(undecodable)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(PictureError::TooLarge { path: path.to_owned(), width, height });
+    }
+    if width == 0 || height == 0 {
+        let reason = "it has no pixels".into();
+        return Err(PictureError::Undecodable { path: path.to_owned(), reason });
+    }
+    // A damaged orientation is no reason to refuse a picture that shows.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    picture.apply_orientation(orientation);
+    Ok(into_rgb8(picture))
+}
+
+/// 8-bit RGB; of 16-bit samples the high byte, as in Pillow (which instead clips 16-bit gray, to almost all white).
+fn into_rgb8(picture: DynamicImage) -> RgbImage {
+    let (width, height) = (picture.width(), picture.height());
+    let high = |sample: &u16| (sample >> 8) as u8;
+    let rgb = match &picture {
+        DynamicImage::ImageLuma16(gray) => gray.as_raw().iter().flat_map(|sample| [high(sample); 3]).collect(),
+        DynamicImage::ImageLumaA16(gray) => gray.pixels().flat_map(|pixel| [high(&pixel.0[0]); 3]).collect(),
+        DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(high).collect(),
+        DynamicImage::ImageRgba16(rgba) => {
+            rgba.pixels().flat_map(|pixel| [high(&pixel.0[0]), high(&pixel.0[1]), high(&pixel.0[2])]).collect()
+        }
+        _ => return picture.into_rgb8(),
+    };
+    RgbImage::from_raw(width, height, rgb).unwrap_or_else(|| picture.into_rgb8())
+}
+
+/// Whether a WebP file is as long as its RIFF header says: a lost last chunk may be the one that turns the picture.
+fn webp_is_whole(bytes: &[u8]) -> bool {
+    match bytes.get(4..8) {
+        Some(&[a, b, c, d]) => bytes.len() as u64 >= u64::from(u32::from_le_bytes([a, b, c, d])) + 8,
+        _ => false,
+    }
+}
+
+/// Whether a JPEG stream runs to its end-of-image marker. The decoder fills what is missing with gray, which must not
+/// be classified as if it were the picture.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        // A marker: 0xFF, any number of fill bytes, a code.
+        while bytes.get(at) == Some(&0xFF) && bytes.get(at + 1) == Some(&0xFF) {
+            at += 1;
+        }
+        match (bytes.get(at), bytes.get(at + 1)) {
+            (Some(0xFF), Some(0xD9)) => return true,
+            // Start of image, restart and TEM carry no length; a stuffed zero or any other byte is picture data.
+            (Some(0xFF), Some(0x00 | 0x01 | 0xD0..=0xD8)) => at += 2,
+            (Some(0xFF), Some(_)) => {
+                let (Some(&high), Some(&low)) = (bytes.get(at + 2), bytes.get(at + 3)) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
+            }
+            (Some(0xFF) | None, _) => return false,
+            (Some(_), _) => match bytes[at..].iter().position(|&byte| byte == 0xFF) {
+                Some(distance) => at += distance,
+                None => return false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(bytes: &[u8]) -> PictureError {
+        decode(bytes, Path::new("p")).unwrap_err()
+    }
+
+    #[test]
+    fn nothing_text_and_other_formats_are_told_apart_from_pictures() {
+        assert!(matches!(refusal(b""), PictureError::Empty { .. }));
+        assert!(matches!(refusal(b"a text, no picture"), PictureError::UnknownFormat { .. }));
+        assert!(matches!(refusal(b"GIF89a\x01\0\x01\0\0\0\0"), PictureError::UnknownFormat { .. }));
+        assert!(matches!(refusal(b"\xFF\xD8\xFF"), PictureError::Truncated { .. }));
+    }
+
+    #[test]
+    fn the_end_of_a_thumbnail_is_not_the_end_of_the_picture() {
+        let mut jpeg = b"\xFF\xD8\xFF\xE1\x00\x06\xFF\xD9\x00\x00".to_vec();
+        jpeg.extend(b"\xFF\xDA\x00\x02\x12\x34\xFF\x00\x56\xFF\xD0\x78");
+        assert!(!jpeg_is_whole(&jpeg));
+        jpeg.extend(b"\xFF\xFF\xD9");
+        assert!(jpeg_is_whole(&jpeg));
+    }
+
+    #[test]
+    fn the_reason_never_repeats_the_path() {
+        let path = PathBuf::from("some/where.png");
+        let error = PictureError::TooLarge { path, width: 30_000, height: 30_000 };
+        assert!(error.to_string().starts_with("some/where.png: 30000x30000"));
+        assert!(!error.reason().contains("where"));
+    }
+}

@@ -1,0 +1,300 @@
+//! Decoding and resizing on threads of their own while the provider runs.
+//!
+//! Pictures come out in the order they went in. No thread begins a picture further ahead than a window, so memory does
+//! not grow with the number of pictures, nor when one picture takes long.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(not(unix))]
+use std::time::Instant;
+
+use fast_image_resize::Resizer;
+use serde::Serialize;
+
+use super::picture::{self, PictureError};
+use super::preprocess::Preprocess;
+
+/// A picture on its way into a model.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its position among all pictures.
+    pub index: usize,
+    /// One normalised `[3, H, W]` tensor for each preprocessing asked for, or why there is none.
+    pub tensors: Result<Vec<Vec<f32>>, PictureError>,
+    /// Processor time it took.
+    pub time: Time,
+}
+
+/// Processor time of one thread, in seconds; wall time where the platform does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Time {
+    /// Reading and decoding.
+    pub decode_s: f64,
+    /// Resizing, cropping and normalising.
+    pub resize_s: f64,
+}
+
+impl Time {
+    /// Adds another's.
+    pub fn add(&mut self, other: Time) {
+        self.decode_s += other.decode_s;
+        self.resize_s += other.resize_s;
+    }
+}
+
+/// How many pictures are prepared at once and ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Threads, at least 1.
+    pub threads: usize,
+    /// Pictures that may be finished or in work before they are taken, at least 1.
+    pub window: usize,
+}
+
+impl Extent {
+    /// A thread for each usable processor, and enough ahead to fill a batch while another runs.
+    pub fn for_batch(batch: usize) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Extent { threads, window: batch + 2 * threads }
+    }
+}
+
+/// Prepares `paths` by every one of `preprocess`, and hands them to `take` in order, until it breaks off.
+pub fn prepare<T>(
+    paths: &[PathBuf],
+    preprocess: &[Preprocess],
+    extent: Extent,
+    mut take: impl FnMut(Prepared) -> ControlFlow<T>,
+) -> Option<T> {
+    let queue = Queue::new(paths.len(), extent.window.max(1));
+    std::thread::scope(|scope| {
+        for _ in 0..extent.threads.clamp(1, paths.len().max(1)) {
+            scope.spawn(|| {
+                let mut resizer = Resizer::new();
+                while let Some(index) = queue.begin() {
+                    queue.finish(one(index, &paths[index], preprocess, &mut resizer));
+                }
+            });
+        }
+        let _stop = StopOnDrop(&queue);
+        for index in 0..paths.len() {
+            if let ControlFlow::Break(value) = take(queue.take(index)) {
+                return Some(value);
+            }
+        }
+        None
+    })
+}
+
+fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resizer) -> Prepared {
+    let mut time = Time::default();
+    // A decoder that panics on a damaged file must cost one picture, not the evaluation.
+    let tensors = catch_unwind(AssertUnwindSafe(|| {
+        let begun = Clock::now();
+        let picture = picture::read(path);
+        let decoded = Clock::now();
+        time.decode_s = begun.seconds_until(&decoded);
+        let picture = picture?;
+        let tensors = preprocess.iter().map(|how| how.normalize(&how.crop(&picture, resizer))).collect();
+        time.resize_s = decoded.seconds_until(&Clock::now());
+        Ok(tensors)
+    }));
+    let panicked =
+        |_| PictureError::Undecodable { path: path.to_owned(), reason: "the decoder failed on it".to_owned() };
+    Prepared { index, tensors: tensors.unwrap_or_else(|panic| Err(panicked(panic))), time }
+}
+
+/// Who works on what; see [`prepare`].
+struct Queue {
+    count: usize,
+    window: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    begun: usize,
+    taken: usize,
+    finished: BTreeMap<usize, Prepared>,
+    stopped: bool,
+}
+
+impl Queue {
+    fn new(count: usize, window: usize) -> Self {
+        Queue { count, window, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// The state is consistent whenever the lock is free: a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next picture to prepare, as soon as it is within the window; `None` when there is no more to do.
+    fn begin(&self) -> Option<usize> {
+        let mut state = self.lock();
+        while !state.stopped && state.begun < self.count && state.begun >= state.taken + self.window {
+            state = self.wait(state);
+        }
+        if state.stopped || state.begun == self.count {
+            return None;
+        }
+        state.begun += 1;
+        Some(state.begun - 1)
+    }
+
+    fn finish(&self, prepared: Prepared) {
+        self.lock().finished.insert(prepared.index, prepared);
+        self.changed.notify_all();
+    }
+
+    fn take(&self, index: usize) -> Prepared {
+        let mut state = self.lock();
+        loop {
+            if let Some(prepared) = state.finished.remove(&index) {
+                state.taken = index + 1;
+                self.changed.notify_all();
+                return prepared;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Ends the threads however the scope is left, or it would wait for them for ever.
+struct StopOnDrop<'a>(&'a Queue);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Processor time of this thread where the platform tells, wall time elsewhere.
+struct Clock {
+    #[cfg(unix)]
+    thread: rustix::time::Timespec,
+    #[cfg(not(unix))]
+    wall: Instant,
+}
+
+impl Clock {
+    #[cfg(unix)]
+    fn now() -> Self {
+        Clock { thread: rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime) }
+    }
+
+    #[cfg(unix)]
+    fn seconds_until(&self, later: &Clock) -> f64 {
+        (later.thread.tv_sec - self.thread.tv_sec) as f64 + (later.thread.tv_nsec - self.thread.tv_nsec) as f64 / 1e9
+    }
+
+    #[cfg(not(unix))]
+    fn now() -> Self {
+        Clock { wall: Instant::now() }
+    }
+
+    #[cfg(not(unix))]
+    fn seconds_until(&self, later: &Clock) -> f64 {
+        (later.wall - self.wall).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use image::RgbImage;
+
+    use super::super::preprocess::{Crop, IMAGENET_V1};
+    use super::*;
+
+    const SMALL: Preprocess = Preprocess { resize: 4, crop: Crop::Square(4), ..IMAGENET_V1 };
+
+    fn pictures(folder: &Path, count: usize) -> Vec<PathBuf> {
+        let make = |index: usize| {
+            let path = folder.join(format!("{index}.png"));
+            let side = if index.is_multiple_of(5) { 200 } else { 8 };
+            RgbImage::from_pixel(side, side, image::Rgb([index as u8; 3])).save(&path).unwrap();
+            path
+        };
+        (0..count).map(make).collect()
+    }
+
+    #[test]
+    fn pictures_come_out_in_order_and_a_bad_one_is_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut paths = pictures(folder.path(), 30);
+        std::fs::write(&paths[7], b"no picture").unwrap();
+        paths[11] = folder.path().join("missing.png");
+        for (threads, window) in [(1, 1), (4, 3), (3, 100)] {
+            let mut seen = Vec::new();
+            let broken: Option<()> = prepare(&paths, &[SMALL, SMALL], Extent { threads, window }, |prepared| {
+                seen.push((prepared.index, prepared.tensors.map(|tensors| tensors.len()).unwrap_or(0)));
+                ControlFlow::Continue(())
+            });
+            let expected: Vec<(usize, usize)> = (0..30).map(|i| (i, if i == 7 || i == 11 { 0 } else { 2 })).collect();
+            assert_eq!((seen, broken), (expected, None));
+        }
+    }
+
+    #[test]
+    fn no_picture_is_begun_beyond_the_window() {
+        let queue = Queue::new(100, 5);
+        let begun = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while let Some(index) = queue.begin() {
+                        begun.fetch_max(index + 1, Ordering::SeqCst);
+                        queue.finish(Prepared { index, tensors: Ok(vec![]), time: Time::default() });
+                    }
+                });
+            }
+            for index in 0..100usize {
+                if index.is_multiple_of(20) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                assert!(begun.load(Ordering::SeqCst) <= index + 5);
+                assert_eq!(queue.take(index).index, index);
+            }
+        });
+    }
+
+    #[test]
+    fn breaking_off_ends_the_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = pictures(folder.path(), 20);
+        let found = prepare(&paths, &[SMALL], Extent { threads: 2, window: 4 }, |prepared| {
+            if prepared.index == 3 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(found, Some("enough"));
+        assert_eq!(prepare(&[], &[SMALL], Extent { threads: 2, window: 4 }, |_| ControlFlow::Break(())), None);
+    }
+
+    #[test]
+    fn the_time_of_each_stage_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.png");
+        RgbImage::from_fn(800, 600, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8])).save(&path).unwrap();
+        let mut time = Time::default();
+        let _: Option<()> = prepare(&[path], &[IMAGENET_V1], Extent { threads: 1, window: 1 }, |prepared| {
+            time.add(prepared.time);
+            ControlFlow::Continue(())
+        });
+        assert!(time.decode_s > 0.0 && time.resize_s > 0.0, "{time:?}");
+    }
+}

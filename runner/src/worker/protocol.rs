@@ -1,0 +1,309 @@
+//! What the parent and a worker say to each other: frames over a stream of bytes, one answer to each request.
+//!
+//! A frame is 4 bytes of magic, the last of which is the version, the length of a JSON header (u32), the length of the
+//! elements (u64), the header, and the elements of the tensors the header describes, one tensor after the other. Both
+//! ends are one machine, so numbers and elements are in its own byte order.
+
+use std::io::{self, Read, Write};
+
+use half::f16;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Block, Loaded, Memory, ModelError};
+use crate::runtime::Description;
+use crate::runtime::find::Library;
+use crate::session::Spec;
+use crate::tensor::{Data, Tensor};
+
+/// Version of this protocol; both ends must speak the same.
+pub const VERSION: u8 = 1;
+
+const MAGIC: [u8; 4] = [b'R', b'N', b'X', VERSION];
+const MAX_HEADER: u32 = 16 << 20;
+const MAX_ELEMENT_BYTES: u64 = 8 << 30;
+
+/// What the parent asks for. The tensors of `Run` and `Time` travel beside it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// Load the library and tell about it.
+    Describe { library: Library, verbose: bool },
+    /// Load a model; once in a worker's life.
+    Load(Box<Spec>),
+    /// Run once.
+    Run,
+    /// Run a block and time it.
+    Time(Block),
+    /// Tell the memory used so far.
+    Memory,
+}
+
+/// What the worker answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reply {
+    /// To `Describe`.
+    Description(Description),
+    /// To `Load`.
+    Loaded(Box<Loaded>),
+    /// To `Run`, with the outputs, and to `Time`, with the seconds as one tensor.
+    Tensors,
+    /// To `Memory`.
+    Memory(Memory),
+    /// Before the answer to `Time`, now and again: the worker is alive and between two runs.
+    Working,
+    /// To any of them.
+    Failed(ModelError),
+}
+
+/// Why bytes were not a frame.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProtocolError {
+    /// The stream ended before or in a frame.
+    #[error("the stream ended")]
+    Ended,
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Something other than a frame.
+    #[error("{0:02x?} instead of a frame")]
+    Garbage([u8; 4]),
+    /// Another version of this program.
+    #[error("it speaks version {0} of the protocol, this program version {VERSION}")]
+    Version(u8),
+    /// Lengths that cannot be.
+    #[error("a frame of impossible size")]
+    Size,
+    /// A tensor whose shape and elements disagree.
+    #[error("`{0}` has another number of elements than its shape says")]
+    Shape(String),
+    /// A header that does not parse.
+    #[error("a frame that does not parse: {0}")]
+    Header(#[from] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header<M> {
+    message: M,
+    tensors: Vec<Described>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Described {
+    name: String,
+    shape: Vec<usize>,
+    element: Element,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Element {
+    F32,
+    F16,
+    F64,
+    I64,
+    U8,
+}
+
+/// A message and its tensors as one frame.
+pub(crate) fn encode<M: Serialize>(message: &M, tensors: &[Tensor]) -> Result<Vec<u8>, ProtocolError> {
+    if let Some(tensor) = tensors
+        .iter()
+        .find(|tensor| size(&tensor.shape, describe(tensor).element) != Some(bytes(&tensor.data).len() as u64))
+    {
+        return Err(ProtocolError::Shape(tensor.name.clone()));
+    }
+    let described = tensors.iter().map(describe).collect();
+    let header = serde_json::to_vec(&Header { message, tensors: described })?;
+    let elements: u64 = tensors.iter().map(|tensor| bytes(&tensor.data).len() as u64).sum();
+    let header_length = u32::try_from(header.len()).ok().filter(|&length| length <= MAX_HEADER);
+    let header_length = header_length.ok_or(ProtocolError::Size)?;
+    if elements > MAX_ELEMENT_BYTES {
+        return Err(ProtocolError::Size);
+    }
+    let mut frame = Vec::with_capacity(16 + header.len() + usize::try_from(elements).unwrap_or(0));
+    frame.extend_from_slice(&MAGIC);
+    frame.extend_from_slice(&header_length.to_ne_bytes());
+    frame.extend_from_slice(&elements.to_ne_bytes());
+    frame.extend_from_slice(&header);
+    tensors.iter().for_each(|tensor| frame.extend_from_slice(bytes(&tensor.data)));
+    Ok(frame)
+}
+
+/// Writes a message and its tensors.
+pub(crate) fn send<M: Serialize>(
+    writer: &mut impl Write,
+    message: &M,
+    tensors: &[Tensor],
+) -> Result<(), ProtocolError> {
+    writer.write_all(&encode(message, tensors)?)?;
+    Ok(writer.flush()?)
+}
+
+/// Reads a message and its tensors.
+pub(crate) fn receive<M: DeserializeOwned>(reader: &mut impl Read) -> Result<(M, Vec<Tensor>), ProtocolError> {
+    let magic: [u8; 4] = exactly(reader)?;
+    if magic[..3] != MAGIC[..3] {
+        return Err(ProtocolError::Garbage(magic));
+    }
+    if magic[3] != VERSION {
+        return Err(ProtocolError::Version(magic[3]));
+    }
+    let header_length = u32::from_ne_bytes(exactly(reader)?);
+    let elements = u64::from_ne_bytes(exactly(reader)?);
+    if header_length > MAX_HEADER || elements > MAX_ELEMENT_BYTES {
+        return Err(ProtocolError::Size);
+    }
+    let mut header = vec![0; header_length as usize];
+    fill(reader, &mut header)?;
+    let header: Header<M> = serde_json::from_slice(&header)?;
+    let mut left = elements;
+    let mut tensors = Vec::with_capacity(header.tensors.len());
+    for described in header.tensors {
+        let (tensor, read) = read_tensor(reader, described, left)?;
+        left -= read;
+        tensors.push(tensor);
+    }
+    if left == 0 { Ok((header.message, tensors)) } else { Err(ProtocolError::Size) }
+}
+
+fn read_tensor(reader: &mut impl Read, described: Described, left: u64) -> Result<(Tensor, u64), ProtocolError> {
+    fn elements<T: bytemuck::Pod>(reader: &mut impl Read, count: usize) -> Result<Vec<T>, ProtocolError> {
+        let mut data = vec![T::zeroed(); count];
+        fill(reader, bytemuck::cast_slice_mut(&mut data))?;
+        Ok(data)
+    }
+    let bytes = size(&described.shape, described.element).filter(|&bytes| bytes <= left);
+    let bytes = bytes.ok_or(ProtocolError::Size)?;
+    let count = described.shape.iter().product();
+    let data = match described.element {
+        Element::F32 => Data::F32(elements(reader, count)?),
+        Element::F16 => Data::F16(elements::<f16>(reader, count)?),
+        Element::F64 => Data::F64(elements(reader, count)?),
+        Element::I64 => Data::I64(elements(reader, count)?),
+        Element::U8 => Data::U8(elements(reader, count)?),
+    };
+    Ok((Tensor { name: described.name, shape: described.shape, data }, bytes))
+}
+
+/// Bytes of a tensor, if that is a number at all.
+fn size(shape: &[usize], element: Element) -> Option<u64> {
+    let width = match element {
+        Element::F32 => 4,
+        Element::F16 => 2,
+        Element::F64 | Element::I64 => 8,
+        Element::U8 => 1,
+    };
+    // A zero would hide that the other extents overflow.
+    shape
+        .iter()
+        .filter(|&&extent| extent > 0)
+        .try_fold(width, |product: u64, &extent| product.checked_mul(extent as u64))?;
+    Some(shape.iter().map(|&extent| extent as u64).product::<u64>() * width)
+}
+
+fn describe(tensor: &Tensor) -> Described {
+    let element = match tensor.data {
+        Data::F32(_) => Element::F32,
+        Data::F16(_) => Element::F16,
+        Data::F64(_) => Element::F64,
+        Data::I64(_) => Element::I64,
+        Data::U8(_) => Element::U8,
+    };
+    Described { name: tensor.name.clone(), shape: tensor.shape.clone(), element }
+}
+
+fn bytes(data: &Data) -> &[u8] {
+    match data {
+        Data::F32(data) => bytemuck::cast_slice(data),
+        Data::F16(data) => bytemuck::cast_slice(data),
+        Data::F64(data) => bytemuck::cast_slice(data),
+        Data::I64(data) => bytemuck::cast_slice(data),
+        Data::U8(data) => data,
+    }
+}
+
+fn exactly<const N: usize>(reader: &mut impl Read) -> Result<[u8; N], ProtocolError> {
+    let mut bytes = [0; N];
+    fill(reader, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), ProtocolError> {
+    reader.read_exact(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => ProtocolError::Ended,
+        _ => ProtocolError::Io(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensors() -> Vec<Tensor> {
+        let tensor = |name: &str, shape: &[usize], data| Tensor { name: name.into(), shape: shape.to_vec(), data };
+        vec![
+            tensor("a", &[2, 1], Data::F32(vec![1.5, f32::NAN])),
+            tensor("b", &[0, 3], Data::F64(vec![])),
+            tensor("c", &[], Data::I64(vec![i64::MIN])),
+            tensor("d", &[3], Data::U8(vec![0, 128, 255])),
+            tensor("e", &[1, 2], Data::F16(vec![f16::from_f32(0.1), f16::INFINITY])),
+        ]
+    }
+
+    #[test]
+    fn a_frame_carries_every_element_type_bit_by_bit() {
+        let mut frame = Vec::new();
+        send(&mut frame, &Reply::Tensors, &tensors()).expect("written");
+        let (message, read): (Reply, _) = receive(&mut frame.as_slice()).expect("read");
+        assert!(matches!(message, Reply::Tensors));
+        assert_eq!(read.len(), 5);
+        for (sent, read) in tensors().iter().zip(&read) {
+            assert_eq!((&sent.name, &sent.shape), (&read.name, &read.shape));
+            assert_eq!(bytes(&sent.data), bytes(&read.data));
+        }
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_an_error_and_never_a_panic() {
+        let frame = encode(&Reply::Tensors, &tensors()).expect("encoded");
+        for length in 0..frame.len() {
+            let result = receive::<Reply>(&mut &frame[..length]);
+            assert!(matches!(result, Err(ProtocolError::Ended)), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_frame_with_any_byte_changed_is_never_a_panic() {
+        let frame = encode(&Reply::Tensors, &tensors()).expect("encoded");
+        for at in 0..frame.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut changed = frame.clone();
+                changed[at] = value;
+                let _ = receive::<Reply>(&mut changed.as_slice());
+            }
+        }
+    }
+
+    #[test]
+    fn text_and_other_versions_are_told_apart() {
+        let text = receive::<Reply>(&mut "warning: hello".as_bytes());
+        assert!(matches!(text, Err(ProtocolError::Garbage(bytes)) if &bytes == b"warn"), "{text:?}");
+        let mut frame = encode(&Reply::Tensors, &[]).expect("encoded");
+        frame[3] = VERSION + 1;
+        let newer = receive::<Reply>(&mut frame.as_slice());
+        assert!(matches!(newer, Err(ProtocolError::Version(2))), "{newer:?}");
+    }
+
+    #[test]
+    fn a_header_that_describes_more_than_was_sent_is_refused_before_anything_is_allocated() {
+        let tensor = Tensor { name: "a".into(), shape: vec![2], data: Data::U8(vec![1, 2]) };
+        let frame = encode(&Reply::Tensors, &[tensor]).expect("encoded");
+        let text = String::from_utf8_lossy(&frame).into_owned();
+        let at = text.find("[2]").expect("the shape");
+        let mut changed = frame.clone();
+        changed[at + 1] = b'9';
+        assert!(matches!(receive::<Reply>(&mut changed.as_slice()), Err(ProtocolError::Size)));
+    }
+}
