@@ -14,7 +14,7 @@ use crate::variant::{Stem, Variant};
 use crate::weight::Weight;
 
 /// torchvision's `eps` of every BatchNorm2d; checkpoints do not store it.
-pub const EPSILON: f32 = 1e-5;
+pub const EPSILON: f64 = 1e-5;
 
 /// The paper's three equivalent forms of the grouped block (Figure 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -48,6 +48,24 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up pictures
+    #[command(after_help = "Exit codes: 0 equal within 1e-6, 1 different, 2 usage, 3 bad input file.")]
+    Verify {
+        /// ONNX file
+        model: PathBuf,
+        /// Checkpoint (.pth, .pt, .bin, .safetensors)
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// Convolution that has the stride in a downsampling block, in the checkpoint's network
+        #[arg(long, value_enum, default_value_t)]
+        stride_in: StrideInArg,
+        /// Seed of the pictures
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Write shell completions to standard output
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -165,6 +183,15 @@ pub enum StrideInArg {
     Conv1x1,
 }
 
+impl From<StrideInArg> for architecture::StrideIn {
+    fn from(argument: StrideInArg) -> Self {
+        match argument {
+            StrideInArg::Conv3x3 => Self::Conv3x3,
+            StrideInArg::Conv1x1 => Self::Conv1x1,
+        }
+    }
+}
+
 /// `--external-data`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum ExternalArg {
@@ -245,10 +272,7 @@ impl BuildArgs {
             BlockFormArg::Concat => architecture::BlockForm::Concat,
             BlockFormArg::Branches => architecture::BlockForm::Branches,
         };
-        plan.stride_in = match self.stride_in {
-            StrideInArg::Conv3x3 => architecture::StrideIn::Conv3x3,
-            StrideInArg::Conv1x1 => architecture::StrideIn::Conv1x1,
-        };
+        plan.stride_in = self.stride_in.into();
         plan.external = match self.external_data {
             ExternalArg::Never => External::Never,
             ExternalArg::Auto => External::Auto,

@@ -11,6 +11,7 @@ use crate::cli::{BuildArgs, Cli, Command};
 use crate::inspect::{InspectError, inspect};
 use crate::list::{ListError, list};
 use crate::report;
+use crate::verify::{VerifyError, verify};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,14 @@ pub enum CommandError {
     /// Inspecting.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// Verifying.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The model is not the checkpoint's.
+    #[error(
+        "the model does not compute what the checkpoint means; build it again, or verify it with the checkpoint it was made from"
+    )]
+    Different,
     /// Listing.
     #[error(transparent)]
     List(#[from] ListError),
@@ -30,11 +39,12 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The program's exit code: 2 usage, 3 bad input, 6 output, 70 internal. A closed pipe is no error.
+    /// The program's exit code: 1 different, 2 usage, 3 bad input, 6 output, 70 internal. A closed pipe is no error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Build(error) => error.exit_code(),
-            Self::Inspect(_) => 3,
+            Self::Different => 1,
+            Self::Inspect(_) | Self::Verify(_) => 3,
             Self::List(_) => 70,
             Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Print(_) => 6,
@@ -58,6 +68,13 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let found = inspect(file)?;
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
+        }
+        Some(Command::Verify { model, weights, stride_in, seed, json }) => {
+            let verdict = verify(model, weights, (*stride_in).into(), *seed)?;
+            let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+            return if verdict.equal { Ok(()) } else { Err(CommandError::Different) };
         }
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

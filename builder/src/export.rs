@@ -98,7 +98,7 @@ fn attributes(graph: &Graph, node: &crate::graph::Node) -> Vec<AttributeProto> {
             ints("pads", &conv.padding),
             ints("strides", &conv.stride),
         ],
-        Op::BatchNorm { epsilon } => vec![float("epsilon", epsilon)],
+        Op::BatchNorm { epsilon } => vec![float("epsilon", epsilon as f32)],
         Op::MaxPool(pool) => {
             vec![ints("kernel_shape", &pool.kernel), ints("pads", &pool.padding), ints("strides", &pool.stride)]
         }

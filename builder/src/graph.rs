@@ -109,7 +109,7 @@ pub enum Op {
     /// Inference-mode BatchNormalization-15; inputs: data, scale, bias, mean, variance, each `[C]`.
     BatchNorm {
         /// Added to the variance.
-        epsilon: f32,
+        epsilon: f64,
     },
     /// max(x, 0).
     Relu,

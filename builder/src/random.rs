@@ -62,6 +62,11 @@ impl Random {
     }
 }
 
+/// `count` standard normal numbers, a function of seed and name.
+pub fn standard_normal(seed: u64, name: &str, count: usize) -> Vec<f32> {
+    fill(Random { seed, features: 1 }.key(name), count, normal_quantile)
+}
+
 /// `count` values of `map` over uniform numbers in (0, 1), computed by all processors.
 fn fill(key: u64, count: usize, map: impl Fn(f64) -> f64 + Sync) -> Vec<f32> {
     let mut values = vec![0.0; count];

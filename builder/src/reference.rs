@@ -23,27 +23,48 @@ use crate::weight::Read;
 pub struct Forward {
     /// Output of each stage, `[N, C, H, W]`.
     pub stages: Vec<ArrayD<f64>>,
-    /// Class scores, `[N, classes]`.
-    pub logits: ArrayD<f64>,
+    /// Class scores, `[N, classes]`, where the network has a head.
+    pub logits: Option<ArrayD<f64>>,
 }
 
-/// The whole network in f64 on pictures `[N, 3, H, W]`.
+/// What stands in for every ReLU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// max(x, 0).
+    #[default]
+    Relu,
+    /// x / 2 below 0. Not what the network means, but where two graphs are the same but for exact rewrites of linear
+    /// parts, they agree under this as well, and no weight can hide behind a channel that happens to be dead.
+    Leaky,
+}
+
+impl Activation {
+    fn apply(self, x: f64) -> f64 {
+        match self {
+            Self::Relu => x.max(0.0),
+            Self::Leaky => x.max(x / 2.0),
+        }
+    }
+}
+
+/// The whole network in f64 on pictures `[N, 3, H, W]`; without `classes`, only the stages.
 ///
 /// # Errors
 /// What `source` returns.
 pub fn forward<R: Read>(
     variant: &Variant,
     stride_in: StrideIn,
-    classes: usize,
+    classes: Option<usize>,
     source: &mut R,
     pictures: &Array4<f64>,
+    activation: Activation,
 ) -> Result<Forward, R::Error> {
-    let mut net = Net { source };
+    let mut net = Net { source, activation };
     let stem = match variant.stem {
         Stem::ImageNet => Conv::square(7, 2, 3, 1),
         Stem::Cifar => Conv::square(3, 1, 1, 1),
     };
-    let mut x = net.conv_bn("conv1", "bn1", stem, [variant.planes, 3], pictures)?.mapv(|v| v.max(0.0));
+    let mut x = net.conv_bn("conv1", "bn1", stem, [variant.planes, 3], pictures)?.mapv(|v| activation.apply(v));
     if variant.stem == Stem::ImageNet {
         x = kernels::max_pool(&x, &Pool { kernel: [3; 2], stride: [2; 2], padding: [1; 4] });
     }
@@ -58,15 +79,17 @@ pub fn forward<R: Read>(
         }
         stages.push(x.clone().into_dyn());
     }
+    let Some(classes) = classes else { return Ok(Forward { stages, logits: None }) };
     let features = kernels::global_average(&x);
     let weight = net.source.read_f64("fc.weight", &[classes, channels])?;
     let bias = net.source.read_f64("fc.bias", &[classes])?;
     let logits = kernels::gemm(&features, &weight, &bias);
-    Ok(Forward { stages, logits: logits.into_dyn() })
+    Ok(Forward { stages, logits: Some(logits.into_dyn()) })
 }
 
 struct Net<'a, R> {
     source: &'a mut R,
+    activation: Activation,
 }
 
 impl<R: Read> Net<'_, R> {
@@ -85,7 +108,8 @@ impl<R: Read> Net<'_, R> {
             _ => [stride, 1],
         };
         let part = |k: usize| (format!("{name}.conv{k}"), format!("{name}.bn{k}"));
-        let relu = |x: Array4<f64>| x.mapv(|v| v.max(0.0));
+        let activation = self.activation;
+        let relu = |x: Array4<f64>| x.mapv(|v| activation.apply(v));
         let mut conv = |k: usize, conv: Conv, shape: [usize; 2], x: &Array4<f64>| {
             let (conv_name, bn_name) = part(k);
             self.conv_bn(&conv_name, &bn_name, conv, shape, x)
@@ -125,7 +149,7 @@ impl<R: Read> Net<'_, R> {
         let mut parameter = |name: &str| self.source.read_f64(&format!("{bn_name}.{name}"), &[out]);
         let (scale, bias) = (parameter("weight")?, parameter("bias")?);
         let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
-        Ok(kernels::batch_norm(y, [&scale, &bias, &mean, &variance], f64::from(EPSILON)))
+        Ok(kernels::batch_norm(y, [&scale, &bias, &mean, &variance], EPSILON))
     }
 }
 
@@ -137,6 +161,7 @@ pub fn evaluate<R: Read>(
     valid: Valid<'_>,
     source: &mut R,
     pictures: &Array4<f64>,
+    activation: Activation,
 ) -> Result<Vec<ArrayD<f64>>, R::Error> {
     let graph = valid.graph();
     let mut values: HashMap<ValueId, ArrayD<f64>> = HashMap::new();
@@ -151,7 +176,7 @@ pub fn evaluate<R: Read>(
                 None => data.extend(values.get(&id)),
             }
         }
-        let result = apply(&node.op, &data, &weights);
+        let result = apply(&node.op, &data, &weights, activation);
         values.insert(node.output, result);
         for &id in &node.inputs {
             remaining[id.0 as usize] -= 1;
@@ -164,7 +189,7 @@ pub fn evaluate<R: Read>(
 }
 
 /// One operator; `data` and `weights` are its operands in order, as validation has checked them.
-fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>]) -> ArrayD<f64> {
+fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>], activation: Activation) -> ArrayD<f64> {
     let picture =
         |index: usize| data[index].view().into_dimensionality::<Ix4>().map(|v| v.to_owned()).unwrap_or_default();
     match op {
@@ -177,9 +202,9 @@ fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>]) -> ArrayD<f64> {
         }
         Op::BatchNorm { epsilon } => {
             let parameters = [&weights[0], &weights[1], &weights[2], &weights[3]].map(Vec::as_slice);
-            kernels::batch_norm(picture(0), parameters, f64::from(*epsilon)).into_dyn()
+            kernels::batch_norm(picture(0), parameters, *epsilon).into_dyn()
         }
-        Op::Relu => data[0].mapv(|v| v.max(0.0)),
+        Op::Relu => data[0].mapv(|v| activation.apply(v)),
         Op::Add | Op::Sum => data[1..].iter().fold(data[0].clone(), |sum, &x| sum + x),
         Op::Concat => {
             let views: Vec<_> = data.iter().map(|x| x.view()).collect();

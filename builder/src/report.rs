@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::build::Summary;
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
+use crate::verify::Verdict;
 
 /// The table of `list`.
 pub fn list(listing: &Listing) -> String {
@@ -117,6 +118,34 @@ fn stages(inferred: &crate::inspect::Inferred) -> String {
             giga(stage.multiply_adds)
         );
     }
+    text
+}
+
+/// The text of `verify`.
+pub fn verdict(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for output in &verdict.outputs {
+        let verdict_of = if output.relative_l2 <= verdict.tolerance { "equal" } else { "DIFFERENT" };
+        let _ = writeln!(
+            text,
+            "{:<10} against {:<8} {:<10} relative L2 {:.2e} (at most {:.0e}): {verdict_of}",
+            output.output,
+            output.against,
+            if output.leaky { "leaky ReLU" } else { "" },
+            output.relative_l2,
+            verdict.tolerance
+        );
+    }
+    let [height, width] = verdict.image_size;
+    let _ = writeln!(
+        text,
+        "{} {} {} ({}), in f64 on {height}x{width} pictures of seed {}",
+        verdict.model,
+        if verdict.equal { "computes what" } else { "does not compute what" },
+        verdict.weights,
+        verdict.variant,
+        verdict.seed
+    );
     text
 }
 

@@ -18,7 +18,7 @@ pub struct Norm {
     /// Running variance, `[C]`.
     pub variance: Weight,
     /// Added to the variance.
-    pub epsilon: f32,
+    pub epsilon: f64,
 }
 
 /// How to compute a constant.
@@ -171,7 +171,7 @@ impl Norm {
     /// scale / sqrt(variance + epsilon), and the mean.
     fn multipliers<R: Read>(&self, read: &mut R) -> Result<(Vec<f64>, Vec<f64>), R::Error> {
         let (scale, variance) = (self.scale.eval_f64(read)?, self.variance.eval_f64(read)?);
-        let epsilon = f64::from(self.epsilon);
+        let epsilon = self.epsilon;
         let multipliers = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
         Ok((multipliers, self.mean.eval_f64(read)?))
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::candidate::{Candidate, Progress};
 use crate::compare::library_note;
-use crate::environment::Environment;
+use crate::environment::{Environment, load_average_now};
 use crate::input;
 use crate::input::preprocess::Preprocess;
 use crate::metadata::{ImageInput, sha256};
@@ -103,14 +103,13 @@ pub fn bench(
         turn.measure(candidates, &mut measured, &mut rows, progress);
     }
     rows::summarise(&mut rows, plan);
-    let after = Environment::read();
     let loaded = measured.iter().flat_map(|measured| &measured.processes).filter_map(|p| p.loaded.as_ref());
     let notes = environment.warnings().into_iter().chain(library_note(loaded)).collect();
     Bench {
         schema_version: SCHEMA_VERSION,
         kind: "bench",
         environment,
-        load_average_after: after.load_average,
+        load_average_after: load_average_now(),
         plan: plan.clone(),
         candidates: measured,
         rows,

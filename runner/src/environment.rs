@@ -5,21 +5,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::host::Host;
+
 /// Machine and time of a measurement; `None` where the platform does not tell.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Environment {
     /// Version of this program.
     pub program_version: String,
     /// When it was read, in seconds since 1970.
     pub unix_time_s: u64,
-    /// Operating system and processor family, as in `linux x86_64`.
-    pub platform: String,
-    /// Processor's name.
-    pub processor: Option<String>,
-    /// Logical processors that this process may use.
-    pub usable_processors: Option<usize>,
-    /// Memory, in bytes.
-    pub memory_bytes: Option<u64>,
+    /// Processor, memory, GPUs.
+    pub host: Host,
     /// Runnable processes, averaged over 1, 5 and 15 minutes.
     pub load_average: Option<[f64; 3]>,
     /// Frequency governor of the first processor.
@@ -37,11 +33,11 @@ pub struct Environment {
 impl Environment {
     /// The machine this runs on, now.
     pub fn read() -> Environment {
-        Self::read_below(Path::new("/"))
+        Self::read_below(Path::new("/"), Host::read())
     }
 
     /// As [`Environment::read`], with `/proc` and `/sys` below `root`.
-    fn read_below(root: &Path) -> Environment {
+    fn read_below(root: &Path, host: Host) -> Environment {
         let text = |path: &str| std::fs::read_to_string(root.join(path)).ok();
         let line = |path: &str| text(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let about = text("proc/cpuinfo").unwrap_or_default();
@@ -53,10 +49,7 @@ impl Environment {
         Environment {
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             unix_time_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            processor: field(&about, "model name").map(str::to_owned),
-            usable_processors: std::thread::available_parallelism().ok().map(usize::from),
-            memory_bytes: text("proc/meminfo").as_deref().and_then(memory),
+            host,
             load_average: text("proc/loadavg").as_deref().and_then(load_average),
             governor: line("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             boost: boost(&line),
@@ -69,9 +62,8 @@ impl Environment {
     /// What in the machine's state makes measurements doubtful.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if let (Some([recent, ..]), Some(processors)) = (self.load_average, self.usable_processors)
-            && recent > 0.5 * processors as f64
-        {
+        let processors = self.host.usable_processors;
+        if let Some([recent, ..]) = self.load_average.filter(|load| load[0] > 0.5 * processors as f64) {
             warnings.push(format!(
                 "the machine was busy before the measurement (load {recent:.1} on {processors} processors)"
             ));
@@ -79,11 +71,9 @@ impl Environment {
         if let Some(governor) = self.governor.as_deref().filter(|governor| !matches!(*governor, "performance")) {
             warnings.push(format!("the processor's frequency governor is {governor}, not performance"));
         }
-        if let (Some(allowed), Some(processors)) = (self.cgroup_processors, self.usable_processors)
-            && allowed < processors as f64
-        {
+        if let Some(allowed) = self.cgroup_processors.filter(|&allowed| allowed < processors as f64) {
             warnings
-                .push(format!("the control group allows {allowed:.2} processors of {processors}: runs are throttled"));
+                .push(format!("the control group allows {allowed:.2} of {processors} processors: runs are throttled"));
         }
         warnings
     }
@@ -94,8 +84,9 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.trim() == key).map(|(_, v)| v.trim())
 }
 
-fn memory(text: &str) -> Option<u64> {
-    field(text, "MemTotal")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+/// Runnable processes, averaged over 1, 5 and 15 minutes; `None` where the platform does not tell.
+pub fn load_average_now() -> Option<[f64; 3]> {
+    std::fs::read_to_string("/proc/loadavg").ok().as_deref().and_then(load_average)
 }
 
 fn load_average(text: &str) -> Option<[f64; 3]> {
@@ -129,12 +120,24 @@ fn processors(text: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
+    fn two_processors() -> Host {
+        Host {
+            platform: "linux x86_64".into(),
+            kernel: None,
+            processor: None,
+            instruction_sets: Vec::new(),
+            usable_processors: 2,
+            default_threads: 2,
+            memory_bytes: None,
+            gpus: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_state_of_a_linux_machine_is_read_from_its_files() {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in [
             ("proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\nflags\t\t: fpu hypervisor avx2\n\n"),
-            ("proc/meminfo", "MemTotal:       24576000 kB\nMemFree: 1 kB\n"),
             ("proc/loadavg", "3.50 2.00 1.25 2/87 14376\n"),
             ("proc/self/cgroup", "1:name=systemd:/\n0::/user/job\n"),
             ("sys/fs/cgroup/user/job/cpu.max", "50000 100000\n"),
@@ -146,20 +149,19 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let found = Environment::read_below(root.path());
-        assert_eq!(found.processor.as_deref(), Some("Some CPU @ 2.0GHz"));
-        assert_eq!((found.memory_bytes, found.load_average), (Some(24_576_000 << 10), Some([3.5, 2.0, 1.25])));
+        let found = Environment::read_below(root.path(), two_processors());
+        assert_eq!(found.load_average, Some([3.5, 2.0, 1.25]));
         assert_eq!((found.virtual_machine, found.boost), (Some(true), Some(false)));
         assert_eq!((found.cgroup_processors, found.cgroup_memory_bytes), (Some(0.5), Some(1 << 30)));
-        let warnings = Environment { usable_processors: Some(2), ..found }.warnings();
+        let warnings = found.warnings();
         assert_eq!(warnings.len(), 3, "{warnings:?}");
     }
 
     #[test]
     fn what_a_machine_does_not_tell_is_absent_and_warns_of_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let found = Environment::read_below(root.path());
-        assert_eq!((found.processor.as_deref(), found.load_average, found.governor.as_deref()), (None, None, None));
+        let found = Environment::read_below(root.path(), two_processors());
+        assert_eq!((found.boost, found.load_average, found.governor.as_deref()), (None, None, None));
         assert!(found.warnings().is_empty());
         assert_eq!(processors("max 100000"), None);
     }

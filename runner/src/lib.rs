@@ -11,6 +11,7 @@ pub mod classify;
 pub mod compare;
 pub mod doctor;
 pub mod environment;
+pub mod eval;
 #[cfg(test)]
 mod fake;
 pub mod host;
@@ -20,6 +21,7 @@ pub mod metadata;
 pub mod model;
 mod native;
 pub mod provider;
+pub mod report;
 pub mod runtime;
 pub mod session;
 pub mod stats;

@@ -158,7 +158,18 @@ impl ModelFile {
     /// # Errors
     /// [`MetadataError::BadProperty`] where the property is no JSON array of strings.
     pub fn labels(&self) -> Result<Option<Vec<String>>, MetadataError> {
-        let key = "resnext.labels";
+        self.strings("resnext.labels")
+    }
+
+    /// WordNet ids of the classes by index, from `resnext.label_ids`; empty where the file holds none.
+    ///
+    /// # Errors
+    /// As for [`ModelFile::labels`].
+    pub fn label_ids(&self) -> Result<Vec<String>, MetadataError> {
+        Ok(self.strings("resnext.label_ids")?.unwrap_or_default())
+    }
+
+    fn strings(&self, key: &'static str) -> Result<Option<Vec<String>>, MetadataError> {
         let bad = |reason| MetadataError::BadProperty { path: self.path.clone(), key, reason };
         let Some(text) = self.properties.get(key) else { return Ok(None) };
         serde_json::from_str(text).map(Some).map_err(|error| bad(format!("no JSON array of strings ({error})")))

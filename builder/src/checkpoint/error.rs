@@ -33,7 +33,7 @@ impl fmt::Display for Place {
 /// The cure for most files that are sound but not plain weights.
 macro_rules! resave {
     () => {
-        "load it with torch where you trust it and save the weights alone: torch.save(model.state_dict(), \"weights.pth\")"
+        "if you trust the file, load it with torch and save the weights alone, torch.save(model.state_dict(), \"weights.pth\")"
     };
 }
 
@@ -110,8 +110,7 @@ pub enum Fault {
     // ---- Pickles: opcodes and globals ----
     /// A global outside the allow-list, used or not.
     #[error(
-        "{place} refers to `{global}`{}, which a file of weights has no use for and which could run code; nothing was \
-         run. If you trust the file, {}", at_key(key.as_deref()), resave!()
+        "{place} refers to `{global}`{}, which weights have no use for and which could run code (nothing was run): {}", at_key(key.as_deref()), resave!()
     )]
     Global {
         /// Where.

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 /// Steps per pickle: opcodes, and values that a call copies. A checkpoint of a network of a hundred layers with its
 /// optimizer state takes some 50,000; a step costs at most about 100 bytes of memory.
-const MAX_STEPS: u64 = 1 << 22;
+const MAX_STEPS: u64 = 1 << 21;
 /// How deep values may be nested: Python's own recursion limit.
 const MAX_DEPTH: u32 = 1000;
 /// Values that a pickle may stand for, shared ones counted wherever they occur.

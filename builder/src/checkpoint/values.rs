@@ -196,7 +196,8 @@ fn pump(
     window: Range<u64>,
     mut visit: impl FnMut(&mut [u8]),
 ) -> Result<(), Fault> {
-    let mut words = vec![0u64; CHUNK / 8]; // words, so that any element type is aligned
+    let longest = usize::try_from(end.saturating_sub(position)).unwrap_or(CHUNK).min(CHUNK);
+    let mut words = vec![0u64; longest.div_ceil(8)]; // words, so that any element type is aligned
     let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
     let mut hasher = blob.crc.map(|_| crc32fast::Hasher::new());
     while position < end {

@@ -72,8 +72,8 @@ mod tests {
     use crate::architecture::{Options, build};
     use crate::graph::{Conv, Dim, fixed};
     use crate::passes::fold_bn;
-    use crate::reference::evaluate;
     use crate::reference::testing::{Noise, small_variant};
+    use crate::reference::{Activation, evaluate};
     use crate::validate::validate;
 
     /// A graph of one grouped convolution with bias.
@@ -118,8 +118,8 @@ mod tests {
             let x = ndarray::Array4::from_shape_fn((2, widths[0] * group, 7, 8), |(n, c, y, x)| {
                 ((n * 31 + c * 17 + y * 5 + x * 3) % 23) as f64 / 7.0 - 1.5
             });
-            let expected = evaluate(validate(&plain).unwrap(), &mut source, &x).unwrap();
-            let found = evaluate(valid, &mut source, &x).unwrap();
+            let expected = evaluate(validate(&plain).unwrap(), &mut source, &x, Activation::Relu).unwrap();
+            let found = evaluate(valid, &mut source, &x, Activation::Relu).unwrap();
             // Zeros change no sum, only the order in which the reference's matrix product takes its terms.
             for (expected, found) in expected[0].iter().zip(&found[0]) {
                 prop_assert!((expected - found).abs() <= 1e-13 * (1.0 + expected.abs()), "{} {}", expected, found);
@@ -134,13 +134,13 @@ mod tests {
         fold_bn(&mut graph);
         let mut source = Noise(3);
         let x = source.picture(1, 40);
-        let before = evaluate(validate(&graph).unwrap(), &mut source, &x).unwrap();
+        let before = evaluate(validate(&graph).unwrap(), &mut source, &x, Activation::Relu).unwrap();
         assert_eq!(
             widen_groups(&mut graph, |_| Some(Width::at_least(4))),
             2,
             "stage 2 on has 4 channels a group already"
         );
-        let after = evaluate(validate(&graph).unwrap(), &mut source, &x).unwrap();
+        let after = evaluate(validate(&graph).unwrap(), &mut source, &x, Activation::Relu).unwrap();
         let worst = before[0].iter().zip(&after[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(worst <= 1e-12, "{worst}");
     }

@@ -6,8 +6,9 @@ use crate::model::{Block, Scope};
 
 /// Most runs in one block: bounds the memory that raw samples take.
 const MOST_RUNS: usize = 100_000;
-/// Stands for "no limit on seconds" in a block: longer than any sensible block.
-const LONG: f64 = 86_400.0;
+/// Longest block in seconds where a number of runs is asked for: a worker that hangs must be noticed, and what is
+/// missing is made up for in the blocks that follow.
+const LONG: f64 = 60.0;
 
 /// Runs before those that count; excluded from every number but reported.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -77,7 +78,7 @@ impl Plan {
         })
     }
 
-    /// A block of a number of runs, however long they take.
+    /// A block of a number of runs, unless they take very long.
     pub fn runs(scope: Scope, runs: usize) -> Block {
         Block { scope, max_runs: runs.min(MOST_RUNS), max_seconds: LONG }
     }

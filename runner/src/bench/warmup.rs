@@ -44,12 +44,15 @@ pub fn warm_up(
 ) -> Result<WarmedUp, ModelError> {
     let mut warmed = WarmedUp::default();
     match plan.warmup {
-        WarmUp::Runs(0) => {}
-        WarmUp::Runs(runs) => warmed.add(&model.time(inputs, Plan::runs(scope, runs))?),
-        WarmUp::Seconds(seconds) => warmed.add(&model.time(inputs, Plan::seconds(scope, seconds))?),
+        WarmUp::Runs(runs) => {
+            while warmed.runs < runs && !stop.load(Ordering::Relaxed) {
+                warmed.add(&model.time(inputs, Plan::runs(scope, runs - warmed.runs))?)?;
+            }
+        }
+        WarmUp::Seconds(seconds) => warmed.add(&model.time(inputs, Plan::seconds(scope, seconds))?)?,
         WarmUp::UntilSteady => {
             while !warmed.is_steady() && warmed.seconds < PATIENCE && !stop.load(Ordering::Relaxed) {
-                warmed.add(&model.time(inputs, Plan::seconds(scope, WINDOW))?);
+                warmed.add(&model.time(inputs, Plan::seconds(scope, WINDOW))?)?;
             }
             warmed.steady = Some(warmed.is_steady());
         }
@@ -58,10 +61,14 @@ pub fn warm_up(
 }
 
 impl WarmedUp {
-    fn add(&mut self, seconds: &[f64]) {
+    fn add(&mut self, seconds: &[f64]) -> Result<(), ModelError> {
+        if seconds.is_empty() {
+            return Err(ModelError::Failed("a block of runs gave no sample".into()));
+        }
         self.runs += seconds.len();
         self.seconds += seconds.iter().sum::<f64>();
         self.windows_ms.extend(median(seconds).map(|median| median * 1e3));
+        Ok(())
     }
 
     fn is_steady(&self) -> bool {

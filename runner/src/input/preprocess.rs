@@ -12,8 +12,10 @@ use crate::metadata::{ImageInput, MetadataError, ModelFile};
 
 /// Key of the preprocessing in `metadata_props`.
 const KEY: &str = "resnext.preprocess";
-/// Largest picture side that preprocessing makes, in pixels.
-const MOST_SIDE: u32 = 4096;
+/// Longest side of a crop, in pixels.
+const MOST_CROP: u32 = 16_384;
+/// Longest shorter side that a picture is resized to, in pixels; only the crop of it is ever made.
+const MOST_RESIZE: u32 = 65_536;
 
 /// Filter of the resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,8 +117,9 @@ impl Preprocess {
     fn parse(text: &str) -> Result<Preprocess, String> {
         let preprocess: Preprocess = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let (height, width) = preprocess.crop.height_width();
-        if ![preprocess.resize, height, width].iter().all(|side| (1..=MOST_SIDE).contains(side)) {
-            return Err(format!("sides must be 1 to {MOST_SIDE} pixels"));
+        let crop_fits = [height, width].iter().all(|side| (1..=MOST_CROP).contains(side));
+        if !crop_fits || !(1..=MOST_RESIZE).contains(&preprocess.resize) {
+            return Err(format!("crop must be 1 to {MOST_CROP} pixels and resize 1 to {MOST_RESIZE}"));
         }
         if preprocess.mean.iter().any(|mean| !mean.is_finite())
             || preprocess.std.iter().any(|std| !std.is_finite() || *std <= 0.0)

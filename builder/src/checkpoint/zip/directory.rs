@@ -26,6 +26,10 @@ const END64_LEN: u64 = 56;
 const LOCATOR_LEN: u64 = 20;
 const CENTRAL_LEN: usize = 46;
 const LOCAL_LEN: u64 = 30;
+const MAX_DESCRIPTOR: u64 = 24;
+
+/// The extra field of 64-bit sizes.
+const ZIP64: u16 = 1;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -212,7 +216,7 @@ fn central(bytes: &[u8], offset: u64) -> Result<(Entry, usize), Fault> {
     }
     let narrow = [fields.u32(24), fields.u32(20), fields.u32(42)];
     let [len, stored, header] = widen(narrow, &extra[..lengths[1]])
-        .ok_or_else(|| bad(offset, format!("entry `{name}` lacks its zip64 sizes")))?;
+        .ok_or_else(|| bad(offset, format!("entry `{name}` has broken extra fields")))?;
     if method == STORED && stored != len {
         return Err(bad(offset, format!("entry `{name}` is stored as {stored} bytes but has {len}")));
     }
@@ -226,25 +230,25 @@ fn entry_name(bytes: &[u8]) -> Option<String> {
     (!name.is_empty() && !name.contains(['\0', '\\'])).then(|| name.to_owned())
 }
 
-/// Values of 32 bits, those of all ones replaced from the zip64 field of `extra`, in the order of the format.
+/// Values of 32 bits, those of all ones replaced from the zip64 field of `extra`, in the order of the format. `None` if
+/// that is missing, or if the fields do not fill `extra` exactly: a wrong length of it would shift what follows.
 fn widen<const N: usize>(narrow: [u32; N], mut extra: &[u8]) -> Option<[u64; N]> {
     let mut values = narrow.map(u64::from);
-    if !narrow.contains(&u32::MAX) {
-        return Some(values);
-    }
-    while extra.len() >= 4 {
-        let fields = Fields(extra);
-        let (id, body) = (fields.u16(0), extra.get(4..4 + usize::from(fields.u16(2)))?);
-        if id == 1 {
+    let mut missing = narrow.contains(&u32::MAX);
+    while !extra.is_empty() {
+        let fields = Fields(extra.get(..4)?);
+        let (id, len) = (fields.u16(0), usize::from(fields.u16(2)));
+        let body = extra.get(4..4 + len)?;
+        if id == ZIP64 && missing {
             let mut words = body.chunks_exact(8);
             for value in values.iter_mut().filter(|value| **value == u64::from(u32::MAX)) {
                 *value = Fields(words.next()?).u64(0);
             }
-            return Some(values);
+            missing = false;
         }
-        extra = &extra[4 + body.len()..];
+        extra = &extra[4 + len..];
     }
-    None
+    (!missing).then_some(values)
 }
 
 fn refuse_bombs(entries: &[Entry], file_len: u64) -> Result<(), Fault> {
@@ -295,7 +299,7 @@ fn local(source: &Source, entry: &mut Entry, directory: u64) -> Result<(), Fault
         return disagree("compression method", fields.u16(8).to_string(), method.to_string());
     }
     let Some([len, stored]) = widen([fields.u32(22), fields.u32(18)], extra) else {
-        return Err(bad(at, format!("entry `{}` lacks its zip64 sizes", entry.name)));
+        return Err(bad(at, format!("entry `{}` has broken extra fields", entry.name)));
     };
     // With a descriptor after the data, the header before it may leave these at 0.
     let open = entry.flags & FLAG_DESCRIPTOR != 0;
@@ -332,8 +336,9 @@ fn account_for_every_byte(source: &Source, entries: &[Entry], directory: u64) ->
             });
         }
         let gap = next - end;
+        // A descriptor that is announced must be there: without it, a longer header would shift the data unnoticed.
         let open = entry.flags & FLAG_DESCRIPTOR != 0;
-        if open && (12..=24).contains(&gap) {
+        if open && gap <= MAX_DESCRIPTOR {
             descriptor(source, entry, end, gap as usize)?;
         } else if gap != 0 {
             let after = format!("the zip entry `{}`", entry.name);

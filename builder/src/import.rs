@@ -1,0 +1,274 @@
+//! From an ONNX model back to a graph: ours, and other exporters' classifiers of the same operators.
+//!
+//! Every node must be understood wholly; what is not is an error that names the node, never a guess.
+
+use std::collections::HashMap;
+
+use onnx_file::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension,
+    type_proto,
+};
+use onnx_file::tensor::{self, TensorError};
+
+use crate::graph::{Conv, Dim, Graph, Op, Pool, Shape, ValueId};
+use crate::shape::ShapeError;
+use crate::weight::{Read, Weight};
+
+/// Why a model could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A node that the graph has no operator for, or in a form it does not know.
+    #[error("node '{node}' ({op}): {reason}")]
+    Node {
+        /// The node, or its first output where it has no name.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// What is not understood.
+        reason: String,
+    },
+    /// The model does not take one picture.
+    #[error("the model should have one input [N, 3, H, W]; it has {found}")]
+    Input {
+        /// What it has.
+        found: String,
+    },
+    /// An initializer.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// Operands do not fit.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+}
+
+/// A model as a graph, with its weights.
+#[derive(Debug)]
+pub struct Imported {
+    /// The graph; its weights are [`Weight::Stored`] by initializer name.
+    pub graph: Graph,
+    /// The initializers.
+    pub weights: Initializers,
+}
+
+/// A model's weights by name.
+#[derive(Debug, Default)]
+pub struct Initializers(HashMap<String, TensorProto>);
+
+impl Read for Initializers {
+    type Error = TensorError;
+
+    fn read_f32(&mut self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, TensorError> {
+        tensor::to_f32(self.0.get(name).unwrap_or(&TensorProto::default()))
+    }
+
+    fn read_f64(&mut self, name: &str, _shape: &[usize]) -> Result<Vec<f64>, TensorError> {
+        tensor::to_f64(self.0.get(name).unwrap_or(&TensorProto::default()))
+    }
+}
+
+/// Reads `model`, whose external data is loaded, as a graph. With `open`, input extents that the model leaves to run
+/// time become these.
+///
+/// # Errors
+/// [`ImportError`], naming the first node that is not understood.
+pub fn import(model: ModelProto, open: Option<[usize; 4]>) -> Result<Imported, ImportError> {
+    let GraphProto { node, initializer, input, output, .. } = model.graph.unwrap_or_default();
+    let weights: HashMap<String, TensorProto> = initializer.into_iter().map(|t| (t.name.clone(), t)).collect();
+    let mut importer = Importer { graph: Graph::default(), values: HashMap::new(), weights };
+    let pictures: Vec<&ValueInfoProto> = input.iter().filter(|i| !importer.weights.contains_key(&i.name)).collect();
+    let [picture] = pictures[..] else {
+        let names: Vec<&str> = pictures.iter().map(|p| p.name.as_str()).collect();
+        return Err(ImportError::Input { found: format!("{} ({})", names.len(), names.join(", ")) });
+    };
+    let shape = declared_shape(picture).filter(|s| s.len() == 4);
+    let shape = shape.ok_or_else(|| ImportError::Input { found: format!("'{}' of another shape", picture.name) })?;
+    let settle = |(axis, dim): (usize, Dim)| match (dim, open) {
+        (Dim::Named(_) | Dim::Unknown, Some(open)) => Dim::Fixed(open[axis]),
+        (dim, _) => dim,
+    };
+    let shape = shape.into_iter().enumerate().map(settle).collect();
+    let id = importer.graph.add_input(&picture.name, shape);
+    importer.values.insert(picture.name.clone(), id);
+    for node in &node {
+        importer.node(node)?;
+    }
+    for output in &output {
+        let id = importer.values.get(&output.name).copied();
+        let id =
+            id.ok_or_else(|| ImportError::Input { found: format!("an output '{}' that nothing makes", output.name) })?;
+        importer.graph.outputs.push(id);
+    }
+    Ok(Imported { graph: importer.graph, weights: Initializers(importer.weights) })
+}
+
+fn declared_shape(value: &ValueInfoProto) -> Option<Shape> {
+    let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref()?.value.as_ref() else { return None };
+    let dim = |dim: &onnx_file::proto::tensor_shape_proto::Dimension| match &dim.value {
+        Some(dimension::Value::DimValue(n)) => usize::try_from(*n).map_or(Dim::Unknown, Dim::Fixed),
+        Some(dimension::Value::DimParam(name)) => Dim::Named(name.clone()),
+        None => Dim::Unknown,
+    };
+    Some(tensor.shape.as_ref()?.dim.iter().map(dim).collect())
+}
+
+struct Importer {
+    graph: Graph,
+    values: HashMap<String, ValueId>,
+    weights: HashMap<String, TensorProto>,
+}
+
+impl Importer {
+    fn node(&mut self, node: &NodeProto) -> Result<(), ImportError> {
+        let wrong = |reason: String| ImportError::Node { node: label(node), op: node.op_type.clone(), reason };
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+            return Err(wrong(format!("its domain '{}' is not ONNX's own", node.domain)));
+        }
+        let output = match node.output.iter().filter(|o| !o.is_empty()).collect::<Vec<_>>()[..] {
+            [output] => output.clone(),
+            _ => return Err(wrong("it should have one output".into())),
+        };
+        let inputs: Vec<&str> = node.input.iter().map(String::as_str).filter(|i| !i.is_empty()).collect();
+        if node.op_type == "Identity"
+            && let [source] = inputs[..]
+        {
+            return self.identity(source, output).map_err(wrong);
+        }
+        let op = Attributes(&node.attribute).op(&node.op_type).map_err(wrong)?;
+        let operands = inputs.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let id = self.graph.add_node(output.clone(), op, &operands)?;
+        self.values.insert(output, id);
+        Ok(())
+    }
+
+    /// An alias: of a value, or of a weight under a second name.
+    fn identity(&mut self, source: &str, output: String) -> Result<(), String> {
+        match (self.values.get(source).copied(), self.weights.get(source)) {
+            (Some(id), _) => drop(self.values.insert(output, id)),
+            (None, Some(weight)) => {
+                let weight = TensorProto { name: output.clone(), ..weight.clone() };
+                self.weights.insert(output, weight);
+            }
+            (None, None) => return Err(format!("nothing before it makes '{source}'")),
+        }
+        Ok(())
+    }
+
+    fn operand(&mut self, name: &str) -> Result<ValueId, String> {
+        if let Some(&id) = self.values.get(name) {
+            return Ok(id);
+        }
+        let tensor = self.weights.get(name).ok_or_else(|| format!("nothing before it makes '{name}'"))?;
+        tensor::extent(tensor).map_err(|error| error.to_string())?;
+        let shape: Vec<usize> = tensor.dims.iter().map(|&d| d as usize).collect();
+        let id = self.graph.add_weight(name, Weight::stored(name, &shape));
+        self.values.insert(name.into(), id);
+        Ok(id)
+    }
+}
+
+fn label(node: &NodeProto) -> String {
+    if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
+}
+
+/// A node's attributes; each must be known to the operator that has it.
+struct Attributes<'a>(&'a [AttributeProto]);
+
+impl Attributes<'_> {
+    fn op(&self, name: &str) -> Result<Op, String> {
+        match name {
+            "Conv" => {
+                self.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
+                let group = usize::try_from(self.int("group", 1)).map_err(|_| "a negative group")?;
+                let kernel = self.sizes("kernel_shape", None)?;
+                let padding = self.padding()?;
+                let [stride, dilation] = [self.sizes("strides", Some([1; 2]))?, self.sizes("dilations", Some([1; 2]))?];
+                Ok(Op::Conv(Conv { group, kernel, stride, padding, dilation }))
+            }
+            "BatchNormalization" => {
+                self.only(&["epsilon", "momentum", "training_mode", "spatial"])?;
+                self.expect("training_mode", 0)?;
+                let stored = self.get("epsilon").map_or(1e-5, |a| f64::from(a.f));
+                // The attribute is a binary32; 1e-5 means the decimal that every framework computes with.
+                Ok(Op::BatchNorm { epsilon: if stored == f64::from(1e-5f32) { 1e-5 } else { stored } })
+            }
+            "Relu" => self.only(&[]).map(|()| Op::Relu),
+            "Add" => self.only(&[]).map(|()| Op::Add),
+            "Sum" => self.only(&[]).map(|()| Op::Sum),
+            "Concat" => {
+                self.only(&["axis"])?;
+                self.expect("axis", 1).map(|()| Op::Concat)
+            }
+            "MaxPool" => {
+                self.only(&["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"])?;
+                self.expect("ceil_mode", 0)?;
+                if self.sizes("dilations", Some([1; 2]))? != [1; 2] {
+                    return Err("dilated pooling".into());
+                }
+                let (kernel, stride) = (self.sizes("kernel_shape", None)?, self.sizes("strides", Some([1; 2]))?);
+                Ok(Op::MaxPool(Pool { kernel, stride, padding: self.padding()? }))
+            }
+            "GlobalAveragePool" => self.only(&[]).map(|()| Op::GlobalAveragePool),
+            "Flatten" => {
+                self.only(&["axis"])?;
+                if self.int("axis", 1) == 1 { Ok(Op::Flatten) } else { Err("it should flatten from axis 1".into()) }
+            }
+            "Gemm" => {
+                self.only(&["alpha", "beta", "transA", "transB"])?;
+                for scale in ["alpha", "beta"] {
+                    if self.get(scale).is_some_and(|a| a.f != 1.0) {
+                        return Err(format!("{scale} should be 1"));
+                    }
+                }
+                if self.int("transA", 0) != 0 || self.int("transB", 0) != 1 {
+                    return Err("it should be x W^T + b".into());
+                }
+                Ok(Op::Gemm)
+            }
+            _ => Err("no operator of a ResNet or ResNeXt".into()),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&AttributeProto> {
+        self.0.iter().find(|a| a.name == name)
+    }
+
+    fn only(&self, known: &[&str]) -> Result<(), String> {
+        match self.0.iter().find(|a| !known.contains(&a.name.as_str())) {
+            Some(attribute) => Err(format!("its attribute '{}' is not understood", attribute.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn int(&self, name: &str, default: i64) -> i64 {
+        self.get(name).map_or(default, |a| a.i)
+    }
+
+    fn expect(&self, name: &str, value: i64) -> Result<(), String> {
+        let found = self.int(name, value);
+        if found == value { Ok(()) } else { Err(format!("{name} is {found}, not {value}")) }
+    }
+
+    fn ints<const N: usize>(&self, name: &str, default: Option<[usize; N]>) -> Result<[usize; N], String> {
+        let Some(attribute) = self.get(name) else { return default.ok_or_else(|| format!("it lacks '{name}'")) };
+        let sizes: Option<Vec<usize>> =
+            attribute.ints.iter().map(|&n| usize::try_from(n).ok().filter(|n| *n < 1 << 16)).collect();
+        sizes
+            .and_then(|s| s.try_into().ok())
+            .ok_or_else(|| format!("{name} is {:?}; two dimensions are needed", attribute.ints))
+    }
+
+    /// Extents of a window: at least 1.
+    fn sizes(&self, name: &str, default: Option<[usize; 2]>) -> Result<[usize; 2], String> {
+        let sizes = self.ints(name, default)?;
+        if sizes.contains(&0) { Err(format!("{name} holds a zero")) } else { Ok(sizes) }
+    }
+
+    fn padding(&self) -> Result<[usize; 4], String> {
+        let automatic = self.get("auto_pad").is_some_and(|a| !matches!(&a.s[..], b"NOTSET" | b""));
+        if automatic {
+            Err("automatic padding; export with explicit pads".into())
+        } else {
+            self.ints("pads", Some([0; 4]))
+        }
+    }
+}

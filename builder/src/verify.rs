@@ -1,0 +1,209 @@
+//! Whether a model computes what a checkpoint means.
+//!
+//! The model's own graph, whatever passes and other programs have made of it, runs in f64 beside the checkpoint's
+//! unfolded forward pass, on the same seeded pictures. What is compared is functions, so the model may have other
+//! names, merged groups or folded normalisations. It runs twice: as it is, and with every ReLU made leaky on both sides,
+//! so that no wrong weight hides behind a channel that these pictures leave at zero.
+
+use std::path::Path;
+
+use ndarray::{Array4, ArrayD};
+use onnx_file::read::ReadError;
+use serde::Serialize;
+
+use crate::architecture::StrideIn;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::graph::{Dim, Graph};
+use crate::import::{ImportError, Imported, import};
+use crate::random::standard_normal;
+use crate::reference::{Activation, Forward, evaluate, forward};
+use crate::validate::{GraphError, validate};
+use crate::weights::{Origin, Source, WeightsError, inferred};
+
+/// Largest relative L2 distance of an f32 model's output: rounding each weight once gives about 1e-7.
+pub const TOLERANCE: f64 = 1e-6;
+
+/// What a comparison found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// Version of this structure.
+    pub schema_version: u32,
+    /// The model.
+    pub model: String,
+    /// The checkpoint.
+    pub weights: String,
+    /// The architecture in the checkpoint.
+    pub variant: String,
+    /// Height and width of the pictures.
+    pub image_size: [usize; 2],
+    /// Seed of the pictures.
+    pub seed: u64,
+    /// Largest distance that passes.
+    pub tolerance: f64,
+    /// Two for each output of the model.
+    pub outputs: Vec<Compared>,
+    /// Whether every output is within the tolerance.
+    pub equal: bool,
+}
+
+/// One output.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// Its name in the model.
+    pub output: String,
+    /// What it was compared with: logits, c2, c3, ...
+    pub against: String,
+    /// Whether every ReLU was replaced by a leaky one, so that weights behind dead channels count.
+    pub leaky: bool,
+    /// L2 norm of the difference over that of the checkpoint's; infinite where a value is not a number.
+    pub relative_l2: f64,
+}
+
+/// Why no verdict was reached.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The model could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The model has parts that are not understood.
+    #[error("{model}: {source}")]
+    Import {
+        /// The model.
+        model: String,
+        /// Which.
+        source: ImportError,
+    },
+    /// The model's graph is damaged.
+    #[error("{model}: {source}; the file is damaged, or was edited by hand")]
+    Graph {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        source: GraphError,
+    },
+    /// A value too large to compute.
+    #[error(
+        "{model}: the value '{value}' has {elements} elements, more than any picture calls for; the file is damaged, or its picture size is wrong"
+    )]
+    TooLarge {
+        /// The model.
+        model: String,
+        /// The value.
+        value: String,
+        /// Its elements.
+        elements: u64,
+    },
+    /// A weight of the model is damaged.
+    #[error("{model}: {source}")]
+    Tensor {
+        /// The model.
+        model: String,
+        /// Which.
+        source: onnx_file::tensor::TensorError,
+    },
+    /// The checkpoint.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// An output that the network does not have.
+    #[error("{model}: the output '{output}' of shape {shape:?} is neither logits nor a feature map of {variant}")]
+    Output {
+        /// The model.
+        model: String,
+        /// The output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The network.
+        variant: String,
+    },
+}
+
+impl From<CheckpointError> for VerifyError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Weights(error.into())
+    }
+}
+
+/// Compares the model at `model` with the checkpoint at `weights` on two pictures of seed `seed`.
+///
+/// # Errors
+/// [`VerifyError`] where one of them cannot be read or they cannot be compared; a difference is a verdict.
+pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> Result<Verdict, VerifyError> {
+    let name = || model.display().to_string();
+    let mut proto = onnx_file::read::read(model)?;
+    for tensor in proto.graph.iter_mut().flat_map(|g| &mut g.initializer) {
+        onnx_file::read::load_external(model, tensor)?;
+    }
+    let checkpoint = Checkpoint::open(weights)?;
+    let found = inferred(&checkpoint)?;
+    let variant = found.variant;
+    let usual = variant.default_image_size();
+    let Imported { graph, weights: mut initializers } =
+        import(proto, Some([2, 3, usual, usual])).map_err(|source| VerifyError::Import { model: name(), source })?;
+    let valid = validate(&graph).map_err(|source| VerifyError::Graph { model: name(), source })?;
+    check_size(&graph).map_err(|(value, elements)| VerifyError::TooLarge { model: name(), value, elements })?;
+    let pictures = pictures(&graph, seed);
+    let mut compared = Vec::new();
+    for activation in [Activation::Relu, Activation::Leaky] {
+        let outputs = evaluate(valid, &mut initializers, &pictures, activation)
+            .map_err(|source| VerifyError::Tensor { model: name(), source })?;
+        let mut source = Source::new(Origin::Checkpoint(&checkpoint));
+        let exact = forward(&variant, stride_in, found.classes, &mut source, &pictures, activation)?;
+        for (&id, output) in graph.outputs.iter().zip(&outputs) {
+            let label = graph.value(id).name.clone();
+            let (against, expected) = counterpart(&exact, output).ok_or_else(|| VerifyError::Output {
+                model: name(),
+                output: label.clone(),
+                shape: output.shape().to_vec(),
+                variant: variant.to_string(),
+            })?;
+            let relative_l2 = distance(output, expected);
+            compared.push(Compared { output: label, against, leaky: activation == Activation::Leaky, relative_l2 });
+        }
+    }
+    Ok(Verdict {
+        schema_version: 1,
+        model: name(),
+        weights: weights.display().to_string(),
+        variant: variant.to_string(),
+        image_size: [pictures.dim().2, pictures.dim().3],
+        seed,
+        tolerance: TOLERANCE,
+        equal: compared.iter().all(|c| c.relative_l2 <= TOLERANCE),
+        outputs: compared,
+    })
+}
+
+/// Refuses values that no network of the family makes of a picture, before they are computed: 2^28 elements are 2 GiB.
+fn check_size(graph: &Graph) -> Result<(), (String, u64)> {
+    for id in graph.inputs.iter().copied().chain(graph.nodes.iter().map(|n| n.output)) {
+        let value = graph.value(id);
+        let elements = value.shape.iter().filter_map(Dim::fixed).fold(1u64, |n, dim| n.saturating_mul(dim as u64));
+        if elements > 1 << 28 {
+            return Err((value.name.clone(), elements));
+        }
+    }
+    Ok(())
+}
+
+/// Normal noise in the shape that `graph` takes.
+fn pictures(graph: &Graph, seed: u64) -> Array4<f64> {
+    let shape = graph.inputs.first().map(|&id| graph.value(id).shape.clone()).unwrap_or_default();
+    let extent = |axis: usize| shape.get(axis).and_then(Dim::fixed).unwrap_or(0);
+    let dims = (extent(0), extent(1), extent(2), extent(3));
+    let values = standard_normal(seed, "verify", dims.0 * dims.1 * dims.2 * dims.3);
+    Array4::from_shape_vec(dims, values.into_iter().map(f64::from).collect()).unwrap_or_default()
+}
+
+/// The checkpoint's output of the same shape.
+fn counterpart<'a>(exact: &'a Forward, output: &ArrayD<f64>) -> Option<(String, &'a ArrayD<f64>)> {
+    let logits = exact.logits.iter().map(|logits| ("logits".to_string(), logits));
+    let stages = exact.stages.iter().enumerate().map(|(index, stage)| (format!("c{}", index + 2), stage));
+    logits.chain(stages).find(|(_, expected)| expected.shape() == output.shape())
+}
+
+fn distance(found: &ArrayD<f64>, exact: &ArrayD<f64>) -> f64 {
+    let difference: f64 = found.iter().zip(exact).map(|(a, b)| (a - b).powi(2)).sum();
+    let distance = (difference / exact.iter().map(|v| v * v).sum::<f64>()).sqrt();
+    if distance.is_nan() { f64::INFINITY } else { distance }
+}

@@ -1,0 +1,145 @@
+//! Names of classes as data sets write them, matched to the indices a model knows.
+
+use std::collections::BTreeMap;
+
+use crate::metadata::{MetadataError, ModelFile};
+
+/// What a model file says of its classes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Classes {
+    /// Names by index; empty where the file holds none.
+    pub labels: Vec<String>,
+    /// Number of classes, where it is known before a run.
+    pub count: Option<usize>,
+    /// Indices by every way of writing a class: full label, each of its comma-separated synonyms, WordNet id.
+    written: BTreeMap<String, Vec<usize>>,
+}
+
+/// Why a name means no class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// No class is called so; names that come close.
+    Unknown(Vec<String>),
+    /// Several classes are called so, by index.
+    Ambiguous(Vec<usize>),
+}
+
+impl Classes {
+    /// The classes of a model: labels and WordNet ids from its properties, their number from its output.
+    ///
+    /// # Errors
+    /// [`MetadataError`] where the labels do not parse.
+    pub fn of(file: &ModelFile) -> Result<Classes, MetadataError> {
+        let labels = file.labels()?.unwrap_or_default();
+        let output = file.outputs.iter().find_map(|output| match output.shape.as_deref()? {
+            [_, classes] | [_, classes, Some(1), Some(1)] => *classes,
+            _ => None,
+        });
+        let count = if labels.is_empty() { output } else { Some(labels.len()) };
+        Ok(Classes::new(labels, &file.label_ids()?, count))
+    }
+
+    fn new(labels: Vec<String>, ids: &[String], count: Option<usize>) -> Classes {
+        let mut written: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, label) in labels.iter().enumerate() {
+            let mut names = vec![normal(label)];
+            names.extend(label.split(',').map(normal));
+            names.extend(ids.get(index).map(|id| normal(id)));
+            // A label may begin with the id itself, as in `n01440764 tench`.
+            names.extend(label.split_whitespace().next().filter(|word| is_wordnet_id(word)).map(normal));
+            names.sort_unstable();
+            names.dedup();
+            for name in names.into_iter().filter(|name| !name.is_empty()) {
+                written.entry(name).or_default().push(index);
+            }
+        }
+        Classes { labels, count, written }
+    }
+
+    /// The class that `name` means: a label or synonym, a WordNet id, or an index.
+    ///
+    /// # Errors
+    /// [`Unmatched`] where no class, or more than one, is meant.
+    pub fn find(&self, name: &str) -> Result<usize, Unmatched> {
+        let name = normal(name);
+        match self.written.get(&name).map(Vec::as_slice) {
+            Some([only]) => return Ok(*only),
+            Some(several) => return Err(Unmatched::Ambiguous(several.to_vec())),
+            None => {}
+        }
+        match name.parse::<usize>() {
+            Ok(index) if self.count.is_none_or(|count| index < count) => Ok(index),
+            _ => Err(Unmatched::Unknown(self.close_to(&name))),
+        }
+    }
+
+    /// Up to three labels that contain the name or are contained in it.
+    fn close_to(&self, name: &str) -> Vec<String> {
+        let close = |label: &&String| {
+            let label = normal(label);
+            name.len() > 2 && (label.contains(name) || name.contains(&label))
+        };
+        self.labels.iter().filter(close).take(3).cloned().collect()
+    }
+}
+
+/// Lower case, with blanks for what file names put in their place.
+fn normal(name: &str) -> String {
+    let blank = |c: char| if matches!(c, '_' | '-') { ' ' } else { c };
+    name.trim().to_lowercase().chars().map(blank).collect()
+}
+
+/// Whether a word is `n` and eight digits.
+pub fn is_wordnet_id(word: &str) -> bool {
+    word.strip_prefix('n').is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes() -> Classes {
+        let labels = ["tench, Tinca tinca", "great white shark, man-eater", "crane", "crane"].map(str::to_owned);
+        let ids = ["n01440764", "n01484850", "n02012849", "n03126707"].map(str::to_owned);
+        Classes::new(labels.to_vec(), &ids, Some(4))
+    }
+
+    #[test]
+    fn labels_synonyms_wordnet_ids_and_indices_are_matched() {
+        let classes = classes();
+        for (name, index) in [
+            ("tench, Tinca tinca", 0),
+            ("Tench", 0),
+            ("tinca_tinca", 0),
+            ("great_white_shark", 1),
+            ("Man Eater", 1),
+            ("n03126707", 3),
+            ("2", 2),
+            ("003", 3),
+        ] {
+            assert_eq!(classes.find(name), Ok(index), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_means_two_classes_or_none_is_told() {
+        let classes = classes();
+        assert_eq!(classes.find("crane"), Err(Unmatched::Ambiguous(vec![2, 3])));
+        assert_eq!(classes.find("white shark"), Err(Unmatched::Unknown(vec!["great white shark, man-eater".into()])));
+        assert_eq!(classes.find("4"), Err(Unmatched::Unknown(vec![])));
+        assert_eq!(classes.find("n00000000"), Err(Unmatched::Unknown(vec![])));
+    }
+
+    #[test]
+    fn labels_that_are_numbers_go_before_indices() {
+        let labels = ["10", "9", "8"].map(str::to_owned).to_vec();
+        assert_eq!(Classes::new(labels, &[], Some(3)).find("9"), Ok(1));
+    }
+
+    #[test]
+    fn without_labels_only_indices_are_known() {
+        let classes = Classes::new(vec![], &[], None);
+        assert_eq!(classes.find("999"), Ok(999));
+        assert_eq!(classes.find("cat"), Err(Unmatched::Unknown(vec![])));
+    }
+}

@@ -1,0 +1,365 @@
+//! Labelled pictures: a folder of class folders, or pictures listed in a file of labels.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::classes::{Classes, Unmatched, is_wordnet_id};
+use crate::input;
+
+/// Files that are taken for labels when they lie in a folder of pictures without class folders.
+const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
+/// How many names an error lists.
+const MOST_NAMED: usize = 5;
+
+/// Why a data set cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A folder or file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is nothing to evaluate.
+    #[error("{}: {reason}", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        reason: String,
+    },
+    /// Names of classes that the model does not know.
+    #[error("{}: {reason}", path.display())]
+    UnknownClasses {
+        /// The folder or the file of labels.
+        path: PathBuf,
+        /// Which, and what they may have meant.
+        reason: String,
+    },
+    /// A file of labels that cannot be understood.
+    #[error("{} line {line}: {reason}", path.display())]
+    BadLabels {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A labelled picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Its file.
+    pub path: PathBuf,
+    /// Index of its class.
+    pub class: usize,
+}
+
+/// A set of labelled pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The pictures, by class folder and name, or in the order of the file of labels.
+    pub pictures: Vec<Labelled>,
+    /// What a reader must know besides.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// Reads a data set: a folder of class folders (names, synonyms, WordNet ids, indices), or a folder of pictures with
+    /// a file of labels, given as `labels`, or lying in it, or given in place of the folder.
+    ///
+    /// # Errors
+    /// [`DatasetError`] where nothing is found, a class is unknown, or a label does not parse.
+    pub fn open(path: &Path, labels: Option<&Path>, classes: &Classes) -> Result<Dataset, DatasetError> {
+        let about = std::fs::metadata(path).map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
+        if about.is_file() {
+            return listed(path.parent().unwrap_or(Path::new(".")), path, classes);
+        }
+        if let Some(labels) = labels {
+            return listed(path, labels, classes);
+        }
+        let folders = class_folders(path)?;
+        let lying_there = LABEL_FILES.iter().map(|name| path.join(name)).find(|file| file.is_file());
+        match (in_class_folders(path, &folders, classes), lying_there) {
+            (Ok(dataset), _) if !folders.is_empty() => Ok(dataset),
+            // Folders that are no classes may be shards of a set whose labels are in a file.
+            (_, Some(labels)) => listed(path, &labels, classes),
+            (Err(error), None) => Err(error),
+            (Ok(_), None) => Err(DatasetError::Empty {
+                path: path.to_owned(),
+                reason: format!(
+                    "neither class folders with pictures nor a file of labels ({})",
+                    LABEL_FILES.join(", ")
+                ),
+            }),
+        }
+    }
+}
+
+/// Name of each folder directly below `path` that holds pictures, with the pictures.
+fn class_folders(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
+    let io = |(path, source)| DatasetError::Io { path, source };
+    let told = |source| DatasetError::Io { path: path.to_owned(), source };
+    let mut folders = BTreeMap::new();
+    for entry in std::fs::read_dir(path).map_err(told)? {
+        let folder = entry.map_err(told)?.path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let pictures = input::expand(std::slice::from_ref(&folder)).map_err(io)?;
+        if let (false, Some(name)) = (pictures.is_empty(), folder.file_name()) {
+            folders.insert(name.to_string_lossy().into_owned(), pictures);
+        }
+    }
+    Ok(folders)
+}
+
+fn in_class_folders(
+    path: &Path,
+    folders: &BTreeMap<String, Vec<PathBuf>>,
+    classes: &Classes,
+) -> Result<Dataset, DatasetError> {
+    let found: Vec<Result<usize, Unmatched>> = folders.keys().map(|name| classes.find(name)).collect();
+    let mut notes = Vec::new();
+    // The order in which torchvision's ImageFolder numbers classes, by which networks are trained.
+    let by_order = classes.labels.is_empty()
+        && found.iter().any(Result::is_err)
+        && (classes.count == Some(folders.len()) || (classes.count.is_none() && folders.len() > 1));
+    let indices: Vec<usize> = if by_order {
+        notes.push("the model file names no classes: folders are taken for classes in order of name".to_owned());
+        (0..folders.len()).collect()
+    } else {
+        let names = folders.keys().map(String::as_str).zip(&found);
+        let unmatched: Vec<(&str, &Unmatched)> =
+            names.filter_map(|(name, found)| found.as_ref().err().map(|error| (name, error))).collect();
+        if !unmatched.is_empty() {
+            let reason = unknown(&unmatched, classes);
+            return Err(DatasetError::UnknownClasses { path: path.to_owned(), reason });
+        }
+        found.into_iter().flatten().collect()
+    };
+    let mut pictures = Vec::new();
+    for (files, class) in folders.values().zip(indices) {
+        pictures.extend(files.iter().map(|path| Labelled { path: path.clone(), class }));
+    }
+    Ok(Dataset { folder: path.to_owned(), pictures, notes })
+}
+
+/// What to say of names that match no class, and what may have been meant.
+fn unknown(unmatched: &[(&str, &Unmatched)], classes: &Classes) -> String {
+    let told = |(name, error): &(&str, &Unmatched)| match error {
+        Unmatched::Ambiguous(indices) => {
+            let indices: Vec<String> = indices.iter().map(usize::to_string).collect();
+            format!("{name} (classes {} are called so: use the index)", indices.join(" and "))
+        }
+        Unmatched::Unknown(close) if close.is_empty() => (*name).to_owned(),
+        Unmatched::Unknown(close) => format!("{name} (did you mean {}?)", close.join(" or ")),
+    };
+    let named: Vec<String> = unmatched.iter().take(MOST_NAMED).map(told).collect();
+    let more = unmatched.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let mut reason = format!("the model knows no classes {}{more}", named.join(", "));
+    if unmatched.iter().any(|(name, _)| is_wordnet_id(name)) && classes.labels.is_empty() {
+        reason += "; its file holds no WordNet ids";
+    }
+    if unmatched.iter().any(|(name, _)| matches!(*name, "train" | "val" | "test")) {
+        reason += "; give the folder of one split, such as val";
+    }
+    reason
+}
+
+/// Reads `file,label` lines: separated by commas, tabs or blanks, with or without a header. Kaggle's ImageNet solution
+/// (`ILSVRC2012_val_00048981,n03995372 85 1 499 272`) and Caffe's `val.txt` are of this form.
+fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<Dataset, DatasetError> {
+    let io = |source| DatasetError::Io { path: labels.to_owned(), source };
+    let bad = |line, reason: String| DatasetError::BadLabels { path: labels.to_owned(), line, reason };
+    let text = std::fs::read_to_string(labels).map_err(io)?;
+    let first = text.lines().next().unwrap_or_default();
+    let separator = [b',', b'\t', b';'].into_iter().find(|&separator| first.as_bytes().contains(&separator));
+    let mut format = csv::ReaderBuilder::new();
+    format.has_headers(false).flexible(true).delimiter(separator.unwrap_or(b' ')).trim(csv::Trim::All);
+    let mut reader = format.from_reader(text.as_bytes());
+    let names = names_below(folder)?;
+    let mut pictures = Vec::new();
+    let mut missing = 0;
+    for record in reader.records() {
+        let record = record.map_err(|error| bad(error.position().map_or(0, csv::Position::line), error.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let fields: Vec<&str> = record.iter().filter(|field| !field.is_empty()).collect();
+        let [name, label, ..] = fields.as_slice() else {
+            let reason = "a picture's name and its class are needed, separated by a comma, a tab or a blank".to_owned();
+            return Err(bad(line, reason));
+        };
+        let Some(path) = names.find(folder, name) else {
+            // A header, or a picture of another part of the set.
+            missing += usize::from(line > 1 || find(classes, label).is_ok());
+            continue;
+        };
+        match find(classes, label) {
+            Ok(class) => pictures.push(Labelled { path, class }),
+            Err(error) => return Err(bad(line, unknown(&[(label, &error)], classes))),
+        }
+    }
+    if pictures.is_empty() {
+        let reason = format!("{} names no picture that is there", labels.display());
+        return Err(DatasetError::Empty { path: folder.to_owned(), reason });
+    }
+    let mut notes = Vec::new();
+    if missing > 0 {
+        notes.push(format!("{missing} pictures of {} are not there and are left out", labels.display()));
+    }
+    Ok(Dataset { folder: folder.to_owned(), pictures, notes })
+}
+
+/// A label as a whole, or, as in Kaggle's solution, its first word where that is a WordNet id.
+fn find(classes: &Classes, label: &str) -> Result<usize, Unmatched> {
+    let first = label.split_whitespace().next().filter(|word| is_wordnet_id(word));
+    classes.find(label).or_else(|error| first.map_or(Err(error), |word| classes.find(word)))
+}
+
+/// Pictures below a folder by file name without extension, for lists that leave the extension or the folder out.
+struct Names(BTreeMap<String, PathBuf>);
+
+fn names_below(folder: &Path) -> Result<Names, DatasetError> {
+    let pictures = input::expand(&[folder.to_owned()]).map_err(|(path, source)| DatasetError::Io { path, source })?;
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Ok(Names(pictures.into_iter().filter_map(|path| Some((stem(&path)?, path))).collect()))
+}
+
+impl Names {
+    fn find(&self, folder: &Path, name: &str) -> Option<PathBuf> {
+        let direct = folder.join(name);
+        if direct.is_file() {
+            return Some(direct);
+        }
+        let stem = Path::new(name).file_name()?.to_string_lossy().into_owned();
+        let without = Path::new(&stem).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        self.0.get(&stem).or_else(|| self.0.get(&without.filter(|_| input::is_picture_name(Path::new(name)))?)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_file::proto::tensor_proto::DataType;
+
+    use super::*;
+    use crate::metadata::tests::{file, value};
+
+    fn classes(labels: &str) -> Classes {
+        let properties: &[(&str, &str)] = if labels.is_empty() {
+            &[]
+        } else {
+            &[("resnext.labels", labels), ("resnext.label_ids", r#"["n00000001","n00000002","n00000003"]"#)]
+        };
+        let model = file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], properties);
+        let mut classes = Classes::of(&model).unwrap();
+        classes.count = Some(3);
+        classes
+    }
+
+    fn named() -> Classes {
+        classes(r#"["cat","dog, hound","white shark"]"#)
+    }
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"picture").unwrap();
+        }
+        folder
+    }
+
+    fn found(folder: &Path, dataset: &Dataset) -> Vec<(String, usize)> {
+        let relative = |path: &Path| path.strip_prefix(folder).unwrap().display().to_string();
+        dataset.pictures.iter().map(|picture| (relative(&picture.path), picture.class)).collect()
+    }
+
+    #[test]
+    fn class_folders_are_matched_by_name_id_and_index() {
+        let data = folder(&["cat/1.jpg", "cat/deeper/2.png", "hound/3.jpg", "White_Shark/4.webp", "notes.txt"]);
+        let dataset = Dataset::open(data.path(), None, &named()).unwrap();
+        let expected = [("White_Shark/4.webp", 2), ("cat/1.jpg", 0), ("cat/deeper/2.png", 0), ("hound/3.jpg", 1)];
+        assert_eq!(found(data.path(), &dataset), expected.map(|(name, class)| (name.to_owned(), class)));
+        for names in [["n00000001/a.jpg", "n00000003/b.jpg"], ["0/a.jpg", "2/b.jpg"]] {
+            let data = folder(&names);
+            let dataset = Dataset::open(data.path(), None, &named()).unwrap();
+            assert_eq!(dataset.pictures.iter().map(|picture| picture.class).collect::<Vec<_>>(), [0, 2]);
+        }
+    }
+
+    #[test]
+    fn an_unknown_class_folder_is_an_error_that_names_it() {
+        let data = folder(&["cat/1.jpg", "sharks/2.jpg", "shark/3.jpg"]);
+        let error = Dataset::open(data.path(), None, &named()).unwrap_err().to_string();
+        assert!(error.contains("sharks") && error.contains("shark (did you mean white shark?)"), "{error}");
+        let data = folder(&["train/cat/1.jpg", "val/cat/1.jpg"]);
+        let error = Dataset::open(data.path(), None, &named()).unwrap_err().to_string();
+        assert!(error.contains("folder of one split"), "{error}");
+    }
+
+    #[test]
+    fn without_labels_folders_count_in_order_of_name_if_there_are_as_many_as_classes() {
+        let data = folder(&["n00000009/1.jpg", "n00000004/2.jpg", "n00000005/3.jpg"]);
+        let dataset = Dataset::open(data.path(), None, &classes("")).unwrap();
+        assert_eq!(found(data.path(), &dataset)[2], ("n00000009/1.jpg".to_owned(), 2));
+        assert!(dataset.notes[0].contains("in order of name"));
+        let data = folder(&["n00000009/1.jpg", "n00000004/2.jpg"]);
+        let error = Dataset::open(data.path(), None, &classes("")).unwrap_err().to_string();
+        assert!(error.contains("holds no WordNet ids"), "{error}");
+    }
+
+    #[test]
+    fn files_of_labels_are_read_in_their_several_forms() {
+        let files = ["ILSVRC2012_val_00000001.JPEG", "sub/b.png", "c.jpg"];
+        for text in [
+            "file,label\nILSVRC2012_val_00000001.JPEG,cat\nsub/b.png,\"dog, hound\"\nc.jpg,2\n",
+            "ImageId,PredictionString\nILSVRC2012_val_00000001,n00000001 85 1 499 272\nb,n00000002 1 2 3 4\nc,n00000003\n",
+            "ILSVRC2012_val_00000001.JPEG 0\nsub/b.png 1\nc.jpg 2\n",
+            "ILSVRC2012_val_00000001.JPEG\tcat\nb.png\thound\nc.jpg\tWhite Shark",
+        ] {
+            let data = folder(&files);
+            let labels = data.path().join("labels.csv");
+            std::fs::write(&labels, text).unwrap();
+            for path in [data.path(), &labels] {
+                let dataset = Dataset::open(path, None, &named()).unwrap();
+                let expected: Vec<(String, usize)> =
+                    files.iter().enumerate().map(|(class, name)| ((*name).to_owned(), class)).collect();
+                assert_eq!(found(data.path(), &dataset), expected, "{text}");
+                assert!(dataset.notes.is_empty(), "{:?}", dataset.notes);
+            }
+        }
+    }
+
+    #[test]
+    fn bad_files_of_labels_are_errors_with_a_line_and_absent_pictures_are_counted() {
+        let data = folder(&["a.jpg", "b.jpg"]);
+        let labels = data.path().join("elsewhere.csv");
+        std::fs::write(&labels, "a.jpg,cat\nb.jpg,wolf\n").unwrap();
+        let error = Dataset::open(data.path(), Some(&labels), &named()).unwrap_err().to_string();
+        assert!(error.contains("elsewhere.csv line 2") && error.contains("wolf"), "{error}");
+        std::fs::write(&labels, "a.jpg,cat\nb.jpg\n").unwrap();
+        assert!(matches!(
+            Dataset::open(data.path(), Some(&labels), &named()),
+            Err(DatasetError::BadLabels { line: 2, .. })
+        ));
+        std::fs::write(&labels, "name,class\na.jpg,cat\nz.jpg,cat\n").unwrap();
+        let dataset = Dataset::open(data.path(), Some(&labels), &named()).unwrap();
+        assert_eq!((dataset.pictures.len(), dataset.notes.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_folder_without_any_of_it_is_an_error() {
+        let data = folder(&["a.jpg"]);
+        let error = Dataset::open(data.path(), None, &named()).unwrap_err().to_string();
+        assert!(error.contains("neither class folders"), "{error}");
+        assert!(matches!(Dataset::open(Path::new("/no/such"), None, &named()), Err(DatasetError::Io { .. })));
+    }
+}

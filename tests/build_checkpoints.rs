@@ -1,0 +1,129 @@
+//! `resnext-build` on checkpoints: what it infers, what it says, what it refuses.
+
+#[path = "common/program.rs"]
+#[allow(dead_code)]
+mod common;
+
+use std::path::Path;
+
+use common::{fail, names, run, succeed, text};
+
+fn fixture(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints").join(name).display().to_string()
+}
+
+fn initializers(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let graph = onnx_file::read::read(path).unwrap().graph.unwrap();
+    graph.initializer.iter().map(|t| (t.name.clone(), t.raw_data.to_vec())).collect()
+}
+
+#[test]
+fn zip_legacy_safetensors_and_channels_last_give_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = |name: &str| {
+        succeed(folder.path(), &["--weights", &fixture(name), "-o", "m.onnx", "--force"]);
+        initializers(&folder.path().join("m.onnx"))
+    };
+    let zip = weights("resnext_zip.pth");
+    for name in ["resnext_legacy.pth", "resnext.safetensors", "resnext_channels_last.pth"] {
+        assert!(weights(name) == zip, "{name}");
+    }
+    let half = weights("resnext_f16.pth");
+    for name in ["resnext_data_parallel.pth", "resnext_nested.pth", "resnext_parameters.pth", "resnext_no_counters.pth"]
+    {
+        assert!(weights(name) == half, "{name}");
+    }
+}
+
+#[test]
+fn the_summary_says_what_was_found_and_assumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--weights", &fixture("resnext_nested.pth"), "-o", "m.onnx"]);
+    let said = text(&output.stderr);
+    for part in ["under the key 'state_dict'", "prefix 'module.' removed", "v1 stored", "4x2d blocks 1,1,1,1 planes 2"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let quiet = run(folder.path(), &["--weights", &fixture("resnext_nested.pth"), "-o", "n.onnx", "-q"]);
+    assert!(quiet.stderr.is_empty() && quiet.stdout.is_empty());
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let resnext = fixture("resnext_zip.pth");
+    let shape = ["--blocks", "1,1,1,1", "--planes", "2", "-o", "m.onnx"];
+    let asked = |extra: &[&'static str]| [&["--weights", resnext.as_str()], extra, &shape[..]].concat();
+    // The right one passes, then one number is wrong at a time.
+    succeed(folder.path(), &asked(&["--variant", "50_4x64d"]));
+    std::fs::remove_file(folder.path().join("m.onnx")).unwrap();
+    fail(
+        folder.path(),
+        &asked(&["--variant", "50_8x32d"]),
+        3,
+        &["4x2d blocks 1,1,1,1 planes 2", "cardinality 4 instead of 8"],
+    );
+    fail(folder.path(), &["--variant", "50_32x4d", "--weights", &resnext, "-o", "m.onnx"], 3, &["not 50_32x4d"]);
+    fail(folder.path(), &["--weights", &resnext, "--num-classes", "6", "-o", "m.onnx"], 3, &["5 classes, not 6"]);
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_name_of_torchvisions_table_must_keep_its_promise() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("resnext50_32x4d-7cdf4587.pth");
+    std::fs::copy(fixture("resnext_zip.pth"), &named).unwrap();
+    let args = ["--weights", "resnext50_32x4d-7cdf4587.pth", "-o", "m.onnx"];
+    fail(folder.path(), &args, 3, &["starts with 7cdf4587", "fetch it again"]);
+    let external = [&args[..], &["--external-data", "always"]].concat();
+    fail(folder.path(), &external, 3, &["starts with 7cdf4587"]);
+    assert_eq!(names(folder.path()), ["resnext50_32x4d-7cdf4587.pth"], "no output, no data file, no partial");
+}
+
+#[test]
+fn the_output_may_not_be_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture("resnext_zip.pth"), folder.path().join("w.pth")).unwrap();
+    let before = std::fs::read(folder.path().join("w.pth")).unwrap();
+    fail(folder.path(), &["--weights", "w.pth", "-o", "./w.pth", "--force"], 2, &["the checkpoint itself"]);
+    assert_eq!(std::fs::read(folder.path().join("w.pth")).unwrap(), before);
+}
+
+#[test]
+fn metadata_holds_the_checkpoints_name_and_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &["--weights", &fixture("resnext_zip.pth"), "-o", "m.onnx"]);
+    let report = text(&succeed(folder.path(), &["inspect", "m.onnx"]));
+    let checkpoint = text(&succeed(folder.path(), &["inspect", &fixture("resnext_zip.pth")]));
+    let digest = checkpoint.lines().find_map(|l| l.strip_prefix("sha256")).unwrap().trim();
+    assert!(report.contains(&format!("resnext.weights_sha256 = {digest}")), "{report}");
+    assert!(report.contains("resnext.weights = resnext_zip.pth"), "{report}");
+}
+
+#[test]
+fn inspection_of_checkpoints_is_as_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut found = String::new();
+    for name in [
+        "resnext_zip.pth",
+        "resnext_nested.pth",
+        "resnext_mixed.pth",
+        "basic.pth",
+        "cifar.pth",
+        "resnext.safetensors",
+        "mini_zip.pth",
+    ] {
+        std::fs::copy(fixture(name), folder.path().join(name)).unwrap();
+        found += &text(&succeed(folder.path(), &["inspect", name]));
+        found += "\n";
+    }
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/snapshots/inspect.txt"), &found).unwrap();
+        return;
+    }
+    assert_eq!(
+        found,
+        include_str!("snapshots/inspect.txt"),
+        "UPDATE_SNAPSHOTS=1 rewrites the file, if the change is meant"
+    );
+}

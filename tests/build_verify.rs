@@ -1,0 +1,155 @@
+//! `resnext-build verify`: equal models pass, and every way of being subtly wrong is caught.
+
+#[path = "common/program.rs"]
+#[allow(dead_code)]
+mod common;
+
+use std::path::Path;
+
+use common::{fail, run, succeed, text};
+use onnx_file::proto::{ModelProto, NodeProto};
+use prost::Message as _;
+
+fn fixture(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints").join(name).display().to_string()
+}
+
+/// Builds the small network's model, lets `change` edit it and verifies it against its checkpoint.
+fn exit_code_after(flags: &[&str], change: impl Fn(&mut ModelProto)) -> Option<i32> {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = fixture("resnext_zip.pth");
+    let path = folder.path().join("m.onnx");
+    succeed(folder.path(), &[&["--weights", &weights, "--image-size", "64", "-o", "m.onnx"], flags].concat());
+    let mut model = onnx_file::read::read(&path).unwrap();
+    change(&mut model);
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    run(folder.path(), &["verify", "m.onnx", "--weights", &weights]).status.code()
+}
+
+fn node<'a>(model: &'a mut ModelProto, name: &str) -> &'a mut NodeProto {
+    model.graph.as_mut().unwrap().node.iter_mut().find(|n| n.name == name).unwrap()
+}
+
+/// Lets `change` edit a weight's f32 values.
+fn edit(model: &mut ModelProto, name: &str, change: impl Fn(&mut [f32])) {
+    let tensor = model.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.name == name).unwrap();
+    let mut values = onnx_file::tensor::to_f32(tensor).unwrap();
+    change(&mut values);
+    tensor.raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into();
+}
+
+#[test]
+fn what_the_builder_writes_is_what_the_checkpoint_means() {
+    for flags in [
+        &[][..],
+        &["--no-fold-bn"],
+        &["--group-width", "8"],
+        &["--block-form", "concat"],
+        &["--block-form", "branches"],
+        &["--no-fold-bn", "--block-form", "branches"],
+        &["--outputs", "c2,logits,c5"],
+        &["--no-top"],
+        &["--batch", "3"],
+    ] {
+        assert_eq!(exit_code_after(flags, |_| ()), Some(0), "{flags:?}");
+    }
+}
+
+#[test]
+fn every_container_verifies_and_external_data_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in
+        ["resnext_f16.pth", "resnext_bf16.pth", "resnext_f64.pth", "resnext_mixed.pth", "basic.pth", "cifar.pth"]
+    {
+        let weights = fixture(name);
+        let flags = ["-o", "m.onnx", "--force", "--external-data", "always", "--image-size", "32"];
+        succeed(folder.path(), &[&["--weights", weights.as_str()], &flags[..]].concat());
+        let report = text(&succeed(folder.path(), &["verify", "m.onnx", "--weights", &weights]));
+        assert!(report.contains("computes what"), "{report}");
+    }
+}
+
+#[test]
+fn a_wrong_group_is_caught() {
+    // Shapes stay legal: twice the input channels a group, half the groups, weights repeated.
+    let code = exit_code_after(&[], |model| {
+        let conv = node(model, "layer1.0.conv2");
+        conv.attribute.iter_mut().find(|a| a.name == "group").unwrap().i = 2;
+        let graph = model.graph.as_mut().unwrap();
+        let tensor = graph.initializer.iter_mut().find(|t| t.name == "layer1.0.conv2.weight").unwrap();
+        tensor.dims[1] *= 2;
+        tensor.raw_data = [&tensor.raw_data[..], &tensor.raw_data[..]].concat().into();
+    });
+    assert_eq!(code, Some(1));
+    // And where they do not fit, the file is bad.
+    let code = exit_code_after(&[], |model| {
+        let conv = node(model, "layer1.0.conv2");
+        conv.attribute.iter_mut().find(|a| a.name == "group").unwrap().i = 2;
+    });
+    assert_eq!(code, Some(3));
+}
+
+#[test]
+fn swapped_channels_are_caught() {
+    let code = exit_code_after(&[], |model| {
+        edit(model, "layer2.0.conv3.weight", |values| {
+            let (first, second) = values.split_at_mut(16);
+            first.swap_with_slice(&mut second[..16]);
+        });
+    });
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn one_flipped_weight_is_caught() {
+    for name in ["conv1.weight", "layer1.0.conv2.weight", "layer3.0.downsample.0.weight", "fc.weight"] {
+        let code = exit_code_after(&[], |model| {
+            edit(model, name, |values| {
+                let largest = (0..values.len()).max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs())).unwrap();
+                values[largest] = -values[largest];
+            });
+        });
+        assert_eq!(code, Some(1), "{name}");
+    }
+}
+
+#[test]
+fn a_wrong_epsilon_is_caught() {
+    let code = exit_code_after(&["--no-fold-bn"], |model| {
+        node(model, "layer1.0.bn2").attribute.iter_mut().find(|a| a.name == "epsilon").unwrap().f = 1e-3;
+    });
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_missing_relu_is_caught() {
+    let code = exit_code_after(&[], |model| {
+        let relu = node(model, "layer2.0.relu1").clone();
+        let graph = model.graph.as_mut().unwrap();
+        graph.node.retain(|n| n.name != relu.name);
+        for input in graph.node.iter_mut().flat_map(|n| &mut n.input).filter(|i| **i == relu.output[0]) {
+            input.clone_from(&relu.input[0]);
+        }
+    });
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn another_checkpoint_is_not_this_model() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &["--weights", &fixture("resnext_zip.pth"), "--image-size", "64", "-o", "m.onnx"]);
+    let other = run(folder.path(), &["verify", "m.onnx", "--weights", &fixture("resnext_bf16.pth"), "--json"]);
+    assert_eq!(other.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&other.stdout).unwrap();
+    assert_eq!(json["equal"], false);
+    assert!(json["outputs"][0]["relative_l2"].as_f64().unwrap() > 1e-6);
+    let other = run(folder.path(), &["verify", "m.onnx", "--weights", &fixture("basic.pth")]);
+    assert_eq!((other.status.code(), text(&other.stdout).contains("does not compute")), (Some(1), true));
+    fail(
+        folder.path(),
+        &["verify", "m.onnx", "--weights", &fixture("cifar.pth")],
+        3,
+        &["neither logits nor a feature map"],
+    );
+    fail(folder.path(), &["verify", "absent.onnx", "--weights", &fixture("basic.pth")], 3, &["absent.onnx"]);
+}

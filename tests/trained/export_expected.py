@@ -1,0 +1,97 @@
+"""Writes what torch says of the held-out pictures, in float64, from the committed files: expected.json, and the pixels
+of the bundled pictures as they enter the network.
+
+    python export_expected.py [--predictions FILE]
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image, features
+from safetensors.torch import load_file
+
+import network
+import pictures
+
+
+def model_in_float64(checkpoint, classes):
+    model = network.shapes_network(classes)
+    model.load_state_dict(load_file(checkpoint))
+    return model.double().eval()
+
+
+def logits_of(model, pixels):
+    """One picture at a time, as little as possible shared between them."""
+    x = torch.from_numpy(pictures.normalized(pixels, np.float64))
+    with torch.no_grad():
+        return torch.cat([model(one) for one in x.split(1)])
+
+
+def bundled(files):
+    """The sample for a first try, chosen by place and not by result: the first picture of each class, and the second of
+    every third class."""
+    folders = sorted({file.parent for file in files})
+    chosen = [sorted(f for f in files if f.parent == folder)[:1 if n % 3 else 2] for n, folder in enumerate(folders)]
+    return [file for some in chosen for file in some]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--predictions", type=Path, help="also write label and probability, for contact_sheet.py")
+    arguments = parser.parse_args()
+    here = pictures.HERE
+    labels = (here / "labels.txt").read_text().split()
+    files, truth = pictures.held_out()
+    names = [file.relative_to(here / "heldout").as_posix() for file in files]
+    pixels = np.stack([pictures.cropped(Image.open(file)) for file in files])
+    logits = logits_of(model_in_float64(here / "shapes.safetensors", len(labels)), pixels)
+    best = logits.topk(5).indices.numpy()
+    probabilities = logits.softmax(1).max(1).values.tolist()
+    expected = {
+        "schema_version": 1,
+        "made_by": {
+            "torch": torch.__version__.split("+")[0],
+            "torchvision": torchvision.__version__.split("+")[0],
+            "pillow": Image.__version__,
+            "libjpeg_turbo": features.version("libjpeg_turbo"),
+        },
+        "checkpoint": "shapes.safetensors",
+        "arithmetic": "float64, weights and preprocessing too; decoded and resized by Pillow in 8 bits",
+        "labels": labels,
+        "pictures_count": len(files),
+        "top1_correct": int((best[:, 0] == truth).sum()),
+        "top5_correct": int((best == truth[:, None]).any(1).sum()),
+        "pictures": [
+            {"file": name, "truth": int(label), "top1": int(top[0]), "margin": float(row[top[0]] - row[top[1]]),
+             "logits": row.tolist()}
+            for name, label, top, row in zip(names, truth, best, logits)
+        ],
+    }
+    (here / "expected.json").write_text(lines(expected))
+    sample = [files.index(file) for file in bundled(files)]
+    (here / "bundled.txt").write_text("".join(f"{names[n]}\n" for n in sample))
+    np.save(here / "bundled-pixels.npy", pixels[sample])
+    if arguments.predictions:
+        rows = [{"file": f"heldout/{name}", "label": labels[top[0]], "probability": probability}
+                for name, top, probability in zip(names, best, probabilities)]
+        arguments.predictions.write_text(json.dumps(rows, indent=1) + "\n")
+    total = len(files)
+    print(f"top-1 {expected['top1_correct']}/{total}, top-5 {expected['top5_correct']}/{total}; "
+          f"of the {len(sample)} bundled {int((best[sample, 0] == truth[sample]).sum())} right")
+    margins = np.sort([picture["margin"] for picture in expected["pictures"]])
+    print("smallest margins", np.round(margins[:6], 4).tolist(), "median", round(float(np.median(margins)), 3))
+
+
+def lines(expected):
+    """JSON with a line for each picture."""
+    head = {key: value for key, value in expected.items() if key != "pictures"}
+    body = ",\n  ".join(json.dumps(picture) for picture in expected["pictures"])
+    return json.dumps(head, indent=1)[:-2] + ',\n "pictures": [\n  ' + body + "\n ]\n}\n"
+
+
+if __name__ == "__main__":
+    main()
