@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod model;
 mod native;
 pub mod provider;
+pub mod report;
 pub mod runtime;
 pub mod session;
 pub mod stats;

@@ -1,0 +1,54 @@
+//! Results for people and programs: the only place that formats.
+//!
+//! Each result becomes a [`Document`], headings, tables and lists, which [`text`] and [`markdown`] write out; [`json`]
+//! and [`csv`] write the result itself.
+
+pub mod bench;
+pub mod compare;
+pub mod csv;
+pub mod document;
+pub mod eval;
+pub mod infer;
+pub mod json;
+pub mod markdown;
+pub mod number;
+pub mod text;
+
+pub use document::{Cell, Document, Part, Table, Tone};
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::environment::Environment;
+
+/// Names for model files: the file name alone where no two files share it, the path otherwise.
+pub(crate) fn short_names<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, String> {
+    let file_name = |path: &str| {
+        Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+    };
+    let paths: std::collections::BTreeSet<&str> = paths.collect();
+    let shared = |name: &str| paths.iter().filter(|path| file_name(path) == name).count() > 1;
+    let short = |path: &&'a str| {
+        let name = file_name(path);
+        (*path, if shared(&name) { (*path).to_owned() } else { name })
+    };
+    paths.iter().map(short).collect()
+}
+
+/// The machine in one line.
+pub(crate) fn machine(environment: &Environment) -> String {
+    let host = &environment.host;
+    let processor = host.processor.as_deref().unwrap_or("unknown processor");
+    let mut parts = vec![processor.to_owned(), format!("{} processors", host.usable_processors)];
+    parts.extend(host.gpus.iter().map(|gpu| gpu.name.clone()));
+    parts.push(host.platform.clone());
+    if environment.virtual_machine == Some(true) {
+        parts.push("virtual machine".to_owned());
+    }
+    parts.extend(environment.governor.as_ref().map(|governor| format!("governor {governor}")));
+    parts.extend(environment.load_average.map(|load| format!("load {:.2}", load[0])));
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

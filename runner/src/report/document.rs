@@ -1,0 +1,157 @@
+//! A result as headings, tables and lists, before it is text or Markdown.
+
+/// How a cell is meant, for colour where there is colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// As it is.
+    #[default]
+    Plain,
+    /// A success.
+    Good,
+    /// A failure.
+    Bad,
+    /// Of lesser interest.
+    Faint,
+}
+
+/// One cell of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// What it says; one line.
+    pub text: String,
+    /// How it is meant.
+    pub tone: Tone,
+}
+
+impl Cell {
+    /// A cell with a tone.
+    pub fn toned(text: impl Into<String>, tone: Tone) -> Cell {
+        Cell { text: one_line(&text.into()), tone }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Cell {
+        Cell::toned(text, Tone::Plain)
+    }
+}
+
+/// Errors from below may have several lines; a table cell has one.
+pub(crate) fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// A table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Headings of the columns, and whether the column is of numbers, which are aligned to the right.
+    pub columns: Vec<(String, bool)>,
+    /// The rows; a row shorter than the columns ends in a remark that runs on to the right.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table without rows; a heading that begins with `>` is of a column of numbers.
+    pub fn new(columns: &[&str]) -> Table {
+        let column = |heading: &&str| match heading.strip_prefix('>') {
+            Some(heading) => (heading.to_owned(), true),
+            None => ((*heading).to_owned(), false),
+        };
+        Table { columns: columns.iter().map(column).collect(), rows: Vec::new() }
+    }
+
+    /// Removes the columns in which no row says anything.
+    pub fn without_empty_columns(mut self) -> Table {
+        let full = self.columns.len();
+        let said = |at: usize| self.rows.iter().any(|row| row.len() == full && !row[at].text.is_empty());
+        let keep: Vec<bool> = (0..full).map(said).collect();
+        if keep.iter().any(|&keep| keep) {
+            let kept = |at: &mut usize| {
+                *at += 1;
+                keep.get(*at - 1).copied().unwrap_or(true)
+            };
+            let mut at = 0;
+            self.columns.retain(|_| kept(&mut at));
+            for row in self.rows.iter_mut().filter(|row| row.len() == full) {
+                let mut at = 0;
+                row.retain(|_| kept(&mut at));
+            }
+        }
+        self
+    }
+}
+
+/// A part of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A heading.
+    Heading(String),
+    /// A paragraph.
+    Paragraph(String),
+    /// A table.
+    Table(Table),
+    /// Remarks.
+    List(Vec<String>),
+    /// The upshot.
+    Verdict(Cell),
+}
+
+/// A result to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    /// Its parts, in order.
+    pub parts: Vec<Part>,
+}
+
+impl Document {
+    /// Adds a heading.
+    pub fn heading(&mut self, text: impl Into<String>) {
+        self.parts.push(Part::Heading(text.into()));
+    }
+
+    /// Adds a paragraph.
+    pub fn paragraph(&mut self, text: impl Into<String>) {
+        self.parts.push(Part::Paragraph(text.into()));
+    }
+
+    /// Adds a table, if it has rows.
+    pub fn table(&mut self, table: Table) {
+        if !table.rows.is_empty() {
+            self.parts.push(Part::Table(table));
+        }
+    }
+
+    /// Adds a list under a heading, if there are items.
+    pub fn list(&mut self, heading: &str, items: Vec<String>) {
+        if !items.is_empty() {
+            self.heading(heading);
+            self.parts.push(Part::List(items));
+        }
+    }
+
+    /// Adds the upshot.
+    pub fn verdict(&mut self, text: impl Into<String>, tone: Tone) {
+        self.parts.push(Part::Verdict(Cell::toned(text, tone)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_say_nothing_are_left_out_and_remarks_stay() {
+        let mut table = Table::new(&["name", ">n", ">unused"]);
+        table.rows.push(vec!["a".into(), "1".into(), "".into()]);
+        table.rows.push(vec!["b".into(), "it failed".into()]);
+        let table = table.without_empty_columns();
+        assert_eq!(table.columns, [("name".to_owned(), false), ("n".to_owned(), true)]);
+        assert_eq!(table.rows[0].len(), 2);
+        assert_eq!(table.rows[1][1].text, "it failed");
+    }
+
+    #[test]
+    fn a_cell_is_one_line() {
+        assert_eq!(Cell::from("first\n  second\n\n").text, "first; second");
+    }
+}

@@ -1,0 +1,67 @@
+//! Documents as GitHub-flavoured Markdown.
+
+use super::document::{Cell, Document, Part, Table};
+
+/// Writes a document as Markdown.
+pub fn render(document: &Document) -> String {
+    let mut parts = Vec::new();
+    for part in &document.parts {
+        parts.push(match part {
+            Part::Heading(text) => format!("### {}\n", escape(text)),
+            Part::Paragraph(text) => format!("{}\n", escape(text)),
+            Part::List(items) => items.iter().map(|item| format!("- {}\n", escape(item))).collect(),
+            Part::Verdict(cell) => format!("**{}**\n", escape(&cell.text)),
+            Part::Table(table) => render_table(table),
+        });
+    }
+    parts.join("\n")
+}
+
+fn render_table(table: &Table) -> String {
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut out = row(table.columns.iter().map(|(heading, _)| escape(heading)).collect());
+    out += &row(table.columns.iter().map(|(_, number)| if *number { "---:" } else { "---" }.to_owned()).collect());
+    for cells in &table.rows {
+        let mut cells: Vec<String> = cells.iter().map(|cell: &Cell| escape(&cell.text)).collect();
+        cells.resize(table.columns.len(), String::new());
+        out += &row(cells);
+    }
+    out
+}
+
+/// Characters that would otherwise be markup.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if matches!(c, '|' | '*' | '_' | '`' | '<' | '[' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Tone;
+
+    #[test]
+    fn tables_have_aligned_columns_and_full_rows_and_nothing_becomes_markup() {
+        let mut document = Document::default();
+        let mut table = Table::new(&["name", ">ms", "state"]);
+        table.rows.push(vec!["a_b|c".into(), "1.25".into(), "fine".into()]);
+        table.rows.push(vec!["c".into(), "failed".into()]);
+        document.table(table);
+        document.verdict("all *agree*", Tone::Good);
+        let expected = "\
+| name | ms | state |
+| --- | ---: | --- |
+| a\\_b\\|c | 1.25 | fine |
+| c | failed |  |
+
+**all \\*agree\\***
+";
+        assert_eq!(render(&document), expected);
+    }
+}

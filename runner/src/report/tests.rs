@@ -1,0 +1,218 @@
+//! What people see, as a whole. `UPDATE_SNAPSHOTS=1` writes the expected texts anew; look at the difference.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use image::{Rgb, RgbImage};
+use onnx_file::proto::tensor_proto::DataType;
+
+use super::*;
+use crate::bench::{Plan, WarmUp};
+use crate::candidate::Candidate;
+use crate::compare::Asked;
+use crate::environment::Environment;
+use crate::eval::{Classes, Dataset};
+use crate::fake::Fake;
+use crate::host::Host;
+use crate::metadata::ModelFile;
+use crate::metadata::tests::{file, value};
+use crate::model::{Block, Model, ModelError};
+use crate::tensor::{Data, Tensor};
+
+fn expect(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/snapshots").join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "{name}: found\n{found}\nexpected\n{expected}");
+}
+
+fn environment() -> Environment {
+    Environment {
+        program_version: "0.1.0".into(),
+        unix_time_s: 1_700_000_000,
+        host: Host {
+            platform: "linux x86_64".into(),
+            kernel: Some("6.1".into()),
+            processor: Some("Some Processor".into()),
+            instruction_sets: vec!["avx2".into()],
+            usable_processors: 2,
+            default_threads: 2,
+            memory_bytes: Some(24 << 30),
+            gpus: Vec::new(),
+        },
+        load_average: Some([0.25, 0.5, 1.0]),
+        governor: None,
+        boost: None,
+        virtual_machine: Some(true),
+        cgroup_processors: None,
+        cgroup_memory_bytes: None,
+    }
+}
+
+/// A file whose path is the same on every machine.
+fn model_file() -> ModelFile {
+    let properties = [
+        ("resnext.labels", r#"["red","green","blue"]"#),
+        ("resnext.preprocess", r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#),
+    ];
+    let file = file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], &properties);
+    ModelFile { path: PathBuf::from("models/small.onnx"), ..file }
+}
+
+/// Scores are the means of the channels, changed by `error`; a run takes `milliseconds`, more or less.
+fn candidate<'a>(file: &'a ModelFile, provider: &'a str, error: f32, milliseconds: f64) -> Candidate<'a> {
+    let open = move |_: &Path| -> Result<Box<dyn Model + 'a>, ModelError> {
+        if provider == "cuda" {
+            return Err(ModelError::Unavailable(
+                "libcudnn.so.9: cannot open shared object file\nrun setup cuda".into(),
+            ));
+        }
+        let run = move |inputs: &[Tensor]| {
+            let Data::F32(values) = &inputs[0].data else { panic!("f32 input") };
+            let mean = |plane: &[f32]| plane.iter().sum::<f32>() / 16.0;
+            let scores: Vec<f32> =
+                values.chunks(16).map(mean).enumerate().map(|(i, s)| s + error * (i % 2) as f32).collect();
+            Ok(vec![Tensor { name: "logits".into(), shape: vec![inputs[0].shape[0], 3], data: Data::F32(scores) }])
+        };
+        let mut runs = 0;
+        let clock = move |inputs: &[Tensor], block: Block| {
+            let run = |_| {
+                runs += 1;
+                let jitter = 1.0 + 0.01 * f64::from(runs * 7919 % 101) / 101.0;
+                milliseconds / 1e3 * inputs[0].shape[0] as f64 * jitter
+            };
+            Ok((0..block.max_runs).map(run).collect())
+        };
+        Ok(Box::new(Fake::new(run).on(provider).clocked(clock)))
+    };
+    Candidate { file, provider: provider.into(), open: Box::new(open) }
+}
+
+#[test]
+fn a_benchmark_reads_well_as_text_markdown_and_csv() {
+    let file = model_file();
+    let mut candidates = [
+        candidate(&file, "cpu", 0.0, 10.0),
+        candidate(&file, "openvino", 0.0, 8.0),
+        candidate(&file, "cuda", 0.0, 1.0),
+        candidate(&file, "tensorrt", 0.0, 10.005),
+    ];
+    let plan = Plan {
+        batches: vec![1, 8],
+        min_runs: 100,
+        min_seconds: 0.0,
+        warmup: WarmUp::Runs(3),
+        percentiles: vec![50.0, 90.0, 99.0],
+        ..Plan::default()
+    };
+    let mut found = crate::bench::bench(&mut candidates, &plan, &AtomicBool::new(false), &mut |_| {});
+    found.environment = environment();
+    found.notes.clear();
+    let document = bench::document(&found);
+    expect("measure_bench.txt", &text::render(&document, false));
+    expect("measure_bench.md", &markdown::render(&document));
+    expect("measure_bench.csv", &csv::bench(&found));
+}
+
+#[test]
+fn a_benchmark_as_json_holds_raw_samples_versions_and_units() {
+    let file = model_file();
+    let plan = Plan { min_runs: 20, min_seconds: 0.0, warmup: WarmUp::Runs(1), ..Plan::default() };
+    let mut candidates = [candidate(&file, "cpu", 0.0, 10.0)];
+    let found = crate::bench::bench(&mut candidates, &plan, &AtomicBool::new(false), &mut |_| {});
+    let json: serde_json::Value = serde_json::from_str(&json::render(&found).unwrap()).unwrap();
+    assert_eq!((json["schema_version"].as_u64(), json["kind"].as_str()), (Some(1), Some("bench")));
+    let row = &json["rows"][0];
+    let samples: usize =
+        row["blocks"].as_array().unwrap().iter().map(|b| b["samples_ms"].as_array().unwrap().len()).sum();
+    assert_eq!((samples, row["latency_ms"]["n"].as_u64()), (20, Some(20)));
+    assert_eq!(row["scope"], "end-to-end");
+    assert!(row["latency_ms"]["percentiles"][3]["value"].is_null(), "p99 of 20 samples is not given");
+    assert_eq!(json["candidates"][0]["processes"][0]["loaded"]["library_version"], "1.32.0");
+    assert!(json["environment"]["host"]["usable_processors"].as_u64().is_some());
+}
+
+#[test]
+fn a_comparison_reads_well() {
+    let file = model_file();
+    let input =
+        Tensor { name: "x".into(), shape: vec![2, 3, 4, 4], data: Data::F32(crate::input::noise::noise(96, 0)) };
+    let request = crate::compare::Request {
+        inputs: &[input],
+        inputs_source: "noise, seed 0".into(),
+        reference: None,
+        batch: 2,
+        tolerance: Asked::default(),
+    };
+    let mut candidates = [
+        candidate(&file, "cpu", 0.0, 1.0),
+        candidate(&file, "openvino", 1e-6, 1.0),
+        candidate(&file, "cuda", 0.0, 1.0),
+        candidate(&file, "tensorrt", 0.01, 1.0),
+    ];
+    let (mut found, _) = crate::compare::compare(&mut candidates, &request, &mut |_| {});
+    found.environment = environment();
+    let document = compare::document(&found);
+    expect("measure_compare.txt", &text::render(&document, false));
+    expect("measure_compare.csv", &csv::compare(&found));
+}
+
+/// A folder of pictures whose colour is their class, but one, and a broken one.
+fn pictures() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, colour) in [("red", [250, 10, 10]), ("green", [10, 250, 10]), ("blue", [10, 10, 250])] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        for index in 0..4 {
+            let path = folder.path().join(name).join(format!("{index}.png"));
+            let colour = if name == "blue" && index == 2 { [120, 110, 100] } else { colour };
+            RgbImage::from_pixel(8, 8, Rgb(colour)).save(&path).unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("green/3.png"), b"").unwrap();
+    folder
+}
+
+#[test]
+fn classified_pictures_read_well() {
+    let (file, folder) = (model_file(), pictures());
+    let paths = ["red/0.png", "green/3.png", "blue/2.png"].map(|name| folder.path().join(name));
+    let request = crate::infer::Request { pictures: &paths, batch: 2, top_k: 2 };
+    let mut found = crate::infer::infer(&mut candidate(&file, "cpu", 0.0, 1.0), &request, &mut |_| {}).unwrap();
+    for picture in &mut found.pictures {
+        picture.path = Path::new(&picture.path).strip_prefix(folder.path()).unwrap().display().to_string();
+    }
+    expect("measure_infer.txt", &text::render(&infer::document(&found), false));
+    expect("measure_infer.csv", &csv::infer(&found));
+}
+
+#[test]
+fn an_evaluation_reads_well() {
+    let (file, folder) = (model_file(), pictures());
+    let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
+    let request = crate::eval::Request { dataset: &dataset, batch: 4 };
+    let mut candidates = [candidate(&file, "cpu", 0.0, 1.0), candidate(&file, "openvino", 0.5, 1.0)];
+    let mut found = crate::eval::eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let relative = |path: &str| Path::new(path).strip_prefix(folder.path()).unwrap().display().to_string();
+    found.environment = environment();
+    found.folder = "pictures".into();
+    found.broken.iter_mut().for_each(|broken| broken.path = relative(&broken.path));
+    found.pairs[0].differences.iter_mut().for_each(|difference| difference.path = relative(&difference.path));
+    found.time = crate::eval::Spent {
+        wall_s: 0.5,
+        pictures_per_second: 24.0,
+        threads: 2,
+        prepare: crate::input::pipeline::Time { decode_s: 0.3, resize_s: 0.1 },
+        run_s: 0.25,
+    };
+    expect("measure_eval.txt", &text::render(&eval::document(&found), false));
+    expect("measure_eval.csv", &csv::eval(&found));
+}
+
+#[test]
+fn models_are_called_by_file_name_unless_two_share_it() {
+    let names = short_names(["a/m.onnx", "b/m.onnx", "c/other.onnx", "c/other.onnx"].into_iter());
+    assert_eq!(names["a/m.onnx"], "a/m.onnx");
+    assert_eq!(names["c/other.onnx"], "other.onnx");
+}
