@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::candidate::{Candidate, Progress};
 use crate::environment::Environment;
 use crate::input::{self, batch};
-use crate::metadata::{ModelFile, Precision};
+use crate::metadata::{ModelFile, Precision, sha256};
 use crate::model::{Loaded, ModelError};
 use crate::tensor::Tensor;
 
@@ -60,6 +60,8 @@ pub enum Status {
 pub struct Row {
     /// Model file.
     pub model: String,
+    /// SHA-256 of the file.
+    pub model_sha256: Option<String>,
     /// Provider.
     pub provider: String,
     /// What came of it.
@@ -172,6 +174,7 @@ pub fn compare(
     let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, (_, file, provider)))| {
         let row = Row {
             model: file.path.display().to_string(),
+            model_sha256: sha256(&file.path).ok(),
             provider: provider.clone(),
             status: Status::NoResult,
             precision: tolerance::precision(file, ran.loaded.as_ref()),

@@ -24,6 +24,8 @@ pub struct Environment {
     pub boost: Option<bool>,
     /// Whether this is a virtual machine.
     pub virtual_machine: Option<bool>,
+    /// Logical processors that this process is bound to, as in `0-3,8`.
+    pub affinity: Option<String>,
     /// Processors' worth of time that the control group allows.
     pub cgroup_processors: Option<f64>,
     /// Memory that the control group allows, in bytes.
@@ -54,6 +56,8 @@ impl Environment {
             governor: line("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             boost: boost(&line),
             virtual_machine: field(&about, "flags").map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            affinity: text("proc/self/status")
+                .and_then(|status| field(&status, "Cpus_allowed_list").map(str::to_owned)),
             cgroup_processors: limit("cpu.max").as_deref().and_then(processors),
             cgroup_memory_bytes: limit("memory.max").and_then(|limit| limit.parse().ok()),
         }
@@ -138,6 +142,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in [
             ("proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\nflags\t\t: fpu hypervisor avx2\n\n"),
+            ("proc/self/status", "Name:\tx\nCpus_allowed_list:\t0-1\n"),
             ("proc/loadavg", "3.50 2.00 1.25 2/87 14376\n"),
             ("proc/self/cgroup", "1:name=systemd:/\n0::/user/job\n"),
             ("sys/fs/cgroup/user/job/cpu.max", "50000 100000\n"),
@@ -152,6 +157,7 @@ mod tests {
         let found = Environment::read_below(root.path(), two_processors());
         assert_eq!(found.load_average, Some([3.5, 2.0, 1.25]));
         assert_eq!((found.virtual_machine, found.boost), (Some(true), Some(false)));
+        assert_eq!(found.affinity.as_deref(), Some("0-1"));
         assert_eq!((found.cgroup_processors, found.cgroup_memory_bytes), (Some(0.5), Some(1 << 30)));
         let warnings = found.warnings();
         assert_eq!(warnings.len(), 3, "{warnings:?}");

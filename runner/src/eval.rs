@@ -160,18 +160,17 @@ pub fn eval(
     }
     let preprocess: Vec<Preprocess> = judges.iter().map(|judge| judge.preprocess).collect();
     let pictures = &request.dataset.pictures;
-    let paths: Vec<_> = pictures.iter().map(|picture| picture.path.clone()).collect();
     let mut session = Session { judges, request, waiting: Vec::new(), pairs: Vec::new(), broken: Vec::new() };
     session.pairs.resize(candidates.len().saturating_sub(1), Pair::default());
     let extent = Extent::for_batch(request.batch * preprocess.len());
     let mut spent = Time::default();
     let begun = Instant::now();
     let mut seen = 0;
-    let _: Option<()> = prepare(&paths, &preprocess, extent, |prepared| {
+    let _: Option<()> = prepare(pictures, &preprocess, extent, |prepared| {
         seen += 1;
         spent.add(prepared.time);
         let flow = session.add(prepared);
-        progress(&Progress { doing: "evaluating".to_owned(), done: seen, total: paths.len() });
+        progress(&Progress { doing: "evaluating".to_owned(), done: seen, total: pictures.len() });
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { flow }
     });
     session.run();

@@ -59,6 +59,12 @@ pub struct Labelled {
     pub class: usize,
 }
 
+impl AsRef<Path> for Labelled {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// A set of labelled pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
@@ -86,8 +92,8 @@ impl Dataset {
         }
         let folders = class_folders(path)?;
         let lying_there = LABEL_FILES.iter().map(|name| path.join(name)).find(|file| file.is_file());
-        match (in_class_folders(path, &folders, classes), lying_there) {
-            (Ok(dataset), _) if !folders.is_empty() => Ok(dataset),
+        match (in_class_folders(path, folders, classes), lying_there) {
+            (Ok(dataset), _) if !dataset.pictures.is_empty() => Ok(dataset),
             // Folders that are no classes may be shards of a set whose labels are in a file.
             (_, Some(labels)) => listed(path, &labels, classes),
             (Err(error), None) => Err(error),
@@ -122,7 +128,7 @@ fn class_folders(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetE
 
 fn in_class_folders(
     path: &Path,
-    folders: &BTreeMap<String, Vec<PathBuf>>,
+    folders: BTreeMap<String, Vec<PathBuf>>,
     classes: &Classes,
 ) -> Result<Dataset, DatasetError> {
     let found: Vec<Result<usize, Unmatched>> = folders.keys().map(|name| classes.find(name)).collect();
@@ -145,8 +151,8 @@ fn in_class_folders(
         found.into_iter().flatten().collect()
     };
     let mut pictures = Vec::new();
-    for (files, class) in folders.values().zip(indices) {
-        pictures.extend(files.iter().map(|path| Labelled { path: path.clone(), class }));
+    for (files, class) in folders.into_values().zip(indices) {
+        pictures.extend(files.into_iter().map(|path| Labelled { path, class }));
     }
     Ok(Dataset { folder: path.to_owned(), pictures, notes })
 }

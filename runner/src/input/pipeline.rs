@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 #[cfg(not(unix))]
 use std::time::Instant;
@@ -64,7 +64,7 @@ impl Extent {
 
 /// Prepares `paths` by every one of `preprocess`, and hands them to `take` in order, until it breaks off.
 pub fn prepare<T>(
-    paths: &[PathBuf],
+    paths: &[impl AsRef<Path> + Sync],
     preprocess: &[Preprocess],
     extent: Extent,
     mut take: impl FnMut(Prepared) -> ControlFlow<T>,
@@ -75,7 +75,7 @@ pub fn prepare<T>(
             scope.spawn(|| {
                 let mut resizer = Resizer::new();
                 while let Some(index) = queue.begin() {
-                    queue.finish(one(index, &paths[index], preprocess, &mut resizer));
+                    queue.finish(one(index, paths[index].as_ref(), preprocess, &mut resizer));
                 }
             });
         }
@@ -214,6 +214,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -282,7 +283,10 @@ mod tests {
             if prepared.index == 3 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
         });
         assert_eq!(found, Some("enough"));
-        assert_eq!(prepare(&[], &[SMALL], Extent { threads: 2, window: 4 }, |_| ControlFlow::Break(())), None);
+        assert_eq!(
+            prepare::<_>(&[] as &[PathBuf], &[SMALL], Extent { threads: 2, window: 4 }, |_| ControlFlow::Break(())),
+            None
+        );
     }
 
     #[test]

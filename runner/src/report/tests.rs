@@ -46,6 +46,7 @@ fn environment() -> Environment {
         governor: None,
         boost: None,
         virtual_machine: Some(true),
+        affinity: None,
         cgroup_processors: None,
         cgroup_memory_bytes: None,
     }
