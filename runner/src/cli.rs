@@ -8,7 +8,7 @@ use resnext_runner::runtime::install::Package;
 mod measure;
 mod providers;
 
-pub(crate) use measure::{Bench, Compare, Exports, Infer, Inputs};
+pub(crate) use measure::{Bench, Compare, Eval, Exports, Infer, Inputs};
 pub(crate) use providers::{LibraryArgs, ProviderArgs};
 
 /// Runs ONNX image classifiers through onnxruntime's providers, proves where each node ran, compares and measures.
@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     Compare(Compare),
     /// Measure latency and throughput of every model on every provider
     Bench(Bench),
+    /// Measure accuracy on labelled pictures
+    Eval(Eval),
     /// Write shell completions to standard output
     Completions {
         /// The shell

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use resnext_runner::worker::{self, Launcher};
-use serde::Serialize;
 
 use crate::cli::{Cli, Global, LibraryArgs, Verb};
 use crate::terminal::{Exit, Failure};
@@ -14,14 +13,14 @@ mod bench;
 mod candidates;
 mod compare;
 mod doctor;
+mod eval;
 mod infer;
+mod interrupt;
 mod outcome;
 mod progress;
 mod publish;
 mod quickstart;
 mod setup;
-
-use publish::publish;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -33,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Infer(infer) => infer::run(global, &infer),
         Verb::Compare(compare) => compare::run(global, &compare),
         Verb::Bench(bench) => bench::run(global, &bench),
+        Verb::Eval(eval) => eval::run(global, &eval),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);
@@ -57,10 +57,4 @@ fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure>
         launcher.run_limit = limit;
     }
     Ok(launcher)
-}
-
-/// A result as JSON, readable and with a line end.
-fn json(result: &impl Serialize) -> Result<String, Failure> {
-    let json = serde_json::to_string_pretty(result);
-    json.map(|json| json + "\n").map_err(|error| Failure::new(Exit::Internal, error.to_string()))
 }
