@@ -79,6 +79,39 @@ fn cpu_and_openvino_agree_on_the_family_and_every_node_is_where_it_was_asked_to_
 }
 
 #[test]
+fn the_first_block_that_differs_is_found_and_none_where_none_does() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (first, second) = (network(folder.path(), "resnet18", 1), network(folder.path(), "resnet18", 2));
+    let (code, result) = compared(Package::Cpu, &[text(&first), text(&second), "-b", "1", "--layers"]);
+    assert_eq!(code, Some(1), "{result}");
+    assert!(result["layers"]["first_diverging"].is_string(), "{}", result["layers"]);
+    let same = [text(&first), "--ep", "cpu,openvino", "-b", "1", "--layers"];
+    let (code, result) = compared(Package::OpenVino, &same);
+    assert_eq!(code, Some(0), "{result}");
+    assert!(result["layers"]["first_diverging"].is_null(), "{}", result["layers"]);
+    assert!(result["layers"]["boundaries"].as_u64() >= Some(8), "{}", result["layers"]);
+}
+
+#[test]
+fn pictures_are_classified_and_a_bad_one_is_reported_in_its_place() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let model = network(folder.path(), "resnet18", 0);
+    let pictures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/pictures/source");
+    let (good, cut) = (format!("{pictures}/alpha.png"), format!("{pictures}/cut.jpg"));
+    let (code, output) = finish(on(Package::Cpu, &["infer", text(&model), &good, "--top-k", "3", "--json"]));
+    assert_eq!(code, Some(0), "{}", stderr(&output));
+    let result = parsed(&output);
+    assert_eq!(result["pictures"][0]["top"].as_array().map(Vec::len), Some(3));
+    assert!(result["notes"].to_string().contains("random"), "{}", result["notes"]);
+    let (code, output) = finish(on(Package::Cpu, &["infer", text(&model), &cut, &good, "--json"]));
+    assert_eq!(code, Some(3), "{}", stderr(&output));
+    let result = parsed(&output);
+    assert!(result["pictures"][0]["error"].is_string() && result["pictures"][1]["error"].is_null(), "{result}");
+    let (code, output) = finish(on(Package::Cpu, &["infer", text(&model), &good, "--ep", "cpu,openvino"]));
+    assert_eq!(code, Some(2), "{}", stderr(&output));
+}
+
+#[test]
 fn a_provider_without_a_result_is_a_row_and_the_others_finish() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = write(folder.path(), "model.onnx", &small_network());

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::CommandFactory;
 use resnext_runner::worker::{self, Launcher};
@@ -45,6 +46,15 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 /// Serves the parent that started this process.
 pub(crate) fn worker() -> Result<ExitCode, Failure> {
     worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+/// How long a library or a provider may take to show that it works.
+const CHECK_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// As [`launcher`], for a check-up: nothing is built or measured, so a hang shows sooner.
+fn check_up_launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
+    let timeout = Some(library.timeout.unwrap_or(CHECK_UP_LIMIT));
+    launcher(global, &LibraryArgs { timeout, ..library.clone() })
 }
 
 /// How workers are started under these flags.

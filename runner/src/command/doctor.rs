@@ -10,7 +10,7 @@ use crate::cli::{Doctor, Global};
 use crate::terminal::{self, Exit, Failure};
 
 pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failure> {
-    let launcher = super::launcher(global, &arguments.library)?;
+    let launcher = super::check_up_launcher(global, &arguments.library)?;
     let findings = doctor::examine(&launcher, &Search::new(arguments.library.ort_lib.clone()));
     if arguments.json {
         terminal::print(&json::render(&findings)?)?;

@@ -83,7 +83,7 @@ fn heading(text: &str) -> Result<(), Failure> {
 /// Looks for what works, and installs what is missing: OpenVINO's package where it is published for this platform,
 /// which brings the CPU provider along, and onnxruntime alone elsewhere.
 fn check_up(global: &Global) -> Result<Findings, Failure> {
-    let launcher = super::launcher(global, &LibraryArgs::default())?;
+    let launcher = super::check_up_launcher(global, &LibraryArgs::default())?;
     let examine = || doctor::examine(&launcher, &Search::new(None));
     let findings = examine();
     let published = cfg!(target_arch = "x86_64") && !cfg!(target_os = "macos");

@@ -42,7 +42,7 @@ pub(super) fn install(global: &Global, package: Package, root: &Path, wheels: &[
 /// Tries the provider that the set was installed for. That a GPU is missing is only remarked on, since a machine may be
 /// prepared before it gets one.
 fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode, Failure> {
-    let launcher = super::launcher(global, &LibraryArgs::default())?;
+    let launcher = super::check_up_launcher(global, &LibraryArgs::default())?;
     let library = library_in(folder)?;
     let version = launcher.describe(&library)?.version;
     let kind = match package {
@@ -79,7 +79,7 @@ fn keep_if_loadable(global: &Global, installed: &Installed) -> Result<(), Failur
     if installed.already {
         return Ok(());
     }
-    let launcher = super::launcher(global, &LibraryArgs::default())?;
+    let launcher = super::check_up_launcher(global, &LibraryArgs::default())?;
     let loaded = library_in(&installed.folder).and_then(|library| Ok(launcher.describe(&library)?));
     if loaded.is_err() {
         let _ = std::fs::remove_dir_all(&installed.folder);

@@ -147,6 +147,9 @@ pub enum Source<'a> {
 }
 
 impl Package {
+    /// All sets, smallest first.
+    pub const ALL: [Package; 3] = [Package::Cpu, Package::OpenVino, Package::Cuda];
+
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
