@@ -1,5 +1,5 @@
 //! The verbs as a user meets them: verdicts, exit codes, and what is left when something goes wrong.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod runner_common;
 
@@ -311,6 +311,25 @@ fn an_interrupt_ends_a_benchmark_and_keeps_what_was_measured() {
     let result = parsed(&output);
     assert_eq!(result["interrupted"], true);
     assert!(result["rows"][0]["blocks"].as_array().is_some_and(|blocks| !blocks.is_empty()), "{result}");
+}
+
+#[test]
+fn the_first_command_of_all_goes_the_whole_way() {
+    library(Package::OpenVino);
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut command = Command::new(program());
+    command.args(["quickstart", "--dir", text(folder.path())]).env("RESNEXT_ORT_DIR", runner_common::root());
+    command.env_remove("ORT_DYLIB_PATH");
+    let (code, output) = finish(command);
+    assert_eq!(code, Some(0), "{}{}", stdout(&output), stderr(&output));
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(folder.path().join(name)).expect("written")).expect("JSON")
+    };
+    let (compared, measured) = (read("compare.json"), read("bench.json"));
+    assert_eq!(compared["rows"].as_array().map(Vec::len), Some(2), "cpu and openvino");
+    assert_eq!(compared["rows"][1]["status"], "agrees", "{compared}");
+    assert!(measured["rows"].as_array().is_some_and(|rows| rows.iter().all(|row| row["latency_ms"].is_object())));
+    assert!(folder.path().join("model.onnx").is_file());
 }
 
 #[test]

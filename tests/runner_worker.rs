@@ -243,6 +243,7 @@ fn providers_that_the_library_does_not_have_are_unavailable() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn openvino_runs_every_node_and_agrees_with_the_cpu() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = write(folder.path(), "model.onnx", &small_network());
@@ -263,6 +264,7 @@ fn openvino_runs_every_node_and_agrees_with_the_cpu() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn a_precision_that_openvino_does_not_have_is_an_error_of_that_worker() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = write(folder.path(), "model.onnx", &small_network());

@@ -38,7 +38,7 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     }
     heading("2. network")?;
     let model = dir.join("model.onnx");
-    build_network(global, &model)?;
+    build_network(&model)?;
     heading("3. check-up")?;
     show(global, &findings)?;
 
@@ -104,7 +104,7 @@ fn check_up(global: &Global) -> Result<Findings, Failure> {
     }
 }
 
-fn build_network(global: &Global, model: &Path) -> Result<(), Failure> {
+fn build_network(model: &Path) -> Result<(), Failure> {
     let failed = |error: build::BuildError| {
         let exit = match error.exit_code() {
             6 => Exit::Output,
@@ -117,9 +117,6 @@ fn build_network(global: &Global, model: &Path) -> Result<(), Failure> {
     let mut plan = build::Plan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(model.to_path_buf()));
     plan.force = true;
     let summary = build::build(&plan, &mut |_| {}).map_err(failed)?;
-    for note in &summary.notes {
-        remark(global.quiet, format!("note: {note}"));
-    }
     let (parameters, adds) = (summary.parameters as f64 / 1e6, summary.multiply_adds as f64 / 1e9);
     terminal::print(&format!(
         "{} ({}): {parameters:.1} million parameters, {adds:.2} billion multiply-adds a picture, {} in {:.1} s\n",
