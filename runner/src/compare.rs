@@ -108,6 +108,21 @@ impl Comparison {
         })
     }
 
+    /// The rows between which to search for the first diverging block: the reference and the first row that differs
+    /// from it, or, where none does, the first two rows with a result. `None` without two results.
+    pub fn rows_to_search(&self) -> Option<(usize, usize)> {
+        let ran = |row: &Row| row.error.is_none();
+        let first = self
+            .rows
+            .iter()
+            .position(|row| row.status == Status::Reference)
+            .or_else(|| self.rows.iter().position(ran))?;
+        let differs = self.rows.iter().position(|row| row.status == Status::Differs).filter(|&at| at != first);
+        let next = || self.rows.iter().enumerate().position(|(at, row)| at != first && ran(row));
+        let second = differs.or_else(next)?;
+        Some((first.min(second), first.max(second)))
+    }
+
     /// Why candidates gave no result, one for each such candidate.
     pub fn errors(&self) -> impl Iterator<Item = &ModelError> {
         self.rows.iter().filter_map(|row| row.error.as_ref())

@@ -16,11 +16,22 @@ from safetensors.torch import load_file
 
 import network
 import pictures
+from contact_sheet import spread
 
 
-def model_in_float64(checkpoint, classes):
+def checkpoint(folder):
+    """The state_dict, once it is seen to be the same in all three containers."""
+    state = load_file(folder / "shapes.safetensors")
+    for name in ("shapes.pth", "shapes-legacy.pth"):
+        other = torch.load(folder / name, weights_only=True)
+        if other.keys() != state.keys() or not all(torch.equal(other[key], state[key]) for key in state):
+            raise SystemExit(f"{name} and shapes.safetensors hold different weights")
+    return state
+
+
+def model_in_float64(state, classes):
     model = network.shapes_network(classes)
-    model.load_state_dict(load_file(checkpoint))
+    model.load_state_dict(state)
     return model.double().eval()
 
 
@@ -29,14 +40,6 @@ def logits_of(model, pixels):
     x = torch.from_numpy(pictures.normalized(pixels, np.float64))
     with torch.no_grad():
         return torch.cat([model(one) for one in x.split(1)])
-
-
-def bundled(files):
-    """The sample for a first try, chosen by place and not by result: the first picture of each class, and the second of
-    every third class."""
-    folders = sorted({file.parent for file in files})
-    chosen = [sorted(f for f in files if f.parent == folder)[:1 if n % 3 else 2] for n, folder in enumerate(folders)]
-    return [file for some in chosen for file in some]
 
 
 def main():
@@ -48,7 +51,7 @@ def main():
     files, truth = pictures.held_out()
     names = [file.relative_to(here / "heldout").as_posix() for file in files]
     pixels = np.stack([pictures.cropped(Image.open(file)) for file in files])
-    logits = logits_of(model_in_float64(here / "shapes.safetensors", len(labels)), pixels)
+    logits = logits_of(model_in_float64(checkpoint(here), len(labels)), pixels)
     best = logits.topk(5).indices.numpy()
     probabilities = logits.softmax(1).max(1).values.tolist()
     expected = {
@@ -72,7 +75,9 @@ def main():
         ],
     }
     (here / "expected.json").write_text(lines(expected))
-    sample = [files.index(file) for file in bundled(files)]
+    # The sample for a first try: at equal distances through the right answers and then the wrong ones, so that the
+    # share of wrong ones is that of the whole.
+    sample = sorted(spread(np.argsort(best[:, 0] != truth, stable=True).tolist(), 16))
     (here / "bundled.txt").write_text("".join(f"{names[n]}\n" for n in sample))
     np.save(here / "bundled-pixels.npy", pixels[sample])
     if arguments.predictions:

@@ -2,8 +2,7 @@
 
     python train.py | tee train.log
 
-What is tuned is judged by a validation set drawn from its own seed; the held-out pictures are looked at once, at the
-end.
+Training is tuned by a validation set drawn from its own seed; the held-out pictures judge what came out.
 """
 
 import argparse

@@ -66,12 +66,14 @@ pub(super) struct Source<'a> {
     offset: u64,
     /// Where the bytes end.
     end: u64,
+    /// Where the current frame ends.
+    frame: Option<u64>,
 }
 
 impl<'a> Source<'a> {
     /// `input` yields the bytes from `offset` to `end`.
     pub(super) fn new(input: &'a mut dyn BufRead, name: &'a str, offset: u64, end: u64) -> Self {
-        Self { input, name, offset, end }
+        Self { input, name, offset, end, frame: None }
     }
 
     /// Position of the next byte.
@@ -84,15 +86,29 @@ impl<'a> Source<'a> {
         Place { pickle: self.name.to_owned(), offset }
     }
 
-    /// The next opcode.
+    /// The next opcode. Frames (protocol 4) only tell how far to read ahead, but they must hold whole opcodes: some
+    /// unpicklers stop at their ends and others do not.
     pub(super) fn next(&mut self) -> Result<Op, Fault> {
         let start = self.offset;
+        let op = self.opcode(start)?;
+        if self.frame.is_some_and(|end| self.offset > end || (self.offset < end && matches!(op, Op::Stop))) {
+            return Err(self.malformed(start, "an opcode that crosses the end of its frame, or ends the pickle within"));
+        }
+        self.frame = self.frame.filter(|end| self.offset < *end);
+        Ok(op)
+    }
+
+    fn opcode(&mut self, start: u64) -> Result<Op, Fault> {
         let [opcode] = self.array()?;
         Ok(match opcode {
             0x80 => Op::Proto(self.array::<1>()?[0]),
             0x95 => {
                 let declared = u64::from_le_bytes(self.array()?);
                 self.fits(start, declared)?;
+                if self.frame.is_some() {
+                    return Err(self.malformed(start, "a frame within a frame"));
+                }
+                self.frame = Some(self.offset + declared);
                 Op::Frame
             }
             b'.' => Op::Stop,

@@ -32,8 +32,9 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
     }
     let mut header = vec![0; declared as usize];
     source.read_at(&mut header, LENGTH)?;
-    let Entries(mut entries) =
-        serde_json::from_slice(&header).map_err(|error| Fault::Header { what: error.to_string() })?;
+    // The whole text: a parser may pass over what it does not need.
+    let text = std::str::from_utf8(&header).map_err(|error| Fault::Header { what: error.to_string() })?;
+    let Entries(mut entries) = serde_json::from_str(text).map_err(|error| Fault::Header { what: error.to_string() })?;
     drop(header);
     entries.sort_by(|(name, a), (other, b)| (a.data_offsets, name).cmp(&(b.data_offsets, other)));
     let data = LENGTH + declared;

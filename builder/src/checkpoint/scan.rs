@@ -7,10 +7,14 @@
 //! Values live in an arena and refer to each other by index. A memo lookup copies an index, so a pickle that shares
 //! values a billion times over costs nothing here; it is refused all the same.
 
+mod calls;
+mod value;
+
 use super::error::Fault;
-use super::globals::{Element, Global, Verdict, look_up};
 use super::pickle::{Op, Source};
 use std::collections::HashMap;
+use value::type_name;
+pub(super) use value::{Node, Pickle, Storage, Tensor, Value};
 
 /// Steps per pickle: opcodes, and values that a call copies. A checkpoint of a network of a hundred layers with its
 /// optimizer state takes some 50,000; a step costs at most about 100 bytes of memory.
@@ -19,58 +23,6 @@ const MAX_STEPS: u64 = 1 << 21;
 const MAX_DEPTH: u32 = 1000;
 /// Values that a pickle may stand for, shared ones counted wherever they occur.
 const MAX_EXPANDED: u64 = 1 << 24;
-/// Arguments of a call, fields of a persistent id: none has more.
-const MAX_ARGUMENTS: usize = 8;
-/// Length of a storage's key: decimal numbers in practice.
-const MAX_KEY: usize = 256;
-
-/// A value of the machine.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    Global(Global),
-    /// A value that no tensor depends on: its type.
-    Other(&'static str),
-    /// An index into [`Pickle::nodes`].
-    Node(usize),
-}
-
-/// A value with contents.
-#[derive(Debug)]
-pub(super) enum Node {
-    Str(String),
-    /// An integer of more than 64 bits: two's complement, little-endian.
-    Long(Vec<u8>),
-    Tuple(Vec<Value>),
-    List(Vec<Value>),
-    /// Key, value, offset of the opcode that set them.
-    Dict(Vec<(Value, Value, u64)>),
-    Storage(Box<Storage>),
-    Tensor(Box<Tensor>),
-}
-
-/// `('storage', class, key, location, numel)`: a storage outside the pickle.
-#[derive(Debug)]
-pub(super) struct Storage {
-    /// `None`: untyped, counted in bytes.
-    pub(super) element: Option<Element>,
-    pub(super) key: String,
-    pub(super) numel: Value,
-    pub(super) offset: u64,
-}
-
-/// The arguments of `_rebuild_tensor_v2` or `_v3`, yet to be checked: the name that messages need is known later.
-#[derive(Debug)]
-pub(super) struct Tensor {
-    /// Index of its [`Node::Storage`].
-    pub(super) storage: usize,
-    pub(super) storage_offset: Value,
-    pub(super) size: Value,
-    pub(super) stride: Value,
-    pub(super) dtype: Option<Element>,
-}
 
 /// How a pickle is scanned.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,57 +31,6 @@ pub(super) enum Mode {
     Literal,
     /// Whatever the allow-list lets through.
     Full,
-}
-
-/// A pickle that passed the scan.
-#[derive(Debug)]
-pub(super) struct Pickle {
-    pub(super) name: String,
-    pub(super) nodes: Vec<Node>,
-    pub(super) root: Value,
-}
-
-impl Pickle {
-    /// The string that `value` is.
-    pub(super) fn str(&self, value: Value) -> Option<&str> {
-        match self.node(value)? {
-            Node::Str(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The contents of `value`.
-    pub(super) fn node(&self, value: Value) -> Option<&Node> {
-        match value {
-            Value::Node(index) => self.nodes.get(index),
-            _ => None,
-        }
-    }
-
-    /// The Python type of `value`.
-    pub(super) fn type_name(&self, value: Value) -> &'static str {
-        type_name(&self.nodes, value)
-    }
-}
-
-fn type_name(nodes: &[Node], value: Value) -> &'static str {
-    match value {
-        Value::None => "None",
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "int",
-        Value::Global(_) => "class or function",
-        Value::Other(name) => name,
-        Value::Node(index) => match nodes.get(index) {
-            Some(Node::Str(_)) => "str",
-            Some(Node::Long(_)) => "int",
-            Some(Node::Tuple(_)) => "tuple",
-            Some(Node::List(_)) => "list",
-            Some(Node::Dict(_)) => "dict",
-            Some(Node::Storage(_)) => "storage",
-            Some(Node::Tensor(_)) => "tensor",
-            None => "value",
-        },
-    }
 }
 
 /// Scans one pickle, up to and with its `STOP`.
@@ -407,138 +308,6 @@ impl Machine {
         Err(self.malformed(source, &format!("items are set in a {}", type_name(&self.nodes, top))))
     }
 
-    // ---- Globals and calls ----
-
-    /// The global `module.name`, if the allow-list has it.
-    fn judge(&self, source: &Source<'_>, module: &str, name: &str) -> Result<Global, Fault> {
-        let verdict = look_up(module, name);
-        if let Verdict::Allowed(global) = verdict {
-            return Ok(global);
-        }
-        let place = source.place(self.at);
-        // While a dictionary is filled, its current key lies just below what is built for it.
-        let key = self.top(source).ok().and_then(|top| self.str(top)).map(str::to_owned);
-        let global = format!("{module}.{name}");
-        Err(match verdict {
-            Verdict::Kind(kind, mend) => {
-                let tensor = key.unwrap_or_else(|| place.to_string());
-                Fault::TensorKind { tensor, kind: kind.to_owned(), mend }
-            }
-            Verdict::Module => Fault::WholeModule { place, class: global },
-            _ => Fault::Global { place, global, key },
-        })
-    }
-
-    /// Describes what `callable(*arguments)` would be; nothing is called.
-    fn call(&mut self, source: &Source<'_>, callable: Value, arguments: &[Value]) -> Result<(), Fault> {
-        let Value::Global(global) = callable else {
-            let what = format!("a {} is called", type_name(&self.nodes, callable));
-            return Err(self.malformed(source, &what));
-        };
-        match (global, arguments) {
-            (Global::OrderedDict, []) => self.push(source, Node::Dict(Vec::new())),
-            (Global::OrderedDict, &[pairs]) => {
-                let items = self.pairs(source, pairs)?;
-                self.charge(source, items.len())?;
-                self.push(source, Node::Dict(Vec::new()))?;
-                self.set_items(source, &items)
-            }
-            (
-                Global::RebuildTensorV2,
-                &[storage, offset, size, stride, _, _] | &[storage, offset, size, stride, _, _, _],
-            ) => self.tensor(source, [storage, offset, size, stride], None),
-            (
-                Global::RebuildTensorV3,
-                &[storage, offset, size, stride, _, _, dtype] | &[storage, offset, size, stride, _, _, dtype, _],
-            ) => match dtype {
-                Value::Global(Global::Dtype(element)) => {
-                    self.tensor(source, [storage, offset, size, stride], Some(element))
-                }
-                _ => Err(self.malformed(source, "a tensor without a torch.dtype")),
-            },
-            (Global::RebuildParameter, &[data, _, _]) | (Global::Parameter, &[data] | &[data, _]) => {
-                if !matches!(self.node(data), Some(Node::Tensor(_))) {
-                    return Err(self.malformed(source, "a Parameter without a tensor"));
-                }
-                self.stack.push(data);
-                Ok(())
-            }
-            (Global::Size, &[size]) => {
-                if !matches!(self.node(size), Some(Node::Tuple(_))) {
-                    return Err(self.malformed(source, "a torch.Size that is not made of a tuple"));
-                }
-                self.stack.push(size);
-                Ok(())
-            }
-            (Global::Device, [_] | [_, _]) => {
-                self.stack.push(Value::Other("device"));
-                Ok(())
-            }
-            _ => {
-                let what = format!("{global:?} is called with {} arguments", arguments.len());
-                Err(self.malformed(source, &what))
-            }
-        }
-    }
-
-    /// `[[key, value], ...]` as keys and values in turn: how Python 2 wrote an OrderedDict.
-    fn pairs(&self, source: &Source<'_>, pairs: Value) -> Result<Vec<Value>, Fault> {
-        let bad = || self.malformed(source, "an OrderedDict that is not made of pairs");
-        let Some(Node::List(pairs) | Node::Tuple(pairs)) = self.node(pairs) else { return Err(bad()) };
-        if self.steps + pairs.len() as u64 > MAX_STEPS {
-            return Err(Fault::PickleLimit { place: source.place(self.at), what: "steps", limit: MAX_STEPS });
-        }
-        let mut items = Vec::new();
-        for pair in pairs {
-            match self.node(*pair) {
-                Some(Node::List(pair) | Node::Tuple(pair)) if pair.len() == 2 => items.extend(pair),
-                _ => return Err(bad()),
-            }
-        }
-        Ok(items)
-    }
-
-    fn tensor(&mut self, source: &Source<'_>, arguments: [Value; 4], dtype: Option<Element>) -> Result<(), Fault> {
-        let [storage, storage_offset, size, stride] = arguments;
-        let Value::Node(storage) = storage else { return Err(self.malformed(source, "a tensor without a storage")) };
-        if !matches!(self.nodes.get(storage), Some(Node::Storage(_))) {
-            return Err(self.malformed(source, "a tensor without a storage"));
-        }
-        let tensor = Tensor { storage, storage_offset, size, stride, dtype };
-        self.push(source, Node::Tensor(Box::new(tensor)))
-    }
-
-    /// `BUILD` sets attributes: the `_metadata` of an OrderedDict, the flags of a Parameter. No weight depends on them.
-    fn build(&mut self, source: &Source<'_>) -> Result<(), Fault> {
-        let parts = self.pop_many(source, 2)?;
-        if !matches!(self.node(parts[0]), Some(Node::Dict(_) | Node::Tensor(_))) {
-            let what = format!("BUILD of a {}", type_name(&self.nodes, parts[0]));
-            return Err(self.malformed(source, &what));
-        }
-        self.stack.push(parts[0]);
-        Ok(())
-    }
-
-    fn persistent_id(&mut self, source: &Source<'_>) -> Result<(), Fault> {
-        let id = self.pop(source)?;
-        let fields = self.arguments(source, id)?;
-        // Legacy files say which source text a class came from: ('module', class, file, text).
-        if fields.first().is_some_and(|tag| self.str(*tag) == Some("module")) {
-            return Err(Fault::WholeModule { place: source.place(self.at), class: "module".to_owned() });
-        }
-        let (&[tag, class, key, _location, numel] | &[tag, class, key, _location, numel, Value::None]) = &fields[..]
-        else {
-            return Err(self.malformed(source, "a persistent id that is no storage, or a view of a storage"));
-        };
-        match (self.str(tag), class, self.str(key)) {
-            (Some("storage"), Value::Global(Global::Storage(element)), Some(key)) if key.len() <= MAX_KEY => {
-                let storage = Storage { element, key: key.to_owned(), numel, offset: self.at };
-                self.push(source, Node::Storage(Box::new(storage)))
-            }
-            _ => Err(self.malformed(source, "a persistent id that is no storage")),
-        }
-    }
-
     // ---- Helpers ----
 
     fn node(&self, value: Value) -> Option<&Node> {
@@ -552,14 +321,6 @@ impl Machine {
         match self.node(value)? {
             Node::Str(text) => Some(text),
             _ => None,
-        }
-    }
-
-    /// The items of a short tuple: arguments of a call, or fields of a persistent id.
-    fn arguments(&self, source: &Source<'_>, value: Value) -> Result<Vec<Value>, Fault> {
-        match self.node(value) {
-            Some(Node::Tuple(items)) if items.len() <= MAX_ARGUMENTS => Ok(items.clone()),
-            _ => Err(self.malformed(source, "arguments that are no tuple, or too many of them")),
         }
     }
 

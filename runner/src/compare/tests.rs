@@ -71,6 +71,7 @@ fn providers_that_compute_the_same_agree_and_one_that_does_not_differs() {
     );
     assert_eq!(statuses(&found), [Status::Reference, Status::Agrees, Status::Differs]);
     assert!(found.mismatch() && found.errors().count() == 0);
+    assert_eq!(found.rows_to_search(), Some((0, 2)), "where the divergence is, not between the first two");
     assert!(found.reference.as_deref().unwrap().starts_with("cpu "));
     let differing = &found.rows[2].outputs[0];
     assert_eq!((differing.max_abs_at.as_slice(), differing.beyond_tolerance), ([1, 3].as_slice(), 1));
@@ -88,7 +89,7 @@ fn a_provider_that_crashes_is_a_row_and_the_others_are_compared_with_the_next() 
     assert_eq!(statuses(&found), [Status::NoResult, Status::Reference, Status::Agrees]);
     assert!(found.rows[0].loaded.is_some(), "it had loaded before it crashed");
     assert!(!found.mismatch());
-    assert_eq!(found.errors().count(), 1);
+    assert_eq!((found.errors().count(), found.rows_to_search()), (1, Some((1, 2))));
     assert!(found.notes[0].contains("compared against cpu"), "{:?}", found.notes);
 }
 
@@ -98,7 +99,7 @@ fn a_candidate_that_cannot_be_opened_is_a_row_and_with_it_alone_there_is_no_refe
     let open = |_: &std::path::Path| Err(ModelError::Unavailable("no library".into()));
     let found = run(&mut [Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) }], None);
     assert_eq!(statuses(&found), [Status::NoResult]);
-    assert_eq!((found.reference.as_deref(), found.mismatch()), (None, false));
+    assert_eq!((found.reference.as_deref(), found.mismatch(), found.rows_to_search()), (None, false, None));
 }
 
 #[test]

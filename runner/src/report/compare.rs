@@ -128,8 +128,12 @@ fn layers(document: &mut Document, layers: &Layers) {
     document.heading(format!("Block outputs, {} against {}", layers.candidates[1], layers.candidates[0]));
     let mut table = Table::new(&[">block", "node", "", ">max abs", ">reference rms", ">cosine"]);
     for looked in &layers.looked_at {
+        let block = match looked.position {
+            at if at < layers.boundaries => format!("{}/{}", at + 1, layers.boundaries),
+            _ => String::new(),
+        };
         table.rows.push(vec![
-            format!("{}/{}", looked.position + 1, layers.boundaries).into(),
+            block.into(),
             looked.node.clone().into(),
             if looked.agrees { Cell::toned("agrees", Tone::Good) } else { Cell::toned("differs", Tone::Bad) },
             scientific(looked.metrics.max_abs).into(),

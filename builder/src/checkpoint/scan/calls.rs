@@ -1,0 +1,153 @@
+//! Globals, and what calling them would give. Nothing is called: an OrderedDict is an empty dictionary, a rebuilt
+//! tensor is a note of its arguments, a Parameter is its tensor.
+
+use super::value::type_name;
+use super::{MAX_STEPS, Machine, Node, Storage, Tensor, Value};
+use crate::checkpoint::error::Fault;
+use crate::checkpoint::globals::{Element, Global, Verdict, look_up};
+use crate::checkpoint::pickle::Source;
+
+/// Arguments of a call, fields of a persistent id: none has more.
+const MAX_ARGUMENTS: usize = 8;
+/// Length of a storage's key: decimal numbers in practice.
+const MAX_KEY: usize = 256;
+
+impl Machine {
+    /// The global `module.name`, if the allow-list has it.
+    pub(super) fn judge(&self, source: &Source<'_>, module: &str, name: &str) -> Result<Global, Fault> {
+        let verdict = look_up(module, name);
+        if let Verdict::Allowed(global) = verdict {
+            return Ok(global);
+        }
+        let place = source.place(self.at);
+        // While a dictionary is filled, its current key lies just below what is built for it.
+        let key = self.top(source).ok().and_then(|top| self.str(top)).map(str::to_owned);
+        let global = format!("{module}.{name}");
+        Err(match verdict {
+            Verdict::Kind(kind, mend) => {
+                let tensor = key.unwrap_or_else(|| place.to_string());
+                Fault::TensorKind { tensor, kind: kind.to_owned(), mend }
+            }
+            Verdict::Module => Fault::WholeModule { place, class: global },
+            _ => Fault::Global { place, global, key },
+        })
+    }
+
+    /// Describes what `callable(*arguments)` would be; nothing is called.
+    pub(super) fn call(&mut self, source: &Source<'_>, callable: Value, arguments: &[Value]) -> Result<(), Fault> {
+        let Value::Global(global) = callable else {
+            let what = format!("a {} is called", type_name(&self.nodes, callable));
+            return Err(self.malformed(source, &what));
+        };
+        match (global, arguments) {
+            (Global::OrderedDict, []) => self.push(source, Node::Dict(Vec::new())),
+            (Global::OrderedDict, &[pairs]) => {
+                let items = self.pairs(source, pairs)?;
+                self.charge(source, items.len())?;
+                self.push(source, Node::Dict(Vec::new()))?;
+                self.set_items(source, &items)
+            }
+            (
+                Global::RebuildTensorV2,
+                &[storage, offset, size, stride, _, _] | &[storage, offset, size, stride, _, _, _],
+            ) => self.tensor(source, [storage, offset, size, stride], None),
+            (
+                Global::RebuildTensorV3,
+                &[storage, offset, size, stride, _, _, dtype] | &[storage, offset, size, stride, _, _, dtype, _],
+            ) => match dtype {
+                Value::Global(Global::Dtype(element)) => {
+                    self.tensor(source, [storage, offset, size, stride], Some(element))
+                }
+                _ => Err(self.malformed(source, "a tensor without a torch.dtype")),
+            },
+            (Global::RebuildParameter, &[data, _, _]) | (Global::Parameter, &[data] | &[data, _]) => {
+                if !matches!(self.node(data), Some(Node::Tensor(_))) {
+                    return Err(self.malformed(source, "a Parameter without a tensor"));
+                }
+                self.stack.push(data);
+                Ok(())
+            }
+            (Global::Size, &[size]) => {
+                if !matches!(self.node(size), Some(Node::Tuple(_))) {
+                    return Err(self.malformed(source, "a torch.Size that is not made of a tuple"));
+                }
+                self.stack.push(size);
+                Ok(())
+            }
+            (Global::Device, [_] | [_, _]) => {
+                self.stack.push(Value::Other("device"));
+                Ok(())
+            }
+            _ => {
+                let what = format!("{global:?} is called with {} arguments", arguments.len());
+                Err(self.malformed(source, &what))
+            }
+        }
+    }
+
+    /// `[[key, value], ...]` as keys and values in turn: how Python 2 wrote an OrderedDict.
+    fn pairs(&self, source: &Source<'_>, pairs: Value) -> Result<Vec<Value>, Fault> {
+        let bad = || self.malformed(source, "an OrderedDict that is not made of pairs");
+        let Some(Node::List(pairs) | Node::Tuple(pairs)) = self.node(pairs) else { return Err(bad()) };
+        if self.steps + pairs.len() as u64 > MAX_STEPS {
+            return Err(Fault::PickleLimit { place: source.place(self.at), what: "steps", limit: MAX_STEPS });
+        }
+        let mut items = Vec::new();
+        for pair in pairs {
+            match self.node(*pair) {
+                Some(Node::List(pair) | Node::Tuple(pair)) if pair.len() == 2 => items.extend(pair),
+                _ => return Err(bad()),
+            }
+        }
+        Ok(items)
+    }
+
+    fn tensor(&mut self, source: &Source<'_>, arguments: [Value; 4], dtype: Option<Element>) -> Result<(), Fault> {
+        let [storage, storage_offset, size, stride] = arguments;
+        let Value::Node(storage) = storage else { return Err(self.malformed(source, "a tensor without a storage")) };
+        if !matches!(self.nodes.get(storage), Some(Node::Storage(_))) {
+            return Err(self.malformed(source, "a tensor without a storage"));
+        }
+        let tensor = Tensor { storage, storage_offset, size, stride, dtype };
+        self.push(source, Node::Tensor(Box::new(tensor)))
+    }
+
+    /// `BUILD` sets attributes: the `_metadata` of an OrderedDict, the flags of a Parameter. No weight depends on them.
+    pub(super) fn build(&mut self, source: &Source<'_>) -> Result<(), Fault> {
+        let parts = self.pop_many(source, 2)?;
+        if !matches!(self.node(parts[0]), Some(Node::Dict(_) | Node::Tensor(_))) {
+            let what = format!("BUILD of a {}", type_name(&self.nodes, parts[0]));
+            return Err(self.malformed(source, &what));
+        }
+        self.stack.push(parts[0]);
+        Ok(())
+    }
+
+    pub(super) fn persistent_id(&mut self, source: &Source<'_>) -> Result<(), Fault> {
+        let id = self.pop(source)?;
+        let fields = self.arguments(source, id)?;
+        // Legacy files say which source text a class came from: ('module', class, file, text).
+        if fields.first().is_some_and(|tag| self.str(*tag) == Some("module")) {
+            return Err(Fault::WholeModule { place: source.place(self.at), class: "module".to_owned() });
+        }
+        let (&[tag, class, key, _location, numel] | &[tag, class, key, _location, numel, Value::None]) = &fields[..]
+        else {
+            return Err(self.malformed(source, "a persistent id that is no storage, or a view of a storage"));
+        };
+        match (self.str(tag), class, self.str(key)) {
+            (Some("storage"), Value::Global(Global::Storage(element)), Some(key)) if key.len() <= MAX_KEY => {
+                let storage = Storage { element, key: key.to_owned(), numel, offset: self.at };
+                self.push(source, Node::Storage(Box::new(storage)))
+            }
+            _ => Err(self.malformed(source, "a persistent id that is no storage")),
+        }
+    }
+
+    /// The items of a short tuple: arguments of a call, or fields of a persistent id.
+    pub(super) fn arguments(&self, source: &Source<'_>, value: Value) -> Result<Vec<Value>, Fault> {
+        match self.node(value) {
+            Some(Node::Tuple(items)) if items.len() <= MAX_ARGUMENTS => Ok(items.clone()),
+            _ => Err(self.malformed(source, "arguments that are no tuple, or too many of them")),
+        }
+    }
+}

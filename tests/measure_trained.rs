@@ -1,0 +1,125 @@
+//! The network of `trained/` on its held-out pictures: what the program makes of the same files as torch.
+#![cfg(unix)]
+
+mod runner_common;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use resnext_builder::build::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights, build};
+use resnext_builder::graph::Dim;
+use resnext_builder::metadata::Labels;
+use resnext_runner::candidate::Candidate;
+use resnext_runner::eval::{self, Classes, Dataset, Evaluation};
+use resnext_runner::infer::{self, Inference};
+use resnext_runner::metadata::ModelFile;
+use resnext_runner::model::Model;
+use resnext_runner::provider::Kind;
+use resnext_runner::runtime::install::Package;
+use runner_common::{launcher, library, spec};
+use serde_json::Value;
+
+/// Largest difference of a logit that another JPEG decoder makes; a margin beyond twice that decides a class.
+const DECODERS: f64 = 0.25;
+
+fn trained(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/trained").join(name)
+}
+
+/// Builds the trained network with its labels and preprocessing.
+fn model(folder: &Path) -> ModelFile {
+    let path = folder.join("shapes.onnx");
+    let weights = Weights::File(trained("shapes.safetensors"));
+    let mut plan = Plan::new(None, weights, Destination::File(path.clone()));
+    let text = |name: &str| std::fs::read_to_string(trained(name)).expect(name);
+    plan.image = Some([Dim::Fixed(64), Dim::Fixed(64)]);
+    plan.labels = LabelsChoice::Given(Labels::parse(&text("labels.txt")));
+    plan.preprocess = PreprocessChoice::Given(serde_json::from_str(&text("preprocess.json")).expect("preprocessing"));
+    build(&plan, &mut |_| {}).expect("built");
+    ModelFile::read(&path).expect("a model")
+}
+
+fn on_cpu(file: &ModelFile) -> Candidate<'_> {
+    let open = |path: &Path| {
+        let worker = launcher().load(&spec(library(Package::Cpu), Kind::Cpu, path))?;
+        Ok(Box::new(worker) as Box<dyn Model>)
+    };
+    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+}
+
+/// What torch made of the held-out pictures.
+struct Expected {
+    files: Vec<PathBuf>,
+    logits: Vec<Vec<f64>>,
+    right: usize,
+    in_top5: usize,
+}
+
+fn expected() -> Expected {
+    let text = std::fs::read_to_string(trained("expected.json")).expect("expected.json");
+    let all: Value = serde_json::from_str(&text).expect("JSON");
+    let pictures = all["pictures"].as_array().expect("pictures");
+    let logits = |picture: &Value| -> Vec<f64> {
+        picture["logits"].as_array().expect("logits").iter().map(|logit| logit.as_f64().expect("a number")).collect()
+    };
+    let file = |picture: &Value| trained("heldout").join(picture["file"].as_str().expect("a file"));
+    Expected {
+        files: pictures.iter().map(file).collect(),
+        logits: pictures.iter().map(logits).collect(),
+        right: all["top1_correct"].as_u64().expect("a count") as usize,
+        in_top5: all["top5_correct"].as_u64().expect("a count") as usize,
+    }
+}
+
+fn best_two(logits: &[f64]) -> (usize, f64) {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    (order[0], logits[order[0]] - logits[order[1]])
+}
+
+fn inferred(file: &ModelFile, pictures: &[PathBuf], batch: usize) -> Inference {
+    let request = infer::Request { pictures, batch, top_k: 12 };
+    infer::infer(&mut on_cpu(file), &request, &mut |_| {}).expect("classified")
+}
+
+fn evaluated(file: &ModelFile, batch: usize) -> Evaluation {
+    let classes = Classes::of(file).expect("classes");
+    let dataset = Dataset::open(&trained("heldout"), None, &classes).expect("a data set");
+    let request = eval::Request { dataset: &dataset, batch };
+    eval::eval(&mut [on_cpu(file)], &request, &AtomicBool::new(false), &mut |_| {}).expect("evaluated")
+}
+
+#[test]
+fn from_the_same_files_the_classes_are_torchs_and_the_logits_differ_by_the_decoders_noise() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let expected = expected();
+    let found = inferred(&model(folder.path()), &expected.files, 16);
+    assert_eq!(found.pictures.len(), 300);
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
+    let mut largest: f64 = 0.0;
+    for (picture, logits) in found.pictures.iter().zip(&expected.logits) {
+        for class in &picture.top {
+            largest = largest.max((class.score - logits[class.index]).abs());
+        }
+        let (class, margin) = best_two(logits);
+        if margin > 2.0 * DECODERS {
+            assert_eq!(picture.top[0].index, class, "{} with a margin of {margin}", picture.path);
+        }
+    }
+    assert!(largest <= DECODERS, "a logit differs by {largest}");
+}
+
+#[test]
+fn the_accuracy_is_torchs_to_one_picture_at_any_batch_size() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (file, expected) = (model(folder.path()), expected());
+    let found = evaluated(&file, 7);
+    let one = &found.candidates[0];
+    let (top1, top5) = (one.top1.expect("top-1"), one.top5.expect("top-5"));
+    assert_eq!((top1.trials, found.broken.len()), (300, 0));
+    assert!(top1.successes.abs_diff(expected.right) <= 1, "{} against torch's {}", top1.successes, expected.right);
+    assert!(top5.successes.abs_diff(expected.in_top5) <= 1, "{} against torch's {}", top5.successes, expected.in_top5);
+    assert_eq!(evaluated(&file, 64).candidates[0].top1, one.top1);
+    assert_eq!(one.classes.len(), 12);
+    assert!(one.classes.iter().all(|class| class.pictures == 25 && class.label.is_some()));
+}
