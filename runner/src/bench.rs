@@ -3,6 +3,7 @@
 //! All candidates are open at once and take turns: every round measures one block of each row, in random order, so that
 //! whatever slows the machine for a while slows every row. Raw samples are kept, whatever happens.
 
+pub mod gpu;
 pub mod plan;
 pub mod rows;
 pub mod warmup;
@@ -21,6 +22,7 @@ use crate::model::{Loaded, Model, ModelError};
 use crate::stats::random::SplitMix64;
 use crate::tensor::Tensor;
 
+pub use gpu::GpuState;
 pub use plan::{Plan, WarmUp};
 pub use rows::{BlockOfRuns, Row, SpeedUp};
 pub use warmup::WarmedUp;
@@ -74,6 +76,8 @@ pub struct Bench {
     pub candidates: Vec<Measured>,
     /// One row for each candidate, batch size and scope.
     pub rows: Vec<Row>,
+    /// State of the GPUs before each round and after the last; empty without GPUs.
+    pub gpus: Vec<GpuState>,
     /// What a reader must know besides.
     pub notes: Vec<String>,
     /// Whether it was stopped before the plan was met.
@@ -98,13 +102,18 @@ pub fn bench(
     let mut rows = Row::all(candidates, plan);
     let mut measured: Vec<Measured> = candidates.iter().map(Measured::of).collect();
     let mut random = SplitMix64::new(plan.seed);
+    let has_gpus = !environment.host.gpus.is_empty();
+    let others = if has_gpus { gpu::processes() } else { Vec::new() };
+    let mut gpus = has_gpus.then(Vec::new);
     for process in 0..plan.processes.max(1) {
-        let mut turn = Turn { process, plan, stop, random: &mut random };
+        let mut turn = Turn { process, plan, stop, random: &mut random, gpus: &mut gpus };
         turn.measure(candidates, &mut measured, &mut rows, progress);
     }
     rows::summarise(&mut rows, plan);
     let loaded = measured.iter().flat_map(|measured| &measured.processes).filter_map(|p| p.loaded.as_ref());
-    let notes = environment.warnings().into_iter().chain(library_note(loaded)).collect();
+    let gpus = gpus.unwrap_or_default();
+    let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
+    let notes = doubts.chain(library_note(loaded)).collect();
     Bench {
         schema_version: SCHEMA_VERSION,
         kind: "bench",
@@ -113,6 +122,7 @@ pub fn bench(
         plan: plan.clone(),
         candidates: measured,
         rows,
+        gpus,
         notes,
         interrupted: stop.load(Ordering::Relaxed),
     }
@@ -138,6 +148,8 @@ struct Turn<'p> {
     plan: &'p Plan,
     stop: &'p AtomicBool,
     random: &'p mut SplitMix64,
+    /// Where the state of the GPUs goes, if there are any.
+    gpus: &'p mut Option<Vec<GpuState>>,
 }
 
 impl Turn<'_> {
@@ -230,6 +242,9 @@ impl Turn<'_> {
             };
             let mut order: Vec<usize> =
                 (0..rows.len()).filter(|&at| !inputs[at].is_empty() && wanted(&rows[at]).is_some()).collect();
+            if let Some(states) = self.gpus {
+                states.extend(gpu::read(round));
+            }
             if order.is_empty() {
                 return;
             }
