@@ -274,7 +274,7 @@ fn fuzz_safetensors_reader() {
     let build = |input: &[u8]| {
         let mut file = input.to_vec();
         if let Some(end) = input.iter().rposition(|byte| *byte == b'}')
-            && input.len() % 2 == 0
+            && input.len().is_multiple_of(2)
             && end >= 8
         {
             file[..8].copy_from_slice(&(end as u64 - 7).to_le_bytes());

@@ -1,5 +1,7 @@
 //! Nodes that a provider cannot run: refused by default, counted where the caller allows it.
 
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
 mod runner_common;
 
 use resnext_runner::model::{Model, ModelError};

@@ -243,6 +243,7 @@ fn providers_that_the_library_does_not_have_are_unavailable() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn openvino_runs_every_node_and_agrees_with_the_cpu() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = write(folder.path(), "model.onnx", &small_network());
@@ -263,6 +264,7 @@ fn openvino_runs_every_node_and_agrees_with_the_cpu() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn a_precision_that_openvino_does_not_have_is_an_error_of_that_worker() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = write(folder.path(), "model.onnx", &small_network());
@@ -297,4 +299,16 @@ fn a_block_may_take_longer_than_the_limit_for_one_run() {
     let all: f64 = times.iter().sum();
     assert!(all > 4.0 && times.len() > 1, "{} runs in {all} s", times.len());
     worker.run(&[input(1)]).expect("and answers on");
+}
+
+#[test]
+fn a_worker_that_runs_out_of_memory_is_an_error() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let model = write(folder.path(), "model.onnx", &small_network());
+    let script = format!("ulimit -v 600000; exec {} \"$@\"", runner_common::program().display());
+    let tight = imposter(folder.path(), &script);
+    let mut worker = tight.load(&spec(library(Package::Cpu), Kind::Cpu, &model)).expect("loaded");
+    worker.run(&[input(1)]).expect("one picture fits");
+    let error = worker.run(&[input(20_000)]).map(|outputs| outputs.len()).expect_err("twenty thousand do not");
+    assert!(matches!(error, ModelError::Crashed(_) | ModelError::Failed(_)), "{error:?}");
 }

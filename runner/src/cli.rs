@@ -8,7 +8,7 @@ use resnext_runner::runtime::install::Package;
 mod measure;
 mod providers;
 
-pub(crate) use measure::{Bench, Compare, Exports, Infer, Inputs};
+pub(crate) use measure::{Bench, Compare, Eval, Exports, Infer, Inputs};
 pub(crate) use providers::{LibraryArgs, ProviderArgs};
 
 /// Runs ONNX image classifiers through onnxruntime's providers, proves where each node ran, compares and measures.
@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     Compare(Compare),
     /// Measure latency and throughput of every model on every provider
     Bench(Bench),
+    /// Measure accuracy on labelled pictures
+    Eval(Eval),
     /// Write shell completions to standard output
     Completions {
         /// The shell
@@ -82,7 +84,7 @@ pub(crate) struct Setup {
     /// What to install
     #[arg(value_enum, default_value_t = Package::Cpu)]
     pub(crate) package: Package,
-    /// Folder to install below, instead of the user's data folder; name it later with --ort-lib or RESNEXT_ORT_DIR
+    /// Folder to install below, instead of the user's data folder; name the same folder later with --ort-lib or RESNEXT_ORT_DIR
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Take this wheel, or all wheels in this folder, instead of downloading; may be repeated

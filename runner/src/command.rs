@@ -2,10 +2,10 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::CommandFactory;
 use resnext_runner::worker::{self, Launcher};
-use serde::Serialize;
 
 use crate::cli::{Cli, Global, LibraryArgs, Verb};
 use crate::terminal::{Exit, Failure};
@@ -14,14 +14,14 @@ mod bench;
 mod candidates;
 mod compare;
 mod doctor;
+mod eval;
 mod infer;
+mod interrupt;
 mod outcome;
 mod progress;
 mod publish;
 mod quickstart;
 mod setup;
-
-use publish::publish;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -33,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Infer(infer) => infer::run(global, &infer),
         Verb::Compare(compare) => compare::run(global, &compare),
         Verb::Bench(bench) => bench::run(global, &bench),
+        Verb::Eval(eval) => eval::run(global, &eval),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);
@@ -47,6 +48,15 @@ pub(crate) fn worker() -> Result<ExitCode, Failure> {
     worker::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
 }
 
+/// How long a library or a provider may take to show that it works.
+const CHECK_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// As [`launcher`], for a check-up: nothing is built or measured, so a hang shows sooner.
+fn check_up_launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
+    let timeout = Some(library.timeout.unwrap_or(CHECK_UP_LIMIT));
+    launcher(global, &LibraryArgs { timeout, ..library.clone() })
+}
+
 /// How workers are started under these flags.
 fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
     let unknown = |error: io::Error| Failure::new(Exit::Internal, format!("this program cannot find itself: {error}"));
@@ -57,10 +67,4 @@ fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure>
         launcher.run_limit = limit;
     }
     Ok(launcher)
-}
-
-/// A result as JSON, readable and with a line end.
-fn json(result: &impl Serialize) -> Result<String, Failure> {
-    let json = serde_json::to_string_pretty(result);
-    json.map(|json| json + "\n").map_err(|error| Failure::new(Exit::Internal, error.to_string()))
 }

@@ -170,11 +170,6 @@ fn mend(kind: Kind, library: Option<&Library>) -> String {
 }
 
 impl Findings {
-    /// Whether at least one provider works.
-    pub fn something_works(&self) -> bool {
-        self.providers.iter().any(|provider| provider.state == State::Works)
-    }
-
     /// The providers that work.
     pub fn working(&self) -> Vec<Kind> {
         let works = self.providers.iter().filter(|provider| provider.state == State::Works);

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod compare;
 pub mod csv;
+pub mod doctor;
 pub mod document;
 pub mod eval;
 pub mod infer;

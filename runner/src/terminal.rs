@@ -9,6 +9,8 @@ use resnext_runner::provider::OptionError;
 use resnext_runner::runtime::RuntimeError;
 use resnext_runner::runtime::install::InstallError;
 
+use crate::cli::{Color, Global};
+
 /// Exit codes, the same for both programs of this project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -79,6 +81,13 @@ impl From<ModelError> for Failure {
     }
 }
 
+/// A result that JSON cannot say is this program's mistake.
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Failure {
+        Failure::new(Exit::Internal, error.to_string())
+    }
+}
+
 /// Writes a result to standard output. That its reader went away is no error: files may still be wanted.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
@@ -98,11 +107,18 @@ pub(crate) fn remark(quiet: bool, text: impl std::fmt::Display) {
 
 /// Whether progress may be drawn.
 pub(crate) fn shows_progress(quiet: bool) -> bool {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !quiet && !no_color && io::stderr().is_terminal()
+    !quiet && !no_color() && io::stderr().is_terminal()
 }
 
-/// A number of bytes as people say it.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    format!("{} MB", bytes.div_ceil(1_000_000))
+/// Whether standard output may be coloured.
+pub(crate) fn colour(global: &Global) -> bool {
+    match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => !no_color() && io::stdout().is_terminal(),
+    }
+}
+
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }

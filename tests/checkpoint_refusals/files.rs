@@ -27,6 +27,17 @@ fn the_makers_of_this_test_write_files_that_are_accepted() {
 }
 
 #[test]
+fn a_message_stays_one_line_of_legible_length_whatever_the_names() {
+    let long = "x".repeat(100_000);
+    for name in ["a\nb\x1b[31mred\u{7}\u{85}", &long] {
+        let twice = Pickle::new().raw(b"}(").str(name).raw(b"N").str(name).raw(b"Nu").stop();
+        let message = open_bytes(&zipped(&twice)).unwrap_err().to_string();
+        assert!(!message.contains(char::is_control), "{message}");
+        assert!(message.chars().count() < 2500 && message.ends_with("\"weights.pth\")"), "{message}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_refused() {
     let error = Checkpoint::open(&fixture("no such file.pth")).unwrap_err();
     assert_fault!(*error.fault, Fault::Io { .. });

@@ -1,10 +1,9 @@
 //! Legacy files whose parts do not fit together.
 
+use super::zip::pickle;
 use crate::checkpoint_files::*;
 use crate::says;
 use resnext_builder::checkpoint::Fault;
-
-use super::zip::pickle;
 
 fn good_legacy() -> Vec<u8> {
     legacy(&pickle(), &["0"], &[(6, six_floats())])

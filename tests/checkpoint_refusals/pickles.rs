@@ -7,7 +7,8 @@ use resnext_builder::checkpoint::Fault;
 /// In every container, and with every way of naming a global, used or not.
 #[test]
 fn a_global_outside_the_allow_list_is_refused_even_if_unused() {
-    let ways: [(&str, fn(Pickle) -> Pickle); 10] = [
+    type Way = fn(Pickle) -> Pickle;
+    let ways: [(&str, Way); 10] = [
         ("unused", |p| p.global("os", "system").raw(b"0N")),
         ("used", |p| p.global("os", "system").raw(b"(").str("true").raw(b"tR")),
         ("STACK_GLOBAL", |p| p.str("os").str("system").raw(b"\x93")),

@@ -1,10 +1,9 @@
 //! What the entries of a zip archive hold.
 
+use super::zip::{entries, pickle};
 use crate::checkpoint_files::*;
 use crate::says;
 use resnext_builder::checkpoint::Fault;
-
-use super::zip::{entries, pickle};
 
 #[test]
 fn a_flipped_bit_in_a_weight_is_refused_with_the_tensors_name() {

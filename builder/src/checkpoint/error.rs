@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// A checkpoint that was refused: the file, and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {fault}", path.display())]
+#[error("{}: {}", path.display(), legible(&fault.to_string()))]
 pub struct CheckpointError {
     /// The file.
     pub path: PathBuf,
@@ -264,6 +264,32 @@ pub enum Fault {
     /// A file that ends before its last tensor does.
     #[error("the safetensors file ends at {found} bytes, its header describes {declared}: {}", refetch!())]
     SafetensorsCut { declared: u64, found: u64 },
+}
+
+/// Most characters of a message from its start and from its end, where the mend is.
+const LEGIBLE: (usize, usize) = (1500, 500);
+
+/// `text` on one line, whatever names a file brings into it: no control characters, not without end.
+fn legible(text: &str) -> String {
+    let cut = match text.char_indices().nth(LEGIBLE.0) {
+        Some((end, _)) => text.char_indices().rev().nth(LEGIBLE.1).map(|(start, _)| (end, start)),
+        None => None,
+    };
+    let (start, end) = match cut {
+        Some((end, start)) if end < start => (&text[..end], &text[start..]),
+        _ => (text, ""),
+    };
+    let mut line = String::new();
+    for part in [start, if end.is_empty() { "" } else { " ... " }, end] {
+        for character in part.chars() {
+            if character.is_control() {
+                line.extend(character.escape_default());
+            } else {
+                line.push(character);
+            }
+        }
+    }
+    line
 }
 
 fn at_key(key: Option<&str>) -> String {

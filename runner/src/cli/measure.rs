@@ -1,6 +1,6 @@
 //! Flags of the verbs that run models on inputs: `infer`, `compare`, `bench`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -43,12 +43,36 @@ pub(crate) struct Infer {
     pub(crate) batch_size: usize,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
-    /// Write JSON to standard output instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write JSON to a file
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+/// `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// ONNX models, then the labelled pictures: a folder of class folders, or of pictures with a file of labels
+    #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
+    paths: Vec<PathBuf>,
+    /// File of labels, where it does not lie in the folder
     #[arg(long, value_name = "FILE")]
-    pub(crate) export_json: Option<PathBuf>,
+    pub(crate) labels: Option<PathBuf>,
+    /// Pictures at once
+    #[arg(short, long, value_name = "N", default_value = "8", value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Eval {
+    /// The models and the folder.
+    pub(crate) fn models_and_folder(&self) -> (&[PathBuf], &Path) {
+        match self.paths.split_last() {
+            Some((folder, models)) => (models, folder),
+            None => (&[], Path::new("")),
+        }
+    }
 }
 
 /// What goes into the models.

@@ -1,20 +1,20 @@
 //! `bench`: latency and throughput.
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use resnext_runner::bench;
 
 use super::candidates::{Providers, read_models};
+use super::interrupt::stop_on_interrupt;
 use super::outcome::exit_code;
 use super::progress::Bar;
+use super::publish::publish;
 use crate::cli::{Bench, Global};
-use crate::terminal::{Exit, Failure, remark};
+use crate::terminal::Failure;
 
 pub(super) fn run(global: &Global, arguments: &Bench) -> Result<ExitCode, Failure> {
     let result = measured(global, arguments)?;
-    super::publish(global, &result, &arguments.exports)?;
+    publish(global, &result, &arguments.exports)?;
     Ok(exit_code(false, result.errors()))
 }
 
@@ -27,18 +27,4 @@ pub(super) fn measured(global: &Global, arguments: &Bench) -> Result<bench::Benc
     let stop = stop_on_interrupt(global.quiet)?;
     let mut bar = Bar::new(global.quiet);
     Ok(bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress)))
-}
-
-/// The first interrupt ends the measurement and keeps what there is; the second ends the program.
-fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&stop);
-    let handler = move || {
-        if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        remark(quiet, "stopping after the runs in progress; interrupt again to stop at once");
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    Ok(stop)
 }

@@ -14,6 +14,7 @@ use resnext_runner::tensor::Tensor;
 use super::candidates::{Providers, read_models};
 use super::outcome::{exit_code, load, save};
 use super::progress::Bar;
+use super::publish::publish;
 use crate::cli::{Compare, Global, Inputs};
 use crate::terminal::{Exit, Failure};
 
@@ -23,7 +24,7 @@ const LAYERS_AT_ONCE: usize = 4;
 
 pub(super) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Failure> {
     let comparison = measured(global, arguments)?;
-    super::publish(global, &comparison, &arguments.exports)?;
+    publish(global, &comparison, &arguments.exports)?;
     Ok(exit_code(comparison.mismatch(), comparison.errors()))
 }
 

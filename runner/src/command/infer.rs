@@ -6,10 +6,11 @@ use resnext_runner::infer::{self, InferError, Request};
 use resnext_runner::input;
 
 use super::candidates::{Providers, read_models};
-use super::outcome::{exit_code, write};
+use super::outcome::exit_code;
 use super::progress::Bar;
+use super::publish::publish;
 use crate::cli::{Global, Infer};
-use crate::terminal::{self, Exit, Failure, remark};
+use crate::terminal::{Exit, Failure};
 
 pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
     let files = read_models(std::slice::from_ref(&arguments.model))?;
@@ -31,14 +32,7 @@ pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failur
         InferError::File(error) => Failure::from(error),
         InferError::Model(error) => error.into(),
     })?;
-    let json = super::json(&inference)?;
-    if let Some(path) = &arguments.export_json {
-        write(path, &json)?;
-    }
-    for note in &inference.notes {
-        remark(global.quiet, format!("note: {note}"));
-    }
-    terminal::print(&if arguments.json { json } else { super::json(&inference)? })?;
+    publish(global, &inference, &arguments.exports)?;
     if inference.error.is_none() && inference.bad_pictures() > 0 {
         return Ok(ExitCode::from(Exit::BadInput as u8));
     }

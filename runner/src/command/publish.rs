@@ -2,64 +2,52 @@
 
 use resnext_runner::bench::Bench;
 use resnext_runner::compare::Comparison;
+use resnext_runner::eval::Evaluation;
+use resnext_runner::infer::Inference;
+use resnext_runner::report::{self, Document, csv, json, markdown, text};
 use serde::Serialize;
 
 use super::outcome::write;
 use crate::cli::{Exports, Global};
-use crate::terminal::{self, Failure, remark};
+use crate::terminal::{self, Failure};
 
-/// A result that has a form for people, a table, and notes.
+/// A result with a form for people and a form for spreadsheets.
 pub(super) trait Publish: Serialize {
-    fn text(&self) -> String;
+    fn document(&self) -> Document;
     fn csv(&self) -> String;
-    fn markdown(&self) -> String;
-    fn notes(&self) -> &[String];
 }
 
-impl Publish for Comparison {
-    fn text(&self) -> String {
-        super::json(self).unwrap_or_default()
-    }
-    fn csv(&self) -> String {
-        String::new()
-    }
-    fn markdown(&self) -> String {
-        String::new()
-    }
-    fn notes(&self) -> &[String] {
-        &self.notes
-    }
+macro_rules! publish {
+    ($($result:ty: $module:ident),+) => {
+        $(impl Publish for $result {
+            fn document(&self) -> Document {
+                report::$module::document(self)
+            }
+
+            fn csv(&self) -> String {
+                csv::$module(self)
+            }
+        })+
+    };
 }
 
-impl Publish for Bench {
-    fn text(&self) -> String {
-        super::json(self).unwrap_or_default()
-    }
-    fn csv(&self) -> String {
-        String::new()
-    }
-    fn markdown(&self) -> String {
-        String::new()
-    }
-    fn notes(&self) -> &[String] {
-        &self.notes
-    }
-}
+publish!(Comparison: compare, Bench: bench, Inference: infer, Evaluation: eval);
 
-/// Files first, so that a reader of standard output that goes away takes nothing with it.
+/// Files first, so that whatever becomes of standard output, they are there.
 pub(super) fn publish(global: &Global, result: &impl Publish, exports: &Exports) -> Result<(), Failure> {
-    let json = super::json(result)?;
+    let document = result.document();
     if let Some(path) = &exports.export_json {
-        write(path, &json)?;
+        write(path, &json::render(result)?)?;
     }
     if let Some(path) = &exports.export_csv {
         write(path, &result.csv())?;
     }
     if let Some(path) = &exports.export_markdown {
-        write(path, &result.markdown())?;
+        write(path, &markdown::render(&document))?;
     }
-    for note in result.notes() {
-        remark(global.quiet, format!("note: {note}"));
+    if exports.json {
+        terminal::print(&json::render(result)?)
+    } else {
+        terminal::print(&text::render(&document, terminal::colour(global)))
     }
-    terminal::print(&if exports.json { json } else { result.text() })
 }

@@ -7,13 +7,15 @@ use resnext_builder::build::{self, Destination, Weights};
 use resnext_builder::variant::Variant;
 use resnext_runner::doctor::{self, Findings};
 use resnext_runner::provider::Kind;
+use resnext_runner::report::{self, number::bytes};
 use resnext_runner::runtime::find::Search;
 use resnext_runner::runtime::install::{self, InstallError, Package};
 
 use super::outcome::{exit_code, make_folder};
-use super::{bench, compare, doctor as doctor_command, publish, setup};
+use super::publish::publish;
+use super::{bench, compare, setup};
 use crate::cli::{self, Exports, Global, Inputs, LibraryArgs, ProviderArgs, Quickstart};
-use crate::terminal::{self, Exit, Failure, megabytes, remark};
+use crate::terminal::{self, Exit, Failure, remark};
 
 /// The network that is built.
 const VARIANT: &str = "50_32x4d";
@@ -26,16 +28,19 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     make_folder(dir)?;
     heading("1. library")?;
     let findings = check_up(global)?;
-    let working: Vec<Kind> = findings.working();
+    let working = findings.working();
+    for library in findings.libraries.iter().filter(|library| library.problem.is_none()) {
+        terminal::print(&format!("onnxruntime {} at {}\n", library.version.as_deref().unwrap_or(""), library.path))?;
+    }
     if working.is_empty() {
-        terminal::print(&doctor_command::text(&findings))?;
+        show(global, &findings)?;
         return Err(Failure::new(Exit::Unavailable, "no provider works here; see above for how to mend that"));
     }
     heading("2. network")?;
     let model = dir.join("model.onnx");
-    build_network(global, &model)?;
+    build_network(&model)?;
     heading("3. check-up")?;
-    terminal::print(&doctor_command::text(&findings))?;
+    show(global, &findings)?;
 
     heading("4. comparison")?;
     let exports = |name: &str| Exports { export_json: Some(dir.join(name)), ..Exports::default() };
@@ -67,31 +72,39 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     Ok(exit_code(comparison.mismatch(), comparison.errors().chain(measured.errors())))
 }
 
+fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
+    terminal::print(&report::text::render(&report::doctor::document(findings), terminal::colour(global)))
+}
+
 fn heading(text: &str) -> Result<(), Failure> {
     terminal::print(&format!("\n== {text}\n"))
 }
 
-/// Looks for a library that works, and installs one where there is none.
+/// Looks for what works, and installs what is missing: OpenVINO's package where it is published for this platform,
+/// which brings the CPU provider along, and onnxruntime alone elsewhere.
 fn check_up(global: &Global) -> Result<Findings, Failure> {
-    let launcher = super::launcher(global, &LibraryArgs::default())?;
+    let launcher = super::check_up_launcher(global, &LibraryArgs::default())?;
     let examine = || doctor::examine(&launcher, &Search::new(None));
     let findings = examine();
-    if !findings.working().is_empty() {
-        for library in findings.libraries.iter().filter(|library| library.problem.is_none()) {
-            let version = library.version.as_deref().unwrap_or_default();
-            remark(global.quiet, format!("found onnxruntime {version} at {}", library.path));
-        }
+    let published = cfg!(target_arch = "x86_64") && !cfg!(target_os = "macos");
+    let package = if published { Package::OpenVino } else { Package::Cpu };
+    let wanted = if published { Kind::OpenVino } else { Kind::Cpu };
+    let works = findings.working();
+    if works.contains(&wanted) {
         return Ok(findings);
     }
     let root = install::default_root().ok_or(InstallError::NoFolder)?;
-    // With OpenVINO where it is published for this platform: it brings the CPU provider along.
-    let package =
-        if cfg!(target_arch = "x86_64") && !cfg!(target_os = "macos") { Package::OpenVino } else { Package::Cpu };
-    setup::install(global, package, &root, &[])?;
-    Ok(examine())
+    match setup::install(global, package, &root, &[]) {
+        Ok(_) => Ok(examine()),
+        Err(failure) if works.is_empty() => Err(failure),
+        Err(failure) => {
+            remark(global.quiet, format!("going on without {wanted}: {}", failure.message));
+            Ok(findings)
+        }
+    }
 }
 
-fn build_network(global: &Global, model: &Path) -> Result<(), Failure> {
+fn build_network(model: &Path) -> Result<(), Failure> {
     let failed = |error: build::BuildError| {
         let exit = match error.exit_code() {
             6 => Exit::Output,
@@ -104,15 +117,12 @@ fn build_network(global: &Global, model: &Path) -> Result<(), Failure> {
     let mut plan = build::Plan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(model.to_path_buf()));
     plan.force = true;
     let summary = build::build(&plan, &mut |_| {}).map_err(failed)?;
-    for note in &summary.notes {
-        remark(global.quiet, format!("note: {note}"));
-    }
     let (parameters, adds) = (summary.parameters as f64 / 1e6, summary.multiply_adds as f64 / 1e9);
     terminal::print(&format!(
         "{} ({}): {parameters:.1} million parameters, {adds:.2} billion multiply-adds a picture, {} in {:.1} s\n",
         summary.variant,
         summary.weights,
-        megabytes(summary.bytes),
+        bytes(summary.bytes),
         summary.seconds
     ))
 }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use resnext_runner::doctor::{self, State};
-use resnext_runner::runtime::find::Search;
-use resnext_runner::runtime::install::{self, InstallError, Package, Source};
+use resnext_runner::provider::Kind;
+use resnext_runner::report::number::bytes;
+use resnext_runner::runtime::find::{Library, Search};
+use resnext_runner::runtime::install::{self, InstallError, Installed, Package, Source};
 
 use crate::cli::{Global, LibraryArgs, Setup};
-use crate::terminal::{self, Failure, megabytes, remark};
+use crate::terminal::{self, Exit, Failure, remark};
 
 pub(super) fn run(global: &Global, setup: &Setup) -> Result<ExitCode, Failure> {
     let root = setup.dir.clone().or_else(install::default_root).ok_or(InstallError::NoFolder)?;
@@ -22,7 +24,7 @@ pub(super) fn install(global: &Global, package: Package, root: &Path, wheels: &[
         let names: Vec<_> =
             package.requirements().iter().map(|package| format!("{} {}", package.name, package.version)).collect();
         remark(global.quiet, format!("installing {}", names.join(", ")));
-        let (fetched, kept) = (megabytes(package.download_bytes()), megabytes(package.installed_bytes()));
+        let (fetched, kept) = (bytes(package.download_bytes()), bytes(package.installed_bytes()));
         let from = if wheels.is_empty() { format!("about {fetched} to download, ") } else { String::new() };
         remark(global.quiet, format!("{from}about {kept} in {}", root.display()));
     }
@@ -31,33 +33,56 @@ pub(super) fn install(global: &Global, package: Package, root: &Path, wheels: &[
         files => Source::Files(files),
     };
     let installed = install::install(package, root, source)?;
+    keep_if_loadable(global, &installed)?;
     let state = if installed.already { "is already there" } else { "installed" };
     terminal::print(&format!("{} {state}: {}\n", package.name(), installed.folder.display()))?;
     Ok(installed.folder)
 }
 
-/// Installing is worth nothing if the library does not load here; a GPU's absence is only remarked on, since a machine
-/// may be prepared before it gets one.
+/// Tries the provider that the set was installed for. That a GPU is missing is only remarked on, since a machine may be
+/// prepared before it gets one.
 fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode, Failure> {
-    let launcher = super::launcher(global, &LibraryArgs::default())?;
-    let search = Search { flag: Some(folder.to_path_buf()), ..Search::default() };
-    let libraries = search.libraries()?;
+    let launcher = super::check_up_launcher(global, &LibraryArgs::default())?;
+    let library = library_in(folder)?;
+    let version = launcher.describe(&library)?.version;
     let kind = match package {
-        Package::Cpu => resnext_runner::provider::Kind::Cpu,
-        Package::OpenVino => resnext_runner::provider::Kind::OpenVino,
-        Package::Cuda => resnext_runner::provider::Kind::Cuda,
+        Package::Cpu => Kind::Cpu,
+        Package::OpenVino => Kind::OpenVino,
+        Package::Cuda => Kind::Cuda,
     };
-    for library in &libraries {
-        let version = launcher.describe(library)?.version;
-        let finding = doctor::examine_provider(&launcher, library, kind);
-        match finding.state {
-            State::Works => terminal::print(&format!("onnxruntime {version}, {kind} works\n"))?,
-            _ => {
-                let reason = finding.reason.unwrap_or_default();
-                let mend = finding.mend.map(|mend| format!("\nhint: {mend}")).unwrap_or_default();
-                remark(false, format!("onnxruntime {version}, but {kind} does not work here: {reason}{mend}"));
-            }
-        }
+    let finding = doctor::examine_provider(&launcher, &library, kind);
+    if finding.state == State::Works {
+        terminal::print(&format!("onnxruntime {version}, {kind} works\n"))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let reason = finding.reason.unwrap_or_default();
+    let mend = finding.mend.map(|mend| format!("\nhint: {mend}")).unwrap_or_default();
+    let message = format!("onnxruntime {version} is installed, but {kind} does not work here: {reason}{mend}");
+    if package != Package::Cuda {
+        return Err(Failure::new(Exit::Unavailable, message));
+    }
+    remark(global.quiet, message);
     Ok(ExitCode::SUCCESS)
+}
+
+fn library_in(folder: &Path) -> Result<Library, Failure> {
+    let search = Search { flag: Some(folder.to_path_buf()), ..Search::default() };
+    search
+        .libraries()?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::new(Exit::Internal, "an installation without a library"))
+}
+
+/// A library that does not even load here, say of another processor family, is not left to be found later.
+fn keep_if_loadable(global: &Global, installed: &Installed) -> Result<(), Failure> {
+    if installed.already {
+        return Ok(());
+    }
+    let launcher = super::check_up_launcher(global, &LibraryArgs::default())?;
+    let loaded = library_in(&installed.folder).and_then(|library| Ok(launcher.describe(&library)?));
+    if loaded.is_err() {
+        let _ = std::fs::remove_dir_all(&installed.folder);
+    }
+    loaded.map(drop)
 }

@@ -139,8 +139,8 @@ impl EngineKey<'_> {
         field("driver", self.driver);
         field("gpu", self.gpu);
         self.options.iter().for_each(|(key, value)| field(key, value));
-        let digest = hasher.finalize();
-        root.join(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
+        let digest = format!("{:x}", hasher.finalize());
+        root.join(&digest[..32])
     }
 }
 

@@ -115,8 +115,13 @@ impl Search {
         let flag = self.flag.as_ref().map(|path| ("--ort-lib", path, Origin::Flag));
         let variable = self.variable.as_ref().map(|path| ("ORT_DYLIB_PATH", path, Origin::Environment));
         if let Some((name, path, origin)) = flag.or(variable) {
-            let found = at(path).ok_or_else(|| RuntimeError::NotThere { origin: name, path: path.clone() })?;
-            return Ok(vec![Library { path: absolute(found), origin }]);
+            // The library, a folder that holds it, or the folder given to `setup --dir`.
+            let installed = Package::ALL.iter().filter_map(|package| at(&package.folder(path)));
+            let found = at(path).map_or_else(|| installed.collect(), |one| vec![one]);
+            if found.is_empty() {
+                return Err(RuntimeError::NotThere { origin: name, path: path.clone() });
+            }
+            return Ok(found.into_iter().map(|path| Library { path: absolute(path), origin }).collect());
         }
         let mut searched = Vec::new();
         let mut found: Vec<Library> = Vec::new();
@@ -149,8 +154,7 @@ impl Search {
             folders.push((folder, Origin::Executable));
         }
         if let Some(root) = &self.root {
-            let packages = [Package::Cpu, Package::OpenVino, Package::Cuda];
-            folders.extend(packages.iter().map(|package| (package.folder(root), Origin::Installed)));
+            folders.extend(Package::ALL.iter().map(|package| (package.folder(root), Origin::Installed)));
         }
         let path_variable = if cfg!(windows) {
             "PATH"
@@ -273,7 +277,8 @@ mod tests {
         let library = installed(root.path(), Package::Cpu, &[]);
         let missing = root.path().join("nowhere");
         let search = |flag: &Path| Search { flag: Some(flag.to_path_buf()), ..Search::default() };
-        for named in [library.as_path(), library.parent().expect("capi"), &Package::Cpu.folder(root.path())] {
+        let package = Package::Cpu.folder(root.path());
+        for named in [library.as_path(), library.parent().expect("capi"), &package, root.path()] {
             let found = search(named).libraries().expect("found");
             assert_eq!(found, [Library { path: library.clone(), origin: Origin::Flag }]);
         }

@@ -7,12 +7,13 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::host;
+use crate::metadata::sha256;
 
 mod pip;
 
@@ -147,6 +148,9 @@ pub enum Source<'a> {
 }
 
 impl Package {
+    /// All sets, smallest first.
+    pub const ALL: [Package; 3] = [Package::Cpu, Package::OpenVino, Package::Cuda];
+
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -206,7 +210,7 @@ impl Package {
 
     /// The folder of this set below `root`: its name ends in a digest of the pins, so that new pins are a new folder.
     pub fn folder(self, root: &Path) -> PathBuf {
-        let digest = hex(&Sha256::digest(self.requirements_text().as_bytes()));
+        let digest = format!("{:x}", Sha256::digest(self.requirements_text().as_bytes()));
         root.join(format!("{}-{}", self.name(), &digest[..12]))
     }
 }
@@ -308,7 +312,7 @@ fn check(package: Package, wheels: &[PathBuf], by_hand: bool) -> Result<Vec<Path
     let mut missing = package.requirements();
     let (mut accepted, mut refused) = (Vec::new(), None);
     for wheel in wheels {
-        let found = sha256(wheel)?;
+        let found = sha256(wheel).map_err(at(wheel))?;
         match missing.iter().position(|requirement| requirement.hashes.contains(&found.as_str())) {
             Some(index) => {
                 missing.remove(index);
@@ -326,23 +330,6 @@ fn check(package: Package, wheels: &[PathBuf], by_hand: bool) -> Result<Vec<Path
         }
         _ => Ok(accepted),
     }
-}
-
-fn sha256(path: &Path) -> Result<String, InstallError> {
-    let mut file = File::open(path).map_err(at(path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer).map_err(at(path))?;
-        if read == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..read]);
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether an entry of a wheel is worth keeping: libraries, what they read at run time, and licences; not the Python

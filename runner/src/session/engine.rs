@@ -63,7 +63,7 @@ fn model_digest(path: &Path) -> Result<String, String> {
         let data = path.with_file_name("").join(location);
         hasher.update(sha256(&data).map_err(named(&data))?);
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", hasher.finalize()))
 }
 
 /// The file that the dynamic loader takes for TensorRT, links followed: its name ends in the full version.
