@@ -330,6 +330,15 @@ fn the_first_command_of_all_goes_the_whole_way() {
     assert_eq!(compared["rows"][1]["status"], "agrees", "{compared}");
     assert!(measured["rows"].as_array().is_some_and(|rows| rows.iter().all(|row| row["latency_ms"].is_object())));
     assert!(folder.path().join("model.onnx").is_file());
+    let pictures = read("pictures.json");
+    let pictures = pictures["pictures"].as_array().expect("classified");
+    let right = pictures.iter().filter(|picture| {
+        let folder = Path::new(picture["path"].as_str().expect("a path")).parent().and_then(Path::file_name);
+        folder.expect("a class") == picture["top"][0]["label"].as_str().expect("a label")
+    });
+    // The very pictures that torch gets right, 15 of 16.
+    assert_eq!((right.count(), pictures.len()), (15, 16));
+    assert!(stdout(&output).contains("15 of 16 pictures"), "{}", stdout(&output));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::cli::{Cli, Global, LibraryArgs, Verb};
 use crate::terminal::{Exit, Failure};
 
 mod bench;
+mod bundled;
 mod candidates;
 mod compare;
 mod doctor;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use resnext_runner::infer::{self, InferError, Request};
+use resnext_runner::infer::{self, InferError, Inference, Request};
 use resnext_runner::input;
 
 use super::candidates::{Providers, read_models};
@@ -13,6 +13,16 @@ use crate::cli::{Global, Infer};
 use crate::terminal::{Exit, Failure};
 
 pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
+    let inference = measured(global, arguments)?;
+    publish(global, &inference, &arguments.exports)?;
+    if inference.error.is_none() && inference.bad_pictures() > 0 {
+        return Ok(ExitCode::from(Exit::BadInput as u8));
+    }
+    Ok(exit_code(false, inference.error.iter()))
+}
+
+/// The classified pictures, not yet shown.
+pub(super) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, Failure> {
     let files = read_models(std::slice::from_ref(&arguments.model))?;
     let pictures = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
@@ -28,13 +38,8 @@ pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failur
     let mut bar = Bar::new(global.quiet);
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);
-    let inference = inference.map_err(|error| match error {
+    inference.map_err(|error| match error {
         InferError::File(error) => Failure::from(error),
         InferError::Model(error) => error.into(),
-    })?;
-    publish(global, &inference, &arguments.exports)?;
-    if inference.error.is_none() && inference.bad_pictures() > 0 {
-        return Ok(ExitCode::from(Exit::BadInput as u8));
-    }
-    Ok(exit_code(false, inference.error.iter()))
+    })
 }

@@ -31,14 +31,14 @@ pub(super) fn exit_code<'a>(mismatch: bool, errors: impl Iterator<Item = &'a Mod
 }
 
 /// Writes a file whole or not at all; a pipe or a device as it is.
-pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let written = || {
         // Renaming over a device would take its place.
         if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
-            return fs::write(path, text);
+            return fs::write(path, content);
         }
         let mut file = AtomicFile::create(path)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content)?;
         file.commit()
     };
     written().map_err(|error| Failure::new(Exit::Output, format!("cannot write {}: {error}", path.display())))

@@ -37,13 +37,13 @@ publish!(Comparison: compare, Bench: bench, Inference: infer, Evaluation: eval);
 pub(super) fn publish(global: &Global, result: &impl Publish, exports: &Exports) -> Result<(), Failure> {
     let document = result.document();
     if let Some(path) = &exports.export_json {
-        write(path, &json::render(result)?)?;
+        write(path, json::render(result)?.as_bytes())?;
     }
     if let Some(path) = &exports.export_csv {
-        write(path, &result.csv())?;
+        write(path, result.csv().as_bytes())?;
     }
     if let Some(path) = &exports.export_markdown {
-        write(path, &markdown::render(&document))?;
+        write(path, markdown::render(&document).as_bytes())?;
     }
     if exports.json {
         terminal::print(&json::render(result)?)

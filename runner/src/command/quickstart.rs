@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use resnext_builder::build::{self, Destination, Weights};
+use resnext_builder::build::{self, BuildError, Destination, Plan, Weights};
 use resnext_builder::variant::Variant;
 use resnext_runner::doctor::{self, Findings};
+use resnext_runner::infer::{Inference, Picture};
 use resnext_runner::provider::Kind;
 use resnext_runner::report::{self, number::bytes};
 use resnext_runner::runtime::find::Search;
@@ -13,7 +14,7 @@ use resnext_runner::runtime::install::{self, InstallError, Package};
 
 use super::outcome::{exit_code, make_folder};
 use super::publish::publish;
-use super::{bench, compare, setup};
+use super::{bench, bundled, compare, infer, setup};
 use crate::cli::{self, Exports, Global, Inputs, LibraryArgs, ProviderArgs, Quickstart};
 use crate::terminal::{self, Exit, Failure, remark};
 
@@ -38,7 +39,9 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     }
     heading("2. network")?;
     let model = dir.join("model.onnx");
-    build_network(&model)?;
+    let variant = Variant::parse(VARIANT).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+    let destination = Destination::File(model.clone());
+    build_network(Plan::new(Some(variant), Weights::Random { seed: 0 }, destination))?;
     heading("3. check-up")?;
     show(global, &findings)?;
 
@@ -61,15 +64,19 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
 
     heading("5. measurement")?;
     let bench_arguments =
-        cli::Bench::short(vec![model], ProviderArgs::defaults(working), BENCH_SECONDS, exports("bench.json"));
+        cli::Bench::short(vec![model], ProviderArgs::defaults(working.clone()), BENCH_SECONDS, exports("bench.json"));
     let measured = bench::measured(global, &bench_arguments)?;
     publish(global, &measured, &bench_arguments.exports)?;
 
+    heading("6. pictures")?;
+    let inference = classify(global, dir, working[0])?;
+
     heading("results")?;
-    for name in ["model.onnx", "compare.json", "bench.json"] {
+    for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "pictures", "pictures.json"] {
         terminal::print(&format!("  {}\n", dir.join(name).display()))?;
     }
-    Ok(exit_code(comparison.mismatch(), comparison.errors().chain(measured.errors())))
+    let errors = comparison.errors().chain(measured.errors()).chain(&inference.error);
+    Ok(exit_code(comparison.mismatch(), errors))
 }
 
 fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
@@ -104,8 +111,37 @@ fn check_up(global: &Global) -> Result<Findings, Failure> {
     }
 }
 
-fn build_network(model: &Path) -> Result<(), Failure> {
-    let failed = |error: build::BuildError| {
+/// Classifies the bundled pictures with the bundled trained network, and tells how many are right.
+fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Failure> {
+    let (checkpoint, pictures) = bundled::unpack(dir)?;
+    let model = dir.join("shapes.onnx");
+    let (labels, preprocess, image) = bundled::description()?;
+    let mut plan = Plan::new(None, Weights::File(checkpoint), Destination::File(model.clone()));
+    (plan.labels, plan.preprocess, plan.image) = (labels, preprocess, Some(image));
+    build_network(plan)?;
+    let arguments = cli::Infer {
+        model,
+        images: pictures,
+        top_k: 1,
+        batch_size: 8,
+        providers: ProviderArgs::defaults(vec![provider]),
+        exports: Exports { export_json: Some(dir.join("pictures.json")), ..Exports::default() },
+    };
+    let inference = infer::measured(global, &arguments)?;
+    publish(global, &inference, &arguments.exports)?;
+    // Each picture lies in a folder named after its class.
+    let class = |path: &str| Path::new(path).parent().and_then(Path::file_name).map(|name| name.to_owned());
+    let is_right = |picture: &&Picture| match (class(&picture.path), picture.top.first()) {
+        (Some(truth), Some(best)) => best.label.as_deref().is_some_and(|label| truth == label),
+        _ => false,
+    };
+    let (right, all) = (inference.pictures.iter().filter(is_right).count(), inference.pictures.len());
+    terminal::print(&format!("{right} of {all} pictures are what their folder says\n"))?;
+    Ok(inference)
+}
+
+fn build_network(mut plan: Plan) -> Result<(), Failure> {
+    let failed = |error: BuildError| {
         let exit = match error.exit_code() {
             6 => Exit::Output,
             3 => Exit::BadInput,
@@ -113,8 +149,6 @@ fn build_network(model: &Path) -> Result<(), Failure> {
         };
         Failure::new(exit, error.to_string())
     };
-    let variant = Variant::parse(VARIANT).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    let mut plan = build::Plan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(model.to_path_buf()));
     plan.force = true;
     let summary = build::build(&plan, &mut |_| {}).map_err(failed)?;
     let (parameters, adds) = (summary.parameters as f64 / 1e6, summary.multiply_adds as f64 / 1e9);
