@@ -158,7 +158,15 @@ pub fn eval(
     for candidate in candidates.iter_mut() {
         judges.push(Judge::new(candidate, request.batch, &mut notes)?);
     }
-    let preprocess: Vec<Preprocess> = judges.iter().map(|judge| judge.preprocess).collect();
+    // Providers of one model see the same tensors: each preprocessing is done once.
+    let mut preprocess: Vec<Preprocess> = Vec::new();
+    for judge in &mut judges {
+        let known = preprocess.iter().position(|known| *known == judge.preprocess);
+        judge.preparation = known.unwrap_or(preprocess.len());
+        if known.is_none() {
+            preprocess.push(judge.preprocess);
+        }
+    }
     let pictures = &request.dataset.pictures;
     let mut session = Session { judges, request, waiting: Vec::new(), pairs: Vec::new(), broken: Vec::new() };
     session.pairs.resize(candidates.len().saturating_sub(1), Pair::default());
@@ -209,6 +217,8 @@ struct Judge<'a> {
     image: ImageInput,
     batch: Batch,
     preprocess: Preprocess,
+    /// Which of a picture's tensors it takes.
+    preparation: usize,
     labels: Vec<String>,
     tally: Tally,
     result: Evaluated,
@@ -236,7 +246,16 @@ impl<'a> Judge<'a> {
             error: opened.as_ref().err().cloned(),
         };
         let batch = Batch::of(image.batch, batch);
-        Ok(Judge { model: opened.ok(), image, batch, preprocess, labels, tally: Tally::default(), result })
+        Ok(Judge {
+            model: opened.ok(),
+            image,
+            batch,
+            preprocess,
+            preparation: 0,
+            labels,
+            tally: Tally::default(),
+            result,
+        })
     }
 
     /// Judges pictures; `None` where the provider gives no result, now or ever.
@@ -288,7 +307,7 @@ impl<'a> Judge<'a> {
 struct Session<'a, 'r> {
     judges: Vec<Judge<'a>>,
     request: &'r Request<'r>,
-    /// Positions of the pictures, and their tensors, one for each judge.
+    /// Positions of the pictures, and their tensors, one for each preprocessing.
     waiting: Vec<(usize, Vec<Vec<f32>>)>,
     pairs: Vec<Pair>,
     broken: Vec<Broken>,
@@ -316,14 +335,14 @@ impl Session<'_, '_> {
         }
         let waiting = std::mem::take(&mut self.waiting);
         let positions: Vec<usize> = waiting.iter().map(|(position, _)| *position).collect();
-        let mut tensors: Vec<Vec<Vec<f32>>> = vec![Vec::new(); self.judges.len()];
+        let mut tensors: Vec<Vec<Vec<f32>>> = vec![Vec::new(); waiting[0].1.len()];
         for (_, of_picture) in waiting {
-            of_picture.into_iter().zip(&mut tensors).for_each(|(tensor, of_judge)| of_judge.push(tensor));
+            of_picture.into_iter().zip(&mut tensors).for_each(|(tensor, alike)| alike.push(tensor));
         }
         let pictures = &self.request.dataset.pictures;
         let classes: Vec<usize> = positions.iter().map(|&position| pictures[position].class).collect();
-        let verdicts: Vec<Option<Vec<Verdict>>> =
-            self.judges.iter_mut().zip(&tensors).map(|(judge, tensors)| judge.judge(tensors, &classes)).collect();
+        let judge = |judge: &mut Judge<'_>| judge.judge(&tensors[judge.preparation], &classes);
+        let verdicts: Vec<Option<Vec<Verdict>>> = self.judges.iter_mut().map(judge).collect();
         let Some((Some(first), others)) = verdicts.split_first() else { return };
         for (pair, other) in self.pairs.iter_mut().zip(others) {
             let Some(other) = other else { continue };

@@ -101,6 +101,18 @@ fn two_models_are_compared_picture_by_picture_even_with_different_preprocessing(
 }
 
 #[test]
+fn providers_of_one_model_and_a_model_prepared_otherwise_each_see_their_own_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path());
+    let (first, second) = (model_file(4), model_file(6));
+    let mut candidates = [candidate(&first, false, 99), candidate(&second, true, 99), candidate(&first, true, 99)];
+    let found = evaluate(folder.path(), &mut candidates);
+    let right: Vec<usize> = found.candidates.iter().map(|one| one.top1.unwrap().successes).collect();
+    assert_eq!((right, found.pairs.len()), (vec![29, 19, 19], 2));
+    assert_eq!(found.pairs[1].candidate, 2);
+}
+
+#[test]
 fn a_provider_that_fails_midway_keeps_its_count_and_the_other_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     pictures(folder.path());

@@ -8,6 +8,7 @@ use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use onnx_file::atomic::AtomicFile;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -89,7 +90,7 @@ pub fn load(path: &Path) -> Result<Vec<Tensor>, ArrayError> {
     }
 }
 
-/// Writes arrays to a file, by way of a temporary file beside it, so that no reader sees half of it.
+/// Writes arrays to a file, which appears whole or not at all.
 ///
 /// # Errors
 /// [`ArrayError`] where the file cannot be written, or an `.npy` file is asked to hold more than one array.
@@ -100,26 +101,17 @@ pub fn save(path: &Path, tensors: &[Tensor]) -> Result<(), ArrayError> {
         let reason = format!("an .npy file holds one array, not {}: use .npz", tensors.len());
         return Err(ArrayError::Malformed { path: path.to_owned(), reason });
     }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = write(&partial, &format, tensors).and_then(|()| std::fs::rename(&partial, path));
-    if written.is_err() {
-        // The first error is the one to report; the remains are of no use to anyone.
-        let _ = std::fs::remove_file(&partial);
-    }
-    written.map_err(io)
+    write(path, &format, tensors).map_err(io)
 }
 
 fn write(path: &Path, format: &Format, tensors: &[Tensor]) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+    let mut file = BufWriter::new(AtomicFile::create(path)?);
     match format {
         Format::Npz => save_npz(&mut file, tensors)?,
         Format::Npy => tensors.iter().try_for_each(|tensor| write_npy(&mut file, tensor))?,
         Format::SafeTensors => file.write_all(&to_safetensors(tensors)?)?,
     }
-    file.flush()?;
-    file.get_ref().sync_all()
+    file.into_inner().map_err(std::io::IntoInnerError::into_error)?.commit()
 }
 
 fn load_npz(file: impl Read + Seek) -> Result<Vec<Tensor>, String> {
@@ -134,8 +126,8 @@ fn load_npz(file: impl Read + Seek) -> Result<Vec<Tensor>, String> {
         .collect()
 }
 
-fn save_npz(file: impl Write + Seek, tensors: &[Tensor]) -> std::io::Result<()> {
-    let mut archive = ZipWriter::new(file);
+fn save_npz(file: impl Write, tensors: &[Tensor]) -> std::io::Result<()> {
+    let mut archive = ZipWriter::new_stream(file);
     let large = tensors.iter().any(|tensor| tensor.shape.iter().product::<usize>() >= 1 << 28);
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
     for tensor in tensors {

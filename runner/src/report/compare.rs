@@ -161,6 +161,8 @@ fn verdict(document: &mut Document, comparison: &Comparison) {
         document.verdict(format!("mismatch{missing}"), Tone::Bad);
     } else if compared == 0 && silent > 0 {
         document.verdict(format!("nothing compared{missing}"), Tone::Bad);
+    } else if compared == 0 {
+        document.verdict("two runs on the same input agree; nothing else was there to compare with", Tone::Good);
     } else {
         let tone = if silent == 0 { Tone::Good } else { Tone::Bad };
         document.verdict(format!("all that gave a result agree{missing}"), tone);
