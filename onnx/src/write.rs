@@ -159,7 +159,7 @@ impl ModelProto {
     }
 }
 
-/// Bytes [`write`] would write, metadata included.
+/// Bytes [`write()`] would write, metadata included.
 ///
 /// # Errors
 /// [`TensorError`] if an initializer's declaration is impossible.
