@@ -159,6 +159,7 @@ fn usage_errors_exit_2_and_say_what_to_do() {
         (small(&["--labels", "imagenet", "-o", "x"]), &["1000 labels", "7 classes"]),
         (small(&["--opset", "12", "-o", "x"]), &["13..=25"]),
         (small(&["--batch", "0", "-o", "x"]), &["extent of 0"]),
+        (vec!["--variant", "resnet50", "--planes", "4096", "-o", "x"], &["parameters", "828 million"]),
         (vec!["--variant", "101_32x48d", "--external-data", "never", "-o", "x"], &["--external-data auto"]),
     ] {
         fail(folder.path(), &args, 2, parts);

@@ -20,6 +20,9 @@ use crate::validate::{GraphError, validate};
 use crate::variant::{Variant, VariantError};
 use crate::weights::{Origin, Source, WeightsError, account};
 
+/// Ten times the largest published network; what is beyond is a slip of the keyboard that would fill the disk.
+pub const MOST_PARAMETERS: u64 = 8_000_000_000;
+
 /// Where the tensors come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Weights {
@@ -269,6 +272,12 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary,
         account(checkpoint, &resolved.variant, &graph)?;
     }
     let cost = cost(&graph);
+    if cost.parameters > MOST_PARAMETERS {
+        let (variant, parameters) = (&resolved.variant, cost.parameters);
+        return Err(BuildError::Request(format!(
+            "{variant} would have {parameters} parameters; at most {MOST_PARAMETERS} are written (the largest published network of the family has 828 million)"
+        )));
+    }
     let applied = passes::run(&mut graph, &plan.lowering);
     let valid = validate(&graph)?;
     let name = resolved.variant.to_string();

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use resnext_runner::candidate::Candidate;
-use resnext_runner::compare::{self, Comparison, Request, Row, layers};
+use resnext_runner::compare::{self, Comparison, Request, layers};
 use resnext_runner::input;
 use resnext_runner::input::pipeline::{Extent, prepare};
 use resnext_runner::input::preprocess::Preprocess;
@@ -49,27 +49,26 @@ pub(super) fn measured(global: &Global, arguments: &Compare) -> Result<Compariso
     let mut bar = Bar::new(global.quiet);
     let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
     if arguments.layers {
-        comparison.layers = search(&mut candidates, &comparison.rows, &inputs, arguments, &mut bar)?;
+        comparison.layers = search(&mut candidates, comparison.rows_to_search(), &inputs, arguments, &mut bar)?;
     }
     drop(bar);
     save(arguments.save_outputs.as_deref(), outputs.iter().flatten().next().map_or(&[], Vec::as_slice))?;
     Ok(comparison)
 }
 
-/// Searches between the first candidate with a result and the next one.
+/// Searches between two candidates, by their rows.
 fn search(
     candidates: &mut [Candidate<'_>],
-    rows: &[Row],
+    rows: Option<(usize, usize)>,
     inputs: &[Tensor],
     arguments: &Compare,
     bar: &mut Bar,
 ) -> Result<Option<layers::Layers>, Failure> {
-    let ran: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].error.is_none()).collect();
-    let [first, second, ..] = ran.as_slice() else {
+    let Some((first, second)) = rows else {
         return Err(Failure::new(Exit::Usage, "--layers needs two candidates that give a result"));
     };
-    let (before, after) = candidates.split_at_mut(*second);
-    let (first, second) = (&mut before[*first], &mut after[0]);
+    let (before, after) = candidates.split_at_mut(second);
+    let (first, second) = (&mut before[first], &mut after[0]);
     let found =
         layers::find(first, second, inputs, arguments.tolerance(), LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
     found.map(Some).map_err(|error| {
