@@ -26,6 +26,12 @@ def run(*command: str) -> tuple[float, float]:
     return elapsed, usage.ru_maxrss / 1024
 
 
+def peak(program: str, out: str, *flags: str, limit: float) -> None:
+    mib = run(program, *flags, "-o", out, "--force", "-q")[1]
+    print(f"{' '.join(flags)}: peak {mib:.1f} MiB, at most {limit:.0f}")
+    assert mib <= limit
+
+
 def main() -> None:
     program, folder = sys.argv[1], Path(sys.argv[2])
     runs = int(sys.argv[3]) if len(sys.argv) > 3 else 15
@@ -46,6 +52,12 @@ def main() -> None:
             )
     seconds = [run(program, "--variant", "50_32x4d", "-o", out, "--force", "-q")[0] for _ in range(runs)]
     print(f"50_32x4d, seeded initialisation: {statistics.median(seconds):.3f} s")
+    peak(program, out, "--variant", "50_32x4d", limit=64)
+    peak(program, out, "--variant", "101_64x4d", limit=64)
+    # The largest tensor, layer4's first conv2 or conv1: 12288 x 384 x 3 x 3 numbers of 4 bytes, 162 MiB.
+    peak(program, out, "--variant", "101_32x48d", limit=64 + 2 * 162)
+    for path in folder.glob("bench-*.data"):
+        path.unlink()
     for verb in ["--help", "list"]:
         seconds = [run("sh", "-c", f"exec {program} {verb} >/dev/null")[0] for _ in range(runs)]
         print(f"{verb}: {1000 * statistics.median(seconds):.1f} ms")

@@ -77,7 +77,27 @@ fn a_name_of_torchvisions_table_must_keep_its_promise() {
     fail(folder.path(), &args, 3, &["starts with 7cdf4587", "fetch it again"]);
     let external = [&args[..], &["--external-data", "always"]].concat();
     fail(folder.path(), &external, 3, &["starts with 7cdf4587"]);
+    fail(folder.path(), &["--weights", "resnext50_32x4d-7cdf4587.pth", "-o", "-"], 3, &["starts with 7cdf4587"]);
     assert_eq!(names(folder.path()), ["resnext50_32x4d-7cdf4587.pth"], "no output, no data file, no partial");
+}
+
+#[test]
+fn a_late_failure_leaves_the_old_file_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture("resnext_zip.pth"), folder.path().join("resnext50_32x4d-7cdf4587.pth")).unwrap();
+    std::fs::write(folder.path().join("m.onnx"), "old").unwrap();
+    let args = ["--weights", "resnext50_32x4d-7cdf4587.pth", "-o", "m.onnx", "--force"];
+    fail(folder.path(), &args, 3, &["starts with 7cdf4587"]);
+    assert_eq!(std::fs::read(folder.path().join("m.onnx")).unwrap(), b"old");
+    assert_eq!(names(folder.path()).len(), 2);
+}
+
+#[test]
+fn a_checkpoint_of_three_stages_gives_its_last_feature_map() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &["--weights", &fixture("cifar.pth"), "--no-top", "-o", "m.onnx"]);
+    let graph = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap().graph.unwrap();
+    assert_eq!(graph.output[0].name, "c4");
 }
 
 #[test]

@@ -217,6 +217,8 @@ fn a_built_file_can_be_inspected() {
     assert_eq!(json["kind"], "onnx");
     assert_eq!(json["architecture"]["inferred"]["classes"], 7);
     fail(folder.path(), &["inspect", "absent.onnx"], 3, &["absent.onnx"]);
+    #[cfg(unix)]
+    fail(folder.path(), &["inspect", "/dev/zero"], 3, &["not a regular file"]);
 }
 
 #[test]
@@ -230,9 +232,27 @@ fn completions_are_written_for_every_shell() {
 #[test]
 fn a_closed_pipe_is_no_error() {
     use std::process::Stdio;
-    let mut child = common::program().arg("list").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(output.stderr.is_empty());
+    for args in [&["list"][..], &[&SMALL[..], &["-o", "-", "-q"]].concat()] {
+        let mut child = common::program().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn blocks_of_ones_own_make_any_depth() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--variant", "38_32x4d", "--blocks", "1,1,1", "--planes", "16", "--no-top", "-o", "m.onnx"];
+    succeed(folder.path(), &args);
+    let graph = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap().graph.unwrap();
+    assert_eq!(graph.output.iter().map(dims).collect::<Vec<_>>(), ["c4 batchx256x14x14"]);
+}
+
+#[test]
+fn multiply_adds_of_a_network_of_open_size_are_those_at_its_usual_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--variant", "26_32x4d", "--dynamic-hw", "-o", "m.onnx"]);
+    assert!(text(&output.stderr).contains("2.47 G multiply-adds"), "{}", text(&output.stderr));
 }

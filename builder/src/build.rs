@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::architecture::{self, BlockForm, Output, StrideIn};
 use crate::export::{Versions, export};
-use crate::graph::Dim;
+use crate::graph::{Dim, Graph};
 use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::passes::{self, Applied, Lowering};
 use crate::shape::{ShapeError, cost};
@@ -95,6 +95,8 @@ pub struct Plan {
     pub classes: Option<usize>,
     /// Outputs; empty means logits.
     pub outputs: Vec<Output>,
+    /// The last stage's feature map instead.
+    pub no_top: bool,
     /// Batch extent.
     pub batch: Dim,
     /// Height and width; `None` is the variant's own.
@@ -125,6 +127,7 @@ impl Plan {
             force: false,
             classes: None,
             outputs: Vec::new(),
+            no_top: false,
             batch: Dim::Named("batch".into()),
             image: None,
             block_form: BlockForm::default(),
@@ -220,6 +223,8 @@ impl BuildError {
         match self {
             Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::TooLarge { .. } | Self::Shape(_) => 2,
             Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::NotFinite { .. } => 3,
+            // Whoever read from the pipe has had enough.
+            Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output { .. } => 6,
             Self::Graph(_) | Self::Internal(_) => 70,
         }
@@ -271,7 +276,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary,
     if let Some(checkpoint) = &resolved.checkpoint {
         account(checkpoint, &resolved.variant, &graph)?;
     }
-    let cost = cost(&graph);
+    let cost = cost(&at_usual_size(&resolved)?);
     if cost.parameters > MOST_PARAMETERS {
         let (variant, parameters) = (&resolved.variant, cost.parameters);
         return Err(BuildError::Request(format!(
@@ -305,6 +310,16 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary,
         seconds: seconds(start.elapsed()),
         notes,
     })
+}
+
+/// The network on pictures of a fixed size, to count its multiply-adds: the size asked for, else the variant's own.
+fn at_usual_size(resolved: &resolve::Resolved) -> Result<Graph, ShapeError> {
+    let mut options = resolved.options.clone();
+    let usual = resolved.variant.default_image_size();
+    for extent in options.image.iter_mut().filter(|extent| extent.fixed().is_none()) {
+        *extent = Dim::Fixed(usual);
+    }
+    architecture::build(&resolved.variant, &options)
 }
 
 fn seconds(duration: Duration) -> f64 {

@@ -125,7 +125,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
     pub opset: i64,
     /// Version of the file format [default: the opset's own, 8 for opset 17]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(3..=13))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(4..=13))]
     pub ir_version: Option<i64>,
     /// Keep BatchNormalization nodes
     #[arg(long)]
@@ -261,10 +261,7 @@ impl BuildArgs {
         plan.force = self.force;
         plan.classes = self.num_classes;
         plan.outputs = self.outputs.clone();
-        if self.no_top {
-            let stages = plan.variant.as_ref().map_or(4, |v| v.blocks.len());
-            plan.outputs = vec![Output::Stage(stages)];
-        }
+        plan.no_top = self.no_top;
         plan.batch = self.batch.clone().unwrap_or(plan.batch);
         plan.image = self.image()?;
         plan.block_form = match self.block_form {
@@ -295,10 +292,7 @@ impl BuildArgs {
             }
             return Ok(None);
         };
-        let mut variant = Variant::parse(name)?;
-        if !self.blocks.is_empty() {
-            variant.blocks = self.blocks.clone();
-        }
+        let mut variant = Variant::parse_with(name, &self.blocks)?;
         if let Some(stem) = self.stem {
             variant.stem = match stem {
                 StemArg::Imagenet => Stem::ImageNet,

@@ -1,4 +1,4 @@
-//! From a valid graph to ONNX: the only file that names protobuf types, but for the importer.
+//! From a valid graph to ONNX. The importer is its counterpart; apart from the two, only inspection looks into a file.
 
 use onnx_file::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,

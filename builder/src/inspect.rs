@@ -157,6 +157,9 @@ pub enum InspectError {
 pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
     let mut file = File::open(path).map_err(io)?;
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(io(std::io::Error::other("it is not a regular file")));
+    }
     let mut head = [0; 1];
     let read = file.read(&mut head).map_err(io)?;
     // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.

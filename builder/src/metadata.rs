@@ -100,6 +100,7 @@ impl Labels {
 
     /// One label a line; `n01440764 tench` gives a WordNet id and a name.
     pub fn parse(text: &str) -> Self {
+        let text = text.trim_start_matches('\u{feff}').trim_end();
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         let split = |line: &&str| {
             let (id, name) = line.split_once([' ', '\t'])?;
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn plain_labels_are_one_a_line() {
-        let labels = Labels::parse("cat\nblack dog\n");
+        let labels = Labels::parse("\u{feff}cat\nblack dog\n\n");
         assert_eq!(labels, Labels { names: vec!["cat".into(), "black dog".into()], ids: vec![] });
     }
 

@@ -138,24 +138,33 @@ impl Variant {
     /// # Errors
     /// [`VariantError`].
     pub fn parse(name: &str) -> Result<Self, VariantError> {
+        Self::parse_with(name, &[])
+    }
+
+    /// As [`Variant::parse`], with blocks of one's own in place of the depth's; any depth will do then.
+    ///
+    /// # Errors
+    /// [`VariantError`].
+    pub fn parse_with(name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
         let lower = name.trim().to_ascii_lowercase();
         let base = lower.split('.').next().unwrap_or_default();
         if let Some(&(_, difference)) = OTHERS.iter().find(|(prefix, _)| base.contains(prefix)) {
             return Err(VariantError::OtherArchitecture { name: name.into(), difference });
         }
-        let base = base.strip_prefix("ig_").unwrap_or(base);
-        let base = base.strip_prefix("tv_").unwrap_or(base);
+        // timm's older names put the publisher first.
+        let publishers = ["ig_", "tv_", "gluon_", "swsl_", "ssl_"];
+        let base = publishers.iter().find_map(|publisher| base.strip_prefix(publisher)).unwrap_or(base);
         let base = base.strip_suffix("_wsl").unwrap_or(base);
         let unknown = || VariantError::Unknown { name: name.into() };
         if let Some(rest) = base.strip_prefix("wide_resnet") {
             let depth = rest.strip_suffix("_2").ok_or_else(unknown)?;
-            return Self::bottleneck(number(depth).ok_or_else(unknown)?, 1, 128);
+            return Self::bottleneck(number(depth).ok_or_else(unknown)?, 1, 128, blocks);
         }
         if let Some(depth) = base.strip_prefix("resnet").filter(|rest| !rest.contains('_')) {
             if depth.strip_suffix(['d', 't', 's', 'c', 'q']).and_then(number).is_some() {
                 return Err(VariantError::OtherArchitecture { name: name.into(), difference: "a deep or tiered stem" });
             }
-            return Self::resnet(number(depth).ok_or_else(unknown)?);
+            return Self::resnet(number(depth).ok_or_else(unknown)?, blocks);
         }
         let rest = base.strip_prefix("resnext").unwrap_or(base);
         let (depth, groups) = match rest.split_once('_') {
@@ -170,23 +179,26 @@ impl Variant {
         let (cardinality, width) = groups.strip_suffix('d').and_then(|g| g.split_once('x')).ok_or_else(unknown)?;
         let parsed = (number(depth), number(cardinality), number(width));
         let (Some(depth), Some(cardinality), Some(width)) = parsed else { return Err(unknown()) };
-        if let Some((_, blocks)) = BASIC.iter().find(|(d, _)| *d == depth) {
-            let basic = Self { block: Block::Basic, blocks: blocks.to_vec(), ..Self::default() };
-            return basic.with_groups(cardinality, width);
+        if BASIC.iter().any(|(d, _)| *d == depth) {
+            return Self::resnet(depth, blocks)?.with_groups(cardinality, width);
         }
-        Self::bottleneck(depth, cardinality, width)
+        Self::bottleneck(depth, cardinality, width, blocks)
     }
 
     /// A plain ResNet.
-    fn resnet(depth: usize) -> Result<Self, VariantError> {
+    fn resnet(depth: usize, blocks: &[usize]) -> Result<Self, VariantError> {
         match BASIC.iter().find(|(d, _)| *d == depth) {
-            Some((_, blocks)) => Ok(Self { block: Block::Basic, blocks: blocks.to_vec(), ..Self::default() }),
-            None => Self::bottleneck(depth, 1, 64),
+            Some((_, usual)) => {
+                let blocks = if blocks.is_empty() { usual } else { blocks };
+                Ok(Self { block: Block::Basic, blocks: blocks.to_vec(), ..Self::default() })
+            }
+            None => Self::bottleneck(depth, 1, 64, blocks),
         }
     }
 
-    fn bottleneck(depth: usize, cardinality: usize, width: usize) -> Result<Self, VariantError> {
-        let blocks = BOTTLENECK.iter().find(|(d, _)| *d == depth).ok_or(VariantError::Depth { depth })?.1;
+    fn bottleneck(depth: usize, cardinality: usize, width: usize, blocks: &[usize]) -> Result<Self, VariantError> {
+        let usual = BOTTLENECK.iter().find(|(d, _)| *d == depth).map(|(_, usual)| *usual);
+        let blocks = if blocks.is_empty() { usual.ok_or(VariantError::Depth { depth })? } else { blocks };
         let stem = if depth == 29 { Stem::Cifar } else { Stem::ImageNet };
         Self { stem, blocks: blocks.to_vec(), ..Self::default() }.with_groups(cardinality, width)
     }
@@ -344,6 +356,8 @@ mod tests {
             ("29_8x64d", "29_8x64d"),
             ("29_16x64d", "29_16x64d"),
             ("50_2x40d", "50_2x40d"),
+            ("swsl_resnext50_32x4d", "50_32x4d"),
+            ("gluon_resnext101_64x4d", "101_64x4d"),
         ] {
             assert_eq!(Variant::parse(name).map(|v| v.to_string()), Ok(canonical.to_string()), "{name}");
         }

@@ -180,8 +180,8 @@ pub fn account(checkpoint: &Checkpoint, variant: &Variant, graph: &Graph) -> Res
             });
         }
     }
-    // BatchNorm2d counts its training steps in a tensor that inference has no use for.
-    let ignored = |name: &str| name.ends_with(".num_batches_tracked");
+    // BatchNorm2d counts its training steps, and an averaged model its updates, in tensors without use for inference.
+    let ignored = |name: &str| name.ends_with(".num_batches_tracked") || name == "n_averaged";
     let unexpected: Vec<String> = checkpoint
         .tensors()
         .iter()
@@ -238,6 +238,10 @@ impl Read for Source<'_> {
             None => return self.read_origin(name, shape),
         }
         let data = self.read_origin(name, shape)?;
+        // A normalisation's vectors come between the slices of one weight, and cost nothing to read again.
+        if shape.len() < 2 {
+            return Ok(data);
+        }
         self.last = Some((name.into(), data.clone()));
         Ok(data)
     }

@@ -1,6 +1,6 @@
 //! A file that appears whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -33,14 +33,7 @@ impl AtomicFile {
         hidden.push(name);
         hidden.push(".partial");
         let partial = destination.with_file_name(hidden);
-        // Removed first: another process may still be writing to the old file, and two writers of one file would
-        // rename a mixture into place.
-        match fs::remove_file(&partial) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
+        let file = claim(&partial)?;
         Ok(Self { file, partial, destination: destination.to_owned(), committed: false })
     }
 
@@ -63,6 +56,44 @@ impl AtomicFile {
         self.committed = true;
         Ok(())
     }
+}
+
+/// Opens `partial` for this process alone. One that a killed process left is taken over; one that a living process
+/// writes to is refused, since the first of two writers to finish would rename the other's half into place.
+fn claim(partial: &Path) -> io::Result<File> {
+    loop {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(partial)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let text = format!("another process is writing to {}; wait for it to end", partial.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Between opening and locking, the other process may have renamed this very file into place.
+        if is_still_at(&file, partial)? {
+            file.set_len(0)?;
+            return Ok(file);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Elsewhere an open file cannot be renamed away.
+#[cfg(not(unix))]
+fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 impl Write for AtomicFile {
@@ -112,6 +143,21 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_second_writer_is_refused_while_the_first_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let mut first = AtomicFile::create(&path).unwrap();
+        first.write_all(b"first").unwrap();
+        assert_eq!(AtomicFile::create(&path).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        first.commit().unwrap();
+        let mut second = AtomicFile::create(&path).unwrap();
+        second.write_all(b"2").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"first", "until it is committed");
+        second.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub(super) fn resolve(plan: &Plan) -> Result<Resolved, BuildError> {
     options.classes = classes.unwrap_or(options.classes);
     options.block_form = plan.block_form;
     options.stride_in = plan.stride_in;
-    if !plan.outputs.is_empty() {
+    if plan.no_top {
+        options.outputs = vec![Output::Stage(variant.blocks.len())];
+    } else if !plan.outputs.is_empty() {
         options.outputs = plan.outputs.clone();
     }
     check_options(&variant, &options)?;
@@ -63,7 +65,7 @@ pub(super) fn resolve(plan: &Plan) -> Result<Resolved, BuildError> {
 
 fn check_classes(plan: &Plan, checkpoint: &Checkpoint, found: Option<usize>) -> Result<Option<usize>, BuildError> {
     let path = || checkpoint.path().display().to_string();
-    let needs_head = plan.outputs.is_empty() || plan.outputs.contains(&Output::Logits);
+    let needs_head = !plan.no_top && (plan.outputs.is_empty() || plan.outputs.contains(&Output::Logits));
     match (plan.classes, found) {
         _ if !needs_head => Ok(None),
         (_, None) => Err(WeightsError::NoHead { path: path() }.into()),

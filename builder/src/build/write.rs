@@ -44,9 +44,12 @@ pub(super) fn write(
             let path = checkpoint.path().to_owned();
             scope.spawn(move || digest::sha256(File::open(path)?))
         });
-        let sha256 = None;
-        Writer { plan, resolved, valid, source, applied, progress, done: 0, digest, sha256, notes: Vec::new() }
-            .write(exported)
+        let sizes = exported.weights.iter().map(|&id| {
+            let value = valid.graph().value(id);
+            value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
+        });
+        let (done, total, sha256, notes) = (0, sizes.sum(), None, Vec::new());
+        Writer { plan, resolved, valid, source, applied, progress, done, total, digest, sha256, notes }.write(exported)
     })
 }
 
@@ -58,6 +61,7 @@ struct Writer<'a, 's> {
     applied: &'a [Applied],
     progress: &'a mut dyn FnMut(Progress),
     done: u64,
+    total: u64,
     digest: Option<ScopedJoinHandle<'s, io::Result<[u8; 32]>>>,
     sha256: Option<String>,
     notes: Vec<String>,
@@ -84,6 +88,8 @@ impl Writer<'_, '_> {
                 ));
             }
             Destination::Stdout => {
+                // What has gone down a pipe cannot be taken back, so the promise of the name is checked first.
+                self.finish_digest()?;
                 let stdout = io::stdout().lock();
                 (Vec::new(), self.stream(&exported, stdout, Path::new("standard output"))?)
             }
@@ -159,11 +165,7 @@ impl Writer<'_, '_> {
             return Err(BuildError::NotFinite { name: tensor.name.clone(), index, passes: passes.join(", ") });
         }
         self.done += data.len() as u64 * value.element.size() as u64;
-        let total = exported.weights.iter().map(|&id| {
-            let value = self.valid.graph().value(id);
-            value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
-        });
-        (self.progress)(Progress { done: self.done, total: total.sum() });
+        (self.progress)(Progress { done: self.done, total: self.total });
         Ok(Cooked::new(data, value.element))
     }
 
