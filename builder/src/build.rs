@@ -16,6 +16,8 @@ use crate::graph::{Dim, Graph};
 use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::passes::{self, Applied, Lowering};
 use crate::shape::{ShapeError, cost};
+use crate::target::Chosen;
+use crate::tuning::TuningError;
 use crate::validate::{GraphError, validate};
 use crate::variant::{Variant, VariantError};
 use crate::weights::{Origin, Source, WeightsError, account};
@@ -107,6 +109,8 @@ pub struct Plan {
     pub stride_in: StrideIn,
     /// Passes to run.
     pub lowering: Lowering,
+    /// What they were chosen for.
+    pub chosen: Chosen,
     /// Versions to declare.
     pub versions: Versions,
     /// When weights go into a file of their own.
@@ -133,6 +137,7 @@ impl Plan {
             block_form: BlockForm::default(),
             stride_in: StrideIn::default(),
             lowering: Lowering::default(),
+            chosen: Chosen::default(),
             versions: Versions::default(),
             external: External::default(),
             preprocess: PreprocessChoice::default(),
@@ -207,6 +212,9 @@ pub enum BuildError {
         /// Bytes of the model.
         bytes: u64,
     },
+    /// The tuning file.
+    #[error(transparent)]
+    Tuning(#[from] TuningError),
     /// The output could not be written.
     #[error("cannot write {path}: {source}; the old file, if any, is as it was")]
     Output {
@@ -222,7 +230,7 @@ impl BuildError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::TooLarge { .. } | Self::Shape(_) => 2,
-            Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::NotFinite { .. } => 3,
+            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::NotFinite { .. } => 3,
             // Whoever read from the pipe has had enough.
             Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output { .. } => 6,
@@ -244,6 +252,10 @@ pub struct Summary {
     pub parameters: u64,
     /// Multiply-adds for one picture.
     pub multiply_adds: u64,
+    /// Provider or measurement that the passes were chosen for.
+    pub target: String,
+    /// Why they were chosen, one sentence each.
+    pub reasons: Vec<String>,
     /// Passes that ran.
     pub passes: Vec<Applied>,
     /// Files written, the model last.
@@ -283,6 +295,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary,
             "{variant} would have {parameters} parameters; at most {MOST_PARAMETERS} are written (the largest published network of the family has 828 million)"
         )));
     }
+    plan.chosen.check(&passes::stages(&graph)).map_err(BuildError::Request)?;
     let applied = passes::run(&mut graph, &plan.lowering);
     let valid = validate(&graph)?;
     let name = resolved.variant.to_string();
@@ -304,6 +317,8 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary,
         weights_sha256: written.sha256,
         parameters: cost.parameters,
         multiply_adds: cost.multiply_adds,
+        target: plan.chosen.target.clone(),
+        reasons: plan.chosen.reasons.clone(),
         passes: applied,
         files: written.files,
         bytes: written.bytes,

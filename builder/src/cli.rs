@@ -1,5 +1,7 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
+mod lowering;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,8 +11,9 @@ use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, Prepro
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
 use crate::metadata::{Labels, Preprocess, Recipe};
-use crate::passes::{Lowering, Width};
 use crate::variant::{Stem, Variant};
+
+pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
 
 /// Writes any network of the ResNeXt family as ONNX, from torchvision checkpoints, without Python or PyTorch.
 #[derive(Debug, Parser)]
@@ -66,6 +69,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Rewrite an existing ONNX model for a provider: normalisations folded, grouped convolutions widened
+    #[command(after_help = "Exit codes: 0 done, 2 usage, 3 bad input file, 6 output could not be written.")]
+    Optimize(OptimizeArgs),
     /// Write shell completions to standard output
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -127,12 +133,9 @@ pub struct BuildArgs {
     /// Version of the file format [default: the opset's own, 8 for opset 17]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(4..=13))]
     pub ir_version: Option<i64>,
-    /// Keep BatchNormalization nodes
-    #[arg(long)]
-    pub no_fold_bn: bool,
-    /// Widen grouped convolutions to at least N channels a group, with exact zero blocks; a list gives each stage its own
-    #[arg(long, value_name = "N|LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=65536))]
-    pub group_width: Vec<u32>,
+    /// Which passes to run.
+    #[command(flatten)]
+    pub lowering: LoweringArgs,
     /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
     #[arg(long, value_enum, default_value_t)]
     pub block_form: BlockFormArg,
@@ -204,6 +207,16 @@ pub enum ExternalArg {
     Always,
 }
 
+impl From<ExternalArg> for External {
+    fn from(argument: ExternalArg) -> Self {
+        match argument {
+            ExternalArg::Never => Self::Never,
+            ExternalArg::Auto => Self::Auto,
+            ExternalArg::Always => Self::Always,
+        }
+    }
+}
+
 /// `--image-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageSize {
@@ -270,13 +283,8 @@ impl BuildArgs {
             BlockFormArg::Branches => architecture::BlockForm::Branches,
         };
         plan.stride_in = self.stride_in.into();
-        plan.external = match self.external_data {
-            ExternalArg::Never => External::Never,
-            ExternalArg::Auto => External::Auto,
-            ExternalArg::Always => External::Always,
-        };
-        let group_widths = self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect();
-        plan.lowering = Lowering { fold_bn: !self.no_fold_bn, group_widths };
+        plan.external = self.external_data.into();
+        (plan.lowering, plan.chosen) = self.lowering.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;

@@ -10,6 +10,7 @@ use crate::build::{BuildError, Progress, build};
 use crate::cli::{BuildArgs, Cli, Command};
 use crate::inspect::{InspectError, inspect};
 use crate::list::{ListError, list};
+use crate::optimize::{OptimizeError, optimize};
 use crate::report;
 use crate::verify::{VerifyError, verify};
 
@@ -25,6 +26,9 @@ pub enum CommandError {
     /// Verifying.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// Rewriting.
+    #[error(transparent)]
+    Optimize(#[from] OptimizeError),
     /// The model is not the checkpoint's.
     #[error(
         "the model does not compute what the checkpoint means; build it again, or verify it with the checkpoint it was made from"
@@ -43,6 +47,7 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Build(error) => error.exit_code(),
+            Self::Optimize(error) => error.exit_code(),
             Self::Different => 1,
             Self::Inspect(_) | Self::Verify(_) => 3,
             Self::List(_) => 70,
@@ -75,6 +80,14 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             out.write_all(text.as_bytes())?;
             out.flush()?;
             return if verdict.equal { Ok(()) } else { Err(CommandError::Different) };
+        }
+        Some(Command::Optimize(args)) => {
+            let summary = optimize(&args.plan()?)?;
+            if args.json {
+                out.write_all(json_text(&summary).as_bytes())?;
+            } else if !args.quiet {
+                err.write_all(report::optimized(&summary).as_bytes())?;
+            }
         }
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

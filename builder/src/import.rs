@@ -52,7 +52,7 @@ pub struct Imported {
 
 /// A model's weights by name.
 #[derive(Debug, Default)]
-pub struct Initializers(HashMap<String, TensorProto>);
+pub struct Initializers(pub(crate) HashMap<String, TensorProto>);
 
 impl Read for Initializers {
     type Error = TensorError;
@@ -166,15 +166,17 @@ impl Importer {
     }
 }
 
-fn label(node: &NodeProto) -> String {
+/// A node's name, or its first output's where it has none.
+pub(crate) fn label(node: &NodeProto) -> String {
     if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
 }
 
 /// A node's attributes; each must be known to the operator that has it.
-struct Attributes<'a>(&'a [AttributeProto]);
+pub(crate) struct Attributes<'a>(pub(crate) &'a [AttributeProto]);
 
 impl Attributes<'_> {
-    fn op(&self, name: &str) -> Result<Op, String> {
+    /// The operator called `name` with these attributes, or why it is not understood.
+    pub(crate) fn op(&self, name: &str) -> Result<Op, String> {
         match name {
             "Conv" => {
                 self.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
@@ -239,7 +241,7 @@ impl Attributes<'_> {
         }
     }
 
-    fn int(&self, name: &str, default: i64) -> i64 {
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
         self.get(name).map_or(default, |a| a.i)
     }
 

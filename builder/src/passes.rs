@@ -11,7 +11,7 @@ mod widen_groups;
 use serde::Serialize;
 
 pub use fold_bn::fold_bn;
-pub use widen_groups::{Width, widen_groups};
+pub use widen_groups::{Declined, Stage, Width, stages, widen_groups};
 
 use crate::graph::Graph;
 
@@ -31,10 +31,9 @@ impl Default for Lowering {
 }
 
 impl Lowering {
-    /// The width asked for in the stage that a node's name tells: `layer2.0.conv2` is in stage 2.
-    fn width(&self, node: &str) -> Option<Width> {
-        let stage: usize = node.strip_prefix("layer")?.split('.').next()?.parse().ok()?;
-        self.group_widths.get(stage.checked_sub(1)?).or(self.group_widths.last()).copied()
+    /// The width asked for in a stage, counted from 0.
+    pub fn width(&self, stage: usize) -> Option<Width> {
+        self.group_widths.get(stage).or(self.group_widths.last()).copied()
     }
 }
 
@@ -54,7 +53,7 @@ pub fn run(graph: &mut Graph, lowering: &Lowering) -> Vec<Applied> {
         applied.push(Applied { pass: "fold_bn", rewrites: fold_bn(graph) });
     }
     if !lowering.group_widths.is_empty() {
-        let rewrites = widen_groups(graph, |node| lowering.width(node));
+        let rewrites = widen_groups(graph, |stage| lowering.width(stage));
         applied.push(Applied { pass: "widen_groups", rewrites });
     }
     applied

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::build::Summary;
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
+use crate::optimize::Optimized;
 use crate::verify::Verdict;
 
 /// The table of `list`.
@@ -155,6 +156,7 @@ pub fn summary(summary: &Summary) -> String {
     for note in &summary.notes {
         let _ = writeln!(text, "note: {note}");
     }
+    lowering(&mut text, &summary.target, &summary.reasons);
     let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
@@ -168,6 +170,55 @@ pub fn summary(summary: &Summary) -> String {
         if passes.is_empty() { String::new() } else { format!(", passes {}", passes.join(", ")) }
     );
     let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
+    text
+}
+
+/// What the passes were chosen for, and why.
+fn lowering(text: &mut String, target: &str, reasons: &[String]) {
+    if target != "portable" {
+        let _ = writeln!(text, "target {target}");
+    }
+    for reason in reasons {
+        let _ = writeln!(text, "  {reason}");
+    }
+}
+
+/// The lines after a rewrite.
+pub fn optimized(summary: &Optimized) -> String {
+    let mut text = String::new();
+    lowering(&mut text, &summary.target, &summary.reasons);
+    for rewrite in &summary.rewritten {
+        let _ = writeln!(text, "{}: {} -> {}", rewrite.node, rewrite.from, rewrite.to);
+    }
+    let mut reasons: Vec<(&str, &str)> = Vec::new();
+    for declined in &summary.declined {
+        let key = (declined.op.as_str(), declined.reason.as_str());
+        if !reasons.contains(&key) {
+            reasons.push(key);
+        }
+    }
+    for (op, reason) in reasons {
+        let same = summary.declined.iter().filter(|d| d.op == op && d.reason == reason);
+        let nodes: Vec<&str> = same.map(|declined| declined.node.as_str()).collect();
+        let more = if nodes.len() > 1 { format!(" and {} more", nodes.len() - 1) } else { String::new() };
+        let _ = writeln!(text, "left as it is: {op} {}{more}: {reason}", nodes[0]);
+    }
+    let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
+    let _ = writeln!(
+        text,
+        "{} of {} nodes changed ({}), {} passed through",
+        summary.nodes - summary.untouched,
+        summary.nodes,
+        passes.join(", "),
+        summary.untouched
+    );
+    if summary.target == "portable" && summary.untouched == summary.nodes {
+        text.push_str(
+            "nothing to do for every provider alike; --target cpu, --group-width N or --tuning FILE asks for more\n",
+        );
+    }
+    let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
+    let _ = writeln!(text, "{}: {:.1} MB in {:.2} s", files.join(", "), summary.bytes as f64 / 1e6, summary.seconds);
     text
 }
 

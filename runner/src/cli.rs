@@ -7,9 +7,11 @@ use resnext_runner::runtime::install::Package;
 
 mod measure;
 mod providers;
+mod tune;
 
 pub(crate) use measure::{Bench, Compare, Eval, Exports, Infer, Inputs};
 pub(crate) use providers::{LibraryArgs, ProviderArgs};
+pub(crate) use tune::Tune;
 
 /// Runs ONNX image classifiers through onnxruntime's providers, proves where each node ran, compares and measures.
 #[derive(Debug, Parser)]
@@ -63,6 +65,8 @@ pub(crate) enum Verb {
     Bench(Bench),
     /// Measure accuracy on labelled pictures
     Eval(Eval),
+    /// Find the fastest lowering of a model's grouped convolutions by measuring
+    Tune(Tune),
     /// Write shell completions to standard output
     Completions {
         /// The shell

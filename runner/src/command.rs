@@ -23,6 +23,7 @@ mod progress;
 mod publish;
 mod quickstart;
 mod setup;
+mod tune;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Compare(compare) => compare::run(global, &compare),
         Verb::Bench(bench) => bench::run(global, &bench),
         Verb::Eval(eval) => eval::run(global, &eval),
+        Verb::Tune(tune) => tune::run(global, &tune),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);

@@ -26,4 +26,5 @@ pub mod runtime;
 pub mod session;
 pub mod stats;
 pub mod tensor;
+pub mod tune;
 pub mod worker;

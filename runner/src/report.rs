@@ -14,6 +14,7 @@ pub mod json;
 pub mod markdown;
 pub mod number;
 pub mod text;
+pub mod tune;
 
 pub use document::{Cell, Document, Part, Table, Tone};
 

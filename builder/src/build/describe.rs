@@ -49,7 +49,10 @@ pub(super) fn describe(plan: &Plan, resolved: &Resolved, applied: &[Applied], sh
             metadata.push_json("label_ids", &labels.ids);
         }
     }
-    metadata.push("target", "portable");
+    metadata.push("target", plan.chosen.target.as_str());
+    if !plan.chosen.reasons.is_empty() {
+        metadata.push("lowering", plan.chosen.reasons.join("; "));
+    }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
     metadata.push("passes", passes.join(", "));
     Description { metadata, notes }

@@ -9,12 +9,11 @@ use onnx_file::atomic::AtomicFile;
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::tensor::{ElementType, TensorError};
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
-use sha2::{Digest as _, Sha256};
 
 use super::describe::describe;
 use super::resolve::Resolved;
 use crate::build::{BuildError, Destination, External, Plan, Progress};
-use crate::digest;
+use crate::digest::{self, Hashing};
 use crate::export::Exported;
 use crate::graph::Dim;
 use crate::known;
@@ -142,15 +141,15 @@ impl Writer<'_, '_> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         file::place_externally(&mut exported.model, "data").map_err(|e| declared(&e))?;
         let file = AtomicFile::create(&path.with_file_name(format!("{stem}.data"))).map_err(output)?;
-        let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing { inner: file, hash: Sha256::new() });
+        let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
         let supply = |index: usize, tensor: &TensorProto| self.weight(exported, index, tensor);
         let length =
             file::write_external(&exported.model, &mut hashing, supply).map_err(|error| write_error(error, path))?;
         let hashing = hashing.into_inner().map_err(|error| output(error.into_error()))?;
-        let hash = digest::hex(&hashing.hash.finalize());
-        let name = format!("{stem}-{}.data", &hash[..16]);
+        let (file, hash) = hashing.finish();
+        let name = format!("{stem}-{}.data", &digest::hex(&hash)[..16]);
         file::place_externally(&mut exported.model, &name).map_err(|e| declared(&e))?;
-        Ok((hashing.inner, path.with_file_name(name), length))
+        Ok((file, path.with_file_name(name), length))
     }
 
     /// Cooks one weight.
@@ -232,23 +231,5 @@ impl Cooked {
 impl AsRef<[u8]> for Cooked {
     fn as_ref(&self) -> &[u8] {
         self.1.as_deref().unwrap_or_else(|| bytemuck::cast_slice(&self.0))
-    }
-}
-
-/// Hashes what passes through.
-struct Hashing<W> {
-    inner: W,
-    hash: Sha256,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

@@ -9,11 +9,12 @@
 //! onnxruntime's CPU provider; `nchwc_transformer.cc`, TransformConv). The arithmetic added is small where the grouped
 //! 3x3s are a small part of the network's.
 //!
-//! Declined where a convolution has one group, or its groups are wide enough.
+//! Declined where a convolution has one group, its groups are wide enough, or (unless the width is forced) it is
+//! depthwise, for which runtimes have kernels of their own, or no number of neighbours gives the width.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::graph::{Graph, Op};
+use crate::graph::{Conv, Graph, Op};
 use crate::weight::Weight;
 
 /// How wide the groups of a convolution are to be.
@@ -23,38 +24,99 @@ pub struct Width {
     pub at_least: usize,
     /// And a multiple of this.
     pub multiple_of: usize,
+    /// Even a depthwise convolution, and a dense one where no number of neighbours gives the width.
+    pub forced: bool,
 }
 
 impl Width {
-    /// At least `n` channels a group.
+    /// At least `n` channels a group, wherever there are fewer; 1 leaves every group as it is.
     pub const fn at_least(n: usize) -> Self {
-        Self { at_least: n, multiple_of: 1 }
+        Self { at_least: n, multiple_of: 1, forced: true }
+    }
+
+    /// Multiples of a kernel's block of `n` channels, where neighbours give them.
+    pub const fn blocks_of(n: usize) -> Self {
+        Self { at_least: n, multiple_of: n, forced: false }
     }
 
     /// How many groups to merge: the least divisor of `groups` that gives widths as asked, or all of them.
-    pub fn merge(self, groups: usize, inputs: usize, outputs: usize) -> usize {
+    ///
+    /// # Errors
+    /// [`Declined`] where the groups stay as they are.
+    pub fn merge(self, groups: usize, inputs: usize, outputs: usize) -> Result<usize, Declined> {
         let fits = |width: usize| width >= self.at_least && width.is_multiple_of(self.multiple_of.max(1));
         let fit = |k: &usize| groups.is_multiple_of(*k) && fits(inputs * k) && fits(outputs * k);
-        (1..=groups).find(fit).unwrap_or(groups)
+        if groups == 1 || fit(&1) {
+            return Err(Declined::WideEnough);
+        }
+        if !self.forced && inputs == 1 && outputs == 1 {
+            return Err(Declined::Depthwise);
+        }
+        (1..=groups).find(fit).or(self.forced.then_some(groups)).ok_or(Declined::NoDivisor)
     }
 }
 
-/// Widens each grouped convolution as `width` says for its node name, and returns how many it changed.
-pub fn widen_groups(graph: &mut Graph, width: impl Fn(&str) -> Option<Width>) -> usize {
+/// Why groups stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// Nothing to gain.
+    #[error("its groups are as wide as asked for")]
+    WideEnough,
+    /// One channel a group.
+    #[error("it is depthwise, for which runtimes have kernels of their own")]
+    Depthwise,
+    /// 3 groups of 24 make no multiple of 16 but all together.
+    #[error("no number of neighbouring groups has the width asked for")]
+    NoDivisor,
+}
+
+/// The grouped convolutions of one stage: all that have as many output channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Output channels.
+    pub channels: usize,
+    /// Groups of its first convolution.
+    pub groups: usize,
+    /// Input channels a group of its first convolution.
+    pub inputs: usize,
+    /// How many there are.
+    pub convolutions: usize,
+}
+
+/// The stages of `graph`'s grouped convolutions, from the input on.
+pub fn stages(graph: &Graph) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for index in 0..graph.nodes.len() {
+        let Some((conv, [channels, inputs, ..])) = grouped(graph, index) else { continue };
+        match stages.iter_mut().find(|stage| stage.channels == channels) {
+            Some(stage) => stage.convolutions += 1,
+            None => stages.push(Stage { channels, groups: conv.group, inputs, convolutions: 1 }),
+        }
+    }
+    stages
+}
+
+/// The convolution at a node with more than one group, and the shape of its constant weight.
+fn grouped(graph: &Graph, index: usize) -> Option<(Conv, [usize; 4])> {
+    let node = &graph.nodes[index];
+    let Op::Conv(conv) = node.op else { return None };
+    let shape: [usize; 4] = graph.value(node.inputs[1]).weight.as_ref()?.shape().try_into().ok()?;
+    (conv.group > 1).then_some((conv, shape))
+}
+
+/// Widens each grouped convolution as `width` says for its stage, counted from 0, and returns how many it changed.
+pub fn widen_groups(graph: &mut Graph, width: impl Fn(usize) -> Option<Width>) -> usize {
+    let stages = stages(graph);
     let mut changed = 0;
     for index in 0..graph.nodes.len() {
-        let node = &graph.nodes[index];
-        let (Op::Conv(mut conv), Some(width)) = (node.op, width(&node.name)) else { continue };
-        let Some(weight) = graph.value(node.inputs[1]).weight.clone() else { continue };
-        let [out, inner, ..] = weight.shape()[..] else { continue };
-        let merge = width.merge(conv.group, inner, out / conv.group);
-        if conv.group == 1 || merge == 1 {
-            continue;
-        }
-        let widened = Weight::Widened { of: Box::new(weight), groups: conv.group, merge };
-        let value = graph.value(node.inputs[1]);
-        let (name, element) = (value.name.clone(), value.element);
-        let id = graph.add_weight(name, widened);
+        let Some((mut conv, [out, inputs, ..])) = grouped(graph, index) else { continue };
+        let stage = stages.iter().position(|stage| stage.channels == out);
+        let Some(width) = stage.and_then(&width) else { continue };
+        let Ok(merge) = width.merge(conv.group, inputs, out / conv.group) else { continue };
+        let value = graph.value(graph.nodes[index].inputs[1]);
+        let (name, element, weight) = (value.name.clone(), value.element, value.weight.clone());
+        let Some(weight) = weight else { continue };
+        let id = graph.add_weight(name, Weight::Widened { of: Box::new(weight), groups: conv.group, merge });
         graph.value_mut(id).element = element;
         conv.group /= merge;
         graph.nodes[index].op = Op::Conv(conv);
@@ -70,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::architecture::{Options, build};
-    use crate::graph::{Conv, Dim, fixed};
+    use crate::graph::{Dim, fixed};
     use crate::passes::fold_bn;
     use crate::reference::testing::{Noise, small_variant};
     use crate::reference::{Activation, evaluate};
@@ -108,7 +170,7 @@ mod tests {
             let conv = Conv { group, kernel: [kernel; 2], stride, padding, dilation };
             let plain = one_conv(conv, widths, 7);
             let mut wide = plain.clone();
-            let changed = widen_groups(&mut wide, |_| Some(Width { at_least, multiple_of }));
+            let changed = widen_groups(&mut wide, |_| Some(Width { at_least, multiple_of, forced: true }));
             let valid = validate(&wide).unwrap();
             let Op::Conv(now) = wide.nodes[0].op else { panic!("a convolution") };
             prop_assert_eq!(changed == 1, now.group != group);
@@ -146,12 +208,34 @@ mod tests {
     }
 
     #[test]
-    fn widths_that_no_divisor_gives_become_dense() {
-        assert_eq!(Width::at_least(16).merge(32, 4, 4), 4);
-        assert_eq!(Width::at_least(16).merge(32, 16, 16), 1);
-        assert_eq!(Width::at_least(300).merge(32, 4, 4), 32);
-        assert_eq!(Width { at_least: 1, multiple_of: 16 }.merge(4, 24, 24), 2);
-        assert_eq!(Width { at_least: 1, multiple_of: 16 }.merge(6, 4, 4), 6, "no divisor of 6 gives a multiple of 16");
+    fn forced_widths_that_no_divisor_gives_become_dense() {
+        assert_eq!(Width::at_least(16).merge(32, 4, 4), Ok(4));
+        assert_eq!(Width::at_least(16).merge(32, 16, 16), Err(Declined::WideEnough));
+        assert_eq!(Width::at_least(1).merge(32, 4, 4), Err(Declined::WideEnough));
+        assert_eq!(Width::at_least(300).merge(32, 4, 4), Ok(32));
+        assert_eq!(Width { multiple_of: 16, ..Width::at_least(1) }.merge(4, 24, 24), Ok(2));
+        assert_eq!(Width { multiple_of: 16, ..Width::at_least(1) }.merge(6, 4, 4), Ok(6), "24 is no multiple of 16");
+    }
+
+    #[test]
+    fn blocks_are_for_groups_that_can_fill_them() {
+        let blocks = Width::blocks_of(16);
+        assert_eq!(blocks.merge(32, 4, 4), Ok(4));
+        assert_eq!(blocks.merge(32, 8, 16), Ok(2));
+        assert_eq!(blocks.merge(3, 24, 24), Err(Declined::NoDivisor));
+        assert_eq!(blocks.merge(96, 1, 1), Err(Declined::Depthwise));
+        assert_eq!(blocks.merge(1, 4, 4), Err(Declined::WideEnough));
+    }
+
+    #[test]
+    fn stages_are_told_by_their_channels() {
+        let variant = small_variant();
+        let graph = build(&variant, &Options { classes: 5, ..Options::classifier(&variant) }).unwrap();
+        let stages = stages(&graph);
+        let told: Vec<usize> = stages.iter().map(|stage| stage.convolutions).collect();
+        assert_eq!(told, variant.blocks);
+        assert!(stages.iter().all(|stage| stage.groups == variant.cardinality));
+        assert!(stages.windows(2).all(|pair| pair[1].inputs == 2 * pair[0].inputs));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use resnext_runner::model::Model;
 use resnext_runner::provider::{Kind, Profile, Provider, TensorRt};
 use resnext_runner::runtime::find::{Library, Search};
 use resnext_runner::session::{SessionOptions, Source, Spec};
+use resnext_runner::tune::Candidates;
 use resnext_runner::worker::Launcher;
 
 use crate::cli::{Global, ProviderArgs};
@@ -48,6 +49,11 @@ impl Providers {
         self.each.len()
     }
 
+    /// Threads within a node.
+    pub(super) fn threads(&self) -> usize {
+        self.session.intra_op_threads
+    }
+
     /// Every model on every provider: all providers of the first model, then of the next. `batches` are the numbers of
     /// pictures at once that will be asked for.
     pub(super) fn candidates<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
@@ -79,6 +85,12 @@ impl Providers {
             self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>)
         };
         Candidate { file, provider: name, open: Box::new(open) }
+    }
+}
+
+impl Candidates for Providers {
+    fn of<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
+        self.candidates(files, batches)
     }
 }
 

@@ -19,6 +19,15 @@ impl Bar {
         Bar(bar)
     }
 
+    /// A bar that tells the time left.
+    pub(super) fn with_time_left(quiet: bool) -> Bar {
+        let bar = Bar::new(quiet);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}%, {eta} left, {wide_msg}") {
+            bar.0.set_style(style);
+        }
+        bar
+    }
+
     /// Shows how far it has come.
     pub(super) fn show(&mut self, progress: &Progress) {
         self.0.set_length(progress.total as u64);

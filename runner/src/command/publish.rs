@@ -5,6 +5,7 @@ use resnext_runner::compare::Comparison;
 use resnext_runner::eval::Evaluation;
 use resnext_runner::infer::Inference;
 use resnext_runner::report::{self, Document, csv, json, markdown, text};
+use resnext_runner::tune::Tuned;
 use serde::Serialize;
 
 use super::outcome::write;
@@ -31,7 +32,7 @@ macro_rules! publish {
     };
 }
 
-publish!(Comparison: compare, Bench: bench, Inference: infer, Evaluation: eval);
+publish!(Comparison: compare, Bench: bench, Inference: infer, Evaluation: eval, Tuned: tune);
 
 /// Files first, so that whatever becomes of standard output, they are there.
 pub(super) fn publish(global: &Global, result: &impl Publish, exports: &Exports) -> Result<(), Failure> {

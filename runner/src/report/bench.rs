@@ -89,7 +89,7 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
     table.without_empty_columns()
 }
 
-fn interval(interval: Option<[f64; 2]>) -> String {
+pub(super) fn interval(interval: Option<[f64; 2]>) -> String {
     interval.map_or_else(String::new, |[low, high]| format!("{} to {}", four_digits(low), four_digits(high)))
 }
 
@@ -112,7 +112,7 @@ fn speed_up(speed_up: Option<&SpeedUp>) -> [Cell; 2] {
 }
 
 /// Three decimals, so that a ratio and its interval can be told from 1.
-fn ratio_text(ratio: f64) -> String {
+pub(super) fn ratio_text(ratio: f64) -> String {
     format!("{ratio:.3}")
 }
 

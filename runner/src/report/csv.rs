@@ -6,6 +6,7 @@ use crate::bench::Bench;
 use crate::compare::Comparison;
 use crate::eval::Evaluation;
 use crate::infer::Inference;
+use crate::tune::Tuned;
 
 /// Writes lines of fields, quoted where they must be.
 fn render(lines: impl Iterator<Item = Vec<String>>) -> String {
@@ -160,6 +161,32 @@ pub fn infer(inference: &Inference) -> String {
             ]
         };
         picture.top.iter().enumerate().map(line).collect()
+    });
+    render(std::iter::once(heading).chain(lines))
+}
+
+/// A line for each candidate of each round at each batch size of a search for the fastest widths.
+pub fn tune(tuned: &Tuned) -> String {
+    let heading =
+        strings(&["round", "widths", "batch", "runs", "median_ms", "speed_up", "speed_up_low", "speed_up_high", "out"]);
+    let trials = tuned.rounds.iter().flat_map(|round| round.trials.iter().map(move |trial| (round, trial)));
+    let lines = trials.flat_map(|(round, trial)| {
+        let widths: Vec<String> = trial.widths.iter().map(ToString::to_string).collect();
+        let out = trial.out.clone().unwrap_or_default();
+        trial.rows.iter().map(move |timing| {
+            let ratio = timing.speed_up.as_ref();
+            vec![
+                round.name.clone(),
+                widths.join(" "),
+                timing.batch.to_string(),
+                timing.runs.to_string(),
+                timing.median_ms.to_string(),
+                number(ratio.map(|ratio| ratio.ratio)),
+                number(ratio.map(|ratio| ratio.interval[0])),
+                number(ratio.map(|ratio| ratio.interval[1])),
+                out.clone(),
+            ]
+        })
     });
     render(std::iter::once(heading).chain(lines))
 }

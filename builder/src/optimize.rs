@@ -1,0 +1,261 @@
+//! The lowering passes on an existing model, whoever exported it.
+//!
+//! The convolutions and normalisations that can be proven are lifted into a [`Graph`](crate::graph::Graph) whose inputs
+//! are whatever the rest of the model feeds them; the passes run there; what changed is put back in its place. Every
+//! other node passes through as it is.
+
+mod lift;
+mod put_back;
+mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use onnx_file::proto::{ModelProto, StringStringEntryProto};
+use onnx_file::read::ReadError;
+use onnx_file::tensor::TensorError;
+use serde::Serialize;
+
+use crate::build::External;
+use crate::passes::{self, Applied, Lowering, Stage};
+use crate::target::Chosen;
+use crate::validate::{GraphError, validate};
+
+/// Version of [`Optimized`] as JSON.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The model.
+    pub input: PathBuf,
+    /// Where the rewritten model goes.
+    pub output: PathBuf,
+    /// Replace an existing output.
+    pub force: bool,
+    /// Passes to run.
+    pub lowering: Lowering,
+    /// What they were chosen for.
+    pub chosen: Chosen,
+    /// When weights go into a file of their own.
+    pub external: External,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Optimized {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The model.
+    pub input: String,
+    /// What the passes were chosen for.
+    pub target: String,
+    /// Why they were chosen.
+    pub reasons: Vec<String>,
+    /// Passes that ran.
+    pub passes: Vec<Applied>,
+    /// Nodes of the model.
+    pub nodes: usize,
+    /// Nodes that passed through as they were.
+    pub untouched: usize,
+    /// Nodes that changed.
+    pub rewritten: Vec<Rewrite>,
+    /// Grouped convolutions and normalisations that did not, and why.
+    pub declined: Vec<Declined>,
+    /// Files written, the model last.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Seconds from file to file.
+    pub seconds: f64,
+}
+
+/// A node that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rewrite {
+    /// Its name.
+    pub node: String,
+    /// What it was.
+    pub from: String,
+    /// What it is.
+    pub to: String,
+}
+
+/// A node that a pass was meant for and that stayed as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Declined {
+    /// Its name.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a model was not rewritten.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizeError {
+    /// The request.
+    #[error("{0}")]
+    Request(String),
+    /// The model could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// One of its tensors is damaged.
+    #[error("{path}: {source}")]
+    Tensor {
+        /// The model.
+        path: String,
+        /// Which.
+        source: TensorError,
+    },
+    /// A weight that came out infinite or not a number.
+    #[error(
+        "{path}: the weight of '{node}' is not finite after folding; its normalisation is broken, or try --no-fold-bn"
+    )]
+    NotFinite {
+        /// The model.
+        path: String,
+        /// The convolution.
+        node: String,
+    },
+    /// Two gibibytes or more with external data forbidden.
+    #[error(
+        "the model takes {bytes} bytes, more than the 2,147,483,647 a protobuf file can hold; use --external-data auto"
+    )]
+    TooLarge {
+        /// Bytes of the model.
+        bytes: u64,
+    },
+    /// A bug in a pass.
+    #[error("internal error: a pass left an invalid graph: {0}")]
+    Graph(#[from] GraphError),
+    /// The output could not be written.
+    #[error("cannot write {path}: {source}; the old file, if any, is as it was")]
+    Output {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl OptimizeError {
+    /// The program's exit code for this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Request(_) | Self::TooLarge { .. } => 2,
+            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } => 3,
+            Self::Output { .. } => 6,
+            Self::Graph(_) => 70,
+        }
+    }
+}
+
+/// A model in memory, external data included.
+#[derive(Clone, Debug)]
+pub struct Model {
+    path: PathBuf,
+    proto: ModelProto,
+}
+
+impl Model {
+    /// Reads the file at `path`, and the data files it names.
+    ///
+    /// # Errors
+    /// [`OptimizeError::Read`].
+    pub fn read(path: &Path) -> Result<Self, OptimizeError> {
+        let mut proto = onnx_file::read::read(path)?;
+        for tensor in proto.graph.iter_mut().flat_map(|g| &mut g.initializer) {
+            onnx_file::read::load_external(path, tensor)?;
+        }
+        Ok(Self { path: path.to_owned(), proto })
+    }
+
+    /// The stages of its grouped convolutions.
+    pub fn stages(&self) -> Vec<Stage> {
+        self.proto.graph.as_ref().map(|graph| passes::stages(&lift::lift(graph).graph)).unwrap_or_default()
+    }
+
+    /// Runs the passes of `lowering` on it and writes it to `output`, replacing what is there.
+    ///
+    /// # Errors
+    /// [`OptimizeError`]; no output is left behind, and an old one stays as it was.
+    pub fn lower(
+        mut self,
+        lowering: &Lowering,
+        chosen: &Chosen,
+        output: &Path,
+        external: External,
+    ) -> Result<Optimized, OptimizeError> {
+        let start = Instant::now();
+        let path = self.path.display().to_string();
+        let mut graph = self.proto.graph.take().unwrap_or_default();
+        let nodes = graph.node.len();
+        let mut lifted = lift::lift(&graph);
+        chosen.check(&passes::stages(&lifted.graph)).map_err(OptimizeError::Request)?;
+        let mut lowered = lifted.graph.clone();
+        // Without a convolution nothing is lifted, and a graph without an output is no graph.
+        let applied = if lowered.outputs.is_empty() { Vec::new() } else { passes::run(&mut lowered, lowering) };
+        if !lowered.outputs.is_empty() {
+            validate(&lowered)?;
+        }
+        lifted.explain(&lowered, lowering);
+        let changes = put_back::put_back(&mut graph, &mut lifted, &lowered, &path)?;
+        self.proto.graph = Some(graph);
+        describe(&mut self.proto, chosen, &applied);
+        let (files, bytes) = write::write(self.proto, output, external)?;
+        Ok(Optimized {
+            schema_version: SCHEMA_VERSION,
+            input: path,
+            target: chosen.target.clone(),
+            reasons: chosen.reasons.clone(),
+            passes: applied,
+            nodes,
+            untouched: nodes - changes.touched,
+            rewritten: changes.rewritten,
+            declined: lifted.declined,
+            files,
+            bytes,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// Rewrites the model that `plan` names.
+///
+/// # Errors
+/// [`OptimizeError`]; no output is left behind, and an old one stays as it was.
+pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
+    let output = plan.output.display();
+    if let (Ok(input), Ok(output)) = (plan.input.canonicalize(), plan.output.canonicalize())
+        && input == output
+    {
+        return Err(OptimizeError::Request("the output is the input itself; give another -o".into()));
+    }
+    if plan.output.exists() && !plan.force {
+        return Err(OptimizeError::Request(format!("{output} exists; give another -o, or --force to replace it")));
+    }
+    let start = Instant::now();
+    let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.chosen, &plan.output, plan.external)?;
+    done.seconds = start.elapsed().as_secs_f64();
+    Ok(done)
+}
+
+/// Says in the metadata what was done; what other passes left there stays.
+fn describe(model: &mut ModelProto, chosen: &Chosen, applied: &[Applied]) {
+    let mut set = |key: &str, value: String| {
+        let key = format!("resnext.{key}");
+        match model.metadata_props.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => entry.value = value,
+            None => model.metadata_props.push(StringStringEntryProto { key, value }),
+        }
+    };
+    set("target", chosen.target.clone());
+    if !chosen.reasons.is_empty() {
+        set("lowering", chosen.reasons.join("; "));
+    }
+    let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
+    set("optimized", passes.join(", "));
+}

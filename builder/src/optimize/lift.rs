@@ -1,0 +1,218 @@
+//! The part of a model that the passes understand: its convolutions and normalisations with constant parameters.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
+use onnx_file::tensor::{self, ElementType};
+
+use super::Declined;
+use crate::graph::{Dim, Graph, Op, ValueId};
+use crate::import::{Attributes, Initializers, label};
+use crate::passes::Lowering;
+use crate::weight::Weight;
+
+/// What was lifted, and from where.
+pub(super) struct Lifted {
+    /// Nodes are named by their position in the model.
+    pub(super) graph: Graph,
+    /// The constants that its weights are stored in.
+    pub(super) weights: Initializers,
+    /// Nodes that a pass was meant for and that could not be lifted or changed.
+    pub(super) declined: Vec<Declined>,
+    /// Names of the model's nodes, by position.
+    labels: Vec<String>,
+}
+
+/// The position in the model of a lifted node.
+pub(super) fn position(name: &str) -> usize {
+    name.parse().unwrap_or(usize::MAX)
+}
+
+/// Lifts what can be proven.
+pub(super) fn lift(model: &GraphProto) -> Lifted {
+    let mut lifter = Lifter {
+        graph: Graph::default(),
+        values: HashMap::new(),
+        constants: constants(model),
+        overridable: model.input.iter().map(|input| input.name.as_str()).collect(),
+    };
+    let mut lifted = HashSet::new();
+    let mut declined = Vec::new();
+    for (index, node) in model.node.iter().enumerate() {
+        match lifter.node(index, node) {
+            Ok(true) => {
+                lifted.insert(index);
+            }
+            Ok(false) => {}
+            Err(reason) => declined.push(Declined { node: label(node), op: node.op_type.clone(), reason }),
+        }
+    }
+    let Lifter { mut graph, values, constants, .. } = lifter;
+    let rest = model.node.iter().enumerate().filter(|(index, _)| !lifted.contains(index)).map(|(_, node)| node);
+    let mut used = HashSet::new();
+    rest.for_each(|node| {
+        uses(node, &mut |name| {
+            used.insert(name.to_owned());
+        });
+    });
+    used.extend(model.output.iter().map(|output| output.name.clone()));
+    let made: HashSet<ValueId> = graph.nodes.iter().map(|node| node.output).collect();
+    let mut outputs: Vec<ValueId> =
+        used.iter().filter_map(|name| values.get(name).copied()).filter(|id| made.contains(id)).collect();
+    outputs.sort_unstable();
+    graph.outputs = outputs;
+    let owned =
+        |(name, tensor): (&str, &TensorProto)| (name.to_owned(), TensorProto { name: name.into(), ..tensor.clone() });
+    let weights = constants.into_iter().map(owned).collect();
+    Lifted { graph, weights: Initializers(weights), declined, labels: model.node.iter().map(label).collect() }
+}
+
+/// Calls `visit` with every value that `node` uses, those of its inner graphs included.
+pub(super) fn uses(node: &NodeProto, visit: &mut dyn FnMut(&str)) {
+    node.input.iter().for_each(|name| visit(name));
+    for attribute in &node.attribute {
+        for graph in attribute.g.iter().chain(&attribute.graphs) {
+            graph.output.iter().for_each(|output| visit(&output.name));
+            graph.node.iter().for_each(|inner| uses(inner, visit));
+        }
+    }
+}
+
+/// Every constant of the model: initializers, Constant nodes that hold a tensor, and other names of either.
+fn constants(model: &GraphProto) -> HashMap<&str, &TensorProto> {
+    let mut constants: HashMap<&str, &TensorProto> =
+        model.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    for node in &model.node {
+        let ([output], true) = (&node.output[..], matches!(node.domain.as_str(), "" | "ai.onnx")) else { continue };
+        let tensor = match (node.op_type.as_str(), &node.input[..]) {
+            ("Constant", []) => node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref()),
+            ("Identity", [source]) => constants.get(source.as_str()).copied(),
+            _ => None,
+        };
+        if let Some(tensor) = tensor {
+            constants.insert(output, tensor);
+        }
+    }
+    constants
+}
+
+struct Lifter<'a> {
+    graph: Graph,
+    values: HashMap<String, ValueId>,
+    constants: HashMap<&'a str, &'a TensorProto>,
+    /// Inputs of the model: an initializer among them can be replaced at run time.
+    overridable: HashSet<&'a str>,
+}
+
+impl<'a> Lifter<'a> {
+    /// Lifts a node; `false` if no pass is meant for it.
+    fn node(&mut self, index: usize, node: &'a NodeProto) -> Result<bool, String> {
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+            return Ok(false);
+        }
+        let op = match node.op_type.as_str() {
+            "Conv" | "BatchNormalization" => Attributes(&node.attribute).op(&node.op_type)?,
+            _ => return Ok(false),
+        };
+        let ([output], [data, parameters @ ..]) = (&node.output[..], &node.input[..]) else {
+            return Err("it should have one output".into());
+        };
+        let elements: Vec<ElementType> =
+            parameters.iter().filter(|p| !p.is_empty()).map(|p| self.element(p)).collect::<Result<_, _>>()?;
+        let Some(&element) = elements.first() else { return Err("it has no weight".into()) };
+        if elements.iter().any(|other| *other != element) || !matches!(element, ElementType::F32 | ElementType::F16) {
+            return Err("its weights are neither all float nor all float16".into());
+        }
+        if element == ElementType::F16 && matches!(op, Op::BatchNorm { .. }) {
+            return Err("in float16 folding would round twice".into());
+        }
+        let mut operands = vec![ValueId(0)];
+        for name in parameters.iter().filter(|p| !p.is_empty()) {
+            operands.push(self.constant(name, element)?);
+        }
+        operands[0] = self.data(data, &op, operands[1], element)?;
+        let id = self.graph.add_node(index.to_string(), op, &operands).map_err(|error| error.reason)?;
+        self.graph.value_mut(id).name.clone_from(output);
+        self.values.insert(output.clone(), id);
+        Ok(true)
+    }
+
+    fn element(&self, name: &str) -> Result<ElementType, String> {
+        let Some(tensor) = self.constants.get(name) else {
+            return Err(format!("its parameter '{name}' is computed, not a constant of the file"));
+        };
+        if self.overridable.contains(name) {
+            return Err(format!("its parameter '{name}' is also an input of the model, which may be fed"));
+        }
+        tensor::extent(tensor).map(|(element, ..)| element).map_err(|error| error.to_string())
+    }
+
+    fn constant(&mut self, name: &str, element: ElementType) -> Result<ValueId, String> {
+        if let Some(&id) = self.values.get(name) {
+            return Ok(id);
+        }
+        let dims = self.constants.get(name).map(|tensor| tensor.dims.clone()).unwrap_or_default();
+        let shape: Option<Vec<usize>> = dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
+        let shape = shape.ok_or_else(|| format!("its parameter '{name}' has the shape {dims:?}"))?;
+        let id = self.graph.add_weight(name, Weight::stored(name, &shape));
+        self.graph.value_mut(id).element = element;
+        self.values.insert(name.into(), id);
+        Ok(id)
+    }
+
+    /// The value that a node works on: one made by a lifted node, or an input of the lifted part with as many channels
+    /// as the weight calls for.
+    fn data(&mut self, name: &str, op: &Op, weight: ValueId, element: ElementType) -> Result<ValueId, String> {
+        if let Some(&id) = self.values.get(name) {
+            return Ok(id);
+        }
+        let dims = &self.graph.value(weight).shape;
+        let channels = match (op, &dims[..]) {
+            (Op::Conv(conv), [_, Dim::Fixed(inner), _, _]) => inner.checked_mul(conv.group),
+            (Op::Conv(_), _) => {
+                return Err(format!("it convolves {} dimensions, not two", dims.len().saturating_sub(2)));
+            }
+            (_, [Dim::Fixed(channels)]) => Some(*channels),
+            _ => None,
+        };
+        let channels = channels.ok_or("its weight has an impossible shape")?;
+        let shape = vec![Dim::Unknown, Dim::Fixed(channels), Dim::Unknown, Dim::Unknown];
+        let id = self.graph.add_input(name, shape);
+        self.graph.value_mut(id).element = element;
+        self.values.insert(name.into(), id);
+        Ok(id)
+    }
+}
+
+impl Lifted {
+    /// The name of the model's node at a position.
+    pub(super) fn label(&self, position: usize) -> String {
+        self.labels.get(position).cloned().unwrap_or_default()
+    }
+
+    /// Adds the reasons of lifted nodes that `lowering` was meant for and that are as they were in `lowered`.
+    pub(super) fn explain(&mut self, lowered: &Graph, lowering: &Lowering) {
+        let stages = crate::passes::stages(&self.graph);
+        for node in &self.graph.nodes {
+            let Some(now) = lowered.nodes.iter().find(|other| other.name == node.name) else { continue };
+            let reason = match (node.op, now.op) {
+                (Op::BatchNorm { .. }, Op::BatchNorm { .. }) if lowering.fold_bn => {
+                    "no convolution before it whose result has this one use".to_string()
+                }
+                (Op::Conv(before), Op::Conv(after)) if before.group > 1 && after.group == before.group => {
+                    let shape = &self.graph.value(node.inputs[1]).shape;
+                    let (Some(out), Some(inner)) = (shape[0].fixed(), shape[1].fixed()) else { continue };
+                    let stage = stages.iter().position(|stage| stage.channels == out);
+                    let Some(width) = stage.and_then(|stage| lowering.width(stage)) else { continue };
+                    match width.merge(before.group, inner, out / before.group) {
+                        Err(declined) => declined.to_string(),
+                        Ok(_) => continue,
+                    }
+                }
+                _ => continue,
+            };
+            let op = node.op.name().into();
+            self.declined.push(Declined { node: self.labels[position(&node.name)].clone(), op, reason });
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Puts what the passes changed back into the model.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+use onnx_file::tensor::ElementType;
+
+use super::lift::{Lifted, position, uses};
+use super::{OptimizeError, Rewrite};
+use crate::graph::{Graph, Node, Op, ValueId};
+use crate::weight::Weight;
+
+/// What became of the model's nodes.
+pub(super) struct Changes {
+    pub(super) rewritten: Vec<Rewrite>,
+    /// Nodes that are gone or not as they were.
+    pub(super) touched: usize,
+}
+
+/// Replaces the nodes of `model` that `lowered` has changed, and their weights; `path` is for messages.
+pub(super) fn put_back(
+    model: &mut GraphProto,
+    lifted: &mut Lifted,
+    lowered: &Graph,
+    path: &str,
+) -> Result<Changes, OptimizeError> {
+    let now: HashMap<usize, &Node> = lowered.nodes.iter().map(|node| (position(&node.name), node)).collect();
+    let before: Vec<Node> = lifted.graph.nodes.clone();
+    let mut gone = HashSet::new();
+    let mut changed: Vec<(usize, &Node)> = Vec::new();
+    let mut rewritten = Vec::new();
+    for old in &before {
+        let at = position(&old.name);
+        let change = match now.get(&at) {
+            None => {
+                gone.insert(at);
+                Rewrite { node: lifted.label(at), from: old.op.name().into(), to: "folded into the node before".into() }
+            }
+            Some(&new) if new != old => {
+                changed.push((at, new));
+                Rewrite { node: lifted.label(at), from: tell(&lifted.graph, old), to: tell(lowered, new) }
+            }
+            Some(_) => continue,
+        };
+        rewritten.push(change);
+    }
+    let mut names = Names::of(model);
+    let mut weights: HashMap<ValueId, String> = HashMap::new();
+    for &(at, new) in &changed {
+        let inputs = new.inputs.iter().enumerate().map(|(input, &id)| {
+            let value = lowered.value(id);
+            let known = lifted.graph.value_count() > id.0 as usize;
+            match (&value.weight, known) {
+                (Some(weight), false) => {
+                    if let Some(name) = weights.get(&id) {
+                        return Ok(name.clone());
+                    }
+                    let old = model.node[at].input.get(input).cloned().unwrap_or_default();
+                    let name = names.fresh(&old, &format!("{}.{input}", lifted.label(at)));
+                    model.initializer.push(cook(weight, value.element, &name, lifted, at, path)?);
+                    weights.insert(id, name.clone());
+                    Ok(name)
+                }
+                _ => Ok(value.name.clone()),
+            }
+        });
+        let inputs = inputs.collect::<Result<Vec<_>, OptimizeError>>()?;
+        let node = &mut model.node[at];
+        node.input = inputs;
+        node.output = vec![lowered.value(new.output).name.clone()];
+        if let Op::Conv(conv) = new.op {
+            set_group(node, conv.group);
+        }
+    }
+    let mut index = 0..;
+    model.node.retain(|_| !index.next().is_some_and(|at| gone.contains(&at)));
+    drop_unused(model, &before, lifted);
+    Ok(Changes { touched: rewritten.len(), rewritten })
+}
+
+fn tell(graph: &Graph, node: &Node) -> String {
+    match (node.op, graph.value(node.inputs[1]).shape.get(1)) {
+        (Op::Conv(conv), Some(inner)) if conv.group > 1 => format!("{} groups of {inner} channels", conv.group),
+        (Op::Conv(_), Some(_)) => "one group".into(),
+        (op, _) => op.name().into(),
+    }
+}
+
+/// Computes a new weight.
+fn cook(
+    weight: &Weight,
+    element: ElementType,
+    name: &str,
+    lifted: &mut Lifted,
+    at: usize,
+    path: &str,
+) -> Result<TensorProto, OptimizeError> {
+    let damaged = |source| OptimizeError::Tensor { path: path.into(), source };
+    let data = weight.eval_f32(&mut lifted.weights).map_err(damaged)?;
+    if data.iter().any(|value| !value.is_finite()) {
+        return Err(OptimizeError::NotFinite { path: path.into(), node: lifted.label(at) });
+    }
+    let raw: Vec<u8> = match element {
+        // Only widening reaches float16, and it rounds nothing.
+        ElementType::F16 => data.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    Ok(TensorProto {
+        name: name.into(),
+        data_type: element.to_proto(),
+        dims: weight.shape().iter().map(|&n| n as i64).collect(),
+        raw_data: raw.into(),
+        ..Default::default()
+    })
+}
+
+fn set_group(node: &mut NodeProto, group: usize) {
+    let group = group as i64;
+    match node.attribute.iter_mut().find(|attribute| attribute.name == "group") {
+        Some(attribute) => attribute.i = group,
+        None => node.attribute.push(AttributeProto {
+            name: "group".into(),
+            i: group,
+            r#type: AttributeType::Int as i32,
+            ..Default::default()
+        }),
+    }
+}
+
+/// Every name in the model that a new weight must not take.
+struct Names(HashSet<String>);
+
+impl Names {
+    fn of(model: &GraphProto) -> Self {
+        let mut names: HashSet<String> = model.initializer.iter().map(|tensor| tensor.name.clone()).collect();
+        names.extend(model.input.iter().chain(&model.output).chain(&model.value_info).map(|value| value.name.clone()));
+        for node in &model.node {
+            names.extend(node.output.iter().cloned());
+            uses(node, &mut |name| {
+                names.insert(name.to_owned());
+            });
+        }
+        Self(names)
+    }
+
+    /// A name like `old`, or like `otherwise` where there was none.
+    fn fresh(&mut self, old: &str, otherwise: &str) -> String {
+        let stem = if old.is_empty() { otherwise.to_string() } else { format!("{old}.lowered") };
+        let mut name = stem.clone();
+        let mut number = 2;
+        while !self.0.insert(name.clone()) {
+            name = format!("{stem}{number}");
+            number += 1;
+        }
+        name
+    }
+}
+
+/// Removes the old weights of changed nodes that nothing uses any more, and what was said of values that are gone.
+fn drop_unused(model: &mut GraphProto, before: &[Node], lifted: &Lifted) {
+    let mut used: HashSet<String> = model.output.iter().map(|output| output.name.clone()).collect();
+    for node in &model.node {
+        uses(node, &mut |name| {
+            used.insert(name.to_owned());
+        });
+    }
+    let parameters = before.iter().flat_map(|node| &node.inputs[1..]);
+    let old: HashSet<&str> = parameters.map(|&id| lifted.graph.value(id).name.as_str()).collect();
+    let unused = |name: &str| old.contains(name) && !used.contains(name);
+    model.initializer.retain(|tensor| !unused(&tensor.name));
+    model.node.retain(|node| {
+        let constant = matches!(node.op_type.as_str(), "Constant" | "Identity");
+        !(constant && node.output.len() == 1 && unused(&node.output[0]))
+    });
+    let mut made: HashSet<&str> = model.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+    made.extend(model.input.iter().map(|input| input.name.as_str()));
+    made.extend(model.initializer.iter().map(|tensor| tensor.name.as_str()));
+    model.value_info.retain(|value| made.contains(value.name.as_str()));
+}

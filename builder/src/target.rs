@@ -1,0 +1,187 @@
+//! What to rewrite for which provider, and why: each rule with the measurement, or the source, that it rests on.
+//!
+//! A target only ever chooses widths of grouped convolutions. Folding is for every provider alike.
+
+use serde::Serialize;
+
+use crate::passes::{Stage, Width};
+
+/// A provider that models are compiled for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Any runtime.
+    #[default]
+    Portable,
+    /// onnxruntime's CPU provider on a processor with AVX-512.
+    CpuAvx512,
+    /// onnxruntime's CPU provider on a processor with AVX2.
+    CpuAvx2,
+    /// OpenVINO on a CPU, by itself or as onnxruntime's provider.
+    OpenVino,
+    /// onnxruntime's CUDA provider.
+    Cuda,
+    /// TensorRT, by itself or as onnxruntime's provider.
+    TensorRt,
+}
+
+/// What a target does to grouped convolutions, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Widths of groups; `None` leaves them as they are.
+    pub width: Option<Width>,
+    /// Why.
+    pub reason: &'static str,
+    /// Where it was measured and what came out, or "unmeasured" and the source.
+    pub evidence: &'static str,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Target; 6] =
+        [Self::Portable, Self::CpuAvx512, Self::CpuAvx2, Self::OpenVino, Self::Cuda, Self::TensorRt];
+
+    /// The name on the command line and in metadata.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::CpuAvx512 => "cpu-avx512",
+            Self::CpuAvx2 => "cpu-avx2",
+            Self::OpenVino => "openvino",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        }
+    }
+
+    /// The CPU target of the processor that this program runs on; `Portable` where no rule is known for it.
+    pub fn of_this_processor() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx512f") {
+                return Self::CpuAvx512;
+            }
+            if std::arch::is_x86_feature_detected!("avx2") {
+                return Self::CpuAvx2;
+            }
+        }
+        Self::Portable
+    }
+
+    /// What it does to grouped convolutions; `None` for the portable one, which has nothing to explain.
+    pub const fn rule(self) -> Option<Rule> {
+        let blocked =
+            "onnxruntime's blocked kernels take a grouped convolution only in whole blocks of channels a group";
+        match self {
+            Self::Portable => None,
+            Self::CpuAvx512 => Some(Rule {
+                width: Some(Width::blocks_of(16)),
+                reason: blocked,
+                evidence: "measured with onnxruntime 1.32 on a Xeon with AVX-512, 50_32x4d f32, batch 1 and 8, 1 and 2 threads: 1.09 to 1.17 times as fast in multiples of 16",
+            }),
+            Self::CpuAvx2 => Some(Rule {
+                width: Some(Width::blocks_of(8)),
+                reason: blocked,
+                evidence: "measured with onnxruntime 1.32 on an AMD EPYC with AVX2, 50_32x4d f32: 1.02 to 1.03 times as fast in multiples of 8 at batch 1 and 8, slower from 32 on",
+            }),
+            Self::OpenVino => Some(Rule {
+                width: None,
+                reason: "OpenVINO has kernels of its own for narrow groups",
+                evidence: "measured with OpenVINO 2026.4 on an AMD EPYC with AVX2, 50_32x4d f32: no difference in multiples of 8, 0.95 to 0.99 of the speed at 16, 0.90 to 0.92 at 32; on a Xeon with AVX-512 0.99 to 1.10 at 16",
+            }),
+            Self::Cuda => Some(Rule {
+                width: None,
+                reason: "cuDNN is given the number of groups and has kernels for narrow ones",
+                evidence: "unmeasured; from onnxruntime's providers/cuda/nn/conv.cc, cudnnSetConvolutionGroupCount",
+            }),
+            Self::TensorRt => Some(Rule {
+                width: None,
+                reason: "TensorRT times its own kernels for grouped convolutions when it builds an engine",
+                evidence: "unmeasured; from TensorRT's documentation of IConvolutionLayer::setNbGroups and its tactics",
+            }),
+        }
+    }
+}
+
+/// What passes were chosen for, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Chosen {
+    /// A [`Target`]'s name, or "tuned for ...".
+    pub target: String,
+    /// Why these passes, one sentence each.
+    pub reasons: Vec<String>,
+    /// The stages that the choice was measured on; empty where it holds for every network.
+    pub stages: Vec<Stage>,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Self { target: Target::Portable.name().into(), reasons: Vec::new(), stages: Vec::new() }
+    }
+}
+
+impl From<Target> for Chosen {
+    fn from(target: Target) -> Self {
+        let reason = |rule: Rule| {
+            let done = match rule.width {
+                Some(width) => format!("groups in multiples of {} channels", width.multiple_of),
+                None => "groups as they are".into(),
+            };
+            format!("{done}: {} ({})", rule.reason, rule.evidence)
+        };
+        Self {
+            target: target.name().into(),
+            reasons: target.rule().map(reason).into_iter().collect(),
+            stages: Vec::new(),
+        }
+    }
+}
+
+impl Chosen {
+    /// Refuses a network with other stages than those measured on.
+    ///
+    /// # Errors
+    /// What differs, as a sentence.
+    pub fn check(&self, stages: &[Stage]) -> Result<(), String> {
+        if self.stages.is_empty() || self.stages == stages {
+            return Ok(());
+        }
+        let tell = |stages: &[Stage]| {
+            let stage = |s: &Stage| format!("{} x {} groups of {}", s.convolutions, s.groups, s.inputs);
+            let told: Vec<String> = stages.iter().map(stage).collect();
+            if told.is_empty() { "no grouped convolutions".into() } else { told.join(", ") }
+        };
+        Err(format!(
+            "the tuning file was made for a network with {}, and this one has {}; tune this one",
+            tell(&self.stages),
+            tell(stages)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_but_the_portable_one_says_what_it_rests_on() {
+        for target in Target::ALL {
+            let chosen = Chosen::from(target);
+            assert_eq!(chosen.reasons.is_empty(), target == Target::Portable, "{target:?}");
+            for reason in &chosen.reasons {
+                assert!(reason.contains("(measured with ") || reason.contains("(unmeasured; "), "{reason}");
+            }
+        }
+        assert_eq!(Chosen::from(Target::Portable), Chosen::default());
+    }
+
+    #[test]
+    fn a_choice_measured_on_one_network_is_refused_for_another() {
+        let stage = |groups| Stage { channels: 128, groups, inputs: 4, convolutions: 3 };
+        let chosen = Chosen { stages: vec![stage(32)], ..Chosen::default() };
+        assert!(chosen.check(&[stage(32)]).is_ok());
+        let error = chosen.check(&[stage(16)]).unwrap_err();
+        assert!(error.contains("3 x 32 groups of 4") && error.contains("3 x 16 groups of 4"), "{error}");
+        assert!(chosen.check(&[]).unwrap_err().contains("no grouped convolutions"));
+        assert!(Chosen::default().check(&[]).is_ok());
+    }
+}

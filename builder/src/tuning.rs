@@ -1,0 +1,140 @@
+//! The tuning file: what measuring found to be the fastest lowering of a network, to be replayed without measuring.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::passes::{Stage, Width};
+use crate::target::Chosen;
+
+/// Version of the file's structure.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The part of a tuning file that is replayed. The file may hold more, such as all that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// `tuning`.
+    pub kind: String,
+    /// Provider that was measured.
+    pub provider: String,
+    /// Version of the onnxruntime library.
+    pub library_version: String,
+    /// Name of the processor.
+    pub processor: Option<String>,
+    /// Threads within a node.
+    pub threads: usize,
+    /// Pictures at once.
+    pub batches: Vec<usize>,
+    /// One for each stage with grouped convolutions, from the input on.
+    pub stages: Vec<TunedStage>,
+}
+
+/// A stage and the width found for it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TunedStage {
+    /// The stage as it was.
+    #[serde(flatten)]
+    pub stage: Stage,
+    /// Least channels a group; 1 leaves them as they are.
+    pub width: usize,
+}
+
+/// Why a tuning file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TuningError {
+    /// It could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("{path} is not a tuning file: {reason}; `resnext-run tune` writes one beside the model it makes")]
+    Content {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Tuning {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`TuningError`].
+    pub fn read(path: &Path) -> Result<Self, TuningError> {
+        let name = || path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| TuningError::Read { path: name(), source })?;
+        let content = |reason: String| TuningError::Content { path: name(), reason };
+        let tuning: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+        if tuning.kind != "tuning" || tuning.schema_version != SCHEMA_VERSION {
+            return Err(content(format!("it is '{}' of version {}", tuning.kind, tuning.schema_version)));
+        }
+        match tuning.stages.iter().find(|stage| !(1..=65536).contains(&stage.width)) {
+            Some(stage) => Err(content(format!("a width of {} is not sensible", stage.width))),
+            None if tuning.stages.is_empty() => Err(content("it names no stages".into())),
+            None => Ok(tuning),
+        }
+    }
+
+    /// The widths, by stage.
+    pub fn widths(&self) -> Vec<Width> {
+        self.stages.iter().map(|stage| Width::at_least(stage.width)).collect()
+    }
+
+    /// What the widths were chosen for.
+    pub fn chosen(&self) -> Chosen {
+        let numbers = |numbers: &mut dyn Iterator<Item = usize>| -> String {
+            numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let widths = numbers(&mut self.stages.iter().map(|stage| stage.width));
+        let batches = numbers(&mut self.batches.iter().copied());
+        let processor = self.processor.as_deref().unwrap_or("an unnamed processor");
+        Chosen {
+            target: format!("tuned for {}", self.provider),
+            reasons: vec![format!(
+                "groups of at least {widths} channels by stage: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
+                self.library_version, self.threads
+            )],
+            stages: self.stages.iter().map(|stage| stage.stage).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_tuning_file_is_refused_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.json");
+        let stage = r#"{"channels":128,"groups":32,"inputs":4,"convolutions":3,"width":8}"#;
+        let file = |kind: &str, stages: &str| {
+            format!(
+                r#"{{"schema_version":1,"kind":"{kind}","provider":"cpu","library_version":"1.32.0","processor":null,"threads":2,"batches":[1,8],"stages":[{stages}],"tried":[]}}"#
+            )
+        };
+        std::fs::write(&path, file("tuning", stage)).unwrap();
+        let tuning = Tuning::read(&path).unwrap();
+        assert_eq!(tuning.widths(), [Width::at_least(8)]);
+        assert!(tuning.chosen().reasons[0].contains("batch 1, 8"), "{:?}", tuning.chosen());
+        for (content, reason) in [
+            (file("bench", stage), "'bench'"),
+            (file("tuning", ""), "no stages"),
+            (file("tuning", &stage.replace(":8}", ":0}")), "width of 0"),
+            ("{}".into(), "missing field"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let error = Tuning::read(&path).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert!(matches!(Tuning::read(&folder.path().join("none")), Err(TuningError::Read { .. })));
+    }
+}

@@ -1,0 +1,53 @@
+//! Flags of `tune`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use resnext_runner::bench::Plan;
+
+use super::measure::{Exports, at_least_one};
+use super::providers::{ProviderArgs, seconds};
+
+/// `tune`.
+#[derive(Debug, Args)]
+pub(crate) struct Tune {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// Where to write the fastest form; what was found goes beside it, to model.tuning.json for model.onnx
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    /// Pictures at once; with several, the geometric mean of the speed-ups decides
+    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
+    pub(crate) batch_size: Vec<usize>,
+    /// Channels a group to try, in each stage
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8,16,32,64", value_parser = at_least_one)]
+    pub(crate) widths: Vec<usize>,
+    /// Seconds of each candidate in each round, at least; twice as many in the last
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3")]
+    pub(crate) duration: Duration,
+    /// Seed of the inputs, of the order of measurements and of resampling
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Replace existing outputs
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Tune {
+    /// How a round is measured.
+    pub(crate) fn plan(&self) -> Plan {
+        let mut batches = self.batch_size.clone();
+        batches.dedup();
+        Plan { batches, min_seconds: self.duration.as_secs_f64(), seed: self.seed, ..Plan::default() }
+    }
+
+    /// Where what was found goes: `model.tuning.json` for `model.onnx`.
+    pub(crate) fn tuning_file(&self) -> PathBuf {
+        self.output.with_extension("tuning.json")
+    }
+}

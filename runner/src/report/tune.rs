@@ -1,0 +1,84 @@
+//! What tuning found, to be read.
+
+use super::bench::{interval, ratio_text};
+use super::document::{Cell, Document, Table, Tone};
+use super::machine;
+use super::number::four_digits;
+use crate::tune::{Round, Timing, Trial, Tuned};
+
+/// Describes a search: every round, then the winner.
+pub fn document(tuned: &Tuned) -> Document {
+    let mut document = Document::default();
+    document.paragraph(machine(&tuned.environment));
+    let batches: Vec<String> = tuned.batches.iter().map(ToString::to_string).collect();
+    document.paragraph(format!(
+        "{} with onnxruntime {}, {} threads, batch {}; candidates take turns in random order; speed-ups against the original, intervals 95%",
+        tuned.provider,
+        tuned.library_version,
+        tuned.threads,
+        batches.join(", ")
+    ));
+    for round in &tuned.rounds {
+        document.heading(round.name.clone());
+        document.table(table(round));
+    }
+    document.list("Notes", tuned.notes.clone());
+    let widths = widths(&tuned.widths());
+    if tuned.interrupted {
+        document.verdict("stopped early: the model is written as it was", Tone::Bad);
+    } else if tuned.widths().iter().all(|&width| width == 1) {
+        document.verdict("nothing is faster than the original here", Tone::Good);
+    } else {
+        document.verdict(
+            format!("fastest: at least {widths} channels a group by stage, {} times as fast", ratio_text(tuned.score)),
+            Tone::Good,
+        );
+    }
+    document
+}
+
+/// `8, -, 16`: a dash is as it was.
+fn widths(widths: &[usize]) -> String {
+    let text = |&width: &usize| if width == 1 { "-".to_owned() } else { width.to_string() };
+    widths.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+fn table(round: &Round) -> Table {
+    let mut table = Table::new(&["widths", ">batch", ">runs", ">median ms", ">speed-up", "interval", "out"]);
+    for trial in &round.trials {
+        let name = if trial.widths.iter().all(|&width| width == 1) { "original".into() } else { widths(&trial.widths) };
+        if trial.rows.is_empty() {
+            let mut cells: Vec<Cell> = vec![name.into()];
+            cells.resize(6, Cell::default());
+            cells.push(out(trial));
+            table.rows.push(cells);
+            continue;
+        }
+        for timing in &trial.rows {
+            let mut cells: Vec<Cell> = vec![
+                name.clone().into(),
+                timing.batch.to_string().into(),
+                timing.runs.to_string().into(),
+                four_digits(timing.median_ms).into(),
+            ];
+            cells.extend(speed_up(timing));
+            cells.push(out(trial));
+            table.rows.push(cells);
+        }
+    }
+    table.without_empty_columns()
+}
+
+fn speed_up(timing: &Timing) -> [Cell; 2] {
+    let Some(ratio) = &timing.speed_up else { return [Cell::default(), Cell::default()] };
+    let tone = match (ratio.difference_shown, ratio.ratio > 1.0) {
+        (false, _) => Tone::Faint,
+        (true, true) => Tone::Good,
+        (true, false) => Tone::Bad,
+    };
+    [Cell::toned(ratio_text(ratio.ratio), tone), Cell::toned(interval(Some(ratio.interval)), Tone::Faint)]
+}
+
+fn out(trial: &Trial) -> Cell {
+    trial.out.as_ref().map_or_else(Cell::default, |reason| Cell::toned(reason.clone(), Tone::Bad))
+}

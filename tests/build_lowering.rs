@@ -1,0 +1,295 @@
+//! Targets, tuning files and `optimize`, as the program runs them.
+
+#[path = "common/program.rs"]
+mod program;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use onnx_file::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+    attribute_proto::AttributeType,
+};
+use onnx_file::tensor::{ElementType, to_f32};
+use program::{fail, names, run, succeed, text};
+use prost::Message as _;
+
+const SMALL: [&str; 8] = ["--variant", "50_32x4d", "--blocks", "1,1,1,1", "--image-size", "64", "--num-classes", "5"];
+
+fn build(folder: &Path, output: &str, more: &[&str]) -> ModelProto {
+    succeed(folder, &[&SMALL[..], &["-q", "-o", output], more].concat());
+    read(&folder.join(output))
+}
+
+fn read(path: &Path) -> ModelProto {
+    let mut model = onnx_file::read::read(path).expect("a model");
+    for tensor in model.graph.iter_mut().flat_map(|g| &mut g.initializer) {
+        onnx_file::read::load_external(path, tensor).expect("its data");
+    }
+    model
+}
+
+fn export(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/exports").join(name)
+}
+
+/// Nodes with their attributes, and the numbers of every weight where it is used: all but the names of weights.
+fn meaning(model: &ModelProto) -> Vec<(NodeProto, Vec<Vec<f32>>)> {
+    let graph = model.graph.as_ref().expect("a graph");
+    let weights: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let node = |node: &NodeProto| {
+        let numbers = node.input.iter().filter_map(|i| weights.get(i.as_str())).map(|t| to_f32(t).expect("floats"));
+        let input = node.input.iter().filter(|i| !weights.contains_key(i.as_str())).cloned().collect();
+        (NodeProto { input, ..node.clone() }, numbers.collect())
+    };
+    graph.node.iter().map(node).collect()
+}
+
+fn groups(model: &ModelProto) -> Vec<i64> {
+    let group = |node: &NodeProto| node.attribute.iter().find(|a| a.name == "group").map(|a| a.i);
+    model.graph.iter().flat_map(|g| &g.node).filter_map(group).filter(|&group| group > 1).collect()
+}
+
+fn metadata<'a>(model: &'a ModelProto, key: &str) -> Option<&'a str> {
+    model.metadata_props.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+}
+
+#[test]
+fn targets_that_change_nothing_write_the_portable_graph_and_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let portable = build(folder.path(), "portable.onnx", &[]);
+    assert_eq!(metadata(&portable, "resnext.target"), Some("portable"));
+    assert_eq!(metadata(&portable, "resnext.lowering"), None);
+    for target in ["openvino", "cuda", "tensorrt"] {
+        let model = build(folder.path(), &format!("{target}.onnx"), &["--target", target]);
+        assert_eq!(model.graph, portable.graph, "{target}");
+        assert_eq!(metadata(&model, "resnext.target"), Some(target));
+        let reason = metadata(&model, "resnext.lowering").unwrap();
+        assert!(reason.contains("measured"), "{reason}");
+        assert_eq!(reason.contains("(unmeasured"), target != "openvino", "{reason}");
+    }
+}
+
+#[test]
+fn the_cpu_targets_widen_to_the_kernels_blocks_and_cpu_is_one_of_them_or_portable() {
+    let folder = tempfile::tempdir().unwrap();
+    for (target, expected) in [("cpu-avx512", &[8, 16, 32, 32][..]), ("cpu-avx2", &[16, 32, 32, 32])] {
+        let model = build(folder.path(), &format!("{target}.onnx"), &["--target", target]);
+        assert_eq!(groups(&model), expected, "{target}");
+    }
+    let cpu = build(folder.path(), "cpu.onnx", &["--target", "cpu"]);
+    let resolved = metadata(&cpu, "resnext.target").unwrap();
+    assert!(["cpu-avx512", "cpu-avx2", "portable"].contains(&resolved), "{resolved}");
+    let same = build(folder.path(), "same.onnx", &["--target", resolved]);
+    assert_eq!(cpu, same);
+    let summary = run(folder.path(), &[&SMALL[..], &["-o", "again.onnx", "--target", "cpu-avx2"]].concat());
+    assert!(text(&summary.stderr).contains("target cpu-avx2\n  groups in multiples of 8"), "{}", text(&summary.stderr));
+}
+
+#[test]
+fn optimizing_the_portable_file_gives_what_building_for_the_target_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), "portable.onnx", &[]);
+    build(folder.path(), "unfolded.onnx", &["--no-fold-bn"]);
+    build(folder.path(), "apart.onnx", &["--external-data", "always"]);
+    for target in ["cpu-avx512", "cpu-avx2"] {
+        let built = build(folder.path(), &format!("{target}.onnx"), &["--target", target]);
+        for source in ["portable.onnx", "unfolded.onnx", "apart.onnx"] {
+            succeed(folder.path(), &["optimize", source, "-o", "o.onnx", "--target", target, "--force", "-q"]);
+            let optimized = read(&folder.path().join("o.onnx"));
+            let (optimized_meaning, built_meaning) = (meaning(&optimized), meaning(&built));
+            assert_eq!(optimized_meaning.len(), built_meaning.len(), "{source} {target}");
+            for ((node, weights), (expected, numbers)) in optimized_meaning.iter().zip(&built_meaning) {
+                assert_eq!(node.attribute, expected.attribute, "{}", node.name);
+                assert_eq!(weights, numbers, "{source} {target} {}", node.name);
+            }
+            assert_eq!(metadata(&optimized, "resnext.target"), Some(target));
+            assert_eq!(metadata(&optimized, "resnext.variant"), metadata(&built, "resnext.variant"));
+        }
+    }
+}
+
+#[test]
+fn torchs_exports_are_rewritten_and_every_other_node_passes_through() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, rewritten, folded) in [
+        ("resnext_torchscript.onnx", 3, 0),
+        ("resnext_dynamo.onnx", 3, 0),
+        ("resnext_unfolded.onnx", 3, 20),
+        ("resnet_torchscript.onnx", 0, 0),
+        ("regnet_torchscript.onnx", 3, 0),
+    ] {
+        let before = read(&export(name));
+        let path = export(name).display().to_string();
+        let width = if name.starts_with("regnet") { "16" } else { "8" };
+        let args = ["optimize", &path, "-o", "o.onnx", "--group-width", width, "--force", "--json"];
+        let done: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &args)).unwrap();
+        let passes: Vec<i64> =
+            done["passes"].as_array().unwrap().iter().map(|p| p["rewrites"].as_i64().unwrap()).collect();
+        assert_eq!(passes, [folded, rewritten], "{name}: {done}");
+        let after = read(&folder.path().join("o.onnx"));
+        let touched: Vec<&str> =
+            done["rewritten"].as_array().unwrap().iter().map(|r| r["node"].as_str().unwrap()).collect();
+        let kept = |node: &&NodeProto| !touched.contains(&node.name.as_str());
+        let nodes = |model: &'_ ModelProto| model.graph.clone().unwrap().node;
+        let (old, new) = (nodes(&before), nodes(&after));
+        let old: Vec<&NodeProto> = old.iter().filter(kept).collect();
+        let new: Vec<&NodeProto> = new.iter().filter(kept).collect();
+        // A Constant or an alias that only a replaced weight was made of is gone with it.
+        let old: Vec<&NodeProto> = old.into_iter().filter(|n| new.contains(n) || n.op_type != "Identity").collect();
+        assert_eq!(old, new, "{name}");
+        assert_eq!(before.graph.as_ref().unwrap().input, after.graph.as_ref().unwrap().input);
+        assert_eq!(before.graph.as_ref().unwrap().output, after.graph.as_ref().unwrap().output);
+        if rewritten == 0 {
+            assert_eq!(before.graph, after.graph, "{name}");
+        }
+    }
+}
+
+/// A model of two grouped convolutions, 4 groups of 2 channels, with the weight of the second as `change` leaves it.
+fn two_convolutions(change: impl Fn(&mut GraphProto)) -> Vec<u8> {
+    let ints = |name: &str, values: &[i64]| AttributeProto {
+        name: name.into(),
+        ints: values.to_vec(),
+        r#type: AttributeType::Ints as i32,
+        ..Default::default()
+    };
+    let conv = |name: &str, input: &str| NodeProto {
+        name: name.into(),
+        op_type: "Conv".into(),
+        input: vec![input.into(), format!("{name}.w")],
+        output: vec![format!("{name}.y")],
+        attribute: vec![
+            AttributeProto { name: "group".into(), i: 4, r#type: AttributeType::Int as i32, ..Default::default() },
+            ints("kernel_shape", &[1, 1]),
+        ],
+        ..Default::default()
+    };
+    let weight = |name: &str| TensorProto {
+        name: format!("{name}.w"),
+        data_type: ElementType::F32.to_proto(),
+        dims: vec![8, 2, 1, 1],
+        float_data: (0..16).map(|v| v as f32).collect(),
+        ..Default::default()
+    };
+    let value = |name: &str| ValueInfoProto { name: name.into(), ..Default::default() };
+    let mut graph = GraphProto {
+        node: vec![conv("a", "x"), conv("b", "a.y")],
+        initializer: vec![weight("a"), weight("b")],
+        input: vec![value("x")],
+        output: vec![value("b.y")],
+        ..Default::default()
+    };
+    change(&mut graph);
+    ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
+        graph: Some(graph),
+        ..Default::default()
+    }
+    .encode_to_vec()
+}
+
+#[test]
+fn what_cannot_be_proven_is_left_alone_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    type Change = fn(&mut GraphProto);
+    let cases: [(Change, &str); 6] = [
+        (|g| g.input.push(ValueInfoProto { name: "b.w".into(), ..Default::default() }), "which may be fed"),
+        (|g| g.node[1].input[1] = "a.y".into(), "computed, not a constant"),
+        (|g| g.initializer[1].data_type = ElementType::F64.to_proto(), "neither all float nor all float16"),
+        (|g| g.initializer[1].dims = vec![8, 2, 1], "4 fixed dimensions"),
+        (
+            |g| {
+                g.node[1].attribute.push(AttributeProto {
+                    name: "auto_pad".into(),
+                    s: b"SAME_UPPER".to_vec().into(),
+                    r#type: AttributeType::String as i32,
+                    ..Default::default()
+                });
+            },
+            "automatic padding",
+        ),
+        (|g| g.initializer[1].dims = vec![8, 4, 1, 1], "do not go with"),
+    ];
+    for (change, reason) in cases {
+        std::fs::write(folder.path().join("m.onnx"), two_convolutions(change)).unwrap();
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--group-width", "4", "--force", "--json"];
+        let done: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &args)).unwrap();
+        assert_eq!(done["rewritten"][0]["node"], "a", "{done}");
+        assert_eq!(done["rewritten"].as_array().unwrap().len(), 1, "{done}");
+        assert_eq!(done["declined"][0]["node"], "b", "{done}");
+        assert!(done["declined"][0]["reason"].as_str().unwrap().contains(reason), "{reason}: {done}");
+        let before = ModelProto::decode(&two_convolutions(change)[..]).unwrap();
+        let after = read(&folder.path().join("o.onnx"));
+        assert_eq!(before.graph.unwrap().node[1], after.graph.unwrap().node[1]);
+    }
+}
+
+#[test]
+fn a_weight_that_others_use_is_not_taken_from_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = two_convolutions(|g| {
+        g.node[1].input[1] = "a.w".into();
+        g.node[1].op_type = "Mystery".into();
+        g.node[1].domain = "some.where".into();
+        g.initializer.truncate(1);
+    });
+    std::fs::write(folder.path().join("m.onnx"), shared).unwrap();
+    succeed(folder.path(), &["optimize", "m.onnx", "-o", "o.onnx", "--group-width", "4", "-q"]);
+    let graph = read(&folder.path().join("o.onnx")).graph.unwrap();
+    assert_eq!(graph.node[1].input, ["a.y", "a.w"]);
+    assert_eq!(graph.node[0].input, ["x", "a.w.lowered"]);
+    let dims: Vec<&[i64]> = graph.initializer.iter().map(|t| &t.dims[..]).collect();
+    assert_eq!(dims, [&[8, 2, 1, 1][..], &[8, 4, 1, 1]]);
+    let wide = to_f32(&graph.initializer[1]).unwrap();
+    assert_eq!(wide[..16], [0., 1., 0., 0., 2., 3., 0., 0., 0., 0., 4., 5., 0., 0., 6., 7.]);
+}
+
+#[test]
+fn a_tuning_file_is_replayed_and_refused_for_another_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = |channels: usize, width: usize| {
+        format!(r#"{{"channels":{channels},"groups":32,"inputs":{},"convolutions":1,"width":{width}}}"#, channels / 32)
+    };
+    let stages = [stage(128, 16), stage(256, 1), stage(512, 32), stage(1024, 1)].join(",");
+    let tuning = format!(
+        r#"{{"schema_version":1,"kind":"tuning","provider":"cpu","library_version":"1.32.0","processor":"X","threads":2,"batches":[1],"stages":[{stages}]}}"#
+    );
+    std::fs::write(folder.path().join("t.json"), tuning).unwrap();
+    let tuned = build(folder.path(), "tuned.onnx", &["--tuning", "t.json"]);
+    assert_eq!(groups(&tuned), [8, 32, 16, 32]);
+    assert_eq!(metadata(&tuned, "resnext.target"), Some("tuned for cpu"));
+    let listed = build(folder.path(), "listed.onnx", &["--group-width", "16,1,32,1"]);
+    assert_eq!(meaning(&tuned), meaning(&listed));
+    build(folder.path(), "portable.onnx", &[]);
+    succeed(folder.path(), &["optimize", "portable.onnx", "-o", "o.onnx", "--tuning", "t.json", "-q"]);
+    assert_eq!(groups(&read(&folder.path().join("o.onnx"))), [8, 32, 16, 32]);
+    let other = ["--variant", "50_32x4d", "--tuning", "t.json", "-o", "other.onnx"];
+    fail(folder.path(), &other, 2, &["1 x 32 groups of 4", "3 x 32 groups of 4", "tune this one"]);
+    let list = ["--variant", "50_32x4d", "--tuning", "none.json", "-o", "other.onnx"];
+    fail(folder.path(), &list, 3, &["none.json"]);
+    let both = ["--variant", "50_32x4d", "--tuning", "t.json", "--target", "cpu", "-o", "other.onnx"];
+    fail(folder.path(), &both, 2, &["--tuning", "--target"]);
+}
+
+#[test]
+fn optimize_writes_whole_files_or_none_and_never_its_own_input() {
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), "m.onnx", &[]);
+    succeed(
+        folder.path(),
+        &["optimize", "m.onnx", "-o", "apart.onnx", "--target", "cpu-avx2", "--external-data", "always", "-q"],
+    );
+    let apart = read(&folder.path().join("apart.onnx"));
+    succeed(folder.path(), &["optimize", "m.onnx", "-o", "inside.onnx", "--target", "cpu-avx2", "-q"]);
+    assert_eq!(meaning(&apart), meaning(&read(&folder.path().join("inside.onnx"))));
+    assert_eq!(names(folder.path()).len(), 4, "{:?}", names(folder.path()));
+    fail(folder.path(), &["optimize", "m.onnx", "-o", "m.onnx", "--force"], 2, &["the input itself"]);
+    fail(folder.path(), &["optimize", "m.onnx", "-o", "inside.onnx"], 2, &["--force"]);
+    fail(folder.path(), &["optimize", "m.onnx", "-o", "no/such.onnx"], 6, &["no/such.onnx"]);
+    fail(folder.path(), &["optimize", "none.onnx", "-o", "o.onnx"], 3, &["none.onnx"]);
+    std::fs::write(folder.path().join("bad.onnx"), b"not a model").unwrap();
+    fail(folder.path(), &["optimize", "bad.onnx", "-o", "o.onnx"], 3, &["bad.onnx"]);
+    assert_eq!(names(folder.path()).len(), 5, "{:?}", names(folder.path()));
+}
