@@ -13,6 +13,8 @@ use serde::Serialize;
 use crate::architecture::{self, BlockForm, Output, StrideIn};
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
+use crate::hub::{Event, Hub, HubError};
+use crate::known::{Known, NameError};
 use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::passes::{self, Applied, Lowering};
 use crate::shape::{ShapeError, cost};
@@ -30,6 +32,13 @@ pub const MOST_PARAMETERS: u64 = 8_000_000_000;
 pub enum Weights {
     /// A checkpoint file.
     File(PathBuf),
+    /// A published checkpoint, from torch's cache or downloaded to it.
+    Published {
+        /// Which.
+        known: &'static Known,
+        /// The cache and its server.
+        hub: Hub,
+    },
     /// Seeded initialisation.
     Random {
         /// Of all tensors.
@@ -158,6 +167,12 @@ pub enum BuildError {
     /// No such network.
     #[error(transparent)]
     Variant(#[from] VariantError),
+    /// No such published weights.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The published weights could not be had.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The checkpoint.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -229,7 +244,9 @@ impl BuildError {
     /// The program's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::TooLarge { .. } | Self::Shape(_) => 2,
+            Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => 2,
+            Self::TooLarge { .. } | Self::Shape(_) => 2,
+            Self::Hub(error) => error.exit_code(),
             Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::NotFinite { .. } => 3,
             // Whoever read from the pipe has had enough.
             Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
@@ -268,22 +285,27 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// Bytes of weights written so far, and in all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Done.
-    pub done: u64,
-    /// To do.
-    pub total: u64,
+/// How far a build has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Progress<'a> {
+    /// Its weights are being fetched.
+    Fetching(Event<'a>),
+    /// Bytes of weights written.
+    Writing {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
 }
 
-/// Builds what `plan` asks for; `progress` is called after each weight.
+/// Builds what `plan` asks for; `progress` is called during a download and after each weight.
 ///
 /// # Errors
 /// [`BuildError`]; no output is left behind, and an old one stays as it was.
-pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Summary, BuildError> {
+pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summary, BuildError> {
     let start = Instant::now();
-    let resolved = resolve::resolve(plan)?;
+    let resolved = resolve::resolve(plan, progress)?;
     let mut graph = architecture::build(&resolved.variant, &resolved.options)?;
     if let Some(checkpoint) = &resolved.checkpoint {
         account(checkpoint, &resolved.variant, &graph)?;

@@ -10,6 +10,8 @@ use crate::architecture::{self, Output};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
+use crate::hub::Hub;
+use crate::known::WeightsName;
 use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::variant::{Stem, Variant};
 
@@ -19,12 +21,19 @@ pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
 #[derive(Debug, Parser)]
 #[command(name = "resnext-build", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
-  resnext-build --variant 50_32x4d --weights resnext50_32x4d-1a0047aa.pth -o model.onnx
+  resnext-build --variant 50_32x4d --weights IMAGENET1K_V2 -o model.onnx
+  resnext-build --weights resnext50_32x4d-1a0047aa.pth -o model.onnx
   resnext-build --variant 101_64x4d --seed 7 -o random.onnx
   resnext-build --weights model.safetensors --no-top -o features.onnx
   resnext-build inspect model.onnx
 
-Exit codes: 0 done, 2 usage, 3 bad input file, 6 output could not be written, 70 internal error.")]
+IMAGENET1K_V1, IMAGENET1K_V2 and DEFAULT are torchvision's weights for --variant: taken from torch's cache
+(TORCH_HOME, else XDG_CACHE_HOME/torch, else ~/.cache/torch; in it hub/checkpoints), or downloaded to it.
+RESNEXT_WEIGHTS_URL names a mirror, HTTPS_PROXY a proxy, RESNEXT_WEIGHTS_TIMEOUT the seconds to wait for a silent
+server (30).
+
+Exit codes: 0 done, 2 usage, 3 bad input file, 4 weights could not be downloaded, 6 output could not be written,
+70 internal error.")]
 pub struct Cli {
     /// What to do other than building.
     #[command(subcommand)]
@@ -45,20 +54,28 @@ pub enum Command {
     },
     /// Show what a checkpoint or an ONNX file holds, with the architecture inferred from its shapes
     Inspect {
-        /// Checkpoint (.pth, .pt, .bin, .safetensors) or ONNX file
+        /// Checkpoint (.pth, .pt, .bin, .safetensors), ONNX file, or with --variant a name of torchvision's weights
         file: PathBuf,
+        /// Network whose weights the name means
+        #[arg(long, value_name = "NAME")]
+        variant: Option<String>,
         /// JSON instead of text
         #[arg(long)]
         json: bool,
     },
     /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up pictures
-    #[command(after_help = "Exit codes: 0 equal within 1e-6, 1 different, 2 usage, 3 bad input file.")]
+    #[command(
+        after_help = "Exit codes: 0 equal within 1e-6, 1 different, 2 usage, 3 bad input file, 4 weights could not be downloaded."
+    )]
     Verify {
         /// ONNX file
         model: PathBuf,
-        /// Checkpoint (.pth, .pt, .bin, .safetensors)
-        #[arg(long, value_name = "FILE")]
+        /// Checkpoint (.pth, .pt, .bin, .safetensors), or with --variant IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT
+        #[arg(long, value_name = "FILE|NAME")]
         weights: PathBuf,
+        /// Network whose weights the name means
+        #[arg(long, value_name = "NAME")]
+        variant: Option<String>,
         /// Convolution that has the stride in a downsampling block, in the checkpoint's network
         #[arg(long, value_enum, default_value_t)]
         stride_in: StrideInArg,
@@ -85,8 +102,9 @@ pub struct BuildArgs {
     /// Network: DEPTH_CxWd (50_32x4d), or torchvision's or timm's name (resnext101_64x4d, resnet50, wide_resnet50_2)
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Checkpoint file (.pth, .pt, .bin, .safetensors). Without it: seeded Kaiming-normal initialisation
-    #[arg(long, value_name = "FILE")]
+    /// Checkpoint file (.pth, .pt, .bin, .safetensors), or torchvision's IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT. Without
+    /// it: seeded Kaiming-normal initialisation
+    #[arg(long, value_name = "FILE|NAME")]
     pub weights: Option<PathBuf>,
     /// Where to write the model; '-' is standard output
     #[arg(short, long, value_name = "FILE")]
@@ -266,11 +284,12 @@ impl BuildArgs {
             Some("-") => Destination::Stdout,
             _ => Destination::File(output.clone()),
         };
+        let variant = self.resolve_variant()?;
         let weights = match &self.weights {
-            Some(path) => Weights::File(path.clone()),
+            Some(value) => weights(value, variant.as_ref())?,
             None => Weights::Random { seed: self.seed.unwrap_or(0) },
         };
-        let mut plan = Plan::new(self.resolve_variant()?, weights, destination);
+        let mut plan = Plan::new(variant, weights, destination);
         plan.force = self.force;
         plan.classes = self.num_classes;
         plan.outputs = self.outputs.clone();
@@ -346,6 +365,26 @@ impl BuildArgs {
         let given: Preprocess = serde_json::from_str(&read_text(path)?).map_err(|e| wrong(e.to_string()))?;
         given.check().map_err(wrong)?;
         Ok(PreprocessChoice::Given(given))
+    }
+}
+
+/// What `--weights` means for a network: a file, or by name a published checkpoint.
+fn weights(value: &Path, variant: Option<&Variant>) -> Result<Weights, BuildError> {
+    match value.to_str().map(WeightsName::parse).transpose()?.flatten() {
+        Some(name) => Ok(Weights::Published { known: name.of(variant)?, hub: Hub::from_env()? }),
+        None => Ok(Weights::File(value.to_owned())),
+    }
+}
+
+/// As for a build, where `variant` has no other use.
+pub(crate) fn weights_only(value: &Path, variant: Option<&str>) -> Result<Weights, BuildError> {
+    let parsed = variant.map(Variant::parse).transpose()?;
+    match weights(value, parsed.as_ref())? {
+        Weights::File(_) if variant.is_some() => Err(BuildError::Request(
+            "--variant goes with IMAGENET1K_V1, IMAGENET1K_V2 or DEFAULT; a file says itself which network it holds"
+                .into(),
+        )),
+        weights => Ok(weights),
     }
 }
 

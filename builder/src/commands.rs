@@ -1,16 +1,17 @@
 //! Runs a parsed command line: results to one writer, all else to the other.
 
-use std::io::{self, IsTerminal as _, Write};
-use std::time::{Duration, Instant};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::build::{BuildError, Progress, build};
-use crate::cli::{BuildArgs, Cli, Command};
+use crate::build::{BuildError, Progress, Weights, build};
+use crate::cli::{BuildArgs, Cli, Command, weights_only};
+use crate::hub;
 use crate::inspect::{InspectError, inspect};
 use crate::list::{ListError, list};
 use crate::optimize::{OptimizeError, optimize};
+use crate::progress::Display;
 use crate::report;
 use crate::verify::{VerifyError, verify};
 
@@ -43,7 +44,7 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The program's exit code: 1 different, 2 usage, 3 bad input, 6 output, 70 internal. A closed pipe is no error.
+    /// The program's exit code: 1 different, 2 usage, 3 bad input, 4 weights not available, 6 output, 70 internal. A closed pipe is no error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Build(error) => error.exit_code(),
@@ -69,13 +70,14 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let text = if *json { json_text(&listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Inspect { file, json }) => {
-            let found = inspect(file)?;
+        Some(Command::Inspect { file, variant, json }) => {
+            let found = inspect(&local_file(file, variant.as_deref(), err)?)?;
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Verify { model, weights, stride_in, seed, json }) => {
-            let verdict = verify(model, weights, (*stride_in).into(), *seed)?;
+        Some(Command::Verify { model, weights, variant, stride_in, seed, json }) => {
+            let weights = local_file(weights, variant.as_deref(), err)?;
+            let verdict = verify(model, &weights, (*stride_in).into(), *seed)?;
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;
@@ -101,9 +103,9 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
 
 fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> {
     let plan = args.plan()?;
-    let mut bar = Bar::new(args.quiet);
-    let summary = build(&plan, &mut |progress| bar.update(progress))?;
-    bar.clear();
+    let mut display = Display::new(err, args.quiet);
+    let summary = build(&plan, &mut |progress| display.show(progress))?;
+    drop(display);
     if args.quiet {
         return Ok(());
     }
@@ -111,38 +113,19 @@ fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> 
     Ok(())
 }
 
+/// The file that `weights` is or, by a name of torchvision's and the network `variant`, means.
+fn local_file(weights: &Path, variant: Option<&str>, err: &mut dyn Write) -> Result<PathBuf, CommandError> {
+    match weights_only(weights, variant)? {
+        Weights::Published { known, hub } => {
+            let mut display = Display::new(err, false);
+            let fetched = hub::fetch(&known.into(), &hub, &mut |event| display.show(Progress::Fetching(event)));
+            Ok(fetched.map_err(BuildError::from)?.path)
+        }
+        _ => Ok(weights.to_owned()),
+    }
+}
+
 fn json_text(value: &impl serde::Serialize) -> String {
     // Maps with string or number keys and plain structs have no way to fail.
     serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
-}
-
-/// A progress bar that shows itself only once the work has lasted a while.
-struct Bar {
-    start: Instant,
-    bar: Option<ProgressBar>,
-    silent: bool,
-}
-
-impl Bar {
-    fn new(quiet: bool) -> Self {
-        let silent = quiet || !io::stderr().is_terminal();
-        Self { start: Instant::now(), bar: None, silent }
-    }
-
-    fn update(&mut self, progress: Progress) {
-        if self.silent || self.start.elapsed() < Duration::from_millis(400) {
-            return;
-        }
-        let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-            ProgressBar::new(progress.total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        bar.set_position(progress.done);
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }

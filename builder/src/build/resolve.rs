@@ -1,9 +1,13 @@
 //! Settles what a plan leaves open: the network, its classes, its outputs.
 
+use std::path::{Path, PathBuf};
+
 use crate::architecture::{Options, Output};
-use crate::build::{BuildError, Destination, LabelsChoice, Plan, Weights};
+use crate::build::{BuildError, Destination, LabelsChoice, Plan, Progress, Weights};
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
+use crate::hub::{self, Hub};
+use crate::known::Known;
 use crate::random::Random;
 use crate::variant::Variant;
 use crate::weights::{WeightsError, check_variant, inferred};
@@ -18,7 +22,8 @@ pub(super) struct Resolved {
     pub(super) notes: Vec<String>,
 }
 
-pub(super) fn resolve(plan: &Plan) -> Result<Resolved, BuildError> {
+/// Settles `plan`. What can be refused without the weights is refused before they are downloaded.
+pub(super) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
     check_destination(plan)?;
     let mut notes = Vec::new();
     let (variant, checkpoint, classes, weights_name) = match &plan.weights {
@@ -27,25 +32,65 @@ pub(super) fn resolve(plan: &Plan) -> Result<Resolved, BuildError> {
             notes.push(format!("weights: random (seed {seed}); pass --weights FILE for trained ones"));
             (variant, None, plan.classes, format!("random (seed {seed})"))
         }
-        Weights::File(path) => {
-            let checkpoint = Checkpoint::open(path).map_err(WeightsError::from)?;
-            let found = inferred(&checkpoint)?;
-            if let Some(asked) = &plan.variant {
-                check_variant(&checkpoint, asked, &found.variant)?;
-            }
-            if let Some(key) = checkpoint.nested_under() {
-                notes.push(format!("weights found under the key '{key}'"));
-            }
-            if let Some(prefix) = checkpoint.stripped_prefix() {
-                notes.push(format!("prefix '{prefix}' removed from the tensors' names"));
-            }
-            let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-            let name = format!("{file} ({})", checkpoint.format());
-            let classes = check_classes(plan, &checkpoint, found.classes)?;
-            (found.variant, Some(checkpoint), classes, name)
+        Weights::File(path) => read(plan, path, &mut notes)?,
+        Weights::Published { known, hub } => {
+            let path = fetch(plan, known, hub, &mut notes, progress)?;
+            read(plan, &path, &mut notes)?
         }
     };
-    let mut options = Options::classifier(&variant);
+    let options = options(plan, &variant, classes)?;
+    let seed = if let Weights::Random { seed } = plan.weights { seed } else { 0 };
+    let random = Random { seed, features: variant.features() };
+    Ok(Resolved { variant, options, checkpoint, random, weights_name, notes })
+}
+
+/// The file of a published checkpoint.
+fn fetch(
+    plan: &Plan,
+    known: &Known,
+    hub: &Hub,
+    notes: &mut Vec<String>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PathBuf, BuildError> {
+    let variant = Variant::parse(known.model)?;
+    let classes = variant.default_classes();
+    if let Some(asked) = plan.classes.filter(|asked| *asked != classes) {
+        return Err(BuildError::Request(format!(
+            "torchvision's weights have {classes} classes, not {asked}; drop --num-classes, or pass --weights FILE"
+        )));
+    }
+    options(plan, &variant, Some(classes))?;
+    let fetched = hub::fetch(&known.into(), hub, &mut |event| progress(Progress::Fetching(event)))?;
+    let how = if fetched.downloaded { "downloaded to" } else { "found in torch's cache:" };
+    notes.push(format!("weights: torchvision's {}, {how} {}", known.weights, fetched.path.display()));
+    Ok(fetched.path)
+}
+
+/// Opens a checkpoint: the network in it, itself, its classes, its name.
+fn read(
+    plan: &Plan,
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(Variant, Option<Checkpoint>, Option<usize>, String), BuildError> {
+    let checkpoint = Checkpoint::open(path).map_err(WeightsError::from)?;
+    let found = inferred(&checkpoint)?;
+    if let Some(asked) = &plan.variant {
+        check_variant(&checkpoint, asked, &found.variant)?;
+    }
+    if let Some(key) = checkpoint.nested_under() {
+        notes.push(format!("weights found under the key '{key}'"));
+    }
+    if let Some(prefix) = checkpoint.stripped_prefix() {
+        notes.push(format!("prefix '{prefix}' removed from the tensors' names"));
+    }
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let name = format!("{file} ({})", checkpoint.format());
+    let classes = check_classes(plan, &checkpoint, found.classes)?;
+    Ok((found.variant, Some(checkpoint), classes, name))
+}
+
+fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Options, BuildError> {
+    let mut options = Options::classifier(variant);
     options.batch = plan.batch.clone();
     options.image = plan.image.clone().unwrap_or(options.image);
     options.classes = classes.unwrap_or(options.classes);
@@ -56,11 +101,9 @@ pub(super) fn resolve(plan: &Plan) -> Result<Resolved, BuildError> {
     } else if !plan.outputs.is_empty() {
         options.outputs = plan.outputs.clone();
     }
-    check_options(&variant, &options)?;
+    check_options(variant, &options)?;
     check_labels(plan, &options)?;
-    let seed = if let Weights::Random { seed } = plan.weights { seed } else { 0 };
-    let random = Random { seed, features: variant.features() };
-    Ok(Resolved { variant, options, checkpoint, random, weights_name, notes })
+    Ok(options)
 }
 
 fn check_classes(plan: &Plan, checkpoint: &Checkpoint, found: Option<usize>) -> Result<Option<usize>, BuildError> {
@@ -121,7 +164,20 @@ fn check_labels(plan: &Plan, options: &Options) -> Result<(), BuildError> {
 
 fn check_destination(plan: &Plan) -> Result<(), BuildError> {
     let Destination::File(output) = &plan.destination else { return Ok(()) };
-    if let Weights::File(input) = &plan.weights
+    let input = match &plan.weights {
+        Weights::File(input) => Some(input.clone()),
+        Weights::Published { known, hub } => {
+            // Not after the download, which may have taken an hour.
+            let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                let source = std::io::Error::new(std::io::ErrorKind::NotFound, "its folder does not exist");
+                return Err(BuildError::Output { path: output.display().to_string(), source });
+            }
+            Some(hub.folder.join(known.file_name()))
+        }
+        Weights::Random { .. } => None,
+    };
+    if let Some(input) = input
         && let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
         && input == output
     {

@@ -36,7 +36,7 @@ pub(super) fn write(
     valid: Valid<'_>,
     source: Source<'_>,
     applied: &[Applied],
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Written, BuildError> {
     std::thread::scope(|scope| {
         let digest = resolved.checkpoint.as_ref().map(|checkpoint| {
@@ -58,7 +58,7 @@ struct Writer<'a, 's> {
     valid: Valid<'a>,
     source: Source<'a>,
     applied: &'a [Applied],
-    progress: &'a mut dyn FnMut(Progress),
+    progress: &'a mut dyn FnMut(Progress<'_>),
     done: u64,
     total: u64,
     digest: Option<ScopedJoinHandle<'s, io::Result<[u8; 32]>>>,
@@ -164,7 +164,7 @@ impl Writer<'_, '_> {
             return Err(BuildError::NotFinite { name: tensor.name.clone(), index, passes: passes.join(", ") });
         }
         self.done += data.len() as u64 * value.element.size() as u64;
-        (self.progress)(Progress { done: self.done, total: self.total });
+        (self.progress)(Progress::Writing { done: self.done, total: self.total });
         Ok(Cooked::new(data, value.element))
     }
 

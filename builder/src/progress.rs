@@ -1,0 +1,89 @@
+//! What a terminal shows while a command runs: a bar, and lines about a download.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::build::Progress;
+use crate::hub::Event;
+
+/// Bars for work that lasts, on a terminal only; lines for what a log should hold as well.
+pub(crate) struct Display<'a> {
+    err: &'a mut dyn Write,
+    quiet: bool,
+    draws: bool,
+    bar: Option<ProgressBar>,
+    /// When what the bar shows began, and which of the phases of a command it is.
+    phase: (Instant, &'static str),
+}
+
+impl<'a> Display<'a> {
+    /// Lines go to `err`; nothing at all where `quiet`, no bar with `NO_COLOR`.
+    pub(crate) fn new(err: &'a mut dyn Write, quiet: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let draws = !quiet && !plain && io::stderr().is_terminal();
+        Self { err, quiet, draws, bar: None, phase: (Instant::now(), "") }
+    }
+
+    /// Shows `progress`.
+    pub(crate) fn show(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Writing { done, total } => self.draw("writing", done, total),
+            Progress::Fetching(Event::Received { done, total }) => self.draw("fetching", done, total),
+            Progress::Fetching(Event::Waiting { file }) => {
+                self.line(&format!("another process downloads {}; waiting for it", file.display()));
+            }
+            Progress::Fetching(Event::Started { url, file, resumed }) => {
+                let resumed = if resumed > 0 { format!(", {resumed} bytes of it are there") } else { String::new() };
+                self.line(&format!("downloading {url} to {}{resumed}", file.display()));
+            }
+            Progress::Fetching(Event::Retrying { reason, pause }) => {
+                self.line(&format!("{reason}; trying again in {} s", pause.as_secs_f64()));
+            }
+        }
+    }
+
+    /// A bar shows itself only once the work has lasted a while.
+    fn draw(&mut self, phase: &'static str, done: u64, total: u64) {
+        if !self.draws {
+            return;
+        }
+        if self.phase.1 != phase {
+            self.clear();
+            self.phase = (Instant::now(), phase);
+        }
+        if self.phase.0.elapsed() < Duration::from_millis(400) {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(total).with_style(style).with_prefix(phase)
+        });
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
+    fn line(&mut self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        self.clear();
+        // Where standard error is closed, the exit code still tells.
+        let _ = writeln!(self.err, "{text}");
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Display<'_> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
