@@ -1,6 +1,7 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
 mod lowering;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +11,13 @@ use crate::architecture::{self, Output};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
-use crate::hub::Hub;
-use crate::known::WeightsName;
 use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::variant::{Stem, Variant};
+use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
+pub use values::ImageSize;
+pub(crate) use values::weights_only;
 
 /// Writes any network of the ResNeXt family as ONNX, from torchvision checkpoints, without Python or PyTorch.
 #[derive(Debug, Parser)]
@@ -235,42 +237,6 @@ impl From<ExternalArg> for External {
     }
 }
 
-/// `--image-size`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageSize {
-    /// In pixels.
-    pub height: usize,
-    /// In pixels.
-    pub width: usize,
-}
-
-fn parse_output(text: &str) -> Result<Output, String> {
-    match text {
-        "logits" => Ok(Output::Logits),
-        _ => text
-            .strip_prefix('c')
-            .and_then(|n| n.parse::<usize>().ok())
-            .filter(|n| (2..=7).contains(n))
-            .map(|n| Output::Stage(n - 1))
-            .ok_or_else(|| "outputs are logits, c2, c3, c4, c5".into()),
-    }
-}
-
-fn parse_batch(text: &str) -> Result<Dim, String> {
-    if text == "dynamic" {
-        return Ok(Dim::Named("batch".into()));
-    }
-    text.parse().map(Dim::Fixed).map_err(|_| "a number, or 'dynamic'".into())
-}
-
-fn parse_image_size(text: &str) -> Result<ImageSize, String> {
-    let (height, width) = text.split_once('x').unwrap_or((text, text));
-    match (height.parse(), width.parse()) {
-        (Ok(height), Ok(width)) => Ok(ImageSize { height, width }),
-        _ => Err("a number of pixels, or HEIGHTxWIDTH".into()),
-    }
-}
-
 impl BuildArgs {
     /// Checks the flags against each other and reads the small files they name.
     ///
@@ -365,26 +331,6 @@ impl BuildArgs {
         let given: Preprocess = serde_json::from_str(&read_text(path)?).map_err(|e| wrong(e.to_string()))?;
         given.check().map_err(wrong)?;
         Ok(PreprocessChoice::Given(given))
-    }
-}
-
-/// What `--weights` means for a network: a file, or by name a published checkpoint.
-fn weights(value: &Path, variant: Option<&Variant>) -> Result<Weights, BuildError> {
-    match value.to_str().map(WeightsName::parse).transpose()?.flatten() {
-        Some(name) => Ok(Weights::Published { known: name.of(variant)?, hub: Hub::from_env()? }),
-        None => Ok(Weights::File(value.to_owned())),
-    }
-}
-
-/// As for a build, where `variant` has no other use.
-pub(crate) fn weights_only(value: &Path, variant: Option<&str>) -> Result<Weights, BuildError> {
-    let parsed = variant.map(Variant::parse).transpose()?;
-    match weights(value, parsed.as_ref())? {
-        Weights::File(_) if variant.is_some() => Err(BuildError::Request(
-            "--variant goes with IMAGENET1K_V1, IMAGENET1K_V2 or DEFAULT; a file says itself which network it holds"
-                .into(),
-        )),
-        weights => Ok(weights),
     }
 }
 

@@ -133,7 +133,7 @@ impl Download<'_> {
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
         }
-        let response = request.call().map_err(|error| self.fault(error))?;
+        let response = request.call().map_err(|error| self.fault(&error))?;
         self.reached = true;
         self.refuse_decryption(response.get_redirect_history().unwrap_or_default())?;
         let status = response.status();
@@ -169,7 +169,7 @@ impl Download<'_> {
                 Ok(0) => return Ok(if length.is_some() { End::Whole } else { End::Open }),
                 Ok(read) => read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.fault(Error::from(error))),
+                Err(error) => return Err(self.fault(&Error::from(error))),
             };
             if self.partial.len() + read as u64 > most {
                 return Err(Fault::Final(self.too_large()));
@@ -205,9 +205,9 @@ impl Download<'_> {
     }
 
     /// What `error` means for the download.
-    fn fault(&self, error: Error) -> Fault {
+    fn fault(&self, error: &Error) -> Fault {
         let stall = self.hub.stall.as_secs_f64();
-        let mut reason = match &error {
+        let mut reason = match error {
             Error::HostNotFound => "the server's name cannot be resolved; is there a network?".into(),
             Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
                 format!("no connection within {} seconds", CONNECT.as_secs())
@@ -235,7 +235,7 @@ impl Download<'_> {
         );
         // Without a network nobody wants to wait for three tries; a connection that broke later may come back.
         let unreachable = !self.reached
-            && match &error {
+            && match error {
                 Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) => true,
                 Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
                 Error::Io(error) => error.kind() != std::io::ErrorKind::UnexpectedEof,
@@ -249,7 +249,7 @@ impl Download<'_> {
         if kept.bytes == 0 {
             self.partial.remove();
         }
-        HubError::Download { url: self.url.clone(), reason, kept, by_hand: self.by_hand() }
+        HubError::Download { url: self.url.clone(), reason, kept: kept.into(), by_hand: self.by_hand() }
     }
 
     fn refuse(&self, found: String) -> HubError {
@@ -269,8 +269,8 @@ impl Download<'_> {
         HubError::TooLarge { url: self.url.clone(), expected_bytes: self.entry.bytes, by_hand: self.by_hand() }
     }
 
-    fn by_hand(&self) -> ByHand {
-        ByHand { folder: self.hub.folder.clone(), file_name: self.entry.file_name.clone() }
+    fn by_hand(&self) -> Box<ByHand> {
+        ByHand { folder: self.hub.folder.clone(), file_name: self.entry.file_name.clone() }.into()
     }
 }
 
