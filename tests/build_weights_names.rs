@@ -153,12 +153,14 @@ fn other_verbs_take_the_names_too() {
     let report = text(&inspect.stdout);
     assert!(report.contains("known as      torchvision resnet18 IMAGENET1K_V1"), "{report}{}", text(&inspect.stderr));
     assert!(text(&inspect.stderr).starts_with("downloading "));
-    // A model of another network: the weights are found, and the comparison begins.
+    succeeds(home.build(&server.url()));
+    let verify = |model| ["verify", model, "--variant", "resnet18", "--weights", "DEFAULT"];
+    let equal = home.command(&server.url()).args(verify("m.onnx")).output().unwrap();
+    assert!(text(&equal.stdout).contains("m.onnx computes what"), "{}", text(&equal.stderr));
     let other =
         ["--variant", "50_32x4d", "--blocks", "1,1,1,1", "--planes", "16", "--num-classes", "5", "-o", "o.onnx"];
     assert!(home.command("").args(other).output().unwrap().status.success());
-    let verify = ["verify", "o.onnx", "--variant", "resnet18", "--weights", "DEFAULT"];
-    fails(home.command(&server.url()).args(verify), 3, &["neither logits nor a feature map of resnet18"]);
+    fails(home.command(&server.url()).args(verify("o.onnx")), 3, &["neither logits nor a feature map of resnet18"]);
     assert_eq!(server.requests().len(), 1);
 }
 

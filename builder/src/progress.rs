@@ -56,11 +56,14 @@ impl<'a> Display<'a> {
         if self.phase.0.elapsed() < Duration::from_millis(400) {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| {
+        let Some(bar) = &self.bar else {
             let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(total).with_style(style).with_prefix(phase)
-        });
+            let bar = ProgressBar::new(total).with_style(style).with_prefix(phase);
+            // What was there before the bar says nothing about speed.
+            self.bar = Some(bar.with_position(done));
+            return;
+        };
         bar.set_length(total);
         bar.set_position(done);
     }
