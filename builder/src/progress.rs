@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::build::Progress;
 use crate::hub::Event;
@@ -14,8 +14,15 @@ pub(crate) struct Display<'a> {
     quiet: bool,
     draws: bool,
     bar: Option<ProgressBar>,
-    /// When what the bar shows began, and which of the phases of a command it is.
-    phase: (Instant, &'static str),
+    phase: Phase,
+}
+
+/// What the bar shows.
+struct Phase {
+    name: &'static str,
+    start: Instant,
+    /// Bytes that were there at the start: they say nothing about speed.
+    first: u64,
 }
 
 impl<'a> Display<'a> {
@@ -23,7 +30,7 @@ impl<'a> Display<'a> {
     pub(crate) fn new(err: &'a mut dyn Write, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let draws = !quiet && !plain && io::stderr().is_terminal();
-        Self { err, quiet, draws, bar: None, phase: (Instant::now(), "") }
+        Self { err, quiet, draws, bar: None, phase: Phase { name: "", start: Instant::now(), first: 0 } }
     }
 
     /// Shows `progress`.
@@ -45,25 +52,28 @@ impl<'a> Display<'a> {
     }
 
     /// A bar shows itself only once the work has lasted a while.
-    fn draw(&mut self, phase: &'static str, done: u64, total: u64) {
+    fn draw(&mut self, name: &'static str, done: u64, total: u64) {
         if !self.draws {
             return;
         }
-        if self.phase.1 != phase {
+        if self.phase.name != name || done < self.phase.first {
             self.clear();
-            self.phase = (Instant::now(), phase);
+            self.phase = Phase { name, start: Instant::now(), first: done };
         }
-        if self.phase.0.elapsed() < Duration::from_millis(400) {
+        let elapsed = self.phase.start.elapsed();
+        if elapsed < Duration::from_millis(400) {
             return;
         }
-        let Some(bar) = &self.bar else {
-            let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {msg}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = ProgressBar::new(total).with_style(style).with_prefix(phase);
-            // What was there before the bar says nothing about speed.
-            self.bar = Some(bar.with_position(done));
-            return;
-        };
+            ProgressBar::new(total).with_style(style).with_prefix(name)
+        });
+        let speed = (done - self.phase.first) as f64 / elapsed.as_secs_f64();
+        if speed > 0.0 {
+            let left = total.saturating_sub(done) as f64 / speed;
+            bar.set_message(format!("{}/s, {left:.0} s left", HumanBytes(speed as u64)));
+        }
         bar.set_length(total);
         bar.set_position(done);
     }
