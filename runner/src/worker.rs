@@ -19,10 +19,12 @@ use crate::runtime::find::Library;
 use crate::session::Spec;
 use crate::tensor::{Data, Tensor};
 
+mod copies;
 pub mod protocol;
 mod serve;
 mod transport;
 
+pub use copies::Copies;
 use protocol::{ProtocolError, Reply, Request};
 pub use serve::serve;
 

@@ -20,6 +20,7 @@ pub(super) struct Providers {
     launcher: Launcher,
     each: Vec<(Provider, Library)>,
     session: SessionOptions,
+    copies: usize,
     allow_fallback: bool,
     verbose: bool,
 }
@@ -39,6 +40,7 @@ impl Providers {
             launcher: super::launcher(global, &arguments.library)?,
             each: providers.into_iter().zip(libraries).collect(),
             session: arguments.session(),
+            copies: 1,
             allow_fallback: arguments.allow_fallback,
             verbose: global.verbose,
         })
@@ -47,6 +49,15 @@ impl Providers {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.each.len()
+    }
+
+    /// Opens every model once for each thread, with one thread each, where that does more in all: on the CPU provider.
+    /// Returns how many copies there are.
+    pub(super) fn copy_models(&mut self) -> usize {
+        if self.each.iter().all(|(provider, _)| provider.kind() == Kind::Cpu) {
+            self.copies = self.session.intra_op_threads.max(1);
+        }
+        self.copies
     }
 
     /// Threads within a node.
@@ -80,9 +91,16 @@ impl Providers {
             allow_fallback: self.allow_fallback,
             verbose: self.verbose,
         };
+        // A fixed batch cannot be shared.
+        let is_open = file.image_input().is_ok_and(|image| image.batch.is_none());
+        let copies = if is_open { self.copies } else { 1 };
         let open = move |path: &Path| {
-            let spec = Spec { model: Source::File(path.to_path_buf()), ..spec.clone() };
-            self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>)
+            let mut spec = Spec { model: Source::File(path.to_path_buf()), ..spec.clone() };
+            if copies == 1 {
+                return self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>);
+            }
+            spec.session.intra_op_threads = 1;
+            self.launcher.load_copies(&spec, copies).map(|copies| Box::new(copies) as Box<dyn Model>)
         };
         Candidate { file, provider: name, open: Box::new(open) }
     }

@@ -81,7 +81,11 @@ pub fn select(tensor: &Tensor, rows: impl Iterator<Item = usize>) -> Tensor {
     Tensor { name: tensor.name.clone(), shape, data }
 }
 
-fn append(before: &mut Tensor, after: Tensor) -> Result<(), ModelError> {
+/// Adds the rows of `after`, which must be of the same kind.
+///
+/// # Errors
+/// [`ModelError::Failed`] where names, types or the other dimensions differ.
+pub(crate) fn append(before: &mut Tensor, after: Tensor) -> Result<(), ModelError> {
     let same = before.name == after.name && before.shape.iter().skip(1).eq(after.shape.iter().skip(1));
     match (&mut before.data, after.data) {
         (Data::F32(before), Data::F32(after)) if same => before.extend(after),
