@@ -3,32 +3,10 @@
 //! is accepted, another reader that accepts it too must see the same tensors in it.
 
 mod checkpoint_files;
+mod fuzzing;
 
 use checkpoint_files::*;
 use resnext_builder::checkpoint::{Checkpoint, DType};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
-}
 
 /// Numbers at the edges, and the bytes that mean something in one of the formats.
 const PIECES: &[&[u8]] = &[
@@ -98,106 +76,15 @@ const PIECES: &[&[u8]] = &[
     b",",
 ];
 
-/// A few random changes.
-fn mutate(input: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
-    for _ in 0..=random.below(4) {
-        let at = random.below(input.len() + 1);
-        let end = input.len().min(at + 1 + random.below(16));
-        match random.below(9) {
-            0 if at < input.len() => input[at] ^= 1 << random.below(8),
-            1 if at < input.len() => input[at] = random.next() as u8,
-            2 => drop(input.drain(at..end)),
-            3 => {
-                let piece = random.pick(PIECES);
-                let end = input.len().min(at + piece.len());
-                input.splice(at..end, piece.iter().copied());
-            }
-            4 => drop(input.splice(at..at, random.pick(PIECES).iter().copied())),
-            5 => {
-                let piece = input[at..end].to_vec();
-                let to = random.below(input.len() + 1);
-                input.splice(to..to, piece);
-            }
-            6 => {
-                let other = &others[random.below(others.len())];
-                let from = random.below(other.len() + 1);
-                let to = other.len().min(from + 1 + random.below(200));
-                input.splice(at..end, other[from..to].iter().copied());
-            }
-            7 if random.below(8) == 0 => input.truncate(at),
-            _ if at < input.len() => input[at] = input[at].wrapping_add(random.below(3) as u8).wrapping_sub(1),
-            _ => {}
-        }
-    }
-}
-
-/// Mutates `corpus` until the time is up. Inputs that are accepted join it, up to a size.
-fn fuzz(
-    target: &str,
-    mut corpus: Vec<Vec<u8>>,
-    build: impl Fn(&[u8]) -> Vec<u8>,
-    agrees: impl Fn(&Checkpoint, &Contents),
-) {
-    let number = |name, default| std::env::var(name).map_or(default, |text| text.parse().expect(name));
-    let (seconds, seed) = (number("FUZZ_SECONDS", 3), number("FUZZ_SEED", 0));
-    let mut random = Random(seed);
+/// Fuzzes the checkpoint reader: what is accepted must also be what `agrees` sees.
+fn fuzz(target: &str, corpus: Vec<Vec<u8>>, build: impl Fn(&[u8]) -> Vec<u8>, agrees: impl Fn(&Checkpoint, &Contents)) {
     let mut scratch = Scratch::new();
-    let start = Instant::now();
-    let originals = corpus.len();
-    let (mut runs, mut accepted) = (0u64, 0u64);
-    while start.elapsed() < Duration::from_secs(seconds) {
-        let mut input = corpus[random.below(corpus.len())].clone();
-        mutate(&mut input, &corpus, &mut random);
-        let file = build(&input);
-        let began = processor_seconds();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let checkpoint = scratch.open(&file).ok()?;
-            let contents = contents(&checkpoint).ok()?;
-            agrees(&checkpoint, &contents);
-            Some(())
-        }));
-        let took = processor_seconds() - began;
-        if outcome.is_err() || took > 60 {
-            let saved = std::env::temp_dir().join(format!("fuzz-{target}-{seed}-{runs}"));
-            std::fs::write(&saved, &file).unwrap();
-            panic!("{target}: run {runs} of seed {seed} panicked or took {took} s; input in {}", saved.display());
-        }
-        runs += 1;
-        if let Ok(Some(())) = outcome {
-            accepted += 1;
-            if corpus.len() < 500 && input.len() < 8000 {
-                corpus.push(input);
-            } else if input.len() < 8000 {
-                let replaced = originals + random.below(corpus.len() - originals);
-                corpus[replaced] = input;
-            }
-        }
-    }
-    println!("{target}: {runs} runs, {accepted} accepted, seed {seed}");
-    assert!(runs > 0 && accepted > 0, "{target}: no mutation was accepted, so none went deep");
-    #[cfg(target_os = "linux")]
-    {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        let peak: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        assert!(peak < 1 << 20, "{target}: peak of {peak} KiB");
-    }
-}
-
-/// Processor time of this thread: on a busy machine, a minute may pass without any of it.
-#[cfg(target_os = "linux")]
-fn processor_seconds() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    // After the name in parentheses, user and system time are fields 14 and 15 of proc(5), in hundredths.
-    let fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
-    fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>() / 100
-}
-
-/// Elsewhere, time that passed.
-#[cfg(not(target_os = "linux"))]
-fn processor_seconds() -> u64 {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs()
+    fuzzing::run(target, corpus, PIECES, build, |file| {
+        let checkpoint = scratch.open(file).ok()?;
+        let contents = contents(&checkpoint).ok()?;
+        agrees(&checkpoint, &contents);
+        Some(())
+    });
 }
 
 /// What `pytorch-reader` sees, where it accepts the file. It knows neither nesting nor prefixes, and its memo holds
