@@ -1,0 +1,78 @@
+//! `tune` as the program runs it: what it writes is a model that computes the same, and a file that replays it.
+#![cfg(unix)]
+
+mod runner_common;
+
+use std::path::Path;
+use std::process::Output;
+
+use resnext_builder::build::{Destination, Plan, Weights, build};
+use resnext_builder::graph::Dim;
+use resnext_builder::optimize::Model;
+use resnext_builder::tuning::Tuning;
+use resnext_builder::variant::Variant;
+use resnext_runner::runtime::install::Package;
+use runner_common::{library, run, stderr, stdout};
+
+/// A network of two stages, 32 groups of 4 and of 8 channels.
+fn network(path: &Path) {
+    let variant = Variant::parse_with("50_32x4d", &[1, 1]).unwrap();
+    let mut plan = Plan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(path.to_owned()));
+    plan.image = Some([Dim::Fixed(64), Dim::Fixed(64)]);
+    plan.classes = Some(10);
+    build(&plan, &mut |_| {}).unwrap();
+}
+
+fn tune(folder: &Path, more: &[&str]) -> Output {
+    let library = library(Package::Cpu).path.display().to_string();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (model, output) = (path("m.onnx"), path("tuned.onnx"));
+    let base = ["tune", &model, "-o", &output, "--ort-lib", &library, "--intra-op-threads", "1", "--duration", "0.05"];
+    run(&[&base[..], more].concat())
+}
+
+#[test]
+fn what_tuning_writes_is_replayed_to_the_same_widths() {
+    let folder = tempfile::tempdir().unwrap();
+    network(&folder.path().join("m.onnx"));
+    let output = tune(folder.path(), &["-b", "1,2", "--widths", "8,16", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let names: Vec<&str> = printed["rounds"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["stage 1", "stage 2", "all stages"]);
+    for trial in printed["rounds"].as_array().unwrap().iter().flat_map(|round| round["trials"].as_array().unwrap()) {
+        assert!(trial["out"].is_null(), "every candidate computes the same: {trial}");
+        assert_eq!(trial["rows"].as_array().unwrap().len(), 2, "a row for each batch size");
+    }
+    let file = folder.path().join("tuned.tuning.json");
+    let tuning = Tuning::read(&file).unwrap();
+    assert_eq!(serde_json::to_value(&tuning.stages).unwrap(), printed["stages"]);
+    assert_eq!((tuning.provider.as_str(), tuning.threads, &tuning.batches[..]), ("cpu", 1, &[1, 2][..]));
+    let written = Model::read(&folder.path().join("tuned.onnx")).unwrap().stages();
+    for (tuned, stage) in tuning.stages.iter().zip(&written) {
+        assert!(stage.inputs >= tuned.width, "{stage:?} {tuned:?}");
+        assert_eq!(stage.groups * stage.inputs, stage.channels);
+    }
+    let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["m.onnx", "tuned.onnx", "tuned.tuning.json"], "no candidate is left behind");
+    let again = tune(folder.path(), &[]);
+    assert_eq!(again.status.code(), Some(2), "{}", stderr(&again));
+    assert!(stderr(&again).contains("--force"), "{}", stderr(&again));
+}
+
+#[test]
+fn requests_without_an_answer_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    network(&folder.path().join("m.onnx"));
+    for (more, message) in [
+        (&["--widths", "4"][..], "nothing to tune"),
+        (&["--ep", "cpu,cpu", "--widths", "4,2"], "nothing to tune"),
+        (&["--widths", "0"], "a number from 1 on"),
+    ] {
+        let output = tune(folder.path(), more);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(message), "{more:?}: {}", stderr(&output));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
