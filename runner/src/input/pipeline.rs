@@ -55,10 +55,10 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// A thread for each usable processor, and enough ahead to fill a batch while another runs.
+    /// A thread for each usable processor, and a batch and more ahead of the one that runs.
     pub fn for_batch(batch: usize) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Extent { threads, window: batch + 2 * threads }
+        Extent { threads, window: 2 * batch + 2 * threads }
     }
 }
 
