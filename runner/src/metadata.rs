@@ -44,7 +44,7 @@ pub enum MetadataError {
         /// What is wrong.
         reason: String,
     },
-    /// No input, or more than one, is a batch of pictures.
+    /// No input, or more than one, is a batch of pictures, or its extents are none that pictures can be brought to.
     #[error("{}: {reason}; its inputs are: {inputs}", path.display())]
     NotAnImageModel {
         /// The file.
@@ -136,21 +136,27 @@ impl ModelFile {
     /// # Errors
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.
     pub fn image_input(&self) -> Result<ImageInput, MetadataError> {
-        let refuse = |reason: &str| {
-            let inputs: Vec<String> = self.inputs.iter().map(Port::to_string).collect();
-            let inputs = if inputs.is_empty() { "none".to_owned() } else { inputs.join("; ") };
-            MetadataError::NotAnImageModel { path: self.path.clone(), reason: reason.to_owned(), inputs }
-        };
+        let refuse = |reason: &str| Err(self.not_an_image_model(reason.into()));
         let pictures: Vec<ImageInput> = self.inputs.iter().filter_map(as_image).collect();
         match pictures.as_slice() {
+            [image] if [image.batch, image.height, image.width].contains(&Some(0)) => refuse(
+                "it takes empty batches or pictures, an extent is 0; export it with the real one, or leave it open",
+            ),
             [image] if self.inputs.len() == 1 => Ok(image.clone()),
-            [_] => Err(refuse("it needs inputs besides the pictures")),
+            [_] => refuse("it needs inputs besides the pictures"),
             [] if self.inputs.iter().any(is_channels_last) => {
-                Err(refuse("it takes pictures as [N, H, W, 3]; only [N, 3, H, W] is supported"))
+                refuse("it takes pictures as [N, H, W, 3]; only [N, 3, H, W] is supported")
             }
-            [] => Err(refuse("no input takes pictures, f32 or f16 [N, 3, H, W]")),
-            _ => Err(refuse("more than one input takes pictures")),
+            [] => refuse("no input takes pictures, f32 or f16 [N, 3, H, W]"),
+            _ => refuse("more than one input takes pictures"),
         }
+    }
+
+    /// Why pictures cannot be given to this model, beside the inputs that it has.
+    pub(crate) fn not_an_image_model(&self, reason: String) -> MetadataError {
+        let inputs: Vec<String> = self.inputs.iter().map(Port::to_string).collect();
+        let inputs = if inputs.is_empty() { "none".to_owned() } else { inputs.join("; ") };
+        MetadataError::NotAnImageModel { path: self.path.clone(), reason, inputs }
     }
 
     /// Names of the classes by index, from `resnext.labels`; `None` where the file holds none.

@@ -79,7 +79,8 @@ impl Preprocess {
     /// What `file` asks for, with notes on whatever had to be assumed.
     ///
     /// # Errors
-    /// [`MetadataError::BadProperty`] where the file's preprocessing does not parse or makes no sense.
+    /// [`MetadataError::BadProperty`] where the file's preprocessing does not parse or makes no sense;
+    /// [`MetadataError::NotAnImageModel`] where it does not go with the extents that the input declares.
     pub fn of(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec<String>), MetadataError> {
         let mut notes = Vec::new();
         let mut preprocess = match file.properties.get(KEY) {
@@ -98,7 +99,7 @@ impl Preprocess {
             }
         };
         let (crop_height, crop_width) = preprocess.crop.height_width();
-        let fixed = |extent: Option<usize>, crop: u32| extent.and_then(|n| u32::try_from(n).ok()).unwrap_or(crop);
+        let fixed = |extent: Option<usize>, crop: u32| extent.map_or(crop, |n| u32::try_from(n).unwrap_or(u32::MAX));
         let (height, width) = (fixed(image.height, crop_height), fixed(image.width, crop_width));
         if (height, width) != (crop_height, crop_width) {
             let scaled = f64::from(preprocess.resize) * f64::from(height.min(width))
@@ -110,23 +111,32 @@ impl Preprocess {
             ));
             preprocess.crop = Crop::of(height, width);
             preprocess.resize = scaled.round() as u32;
+            preprocess.check_extents().map_err(|limits| {
+                let asked = format!("a crop of {height}x{width} after resizing the shorter side to {scaled:.0}");
+                file.not_an_image_model(format!("its input and its preprocessing make {asked}; {limits}"))
+            })?;
         }
         Ok((preprocess, notes))
     }
 
     fn parse(text: &str) -> Result<Preprocess, String> {
         let preprocess: Preprocess = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let (height, width) = preprocess.crop.height_width();
-        let crop_fits = [height, width].iter().all(|side| (1..=MOST_CROP).contains(side));
-        if !crop_fits || !(1..=MOST_RESIZE).contains(&preprocess.resize) {
-            return Err(format!("crop must be 1 to {MOST_CROP} pixels and resize 1 to {MOST_RESIZE}"));
-        }
+        preprocess.check_extents()?;
         if preprocess.mean.iter().any(|mean| !mean.is_finite())
             || preprocess.std.iter().any(|std| !std.is_finite() || *std <= 0.0)
         {
             return Err("mean must be finite and std positive".into());
         }
         Ok(preprocess)
+    }
+
+    fn check_extents(&self) -> Result<(), String> {
+        let (height, width) = self.crop.height_width();
+        let crop_fits = [height, width].iter().all(|side| (1..=MOST_CROP).contains(side));
+        if crop_fits && (1..=MOST_RESIZE).contains(&self.resize) {
+            return Ok(());
+        }
+        Err(format!("crop must be 1 to {MOST_CROP} pixels and resize 1 to {MOST_RESIZE}"))
     }
 
     /// Height and width of the result.
@@ -308,6 +318,22 @@ mod tests {
         let (found, notes) = Preprocess::of(&model, &model.image_input().unwrap()).unwrap();
         assert_eq!((found.resize, found.crop), (512, Crop::Square(448)));
         assert!(notes.len() == 2 && notes[0].contains("assumed") && notes[1].contains("448x448"), "{notes:?}");
+    }
+
+    #[test]
+    fn extents_that_no_picture_can_be_brought_to_are_refused() {
+        for [batch, height, width] in [[0, 64, 64], [-1, 0, 64], [-1, 64, 0]] {
+            let model = file(vec![value("x", DataType::Float, &[batch, 3, height, width])], &[]);
+            let error = model.image_input().unwrap_err().to_string();
+            assert!(error.contains("extent is 0"), "{error}");
+        }
+        for (height, width, resize) in [(64, 16_385, 256), (1 << 33, 64, 256), (16_000, 16_000, 60_000), (9, 9, 1)] {
+            let text =
+                format!(r#"{{"resize":{resize},"crop":4000,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}}"#);
+            let model = file(vec![value("x", DataType::Float, &[-1, 3, height, width])], &[(KEY, &text)]);
+            let error = Preprocess::of(&model, &model.image_input().unwrap()).unwrap_err().to_string();
+            assert!(error.contains("crop must be 1 to 16384") && error.contains(&height.to_string()), "{error}");
+        }
     }
 
     #[test]
