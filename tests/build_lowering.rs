@@ -50,6 +50,21 @@ fn groups(model: &ModelProto) -> Vec<i64> {
     model.graph.iter().flat_map(|g| &g.node).filter_map(group).filter(|&group| group > 1).collect()
 }
 
+/// The convolutions whose pixels are taken before them.
+fn subsampled(model: &ModelProto) -> Vec<&str> {
+    let nodes = &model.graph.as_ref().expect("a graph").node;
+    let one = |node: &NodeProto| node.attribute.iter().any(|a| a.name == "kernel_shape" && a.ints == [1, 1]);
+    let pixels = nodes.iter().filter(|node| node.op_type == "MaxPool" && one(node));
+    let taken_by = |pixels: &NodeProto| nodes.iter().position(|node| node.input.contains(&pixels.output[0]));
+    let convolution = |pixels: &NodeProto| {
+        let conv = &nodes[taken_by(pixels).expect("a use")];
+        let strides = conv.attribute.iter().find(|a| a.name == "strides").expect("strides");
+        assert_eq!((conv.op_type.as_str(), &strides.ints[..]), ("Conv", &[1, 1][..]));
+        conv.name.as_str()
+    };
+    pixels.map(convolution).collect()
+}
+
 fn metadata<'a>(model: &'a ModelProto, key: &str) -> Option<&'a str> {
     model.metadata_props.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
 }
@@ -76,6 +91,8 @@ fn the_cpu_targets_widen_to_the_kernels_blocks_and_cpu_is_one_of_them_or_portabl
     for (target, expected) in [("cpu-avx512", &[8, 16, 32, 32][..]), ("cpu-avx2", &[16, 32, 32, 32])] {
         let model = build(folder.path(), &format!("{target}.onnx"), &["--target", target]);
         assert_eq!(groups(&model), expected, "{target}");
+        let dense = if target == "cpu-avx512" { 3 } else { 0 };
+        assert_eq!(subsampled(&model).len(), dense, "{target}");
     }
     let cpu = build(folder.path(), "cpu.onnx", &["--target", "cpu"]);
     let resolved = metadata(&cpu, "resnext.target").unwrap();
@@ -107,6 +124,26 @@ fn optimizing_the_portable_file_gives_what_building_for_the_target_gives() {
             assert_eq!(metadata(&optimized, "resnext.variant"), metadata(&built, "resnext.variant"));
         }
     }
+}
+
+#[test]
+fn the_pixels_of_strided_pointwise_convolutions_are_taken_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = build(folder.path(), "b.onnx", &["--subsample"]);
+    let shortcuts = ["layer2.0.downsample.0", "layer3.0.downsample.0", "layer4.0.downsample.0"];
+    assert_eq!(subsampled(&built), shortcuts);
+    let path = export("resnext_torchscript.onnx").display().to_string();
+    let args = ["optimize", &path, "-o", "o.onnx", "--subsample", "--json"];
+    let done: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &args)).unwrap();
+    let after = read(&folder.path().join("o.onnx"));
+    let told: Vec<&str> = done["rewritten"].as_array().unwrap().iter().map(|r| r["node"].as_str().unwrap()).collect();
+    assert_eq!(subsampled(&after), told);
+    assert_eq!(done["rewritten"][0]["from"], "one group, stride 2");
+    assert_eq!(done["rewritten"][0]["to"], "one group, dense");
+    let again = ["optimize", "o.onnx", "-o", "again.onnx", "--subsample", "--json"];
+    let done: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &again)).unwrap();
+    assert_eq!(done["rewritten"].as_array().unwrap().len(), 0, "{done}");
+    assert_eq!(read(&folder.path().join("again.onnx")).graph, after.graph);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn corpus() -> Vec<Vec<u8>> {
         (variant.planes, variant.group_width) = (2, 1);
         let weights = Weights::Random { seed: 0 };
         let mut plan = Plan::new(Some(variant), weights, Destination::File(path.clone()));
-        plan.lowering = Lowering { fold_bn, group_widths: Vec::new() };
+        plan.lowering = Lowering { fold_bn, ..Lowering::default() };
         plan.classes = Some(2);
         plan.image = Some([Dim::Fixed(8), Dim::Fixed(8)]);
         plan.labels = resnext_builder::build::LabelsChoice::Given(Labels::parse("cat\ndog"));

@@ -89,7 +89,8 @@ fn node_proto(graph: &Graph, node: &crate::graph::Node) -> NodeProto {
     }
 }
 
-fn attributes(graph: &Graph, node: &crate::graph::Node) -> Vec<AttributeProto> {
+/// The attributes of a node, every one written out.
+pub(crate) fn attributes(graph: &Graph, node: &crate::graph::Node) -> Vec<AttributeProto> {
     match node.op {
         Op::Conv(conv) => vec![
             ints("dilations", &conv.dilation),

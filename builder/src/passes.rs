@@ -2,15 +2,19 @@
 //!
 //! 1. `fold_bn` first: every later pass then sees convolutions with a bias and no normalisation in between.
 //! 2. `widen_groups` on what is then final: the weights it spreads are scaled already, and its zeros stay exact.
+//! 3. `subsample` touches no weight, so it may come after all that do.
 //!
 //! A pass is a plain function from a graph to the number of rewrites it made. It changes recipes, never numbers.
 
 mod fold_bn;
+mod subsample;
 mod widen_groups;
 
 use serde::Serialize;
 
 pub use fold_bn::fold_bn;
+pub(crate) use subsample::SUFFIX as SUBSAMPLE_SUFFIX;
+pub use subsample::subsample;
 pub use widen_groups::{Declined, Stage, Width, stages, widen_groups};
 
 use crate::graph::Graph;
@@ -22,11 +26,13 @@ pub struct Lowering {
     pub fold_bn: bool,
     /// Widths of groups by stage, from the first; the last one holds for all further stages. Empty: as they are.
     pub group_widths: Vec<Width>,
+    /// Take the pixels of strided 1x1 convolutions before them.
+    pub subsample: bool,
 }
 
 impl Default for Lowering {
     fn default() -> Self {
-        Self { fold_bn: true, group_widths: Vec::new() }
+        Self { fold_bn: true, group_widths: Vec::new(), subsample: false }
     }
 }
 
@@ -55,6 +61,9 @@ pub fn run(graph: &mut Graph, lowering: &Lowering) -> Vec<Applied> {
     if !lowering.group_widths.is_empty() {
         let rewrites = widen_groups(graph, |stage| lowering.width(stage));
         applied.push(Applied { pass: "widen_groups", rewrites });
+    }
+    if lowering.subsample {
+        applied.push(Applied { pass: "subsample", rewrites: subsample(graph) });
     }
     applied
 }

@@ -1,10 +1,12 @@
 //! What to rewrite for which provider, and why: each rule with the measurement, or the source, that it rests on.
 //!
-//! A target only ever chooses widths of grouped convolutions. Folding is for every provider alike.
+//! A target is a short list of rules, each for one pass. Folding is for every provider alike.
+
+use std::fmt;
 
 use serde::Serialize;
 
-use crate::passes::{Stage, Width};
+use crate::passes::{Lowering, Stage, Width};
 
 /// A provider that models are compiled for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -25,15 +27,36 @@ pub enum Target {
     TensorRt,
 }
 
-/// What a target does to grouped convolutions, and why.
+/// One thing that a target does, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Widths of groups; `None` leaves them as they are.
-    pub width: Option<Width>,
+    /// What is done.
+    pub does: Does,
     /// Why.
     pub reason: &'static str,
     /// Where it was measured and what came out, or "unmeasured" and the source.
     pub evidence: &'static str,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// Leaves grouped convolutions as they are.
+    KeepsGroups,
+    /// Widens their groups.
+    Widens(Width),
+    /// Takes the pixels of strided 1x1 convolutions before them.
+    Subsamples,
+}
+
+impl fmt::Display for Does {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeepsGroups => f.write_str("groups as they are"),
+            Self::Widens(width) => write!(f, "groups in multiples of {} channels", width.multiple_of),
+            Self::Subsamples => f.write_str("pixels of strided 1x1 convolutions taken before them"),
+        }
+    }
 }
 
 impl Target {
@@ -67,40 +90,66 @@ impl Target {
         Self::Portable
     }
 
-    /// What it does to grouped convolutions; `None` for the portable one, which has nothing to explain.
-    pub const fn rule(self) -> Option<Rule> {
-        let blocked =
-            "onnxruntime's blocked kernels take a grouped convolution only in whole blocks of channels a group";
+    /// The passes it asks for.
+    pub fn lowering(self) -> Lowering {
+        let mut lowering = Lowering::default();
+        for rule in self.rules() {
+            match rule.does {
+                Does::KeepsGroups => {}
+                Does::Widens(width) => lowering.group_widths = vec![width],
+                Does::Subsamples => lowering.subsample = true,
+            }
+        }
+        lowering
+    }
+
+    /// What it does and why; nothing for the portable one.
+    pub const fn rules(self) -> &'static [Rule] {
         match self {
-            Self::Portable => None,
-            Self::CpuAvx512 => Some(Rule {
-                width: Some(Width::blocks_of(16)),
-                reason: blocked,
-                evidence: "measured with onnxruntime 1.32 on a Xeon with AVX-512, 50_32x4d f32, batch 1 and 8, 1 and 2 threads: 1.09 to 1.17 times as fast in multiples of 16",
-            }),
-            Self::CpuAvx2 => Some(Rule {
-                width: Some(Width::blocks_of(8)),
-                reason: blocked,
+            Self::Portable => &[],
+            Self::CpuAvx512 => &[
+                Rule {
+                    does: IN_BLOCKS_OF_16,
+                    reason: BLOCKED,
+                    evidence: "measured with onnxruntime 1.32 on two Xeons with AVX-512, 50_32x4d f32, batch 1 and 8, 1 and 2 threads: 1.09 to 1.17 times as fast in multiples of 16",
+                },
+                Rule {
+                    does: Does::Subsamples,
+                    reason: "its 1x1 kernels take dense pixels in one row, and strided ones row by row with a remainder each",
+                    evidence: "measured with onnxruntime 1.32 on a Xeon with AVX-512, 50_32x4d f32, batch 1 and 8: 1.00 to 1.02 times as fast",
+                },
+            ],
+            Self::CpuAvx2 => &[Rule {
+                does: IN_BLOCKS_OF_8,
+                reason: BLOCKED,
                 evidence: "measured with onnxruntime 1.32 on an AMD EPYC with AVX2, 50_32x4d f32: 1.02 to 1.03 times as fast in multiples of 8 at batch 1 and 8, slower from 32 on",
-            }),
-            Self::OpenVino => Some(Rule {
-                width: None,
+            }],
+            Self::OpenVino => &[Rule {
+                does: Does::KeepsGroups,
                 reason: "OpenVINO has kernels of its own for narrow groups",
-                evidence: "measured with OpenVINO 2026.4 on an AMD EPYC with AVX2, 50_32x4d f32: no difference in multiples of 8, 0.95 to 0.99 of the speed at 16, 0.90 to 0.92 at 32; on a Xeon with AVX-512 0.99 to 1.10 at 16",
-            }),
-            Self::Cuda => Some(Rule {
-                width: None,
+                evidence: "measured with OpenVINO 2026.4 on an AMD EPYC with AVX2, 50_32x4d f32: no difference in multiples of 8, 0.95 to 0.99 of the speed at 16, 0.90 to 0.92 at 32; on two Xeons with AVX-512 0.99 to 1.10 at 16",
+            }],
+            Self::Cuda => &[Rule {
+                does: Does::KeepsGroups,
                 reason: "cuDNN is given the number of groups and has kernels for narrow ones",
                 evidence: "unmeasured; from onnxruntime's providers/cuda/nn/conv.cc, cudnnSetConvolutionGroupCount",
-            }),
-            Self::TensorRt => Some(Rule {
-                width: None,
+            }],
+            Self::TensorRt => &[Rule {
+                does: Does::KeepsGroups,
                 reason: "TensorRT times its own kernels for grouped convolutions when it builds an engine",
                 evidence: "unmeasured; from TensorRT's documentation of IConvolutionLayer::setNbGroups and its tactics",
-            }),
+            }],
         }
     }
 }
+
+/// Groups that fill the blocks of the kernels for AVX-512, and for AVX2.
+const IN_BLOCKS_OF_16: Does = Does::Widens(Width::blocks_of(16));
+const IN_BLOCKS_OF_8: Does = Does::Widens(Width::blocks_of(8));
+
+/// Why the CPU provider is given wider groups.
+const BLOCKED: &str =
+    "onnxruntime's blocked kernels take a grouped convolution only in whole blocks of channels a group";
 
 /// What passes were chosen for, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,18 +170,8 @@ impl Default for Chosen {
 
 impl From<Target> for Chosen {
     fn from(target: Target) -> Self {
-        let reason = |rule: Rule| {
-            let done = match rule.width {
-                Some(width) => format!("groups in multiples of {} channels", width.multiple_of),
-                None => "groups as they are".into(),
-            };
-            format!("{done}: {} ({})", rule.reason, rule.evidence)
-        };
-        Self {
-            target: target.name().into(),
-            reasons: target.rule().map(reason).into_iter().collect(),
-            stages: Vec::new(),
-        }
+        let reason = |rule: &Rule| format!("{}: {} ({})", rule.does, rule.reason, rule.evidence);
+        Self { target: target.name().into(), reasons: target.rules().iter().map(reason).collect(), stages: Vec::new() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::passes::{Stage, Width};
+use crate::passes::{Lowering, Stage, Width};
 use crate::target::Chosen;
 
 /// Version of the file's structure.
@@ -30,6 +30,9 @@ pub struct Tuning {
     pub batches: Vec<usize>,
     /// One for each stage with grouped convolutions, from the input on.
     pub stages: Vec<TunedStage>,
+    /// Whether the pixels of strided 1x1 convolutions are taken before them.
+    #[serde(default)]
+    pub subsample: bool,
 }
 
 /// A stage and the width found for it.
@@ -83,9 +86,10 @@ impl Tuning {
         }
     }
 
-    /// The widths, by stage.
-    pub fn widths(&self) -> Vec<Width> {
-        self.stages.iter().map(|stage| Width::at_least(stage.width)).collect()
+    /// The passes it asks for.
+    pub fn lowering(&self) -> Lowering {
+        let group_widths = self.stages.iter().map(|stage| Width::at_least(stage.width)).collect();
+        Lowering { group_widths, subsample: self.subsample, ..Lowering::default() }
     }
 
     /// What the widths were chosen for.
@@ -96,10 +100,11 @@ impl Tuning {
         let widths = numbers(&mut self.stages.iter().map(|stage| stage.width));
         let batches = numbers(&mut self.batches.iter().copied());
         let processor = self.processor.as_deref().unwrap_or("an unnamed processor");
+        let pixels = if self.subsample { " and strided 1x1 convolutions made dense" } else { "" };
         Chosen {
             target: format!("tuned for {}", self.provider),
             reasons: vec![format!(
-                "groups of at least {widths} channels by stage: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
+                "groups of at least {widths} channels by stage{pixels}: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
                 self.library_version, self.threads
             )],
             stages: self.stages.iter().map(|stage| stage.stage).collect(),
@@ -123,7 +128,7 @@ mod tests {
         };
         std::fs::write(&path, file("tuning", stage)).unwrap();
         let tuning = Tuning::read(&path).unwrap();
-        assert_eq!(tuning.widths(), [Width::at_least(8)]);
+        assert_eq!(tuning.lowering(), Lowering { group_widths: vec![Width::at_least(8)], ..Lowering::default() });
         assert!(tuning.chosen().reasons[0].contains("batch 1, 8"), "{:?}", tuning.chosen());
         for (content, reason) in [
             (file("bench", stage), "'bench'"),

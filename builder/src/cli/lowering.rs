@@ -24,8 +24,11 @@ pub struct LoweringArgs {
     #[arg(long, value_name = "N|LIST", value_delimiter = ',', conflicts_with = "target")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub group_width: Vec<u32>,
-    /// Use the widths that `resnext-run tune` found
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "group_width"])]
+    /// Take the pixels that strided 1x1 convolutions read before them, and leave them dense
+    #[arg(long, conflicts_with = "target")]
+    pub subsample: bool,
+    /// Use what `resnext-run tune` found
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "group_width", "subsample"])]
     pub tuning: Option<PathBuf>,
 }
 
@@ -72,17 +75,18 @@ impl LoweringArgs {
     /// [`BuildError::Tuning`].
     pub fn choose(&self) -> Result<(Lowering, Chosen), BuildError> {
         let target = Target::from(self.target);
-        let (group_widths, chosen) = match &self.tuning {
+        let (lowering, chosen) = match &self.tuning {
             Some(path) => {
                 let tuning = Tuning::read(path)?;
-                (tuning.widths(), tuning.chosen())
+                (tuning.lowering(), tuning.chosen())
             }
-            None if !self.group_width.is_empty() => {
-                (self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect(), Chosen::default())
+            None if !self.group_width.is_empty() || self.subsample => {
+                let group_widths = self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect();
+                (Lowering { group_widths, subsample: self.subsample, ..Lowering::default() }, Chosen::default())
             }
-            None => (target.rule().and_then(|rule| rule.width).into_iter().collect(), target.into()),
+            None => (target.lowering(), target.into()),
         };
-        Ok((Lowering { fold_bn: !self.no_fold_bn, group_widths }, chosen))
+        Ok((Lowering { fold_bn: !self.no_fold_bn, ..lowering }, chosen))
     }
 }
 

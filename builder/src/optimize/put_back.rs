@@ -7,7 +7,9 @@ use onnx_file::tensor::ElementType;
 
 use super::lift::{Lifted, position, uses};
 use super::{OptimizeError, Rewrite};
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::export;
+use crate::graph::{Conv, Graph, Node, Op, ValueId};
+use crate::passes::SUBSAMPLE_SUFFIX;
 use crate::weight::Weight;
 
 /// What became of the model's nodes.
@@ -69,20 +71,40 @@ pub(super) fn put_back(
         node.input = inputs;
         node.output = vec![lowered.value(new.output).name.clone()];
         if let Op::Conv(conv) = new.op {
-            set_group(node, conv.group);
+            set(node, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
+            let strides = conv.stride.map(|stride| stride as i64);
+            set(node, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
         }
     }
-    let mut index = 0..;
-    model.node.retain(|_| !index.next().is_some_and(|at| gone.contains(&at)));
+    let before_them = subsampling(lowered, lifted, &mut names);
+    let nodes = std::mem::take(&mut model.node).into_iter().enumerate();
+    for (at, mut node) in nodes.filter(|(at, _)| !gone.contains(at)) {
+        if let Some(pixels) = before_them.get(&at) {
+            node.input[0].clone_from(&pixels.output[0]);
+            model.node.push(pixels.clone());
+        }
+        model.node.push(node);
+    }
     drop_unused(model, &before, lifted);
     Ok(Changes { touched: rewritten.len(), rewritten })
 }
 
+/// What a node is, or was.
 fn tell(graph: &Graph, node: &Node) -> String {
     match (node.op, graph.value(node.inputs[1]).shape.get(1)) {
-        (Op::Conv(conv), Some(inner)) if conv.group > 1 => format!("{} groups of {inner} channels", conv.group),
-        (Op::Conv(_), Some(_)) => "one group".into(),
+        (Op::Conv(conv), Some(inner)) if conv.group > 1 => {
+            format!("{} groups of {inner} channels{}", conv.group, stride(&conv))
+        }
+        (Op::Conv(conv), Some(_)) => format!("one group{}", stride(&conv)),
         (op, _) => op.name().into(),
+    }
+}
+
+fn stride(conv: &Conv) -> String {
+    match conv.stride {
+        [1, 1] => ", dense".into(),
+        [height, width] if height == width => format!(", stride {height}"),
+        [height, width] => format!(", strides {height} and {width}"),
     }
 }
 
@@ -114,17 +136,32 @@ fn cook(
     })
 }
 
-fn set_group(node: &mut NodeProto, group: usize) {
-    let group = group as i64;
-    match node.attribute.iter_mut().find(|attribute| attribute.name == "group") {
-        Some(attribute) => attribute.i = group,
-        None => node.attribute.push(AttributeProto {
-            name: "group".into(),
-            i: group,
-            r#type: AttributeType::Int as i32,
+/// The nodes that take the pixels of strided convolutions, by the position of the convolution.
+fn subsampling(lowered: &Graph, lifted: &Lifted, names: &mut Names) -> HashMap<usize, NodeProto> {
+    let nodes = lowered.nodes.iter().filter_map(|node| {
+        let at = position(node.name.strip_suffix(SUBSAMPLE_SUFFIX)?);
+        let label = format!("{}{SUBSAMPLE_SUFFIX}", lifted.label(at));
+        let proto = NodeProto {
+            op_type: node.op.name().into(),
+            input: vec![lowered.value(node.inputs[0]).name.clone()],
+            output: vec![names.fresh("", &label)],
+            attribute: export::attributes(lowered, node),
+            name: label,
             ..Default::default()
-        }),
+        };
+        Some((at, proto))
+    });
+    nodes.collect()
+}
+
+/// Sets an attribute, which is added where it was left out.
+fn set(node: &mut NodeProto, name: &str, value: impl FnOnce(&mut AttributeProto), kind: AttributeType) {
+    if let Some(attribute) = node.attribute.iter_mut().find(|attribute| attribute.name == name) {
+        return value(attribute);
     }
+    let mut attribute = AttributeProto { name: name.into(), r#type: kind as i32, ..Default::default() };
+    value(&mut attribute);
+    node.attribute.push(attribute);
 }
 
 /// Every name in the model that a new weight must not take.

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use resnext_builder::build::External;
 use resnext_builder::optimize::{Model, OptimizeError};
-use resnext_builder::passes::{Lowering, Width};
 use resnext_builder::tuning::Tuning;
 use resnext_runner::report::json;
 use resnext_runner::tune::{self, Request, TuneError, Tuned};
@@ -34,9 +33,9 @@ pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     let json = json::render(&tuned)?;
     let tuning: Tuning =
         serde_json::from_str(&json).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    let group_widths = tuned.widths().into_iter().map(Width::at_least).collect();
-    let lowering = Lowering { fold_bn: true, group_widths };
-    model.lower(&lowering, &tuning.chosen(), &arguments.output, External::Auto).map_err(|error| rewrite(&error))?;
+    model
+        .lower(&tuning.lowering(), &tuning.chosen(), &arguments.output, External::Auto)
+        .map_err(|error| rewrite(&error))?;
     write(&tuning_file, json.as_bytes())?;
     publish(global, &tuned, &arguments.exports)?;
     remark(global.quiet, format!("{}, {}", arguments.output.display(), tuning_file.display()));
