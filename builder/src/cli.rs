@@ -168,7 +168,7 @@ pub struct BuildArgs {
     /// Replace an existing output
     #[arg(long)]
     pub force: bool,
-    /// No progress, no summary
+    /// No progress, no summary; that weights are random is said all the same
     #[arg(short, long)]
     pub quiet: bool,
 }
