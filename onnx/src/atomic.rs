@@ -109,9 +109,13 @@ pub fn partial(destination: &Path) -> io::Result<PathBuf> {
 /// while a living process has it: the first of two writers to finish would rename the other's half into place.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Whatever the file system says; also for a symbolic link, through which somebody else's file would be overwritten.
 pub fn claim(partial: &Path) -> io::Result<Option<File>> {
     loop {
+        if fs::symlink_metadata(partial).is_ok_and(|there| there.is_symlink()) {
+            let text = format!("{} is a symbolic link; remove it", partial.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(partial)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -221,6 +225,17 @@ mod tests {
         file.write_all(b"new").unwrap();
         file.commit().unwrap();
         assert_eq!((seen.as_str(), fs::read(&path).unwrap()), ("left", b"new".to_vec()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_partial_file_that_is_a_link_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("m.onnx"), folder.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, partial(&path).unwrap()).unwrap();
+        assert!(AtomicFile::create(&path).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
     }
 
     #[test]
