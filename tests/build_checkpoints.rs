@@ -100,6 +100,55 @@ fn a_checkpoint_of_three_stages_gives_its_last_feature_map() {
     assert_eq!(graph.output[0].name, "c4");
 }
 
+/// The fixture in safetensors as `w.safetensors`, each tensor's bytes as `change` leaves them; `false` drops it.
+fn changed(folder: &Path, change: impl Fn(&str, &mut Vec<u8>) -> bool) {
+    use safetensors::tensor::{SafeTensors, TensorView};
+    let file = std::fs::read(fixture("resnext.safetensors")).unwrap();
+    let mut kept = Vec::new();
+    for (name, view) in SafeTensors::deserialize(&file).unwrap().tensors() {
+        let mut data = view.data().to_vec();
+        if change(&name, &mut data) {
+            kept.push((name, view.dtype(), view.shape().to_vec(), data));
+        }
+    }
+    let view = kept
+        .iter()
+        .map(|(name, dtype, shape, data)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    std::fs::write(folder.join("w.safetensors"), safetensors::serialize(view, None).unwrap()).unwrap();
+}
+
+#[test]
+fn a_normalisation_whose_scale_is_0_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    // As torch writes with zero_init_residual.
+    changed(folder.path(), |name, data| {
+        if name.ends_with("bn3.weight") {
+            data.fill(0);
+        }
+        true
+    });
+    succeed(folder.path(), &["--weights", "w.safetensors", "-o", "m.onnx"]);
+    succeed(folder.path(), &["verify", "m.onnx", "--weights", "w.safetensors"]);
+}
+
+#[test]
+fn a_checkpoint_without_its_classifier_is_accepted_with_no_top_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), |name, _| !name.starts_with("fc."));
+    fail(folder.path(), &["--weights", "w.safetensors", "-o", "m.onnx"], 3, &["fc", "--no-top"]);
+    succeed(folder.path(), &["--weights", "w.safetensors", "--no-top", "-o", "m.onnx"]);
+    let graph = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap().graph.unwrap();
+    assert_eq!(graph.output[0].name, "c5");
+}
+
+#[test]
+fn a_missing_tensor_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), |name, _| name != "layer2.0.bn1.running_mean");
+    fail(folder.path(), &["--weights", "w.safetensors", "-o", "m.onnx"], 3, &["layer2.0.bn1.running_mean"]);
+    assert_eq!(names(folder.path()), ["w.safetensors"]);
+}
+
 #[test]
 fn the_output_may_not_be_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();

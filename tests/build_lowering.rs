@@ -311,6 +311,55 @@ fn a_tuning_file_is_replayed_and_refused_for_another_network() {
 }
 
 #[test]
+fn tensors_of_every_type_keep_their_numbers_when_they_are_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (typed, raw) = (export("types_typed.onnx"), export("types_raw.onnx"));
+    let args = ["optimize", typed.to_str().unwrap(), "-o", "o.onnx", "--external-data", "always", "-q"];
+    succeed(folder.path(), &args);
+    let written = onnx_file::read::read(&folder.path().join("o.onnx")).unwrap().graph.unwrap();
+    let (moved, expected) = (read(&folder.path().join("o.onnx")), read(&raw));
+    let (moved, expected) = (moved.graph.unwrap().initializer, expected.graph.unwrap().initializer);
+    assert_eq!(moved.len(), 26, "every type of ONNX 1.22");
+    for ((written, moved), expected) in written.initializer.iter().zip(&moved).zip(&expected) {
+        assert_eq!(written.external_data.is_empty(), expected.name == "STRING", "{}", expected.name);
+        // The same name, type, dimensions and bytes, and nothing in a typed field.
+        assert!(moved == expected, "{}", expected.name);
+    }
+    // And from one data file to another, or back.
+    for external in ["always", "never"] {
+        succeed(folder.path(), &["optimize", "o.onnx", "-o", "p.onnx", "--external-data", external, "--force", "-q"]);
+        assert!(read(&folder.path().join("p.onnx")).graph.unwrap().initializer == expected, "{external}");
+    }
+}
+
+#[test]
+fn a_tensor_that_does_not_fit_its_type_is_a_bad_input_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    type Change = fn(&mut TensorProto);
+    let cases: [(Change, &str); 5] = [
+        (|t| t.int32_data[7] = 70_000, "holds 70000 at index 7"),
+        (|t| t.int32_data.truncate(5), "holds 10"),
+        (|t| t.float_data = vec![0.0; 1024], "float_data and int32_data"),
+        (|t| (t.int32_data, t.float_data) = (Vec::new(), vec![0.0; 1024]), "where int32_data"),
+        (|t| t.dims = vec![-1], "impossible shape"),
+    ];
+    for (change, reason) in cases {
+        let broken = two_convolutions(|graph| {
+            let halves = ElementType::F16.to_proto();
+            let mut tensor =
+                TensorProto { name: "odd".into(), data_type: halves, dims: vec![1024], ..Default::default() };
+            tensor.int32_data = vec![0x3c00; 1024];
+            change(&mut tensor);
+            graph.initializer.push(tensor);
+        });
+        std::fs::write(folder.path().join("m.onnx"), broken).unwrap();
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--external-data", "always"];
+        fail(folder.path(), &args, 3, &["m.onnx", "'odd'", reason]);
+        assert_eq!(names(folder.path()), ["m.onnx"]);
+    }
+}
+
+#[test]
 fn optimize_writes_whole_files_or_none_and_never_its_own_input() {
     let folder = tempfile::tempdir().unwrap();
     build(folder.path(), "m.onnx", &[]);

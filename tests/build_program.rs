@@ -142,6 +142,57 @@ fn metadata_tells_where_weights_come_from_and_how_to_prepare_pictures() {
 }
 
 #[test]
+fn that_weights_are_random_is_said_even_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &[&SMALL[..], &["-o", "m.onnx", "-q", "--seed", "3"]].concat());
+    let note = "note: weights: random (seed 3); pass --weights FILE for trained ones\n";
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), note));
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints/resnext.safetensors");
+    let output = run(folder.path(), &["--weights", fixture.to_str().unwrap(), "-o", "trained.onnx", "-q"]);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn flags_that_would_change_nothing_are_usage_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("labels.txt"), "a\nb\n").unwrap();
+    for (network, flags, parts) in [
+        ("resnet18", &["--group-width", "8"][..], &["no grouped convolutions", "--group-width"][..]),
+        ("resnet50", &["--block-form", "concat"], &["no grouped blocks", "--block-form"]),
+        ("50_32x4d", &["--block-form", "branches", "--group-width", "8"], &["--block-form", "--group-width"]),
+        ("50_32x4d", &["--group-width", "8,8,8,8,8"], &["names 5 stages", "has 4"]),
+        ("resnet18", &["--stride-in", "1x1"], &["no 1x1 convolution", "--stride-in"]),
+        ("50_32x4d", &["--no-top", "--labels", "labels.txt"], &["--labels", "logits"]),
+        ("50_32x4d", &["--outputs", "c3", "--num-classes", "5"], &["--num-classes", "logits"]),
+    ] {
+        fail(folder.path(), &[&["--variant", network, "-o", "m.onnx"], flags].concat(), 2, parts);
+    }
+    // A target may leave a network as it is.
+    succeed(folder.path(), &["--variant", "resnet18", "--target", "cpu-avx2", "-o", "m.onnx", "-q"]);
+    assert_eq!(names(folder.path()), ["labels.txt", "m.onnx"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_or_a_device_is_not_replaced_by_a_file() {
+    use std::os::unix::fs::FileTypeExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    succeed(folder.path(), &[&SMALL[..], &["-o", "m.onnx", "-q"]].concat());
+    for output in ["pipe", "/dev/null", "/dev/full"] {
+        for force in [&[][..], &["--force"]] {
+            let parts = &[output, "pipe or a device", "-o"];
+            let instead = format!("-o - > {output}");
+            fail(folder.path(), &[&SMALL[..], &["-o", output], force].concat(), 2, &[output, instead.as_str()]);
+            fail(folder.path(), &[&["optimize", "m.onnx", "-o", output], force].concat(), 2, parts);
+        }
+    }
+    assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert_eq!(names(folder.path()), ["m.onnx", "pipe"]);
+}
+
+#[test]
 fn usage_errors_exit_2_and_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let small = |extra: &[&'static str]| [&SMALL[..], extra].concat();

@@ -117,6 +117,16 @@ fn every_duplicate_is_known_and_every_known_one_is_there() {
 }
 
 #[test]
+fn deny_toml_looks_at_what_the_tests_here_look_at() {
+    let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let section = |name: &str| text.split("\n[").find(|part| part.starts_with(name)).unwrap();
+    let says = |name: &str, line: &str| section(name).lines().any(|found| found == line);
+    assert!(says("graph]", "all-features = true"));
+    assert!(says("licenses]", "include-dev = true"));
+    assert!(says("bans]", "multiple-versions-include-dev = true"));
+}
+
+#[test]
 fn everything_comes_from_the_registry_or_from_here() {
     for package in packages() {
         let source = package["source"].as_str();

@@ -217,6 +217,19 @@ impl Checkpoint {
         self.read(name)
     }
 
+    /// SHA-256 of the file, read to the length it had when it was opened.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or has become shorter.
+    pub fn sha256(&self) -> Result<[u8; 32], CheckpointError> {
+        let refuse = |error| CheckpointError {
+            path: self.path.clone(),
+            fault: Box::new(Fault::Io { action: "read it", error }),
+        };
+        crate::digest::sha256(self.source.stream(0, self.source.len())).map_err(refuse)
+    }
+
     fn read<T: values::Real>(&self, name: &str) -> Result<Vec<T>, CheckpointError> {
         let stored = self.index.get(name).and_then(|index| self.stored.get(*index));
         let stored = stored.ok_or_else(|| Fault::NoSuchTensor { tensor: name.to_owned() });

@@ -35,7 +35,7 @@ RESNEXT_WEIGHTS_URL names a mirror, HTTPS_PROXY a proxy, RESNEXT_WEIGHTS_TIMEOUT
 server (30).
 
 Exit codes: 0 done, 2 usage, 3 bad input file, 4 weights could not be downloaded, 6 output could not be written,
-70 internal error.")]
+70 internal error, 130 interrupted.")]
 pub struct Cli {
     /// What to do other than building.
     #[command(subcommand)]
@@ -168,7 +168,7 @@ pub struct BuildArgs {
     /// Replace an existing output
     #[arg(long)]
     pub force: bool,
-    /// No progress, no summary
+    /// No progress, no summary; that weights are random is said all the same
     #[arg(short, long)]
     pub quiet: bool,
 }

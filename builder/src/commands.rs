@@ -106,10 +106,8 @@ fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> 
     let mut display = Display::new(err, args.quiet);
     let summary = build(&plan, &mut |progress| display.show(progress))?;
     drop(display);
-    if args.quiet {
-        return Ok(());
-    }
-    err.write_all(report::summary(&summary).as_bytes())?;
+    let text = if args.quiet { report::random_weights(&summary) } else { report::summary(&summary) };
+    err.write_all(text.as_bytes())?;
     Ok(())
 }
 

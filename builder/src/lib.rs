@@ -21,6 +21,7 @@ pub mod known;
 pub mod list;
 pub mod metadata;
 pub mod optimize;
+mod output;
 pub mod passes;
 mod progress;
 pub mod random;

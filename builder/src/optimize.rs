@@ -18,6 +18,7 @@ use onnx_file::tensor::TensorError;
 use serde::Serialize;
 
 use crate::build::External;
+use crate::output::refusal;
 use crate::passes::{self, Applied, Lowering, Stage};
 use crate::target::Chosen;
 use crate::validate::{GraphError, validate};
@@ -205,7 +206,7 @@ impl Model {
         let changes = put_back::put_back(&mut graph, &mut lifted, &lowered, &path)?;
         self.proto.graph = Some(graph);
         describe(&mut self.proto, chosen, &applied);
-        let (files, bytes) = write::write(self.proto, output, external)?;
+        let (files, bytes) = write::write(self.proto, &path, output, external)?;
         Ok(Optimized {
             schema_version: SCHEMA_VERSION,
             input: path,
@@ -228,14 +229,13 @@ impl Model {
 /// # Errors
 /// [`OptimizeError`]; no output is left behind, and an old one stays as it was.
 pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
-    let output = plan.output.display();
     if let (Ok(input), Ok(output)) = (plan.input.canonicalize(), plan.output.canonicalize())
         && input == output
     {
         return Err(OptimizeError::Request("the output is the input itself; give another -o".into()));
     }
-    if plan.output.exists() && !plan.force {
-        return Err(OptimizeError::Request(format!("{output} exists; give another -o, or --force to replace it")));
+    if let Some(reason) = refusal(&plan.output, plan.force, false) {
+        return Err(OptimizeError::Request(reason));
     }
     let start = Instant::now();
     let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.chosen, &plan.output, plan.external)?;

@@ -150,9 +150,17 @@ pub fn verdict(verdict: &Verdict) -> String {
     text
 }
 
+/// The line after a build without a checkpoint, which even those need who want no summary; empty after one with it.
+pub fn random_weights(summary: &Summary) -> String {
+    if summary.weights_sha256.is_some() {
+        return String::new();
+    }
+    format!("note: weights: {}; pass --weights FILE for trained ones\n", summary.weights)
+}
+
 /// The lines after a build.
 pub fn summary(summary: &Summary) -> String {
-    let mut text = String::new();
+    let mut text = random_weights(summary);
     for note in &summary.notes {
         let _ = writeln!(text, "note: {note}");
     }

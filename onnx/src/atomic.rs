@@ -1,8 +1,9 @@
 //! A file that appears whole or not at all.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Writes to `.NAME.partial` beside the destination and renames it on [`AtomicFile::commit`].
 ///
@@ -17,23 +18,55 @@ pub struct AtomicFile {
     committed: bool,
 }
 
+/// How many are open in this process, and whether they are to be given up.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Makes writing to any [`AtomicFile`] of this process fail from now on, so that whoever writes gives up and leaves
+/// nothing behind. Returns whether any is still open.
+pub fn stop() -> bool {
+    STOPPED.store(true, Ordering::SeqCst);
+    OPEN.load(Ordering::SeqCst) > 0
+}
+
+/// Whether [`stop`] was called.
+pub fn stopped() -> bool {
+    STOPPED.load(Ordering::SeqCst)
+}
+
 impl AtomicFile {
     /// Opens the partial file for `destination`.
     ///
     /// # Errors
-    /// Whatever the file system says; also if `destination` has no file name, or is a folder.
+    /// Whatever the file system says; also if `destination` has no file name, or is a folder, a pipe or a device, whose
+    /// place a file would take.
     pub fn create(destination: &Path) -> io::Result<Self> {
-        let name = destination
-            .file_name()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the output path has no file name"))?;
-        if destination.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "the output path is a folder"));
+        Self::create_over(destination, |_| Ok(()))
+    }
+
+    /// As [`AtomicFile::create`]; what a killed writer left in the partial file is shown to `inspect` before it is gone.
+    ///
+    /// # Errors
+    /// As for [`AtomicFile::create`], and those of `inspect`.
+    pub fn create_over(destination: &Path, inspect: impl FnOnce(&File) -> io::Result<()>) -> io::Result<Self> {
+        match fs::metadata(destination) {
+            Ok(there) if there.is_dir() => {
+                return Err(io::Error::new(io::ErrorKind::IsADirectory, "the output path is a folder"));
+            }
+            Ok(there) if !there.is_file() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the output path is a pipe or a device"));
+            }
+            _ => {}
         }
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(".partial");
-        let partial = destination.with_file_name(hidden);
-        let file = claim(&partial)?;
+        let partial = partial(destination)?;
+        let Some(mut file) = claim(&partial)? else {
+            let text = format!("another process is writing to {}; wait for it to end", partial.display());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+        };
+        inspect(&file)?;
+        file.set_len(0)?;
+        file.rewind()?;
+        OPEN.fetch_add(1, Ordering::SeqCst);
         Ok(Self { file, partial, destination: destination.to_owned(), committed: false })
     }
 
@@ -58,23 +91,40 @@ impl AtomicFile {
     }
 }
 
-/// Opens `partial` for this process alone. One that a killed process left is taken over; one that a living process
-/// writes to is refused, since the first of two writers to finish would rename the other's half into place.
-fn claim(partial: &Path) -> io::Result<File> {
+/// `.NAME.partial` beside `destination`.
+///
+/// # Errors
+/// If `destination` has no file name.
+pub fn partial(destination: &Path) -> io::Result<PathBuf> {
+    let name = destination
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the output path has no file name"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".partial");
+    Ok(destination.with_file_name(hidden))
+}
+
+/// Opens `partial` for this process alone, as long as the file is open, with what a killed process left in it. `None`
+/// while a living process has it: the first of two writers to finish would rename the other's half into place.
+///
+/// # Errors
+/// Whatever the file system says; also for a symbolic link, through which somebody else's file would be overwritten.
+pub fn claim(partial: &Path) -> io::Result<Option<File>> {
     loop {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(partial)?;
+        if fs::symlink_metadata(partial).is_ok_and(|there| there.is_symlink()) {
+            let text = format!("{} is a symbolic link; remove it", partial.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(partial)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = format!("another process is writing to {}; wait for it to end", partial.display());
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
-            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
         // Between opening and locking, the other process may have renamed this very file into place.
         if is_still_at(&file, partial)? {
-            file.set_len(0)?;
-            return Ok(file);
+            return Ok(Some(file));
         }
     }
 }
@@ -90,14 +140,17 @@ fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Elsewhere an open file cannot be renamed away.
+/// Elsewhere files have no number to be told by; a name that is gone is told all the same.
 #[cfg(not(unix))]
-fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
-    Ok(true)
+fn is_still_at(_file: &File, path: &Path) -> io::Result<bool> {
+    path.try_exists()
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if stopped() {
+            return Err(io::Error::other("interrupted"));
+        }
         self.file.write(bytes)
     }
 
@@ -112,6 +165,7 @@ impl Drop for AtomicFile {
             // Nobody is left to tell; the next writer replaces what cannot be removed.
             let _ = fs::remove_file(&self.partial);
         }
+        OPEN.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -161,8 +215,34 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_not_overwritten() {
+    fn what_a_killed_writer_left_can_be_seen_before_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        fs::write(partial(&path).unwrap(), "left").unwrap();
+        let mut seen = String::new();
+        let file = AtomicFile::create_over(&path, |mut left| io::Read::read_to_string(&mut left, &mut seen).map(drop));
+        let mut file = file.unwrap();
+        file.write_all(b"new").unwrap();
+        file.commit().unwrap();
+        assert_eq!((seen.as_str(), fs::read(&path).unwrap()), ("left", b"new".to_vec()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_partial_file_that_is_a_link_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("m.onnx"), folder.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, partial(&path).unwrap()).unwrap();
+        assert!(AtomicFile::create(&path).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_folder_and_a_device_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         assert!(AtomicFile::create(folder.path()).is_err());
+        #[cfg(unix)]
+        assert!(AtomicFile::create(Path::new("/dev/null")).is_err());
     }
 }

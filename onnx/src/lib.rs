@@ -6,6 +6,7 @@
 
 pub mod atomic;
 pub mod proto;
+pub mod raw;
 pub mod read;
 pub mod tensor;
 pub mod write;

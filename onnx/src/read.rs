@@ -8,7 +8,8 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
-use crate::tensor::{TensorError, extent};
+use crate::raw;
+use crate::tensor::TensorError;
 use crate::write::MESSAGE_LIMIT;
 
 /// Why an ONNX file could not be read.
@@ -102,7 +103,7 @@ pub fn load_external(path: &Path, tensor: &mut TensorProto) -> Result<(), ReadEr
         return Ok(());
     }
     let external = |reason: String| ReadError::External { path: path.to_owned(), tensor: tensor.name.clone(), reason };
-    let (_, _, expected) = extent(tensor).map_err(|source| ReadError::Tensor { path: path.to_owned(), source })?;
+    let expected = raw::len(tensor).map_err(|source| ReadError::Tensor { path: path.to_owned(), source })?;
     let value = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     let number = |key: &str, default: u64| match value(key) {
         None => Ok(default),

@@ -1,8 +1,9 @@
-//! Element types and the two ways a `TensorProto` keeps its numbers inside the file.
+//! Element types of networks, and the numbers of a `TensorProto` in one of them.
 
 use half::{bf16, f16};
 
 use crate::proto::{TensorProto, tensor_proto::DataType};
+use crate::raw;
 
 /// Element types that a convolutional network's weights and values come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +113,32 @@ pub enum TensorError {
         /// Bytes found.
         found: u64,
     },
+    /// The data is not in the field that its type is stored in, or in several.
+    #[error(
+        "tensor '{name}' of ONNX data type {data_type} keeps its data in {found}, where {expected} or raw_data belongs; the file is damaged"
+    )]
+    Field {
+        /// Tensor name.
+        name: String,
+        /// The number in the file.
+        data_type: i32,
+        /// The field of its type.
+        expected: &'static str,
+        /// Fields with data.
+        found: String,
+    },
+    /// A number that its type cannot hold.
+    #[error("tensor '{name}' of ONNX data type {data_type} holds {value} at index {index}; the file is damaged")]
+    Entry {
+        /// Tensor name.
+        name: String,
+        /// The number in the file.
+        data_type: i32,
+        /// Index in its field.
+        index: usize,
+        /// What is there.
+        value: String,
+    },
     /// The tensor's data lies in another file and was not loaded.
     #[error("the data of tensor '{name}' lies in another file; load it with the model's own folder as base")]
     External {
@@ -127,15 +154,7 @@ pub enum TensorError {
 pub fn extent(tensor: &TensorProto) -> Result<(ElementType, u64, u64), TensorError> {
     let element = ElementType::from_proto(tensor.data_type)
         .ok_or_else(|| TensorError::Type { name: tensor.name.clone(), data_type: tensor.data_type })?;
-    let shape_error = || TensorError::Shape { name: tensor.name.clone(), dims: tensor.dims.clone() };
-    let count = tensor
-        .dims
-        .iter()
-        .try_fold(1u64, |product, &dim| product.checked_mul(u64::try_from(dim).ok()?))
-        .ok_or_else(shape_error)?;
-    let bytes =
-        count.checked_mul(element.size() as u64).filter(|&b| i64::try_from(b).is_ok()).ok_or_else(shape_error)?;
-    Ok((element, count, bytes))
+    Ok((element, raw::count(tensor)?, raw::len(tensor)?))
 }
 
 /// The elements of `tensor` as f64, whichever way and in whichever of the supported types they are stored.
@@ -160,33 +179,11 @@ fn convert<T>(
     wide: impl Fn(f64) -> T + Copy,
     narrow: impl Fn(f32) -> T + Copy,
 ) -> Result<Vec<T>, TensorError> {
-    let (element, count, bytes) = extent(tensor)?;
+    let (element, ..) = extent(tensor)?;
     if tensor.data_location == crate::proto::tensor_proto::DataLocation::External as i32 {
         return Err(TensorError::External { name: tensor.name.clone() });
     }
-    let raw = &tensor.raw_data[..];
-    let length = |found: usize| {
-        let found = found as u64;
-        TensorError::Length { name: tensor.name.clone(), dims: tensor.dims.clone(), expected: bytes, found }
-    };
-    if raw.is_empty() && count > 0 {
-        let values: Vec<T> = match element {
-            ElementType::F32 => tensor.float_data.iter().map(|&v| narrow(v)).collect(),
-            ElementType::F64 => tensor.double_data.iter().map(|&v| wide(v)).collect(),
-            ElementType::I64 => tensor.int64_data.iter().map(|&v| wide(v as f64)).collect(),
-            ElementType::F16 => tensor.int32_data.iter().map(|&v| narrow(f16::from_bits(v as u16).to_f32())).collect(),
-            ElementType::BF16 => {
-                tensor.int32_data.iter().map(|&v| narrow(bf16::from_bits(v as u16).to_f32())).collect()
-            }
-            ElementType::I32 | ElementType::I8 | ElementType::U8 => {
-                tensor.int32_data.iter().map(|&v| wide(f64::from(v))).collect()
-            }
-        };
-        return if values.len() as u64 == count { Ok(values) } else { Err(length(values.len() * element.size())) };
-    }
-    if raw.len() as u64 != bytes {
-        return Err(length(raw.len()));
-    }
+    let raw = &raw::bytes(tensor)?[..];
     Ok(match element {
         ElementType::F32 => raw.as_chunks::<4>().0.iter().map(|&b| narrow(f32::from_le_bytes(b))).collect(),
         ElementType::F64 => raw.as_chunks::<8>().0.iter().map(|&b| wide(f64::from_le_bytes(b))).collect(),

@@ -10,7 +10,8 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation};
-use crate::tensor::{TensorError, extent};
+use crate::raw;
+use crate::tensor::TensorError;
 
 /// The longest protobuf message: readers keep lengths in a signed 32-bit integer.
 pub const MESSAGE_LIMIT: u64 = 0x7fff_ffff;
@@ -75,7 +76,7 @@ struct InitializerLayout {
 impl InitializerLayout {
     fn new(tensor: &TensorProto) -> Result<Self, TensorError> {
         let external = tensor.data_location == DataLocation::External as i32;
-        let raw_len = if external { 0 } else { extent(tensor)?.2 };
+        let raw_len = if external { 0 } else { raw::len(tensor)? };
         let head = tensor.encode_to_vec();
         let raw_field = if raw_len == 0 { 0 } else { field_len(TENSOR_RAW_DATA, raw_len) };
         let message_len = head.len() as u64 + raw_field;
@@ -208,14 +209,18 @@ pub fn write<E, B: AsRef<[u8]>>(
 }
 
 /// Gives every initializer of `model` its place in a data file named `location` and returns that file's length.
-/// Offsets are multiples of [`EXTERNAL_ALIGNMENT`]. Tensors under 1 KiB stay in the model, as other exporters do.
+/// Offsets are multiples of [`EXTERNAL_ALIGNMENT`]. Tensors under 1 KiB stay in the model, as with other
+/// exporters, and so do strings and types without a known form as bytes.
 ///
 /// # Errors
 /// [`TensorError`] if an initializer's declaration is impossible.
 pub fn place_externally(model: &mut ModelProto, location: &str) -> Result<u64, TensorError> {
     let mut offset = 0u64;
     for tensor in model.graph.iter_mut().flat_map(|g| &mut g.initializer) {
-        let (_, _, bytes) = extent(tensor)?;
+        let bytes = match raw::len(tensor) {
+            Err(TensorError::Type { .. }) => continue,
+            bytes => bytes?,
+        };
         if bytes < 1024 {
             continue;
         }
@@ -249,7 +254,7 @@ pub fn write_external<E, B: AsRef<[u8]>>(
         let start = written.next_multiple_of(EXTERNAL_ALIGNMENT);
         io::copy(&mut io::Read::take(io::repeat(0), start - written), out)?;
         let data = weights(index, tensor).map_err(WriteError::Weights)?;
-        let (_, _, bytes) = extent(tensor)?;
+        let bytes = raw::len(tensor)?;
         check_length(tensor, bytes, data.as_ref())?;
         out.write_all(data.as_ref())?;
         written = start + bytes;

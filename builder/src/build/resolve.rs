@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::architecture::{Options, Output};
+use crate::architecture::{BlockForm, Options, Output, StrideIn};
 use crate::build::{BuildError, Destination, LabelsChoice, Plan, Progress, Weights};
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
 use crate::known::Known;
+use crate::output::refusal;
 use crate::random::Random;
-use crate::variant::Variant;
+use crate::target::Chosen;
+use crate::variant::{Block, Variant};
 use crate::weights::{WeightsError, check_variant, inferred};
 
 /// A plan with nothing left open.
@@ -29,7 +31,6 @@ pub(super) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
     let (variant, checkpoint, classes, weights_name) = match &plan.weights {
         Weights::Random { seed } => {
             let variant = plan.variant.clone().ok_or(BuildError::Nothing)?;
-            notes.push(format!("weights: random (seed {seed}); pass --weights FILE for trained ones"));
             (variant, None, plan.classes, format!("random (seed {seed})"))
         }
         Weights::File(path) => read(plan, path, &mut notes)?,
@@ -102,6 +103,7 @@ fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Opt
         options.outputs = plan.outputs.clone();
     }
     check_options(variant, &options)?;
+    check_effect(plan, variant, &options)?;
     check_labels(plan, &options)?;
     Ok(options)
 }
@@ -147,6 +149,34 @@ fn check_options(variant: &Variant, options: &Options) -> Result<(), BuildError>
     }
 }
 
+/// Refuses what was asked for by name and would change nothing.
+fn check_effect(plan: &Plan, variant: &Variant, options: &Options) -> Result<(), BuildError> {
+    let basic = variant.block == Block::Basic;
+    let split = options.block_form != BlockForm::Grouped;
+    let logits = options.outputs.contains(&Output::Logits);
+    // A target may leave a network as it is; widths given one by one are meant for something.
+    let widths = if plan.chosen == Chosen::default() { plan.lowering.group_widths.len() } else { 0 };
+    let stages = variant.blocks.len();
+    let reason = if widths > 0 && variant.cardinality == 1 {
+        format!("{variant} has no grouped convolutions to widen; drop --group-width")
+    } else if widths > 0 && split {
+        "--block-form concat and branches have no grouped convolutions to widen; drop --group-width".into()
+    } else if widths > stages {
+        format!("--group-width names {widths} stages, and {variant} has {stages}")
+    } else if split && variant.cardinality == 1 {
+        format!("{variant} has no grouped blocks to write in another form; drop --block-form")
+    } else if basic && options.stride_in != StrideIn::default() {
+        format!("the blocks of {variant} have no 1x1 convolution to take the stride; drop --stride-in")
+    } else if !logits && plan.labels != LabelsChoice::Known {
+        "--labels name the logits, which are not among the outputs; drop --labels".into()
+    } else if !logits && plan.classes.is_some() {
+        "--num-classes counts the logits, which are not among the outputs; drop --num-classes".into()
+    } else {
+        return Ok(());
+    };
+    Err(BuildError::Request(reason))
+}
+
 fn check_labels(plan: &Plan, options: &Options) -> Result<(), BuildError> {
     let found = match &plan.labels {
         LabelsChoice::Known => return Ok(()),
@@ -154,7 +184,7 @@ fn check_labels(plan: &Plan, options: &Options) -> Result<(), BuildError> {
         LabelsChoice::Given(labels) => labels.names.len(),
     };
     let classes = options.classes;
-    if found == classes || !options.outputs.contains(&Output::Logits) {
+    if found == classes {
         return Ok(());
     }
     Err(BuildError::Request(format!(
@@ -183,9 +213,5 @@ fn check_destination(plan: &Plan) -> Result<(), BuildError> {
     {
         return Err(BuildError::Request("the output is the checkpoint itself; give another -o".into()));
     }
-    if output.exists() && !plan.force {
-        let output = output.display();
-        return Err(BuildError::Request(format!("{output} exists; give another -o, or --force to replace it")));
-    }
-    Ok(())
+    refusal(output, plan.force, true).map_or(Ok(()), |reason| Err(BuildError::Request(reason)))
 }

@@ -1,11 +1,9 @@
 //! Streams an exported model to its destination, a weight at a time, while the checkpoint's digest is computed.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
-use onnx_file::atomic::AtomicFile;
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::tensor::{ElementType, TensorError};
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
@@ -13,13 +11,15 @@ use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 use super::describe::describe;
 use super::resolve::Resolved;
 use crate::build::{BuildError, Destination, External, Plan, Progress};
-use crate::digest::{self, Hashing};
+use crate::checkpoint::CheckpointError;
+use crate::digest;
 use crate::export::Exported;
-use crate::graph::Dim;
+use crate::graph::{Dim, ValueId};
 use crate::known;
+use crate::output::Output;
 use crate::passes::Applied;
 use crate::validate::Valid;
-use crate::weights::Source;
+use crate::weights::{Source, WeightsError};
 
 /// What was written.
 pub(super) struct Written {
@@ -39,10 +39,7 @@ pub(super) fn write(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Written, BuildError> {
     std::thread::scope(|scope| {
-        let digest = resolved.checkpoint.as_ref().map(|checkpoint| {
-            let path = checkpoint.path().to_owned();
-            scope.spawn(move || digest::sha256(File::open(path)?))
-        });
+        let digest = resolved.checkpoint.as_ref().map(|checkpoint| scope.spawn(|| checkpoint.sha256()));
         let sizes = exported.weights.iter().map(|&id| {
             let value = valid.graph().value(id);
             value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
@@ -61,7 +58,7 @@ struct Writer<'a, 's> {
     progress: &'a mut dyn FnMut(Progress<'_>),
     done: u64,
     total: u64,
-    digest: Option<ScopedJoinHandle<'s, io::Result<[u8; 32]>>>,
+    digest: Option<ScopedJoinHandle<'s, Result<[u8; 32], CheckpointError>>>,
     sha256: Option<String>,
     notes: Vec<String>,
 }
@@ -105,56 +102,34 @@ impl Writer<'_, '_> {
         let written = file::write(
             &exported.model,
             &mut out,
-            |index, tensor| cell.borrow_mut().weight(exported, index, tensor),
+            |index, tensor| cell.borrow_mut().weight(exported.weights[index], tensor),
             || cell.borrow_mut().metadata(),
         );
         written.and_then(|n| Ok(out.flush().map(|()| n)?)).map_err(|error| write_error(error, path))
     }
 
-    /// Writes the model, and its data file where it has one; both appear only once both are whole.
+    /// Writes the model, and its data file where it has one.
     fn write_files(
         &mut self,
         mut exported: Exported,
         path: &Path,
         external: bool,
     ) -> Result<(Vec<PathBuf>, u64), BuildError> {
-        let output = |source| BuildError::Output { path: path.display().to_string(), source };
-        let mut bytes = 0;
-        let data = if external { Some(self.write_data(&mut exported, path)?) } else { None };
-        let mut file = AtomicFile::create(path).map_err(output)?;
-        bytes += self.stream(&exported, &mut file, path)?;
-        let mut files = Vec::new();
-        if let Some((data, data_path, length)) = data {
-            data.commit_as(&data_path).map_err(output)?;
-            files.push(data_path);
-            bytes += length;
+        let failed = |source| BuildError::Output { path: path.display().to_string(), source };
+        let mut output = Output::create(path).map_err(failed)?;
+        if external {
+            let Exported { model, weights } = &mut exported;
+            let supply = |index: usize, tensor: &TensorProto| self.weight(weights[index], tensor);
+            output.write_data(model, supply).map_err(|error| write_error(error, path))?;
         }
-        file.commit().map_err(output)?;
-        files.push(path.to_owned());
-        Ok((files, bytes))
-    }
-
-    /// Moves the weights of `exported` to a data file beside `path`, not yet renamed to the name it will have: one made
-    /// of its content's hash, so that an old model never meets new data.
-    fn write_data(&mut self, exported: &mut Exported, path: &Path) -> Result<(AtomicFile, PathBuf, u64), BuildError> {
-        let output = |source| BuildError::Output { path: path.display().to_string(), source };
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        file::place_externally(&mut exported.model, "data").map_err(|e| declared(&e))?;
-        let file = AtomicFile::create(&path.with_file_name(format!("{stem}.data"))).map_err(output)?;
-        let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
-        let supply = |index: usize, tensor: &TensorProto| self.weight(exported, index, tensor);
-        let length =
-            file::write_external(&exported.model, &mut hashing, supply).map_err(|error| write_error(error, path))?;
-        let hashing = hashing.into_inner().map_err(|error| output(error.into_error()))?;
-        let (file, hash) = hashing.finish();
-        let name = format!("{stem}-{}.data", &digest::hex(&hash)[..16]);
-        file::place_externally(&mut exported.model, &name).map_err(|e| declared(&e))?;
-        Ok((file, path.with_file_name(name), length))
+        let bytes = self.stream(&exported, output.model(), path)?;
+        let (files, apart) = output.commit().map_err(failed)?;
+        Ok((files, bytes + apart))
     }
 
     /// Cooks one weight.
-    fn weight(&mut self, exported: &Exported, index: usize, tensor: &TensorProto) -> Result<Cooked, BuildError> {
-        let value = self.valid.graph().value(exported.weights[index]);
+    fn weight(&mut self, id: ValueId, tensor: &TensorProto) -> Result<Cooked, BuildError> {
+        let value = self.valid.graph().value(id);
         let data = match &value.weight {
             Some(weight) => weight.eval_f32(&mut self.source)?,
             None => Vec::new(),
@@ -182,8 +157,8 @@ impl Writer<'_, '_> {
     fn finish_digest(&mut self) -> Result<(), BuildError> {
         let (Some(digest), Some(checkpoint)) = (self.digest.take(), &self.resolved.checkpoint) else { return Ok(()) };
         let path = || checkpoint.path().display().to_string();
-        let joined = digest.join().unwrap_or_else(|_| Err(io::Error::other("the digest thread failed")));
-        let sha256 = digest::hex(&joined.map_err(|source| BuildError::Read { path: path(), source })?);
+        let failed = |_| BuildError::Internal("the digest thread failed".into());
+        let sha256 = digest::hex(&digest.join().map_err(failed)?.map_err(WeightsError::from)?);
         let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
         if let Some(promised) = known::by_file_name(&name)
             && !sha256.starts_with(promised.sha256_prefix)
@@ -204,6 +179,7 @@ fn declared(error: &TensorError) -> BuildError {
 fn write_error(error: WriteError<BuildError>, path: &Path) -> BuildError {
     match error {
         WriteError::Weights(error) => error,
+        WriteError::Tensor(error) => declared(&error),
         WriteError::Io(source) => BuildError::Output { path: path.display().to_string(), source },
         other => BuildError::Output { path: path.display().to_string(), source: io::Error::other(other.to_string()) },
     }

@@ -34,10 +34,21 @@ impl Source {
     /// Fills `buffer` with the bytes from `offset` on.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Fault> {
         let result = match offset.checked_add(buffer.len() as u64) {
-            Some(end) if end <= self.len => read_exact_at(&self.file, buffer, offset),
+            Some(end) if end <= self.len => self.read_there(buffer, offset),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         };
         result.map_err(|error| Fault::Io { action: "read it", error })
+    }
+
+    /// As [`Source::read_at`], where the file had bytes when it was opened.
+    fn read_there(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        read_exact_at(&self.file, buffer, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(
+                error.kind(),
+                "it became shorter while it was read; wait until it is whole, and start again",
+            ),
+            _ => error,
+        })
     }
 
     /// The `N` bytes from `offset` on.
@@ -64,7 +75,7 @@ impl Read for Stream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let take = left.min(buffer.len());
-        read_exact_at(&self.source.file, &mut buffer[..take], self.offset)?;
+        self.source.read_there(&mut buffer[..take], self.offset)?;
         self.offset += take as u64;
         Ok(take)
     }

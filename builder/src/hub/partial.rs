@@ -1,9 +1,11 @@
 //! The file that a download goes to until it is whole.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use onnx_file::atomic;
 
 /// `.NAME.partial` beside its destination, locked: one process writes to it at a time. The lock ends with its process,
 /// however that ends, and what was written stays.
@@ -19,31 +21,21 @@ impl Partial {
     /// it, `waiting` is called ten times a second with the bytes that one has; `None` once that has put `destination`
     /// into place.
     pub(super) fn claim(destination: &Path, mut waiting: impl FnMut(u64)) -> io::Result<Option<Self>> {
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(destination.file_name().unwrap_or_default());
-        hidden.push(".partial");
-        let path = destination.with_file_name(hidden);
-        loop {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-            loop {
-                match file.try_lock() {
-                    Ok(()) => break,
-                    Err(TryLockError::WouldBlock) => waiting(file.metadata()?.len()),
-                    Err(TryLockError::Error(error)) => return Err(error),
-                }
-                std::thread::sleep(Duration::from_millis(100));
+        let path = atomic::partial(destination)?;
+        let file = loop {
+            if let Some(file) = atomic::claim(&path)? {
+                break file;
             }
-            // What was opened may by now be the finished file itself, renamed while this process waited.
-            if !is_still_at(&file, &path)? {
-                continue;
-            }
-            let partial = Self { len: file.metadata()?.len(), file, path, destination: destination.to_owned() };
-            if !destination.exists() {
-                return Ok(Some(partial));
-            }
-            partial.remove();
-            return Ok(None);
+            // Between the two calls it may have been renamed into place.
+            waiting(fs::metadata(&path).map_or(0, |there| there.len()));
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let partial = Self { len: file.metadata()?.len(), file, path, destination: destination.to_owned() };
+        if !destination.exists() {
+            return Ok(Some(partial));
         }
+        partial.remove();
+        Ok(None)
     }
 
     /// Where it is.
@@ -98,21 +90,4 @@ impl Partial {
         // Nobody is left to tell; the next download replaces what cannot be removed.
         let _ = fs::remove_file(&self.path);
     }
-}
-
-#[cfg(unix)]
-fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt as _;
-    let ours = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Elsewhere files have no number to be told by; a name that is gone is told all the same.
-#[cfg(not(unix))]
-fn is_still_at(_file: &File, path: &Path) -> io::Result<bool> {
-    path.try_exists()
 }

@@ -3,22 +3,23 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use onnx_file::atomic::AtomicFile;
-use onnx_file::proto::{ModelProto, TensorProto};
-use onnx_file::write::{MESSAGE_LIMIT, place_externally, write_external};
+use onnx_file::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
+use onnx_file::raw;
+use onnx_file::write::{MESSAGE_LIMIT, WriteError};
 use prost::Message as _;
 
 use super::OptimizeError;
 use crate::build::External;
-use crate::digest::{self, Hashing};
+use crate::output::Output;
 
-/// Writes `model` to `path`; returns the files, the model last, and their bytes.
+/// Writes `model`, which was read from `input`, to `path`; returns the files, the model last, and their bytes.
 pub(super) fn write(
     mut model: ModelProto,
+    input: &str,
     path: &Path,
     external: External,
 ) -> Result<(Vec<PathBuf>, u64), OptimizeError> {
-    let output = |source| OptimizeError::Output { path: path.display().to_string(), source };
+    let failed = |source| OptimizeError::Output { path: path.display().to_string(), source };
     let bytes = model.encoded_len() as u64;
     let apart = match external {
         External::Never if bytes > MESSAGE_LIMIT => return Err(OptimizeError::TooLarge { bytes }),
@@ -26,58 +27,22 @@ pub(super) fn write(
         External::Auto => bytes > MESSAGE_LIMIT,
         External::Always => true,
     };
-    let data = if apart { Some(write_data(&mut model, path)?) } else { None };
-    let mut file = AtomicFile::create(path).map_err(output)?;
+    let mut output = Output::create(path).map_err(failed)?;
+    if apart {
+        let supply = |_: usize, tensor: &TensorProto| raw::bytes(tensor);
+        output.write_data(&mut model, supply).map_err(|error| match error {
+            WriteError::Io(source) => failed(source),
+            WriteError::Weights(source) | WriteError::Tensor(source) => {
+                OptimizeError::Tensor { path: input.into(), source }
+            }
+            other => failed(io::Error::other(other.to_string())),
+        })?;
+        let moved = |tensor: &&mut TensorProto| tensor.data_location == DataLocation::External as i32;
+        let initializers = model.graph.iter_mut().flat_map(|graph| &mut graph.initializer);
+        initializers.filter(moved).for_each(raw::clear);
+    }
     let content = model.encode_to_vec();
-    file.write_all(&content).map_err(output)?;
-    let (mut files, mut bytes) = (Vec::new(), content.len() as u64);
-    if let Some((data, data_path, length)) = data {
-        data.commit_as(&data_path).map_err(output)?;
-        files.push(data_path);
-        bytes += length;
-    }
-    file.commit().map_err(output)?;
-    files.push(path.to_owned());
-    Ok((files, bytes))
-}
-
-/// Moves the weights to a data file beside `path`, named after its content's hash so that an old model never meets new
-/// data.
-fn write_data(model: &mut ModelProto, path: &Path) -> Result<(AtomicFile, PathBuf, u64), OptimizeError> {
-    let output = |source| OptimizeError::Output { path: path.display().to_string(), source };
-    let tensor = |source| OptimizeError::Tensor { path: path.display().to_string(), source };
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut weights = Vec::new();
-    for initializer in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
-        weights.push(take_data(initializer));
-    }
-    place_externally(model, "data").map_err(tensor)?;
-    let file = AtomicFile::create(&path.with_file_name(format!("{stem}.data"))).map_err(output)?;
-    let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
-    let supply = |index: usize, _: &TensorProto| Ok::<_, std::convert::Infallible>(&weights[index]);
-    let length =
-        write_external(model, &mut hashing, supply).map_err(|error| output(io::Error::other(error.to_string())))?;
-    let (file, hash) = hashing.into_inner().map_err(|error| output(error.into_error()))?.finish();
-    let name = format!("{stem}-{}.data", &digest::hex(&hash)[..16]);
-    place_externally(model, &name).map_err(tensor)?;
-    // Small tensors stay in the model.
-    for (initializer, data) in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer).zip(weights) {
-        if initializer.external_data.is_empty() {
-            initializer.raw_data = data;
-        }
-    }
-    Ok((file, path.with_file_name(name), length))
-}
-
-/// A tensor's data as raw bytes, taken out of it, whichever of the two common ways it is stored.
-fn take_data(tensor: &mut TensorProto) -> prost::bytes::Bytes {
-    let floats = std::mem::take(&mut tensor.float_data);
-    let integers = std::mem::take(&mut tensor.int64_data);
-    if !floats.is_empty() {
-        return floats.iter().flat_map(|v| v.to_le_bytes()).collect();
-    }
-    if !integers.is_empty() {
-        return integers.iter().flat_map(|v| v.to_le_bytes()).collect();
-    }
-    std::mem::take(&mut tensor.raw_data)
+    output.model().write_all(&content).map_err(failed)?;
+    let (files, apart) = output.commit().map_err(failed)?;
+    Ok((files, content.len() as u64 + apart))
 }

@@ -1,0 +1,297 @@
+//! A model's file and, where its weights lie apart, their data file: both appear whole, or neither does.
+//!
+//! The data file's name holds its content's hash, so that an old model never meets new data. Two renames cannot be one:
+//! the data file's comes first, since a model without its data would be broken. What a kill between the two leaves can
+//! be told from all else: the model's partial file names the data file, and the data's own partial file is gone. The next
+//! writer of the same output removes it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write};
+use std::path::{Path, PathBuf};
+
+use onnx_file::atomic::{self, AtomicFile};
+use onnx_file::proto::{ModelProto, TensorProto};
+use onnx_file::write::{WriteError, place_externally, write_external};
+
+use crate::digest::{self, Hashing};
+
+/// Hex digits of the content's hash in a data file's name.
+const DIGITS: usize = 16;
+
+/// Why no model can go to `path`, as a sentence: a pipe or device, whose place a file would take, or without `force`
+/// a file that is there. `streams` where the request could also be for standard output.
+pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String> {
+    let there = fs::metadata(path).ok()?;
+    let path = path.display();
+    if !there.is_file() && !there.is_dir() {
+        let other = if streams { format!("write to standard output, -o - > {path}") } else { "give another -o".into() };
+        return Some(format!("{path} is a pipe or a device, and a model appears as a whole file; {other}"));
+    }
+    (!force).then(|| format!("{path} exists; give another -o, or --force to replace it"))
+}
+
+/// A model on its way to its file. Dropped without [`Output::commit`] it leaves nothing.
+pub(crate) struct Output {
+    path: PathBuf,
+    model: AtomicFile,
+    data: Option<Data>,
+}
+
+/// A whole data file, not yet under its name.
+struct Data {
+    file: AtomicFile,
+    path: PathBuf,
+    sha256: [u8; 32],
+    len: u64,
+}
+
+impl Output {
+    /// Claims `path`, and removes what a killed writer of it left.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let model = AtomicFile::create_over(path, |left| remove_orphans(path, left))?;
+        // Not before the model's partial file is empty: together they tell that the data file was not renamed.
+        let partial = atomic::partial(&data_path(path))?;
+        if fs::symlink_metadata(&partial).is_ok() && atomic::claim(&partial)?.is_some() {
+            fs::remove_file(&partial)?;
+        }
+        Ok(Self { path: path.to_owned(), model, data: None })
+    }
+
+    /// Moves the weights of `model` to a data file, each with the bytes that `weights` gives. Where none is large enough
+    /// to be moved there is no data file.
+    pub(crate) fn write_data<E, B: AsRef<[u8]>>(
+        &mut self,
+        model: &mut ModelProto,
+        weights: impl FnMut(usize, &TensorProto) -> Result<B, E>,
+    ) -> Result<(), WriteError<E>> {
+        if place_externally(model, "data")? == 0 {
+            return Ok(());
+        }
+        let file = AtomicFile::create(&data_path(&self.path))?;
+        let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
+        let len = write_external(model, &mut hashing, weights)?;
+        let (file, sha256) = hashing.into_inner().map_err(io::IntoInnerError::into_error)?.finish();
+        let name = format!("{}-{}.data", base(&self.path), &digest::hex(&sha256)[..DIGITS]);
+        place_externally(model, &name)?;
+        self.data = Some(Data { file, path: self.path.with_file_name(name), sha256, len });
+        Ok(())
+    }
+
+    /// Where the model's own bytes go.
+    pub(crate) fn model(&mut self) -> &mut impl Write {
+        &mut self.model
+    }
+
+    /// Puts the files into place; returns them, the model last, and the bytes of the data file.
+    pub(crate) fn commit(self) -> io::Result<(Vec<PathBuf>, u64)> {
+        let Self { path, model, data } = self;
+        let Some(Data { file, path: data, sha256, len }) = data else {
+            model.commit()?;
+            return Ok((vec![path], 0));
+        };
+        let there = fs::symlink_metadata(&data).ok();
+        let same = |there: &fs::Metadata| there.is_file() && there.len() == len;
+        if there.as_ref().is_some_and(same) && digest::sha256(File::open(&data)?)? == sha256 {
+            // Another model may use it: it stays, and the partial file stays for as long as a kill must tell so.
+            model.commit()?;
+            drop(file);
+            return Ok((vec![data, path], len));
+        }
+        file.commit_as(&data)?;
+        if let Err(error) = model.commit() {
+            if there.is_none() {
+                // The model's own error is the one to tell.
+                let _ = fs::remove_file(&data);
+            }
+            return Err(error);
+        }
+        Ok((vec![data, path], len))
+    }
+}
+
+/// What the data files of the model at `path` are named after.
+fn base(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(".onnx").unwrap_or(&name).to_owned()
+}
+
+/// The data file before its content is known.
+fn data_path(path: &Path) -> PathBuf {
+    path.with_file_name(format!("{}.data", base(path)))
+}
+
+/// Removes a data file that a killed writer of `path` renamed into place for a model that never appeared; `left` is
+/// its partial model.
+fn remove_orphans(path: &Path, left: &File) -> io::Result<()> {
+    let renamed = fs::symlink_metadata(atomic::partial(&data_path(path))?).is_err();
+    if !renamed || left.metadata()?.len() == 0 {
+        return Ok(());
+    }
+    let base = base(path);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Some(name) = data_name(&entry.file_name(), &base) else { continue };
+        // The models whose data files have such a name.
+        let models = [base.clone(), format!("{base}.onnx")].map(|model| path.with_file_name(model));
+        if mentions(left, &name)? && !models.iter().any(|model| is_used_by(model, &name)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// `name`, if it is one that [`Output::write_data`] gives.
+fn data_name(name: &OsStr, base: &str) -> Option<String> {
+    let name = name.to_str()?;
+    let hash = name.strip_prefix(base)?.strip_prefix('-')?.strip_suffix(".data")?;
+    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (hash.len() == DIGITS && hash.bytes().all(hex)).then(|| name.to_owned())
+}
+
+/// Whether a model that is there names the data file, or cannot be asked.
+fn is_used_by(model: &Path, data: &str) -> bool {
+    match File::open(model) {
+        Ok(file) => mentions(&file, data).unwrap_or(true),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// Whether `text` is anywhere in a file, of which little is in memory at a time.
+fn mentions(mut file: &File, text: &str) -> io::Result<bool> {
+    file.rewind()?;
+    let mut window = Vec::new();
+    loop {
+        let kept = window.len().min(text.len() - 1);
+        window.drain(..window.len() - kept);
+        if file.take(1 << 16).read_to_end(&mut window)? == 0 {
+            return Ok(false);
+        }
+        if window.windows(text.len()).any(|part| part == text.as_bytes()) {
+            return Ok(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onnx_file::proto::GraphProto;
+    use onnx_file::tensor::ElementType;
+    use prost::Message as _;
+
+    /// Writes a model of one weight of 2 KiB, all bytes `byte`, its data apart, as far as before the commit.
+    fn prepared(path: &Path, byte: u8) -> io::Result<Output> {
+        let weight = TensorProto { dims: vec![512], data_type: ElementType::F32.to_proto(), ..TensorProto::default() };
+        let graph = GraphProto { initializer: vec![weight], ..GraphProto::default() };
+        let mut model = ModelProto { graph: Some(graph), ..ModelProto::default() };
+        let mut output = Output::create(path)?;
+        output.write_data(&mut model, |_, _| Ok::<_, io::Error>(vec![byte; 2048])).expect("a data file");
+        output.model().write_all(&model.encode_to_vec())?;
+        Ok(output)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Leaves what a kill would, before or after the data file was renamed; returns that file's name.
+    fn kill(output: Output, renamed: bool) -> String {
+        let Output { path, model, data } = output;
+        let data = data.unwrap();
+        let partials = [&path, &data_path(&path)].map(|file| atomic::partial(file).unwrap());
+        let [left, left_data] = partials.each_ref().map(|partial| fs::read(partial).unwrap());
+        drop(model);
+        fs::write(&partials[0], left).unwrap();
+        if renamed {
+            data.file.commit_as(&data.path).unwrap();
+        } else {
+            drop(data.file);
+            fs::write(&partials[1], left_data).unwrap();
+        }
+        data.path.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_renamed_takes_its_new_data_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let output = prepared(&path, 1).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(output.commit().is_err());
+        assert_eq!(names(folder.path()), ["m.onnx"]);
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_renamed_leaves_data_that_was_there_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        prepared(&path, 1).unwrap().commit().unwrap();
+        let before = names(folder.path());
+        let output = prepared(&path, 1).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(output.commit().is_err());
+        assert_eq!(names(folder.path()), before);
+    }
+
+    #[test]
+    fn data_of_a_kill_between_the_renames_goes_with_the_next_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        prepared(&path, 1).unwrap().commit().unwrap();
+        let old = names(folder.path());
+        let orphan = kill(prepared(&path, 2).unwrap(), true);
+        assert!(names(folder.path()).contains(&orphan));
+        drop(Output::create(&path).unwrap());
+        assert_eq!(names(folder.path()), old);
+    }
+
+    #[test]
+    fn nothing_but_the_killed_writers_own_data_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        prepared(&path, 1).unwrap().commit().unwrap();
+        fs::copy(&path, folder.path().join("copy.onnx")).unwrap();
+        prepared(&path, 2).unwrap().commit().unwrap();
+        for name in ["m-0123456789abcdef.data", "m-0123.data", "m-0123456789abcdeX.data", "n-0123456789abcdef.data"] {
+            fs::write(folder.path().join(name), "of somebody").unwrap();
+        }
+        let before = names(folder.path());
+        // Killed before any rename, with data that a copy of an older model uses.
+        kill(prepared(&path, 1).unwrap(), false);
+        assert_eq!(names(folder.path()).len(), before.len() + 2);
+        drop(Output::create(&path).unwrap());
+        assert_eq!(names(folder.path()), before);
+        // Killed after the rename of data that another model has by now.
+        let used = kill(prepared(&path, 3).unwrap(), true);
+        fs::write(folder.path().join("m"), format!("a model that names {used}")).unwrap();
+        drop(Output::create(&path).unwrap());
+        assert!(names(folder.path()).contains(&used));
+    }
+
+    #[test]
+    fn damaged_data_under_the_right_name_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let (files, len) = prepared(&path, 1).unwrap().commit().unwrap();
+        fs::write(&files[0], vec![9; len as usize]).unwrap();
+        prepared(&path, 1).unwrap().commit().unwrap();
+        assert_eq!(fs::read(&files[0]).unwrap(), [1; 2048]);
+    }
+
+    #[test]
+    fn a_text_is_found_wherever_it_lies_in_a_file() {
+        for before in [0, 1, 65_530, 65_536, 200_000] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&vec![b'-'; before]).unwrap();
+            file.write_all(b"needle--").unwrap();
+            assert!(mentions(&file, "needle").unwrap(), "{before}");
+            assert!(!mentions(&file, "needles").unwrap(), "{before}");
+        }
+    }
+}
