@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -69,7 +70,7 @@ impl Launcher {
     pub fn load(&self, spec: &Spec) -> Result<Worker, ModelError> {
         let mut process =
             Process::start(self, spec.provider.kind().name(), &spec.library, &spec.provider.environment())?;
-        match process.ask(&Request::Load(Box::new(spec.clone())), &[], self.load_limit)? {
+        match process.ask(&Request::Load(Box::new(spec.clone())), &[], None, self.load_limit)? {
             (Reply::Loaded(loaded), _) => Ok(Worker { process, loaded: *loaded, run_limit: self.run_limit }),
             _ => Err(process.confused()),
         }
@@ -82,7 +83,7 @@ impl Launcher {
     pub fn describe(&self, library: &Library) -> Result<Description, ModelError> {
         let mut process = Process::start(self, "library", library, &[])?;
         let request = Request::Describe { library: library.clone(), verbose: self.show_output };
-        match process.ask(&request, &[], self.load_limit)? {
+        match process.ask(&request, &[], None, self.load_limit)? {
             (Reply::Description(description), _) => Ok(description),
             _ => Err(process.confused()),
         }
@@ -102,6 +103,21 @@ impl Worker {
     pub fn process_id(&self) -> u32 {
         self.process.child.id()
     }
+
+    /// Runs some rows of the inputs, counted along their first dimension.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub(crate) fn run_rows(
+        &mut self,
+        inputs: &[Tensor],
+        rows: Option<&Range<usize>>,
+    ) -> Result<Vec<Tensor>, ModelError> {
+        match self.process.ask(&Request::Run, inputs, rows, self.run_limit)? {
+            (Reply::Tensors, outputs) => Ok(outputs),
+            _ => Err(self.process.confused()),
+        }
+    }
 }
 
 impl Model for Worker {
@@ -110,16 +126,13 @@ impl Model for Worker {
     }
 
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
-        match self.process.ask(&Request::Run, inputs, self.run_limit)? {
-            (Reply::Tensors, outputs) => Ok(outputs),
-            _ => Err(self.process.confused()),
-        }
+        self.run_rows(inputs, None)
     }
 
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
         // The worker gives signs of life between runs; its own interval for them must fit into the limit.
         let limit = self.run_limit + serve::SIGN_OF_LIFE;
-        let (reply, mut tensors) = self.process.ask(&Request::Time(block), inputs, limit)?;
+        let (reply, mut tensors) = self.process.ask(&Request::Time(block), inputs, None, limit)?;
         match (reply, tensors.pop()) {
             (Reply::Tensors, Some(Tensor { data: Data::F64(seconds), .. })) => Ok(seconds),
             _ => Err(self.process.confused()),
@@ -127,7 +140,7 @@ impl Model for Worker {
     }
 
     fn memory(&mut self) -> Result<Memory, ModelError> {
-        match self.process.ask(&Request::Memory, &[], self.run_limit)? {
+        match self.process.ask(&Request::Memory, &[], None, self.run_limit)? {
             (Reply::Memory(memory), _) => Ok(memory),
             _ => Err(self.process.confused()),
         }
@@ -143,6 +156,8 @@ struct Process {
     name: String,
     child: Child,
     requests: Option<Sender<Vec<u8>>>,
+    /// Frames that were sent, for the room they take.
+    sent: Receiver<Vec<u8>>,
     answers: Receiver<Answer>,
     output: Tail,
     /// Why the worker is gone; every later request gets the same answer.
@@ -179,36 +194,40 @@ impl Process {
         drop(command);
         let (requests, to_send) = mpsc::channel::<Vec<u8>>();
         let (give, answers) = mpsc::channel();
+        let (give_back, sent) = mpsc::channel();
         thread::spawn(move || {
             for frame in to_send {
                 let sent = io::Write::write_all(&mut stream, &frame).and_then(|()| io::Write::flush(&mut stream));
+                let _ = give_back.send(frame);
                 // A worker that died reads nothing more, but may have answered.
-                let mut answer = protocol::receive(&mut stream).map_err(|error| match (sent, error) {
+                let mut answer = protocol::receive(&mut stream, Vec::new()).map_err(|error| match (sent, error) {
                     (Err(error), ProtocolError::Ended) if error.kind() != io::ErrorKind::BrokenPipe => error.into(),
                     (_, error) => error,
                 });
                 while matches!(answer, Ok((Reply::Working, _))) {
                     let _ = give.send(answer);
-                    answer = protocol::receive(&mut stream);
+                    answer = protocol::receive(&mut stream, Vec::new());
                 }
                 if give.send(answer).is_err() {
                     break;
                 }
             }
         });
-        Ok(Process { name: name.to_owned(), child, requests: Some(requests), answers, output, dead: None })
+        Ok(Process { name: name.to_owned(), child, requests: Some(requests), sent, answers, output, dead: None })
     }
 
     fn ask(
         &mut self,
         request: &Request,
         tensors: &[Tensor],
+        rows: Option<&Range<usize>>,
         limit: Duration,
     ) -> Result<(Reply, Vec<Tensor>), ModelError> {
         if let Some(reason) = &self.dead {
             return Err(reason.clone());
         }
-        let frame = protocol::encode(request, tensors)
+        let room = self.sent.try_recv().unwrap_or_default();
+        let frame = protocol::encode(request, tensors, rows, room)
             .map_err(|error| ModelError::BadInput(format!("the inputs cannot be sent to a worker: {error}")))?;
         let sent = self.requests.as_ref().is_some_and(|requests| requests.send(frame).is_ok());
         let mut answer = if sent { self.answers.recv_timeout(limit) } else { Err(RecvTimeoutError::Disconnected) };

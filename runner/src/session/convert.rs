@@ -3,7 +3,7 @@
 use half::f16;
 use ort::memory::DeviceType;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType};
+use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
 use crate::model::ModelError;
 use crate::tensor::{Data, Tensor};
@@ -12,10 +12,10 @@ use crate::tensor::{Data, Tensor};
 ///
 /// # Errors
 /// [`ModelError::BadInput`] for a missing or unknown name, another element type or another shape than the model takes.
-pub(super) fn session_inputs(
+pub(super) fn session_inputs<'a>(
     session: &Session,
-    inputs: &[Tensor],
-) -> Result<Vec<SessionInputValue<'static>>, ModelError> {
+    inputs: &'a [Tensor],
+) -> Result<Vec<SessionInputValue<'a>>, ModelError> {
     let declared = session.inputs();
     if let Some(unknown) = inputs.iter().find(|input| declared.iter().all(|outlet| outlet.name() != input.name)) {
         let names: Vec<_> = declared.iter().map(|outlet| format!("`{}`", outlet.name())).collect();
@@ -41,7 +41,7 @@ pub(super) fn session_inputs(
             let reason = format!("the model takes shape {wanted:?} (-1 is any), not {:?}", input.shape);
             return Err(bad(outlet.name(), &reason));
         }
-        values.push(SessionInputValue::from(value(input)?));
+        values.push(view(input)?);
     }
     Ok(values)
 }
@@ -61,15 +61,41 @@ pub(super) fn element_type(data: &Data) -> TensorElementType {
     }
 }
 
+/// The tensor's elements where they lie, as a value.
+fn view(tensor: &Tensor) -> Result<SessionInputValue<'_>, ModelError> {
+    fn make<'a, T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
+        tensor: &Tensor,
+        data: &'a [T],
+    ) -> Result<SessionInputValue<'a>, ModelError> {
+        fits(tensor, data.len())?;
+        TensorRef::from_array_view((tensor.shape.clone(), data))
+            .map(SessionInputValue::from)
+            .map_err(|error| bad(&tensor.name, error.message()))
+    }
+    match &tensor.data {
+        Data::F32(data) => make(tensor, data),
+        Data::F16(data) => make(tensor, data),
+        Data::F64(data) => make(tensor, data),
+        Data::I64(data) => make(tensor, data),
+        Data::U8(data) => make(tensor, data),
+    }
+}
+
+/// Whether a tensor's shape holds as many elements as there are.
+fn fits(tensor: &Tensor, elements: usize) -> Result<(), ModelError> {
+    if tensor.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)) != Some(elements) {
+        return Err(bad(&tensor.name, &format!("shape {:?} does not hold {elements} elements", tensor.shape)));
+    }
+    Ok(())
+}
+
 /// A value on the host with a copy of the tensor's elements.
 pub(super) fn value(tensor: &Tensor) -> Result<DynTensor, ModelError> {
     fn make<T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
         tensor: &Tensor,
         data: &[T],
     ) -> Result<DynTensor, ModelError> {
-        if tensor.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)) != Some(data.len()) {
-            return Err(bad(&tensor.name, &format!("shape {:?} does not hold {} elements", tensor.shape, data.len())));
-        }
+        fits(tensor, data.len())?;
         ort::value::Tensor::from_array((tensor.shape.clone(), data.to_vec()))
             .map(|value| value.upcast())
             .map_err(|error| bad(&tensor.name, error.message()))

@@ -5,6 +5,7 @@
 //! ends are one machine, so numbers and elements are in its own byte order.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use half::f16;
 use serde::de::DeserializeOwned;
@@ -106,29 +107,46 @@ enum Element {
     U8,
 }
 
-/// A message and its tensors as one frame.
-pub(crate) fn encode<M: Serialize>(message: &M, tensors: &[Tensor]) -> Result<Vec<u8>, ProtocolError> {
-    if let Some(tensor) = tensors
-        .iter()
-        .find(|tensor| size(&tensor.shape, describe(tensor).element) != Some(bytes(&tensor.data).len() as u64))
-    {
-        return Err(ProtocolError::Shape(tensor.name.clone()));
-    }
-    let described = tensors.iter().map(describe).collect();
+/// A message and its tensors as one frame, in the room of an old one. With `rows` only these of every tensor, counted
+/// along its first dimension.
+pub(crate) fn encode<M: Serialize>(
+    message: &M,
+    tensors: &[Tensor],
+    rows: Option<&Range<usize>>,
+    mut frame: Vec<u8>,
+) -> Result<Vec<u8>, ProtocolError> {
+    let parts = tensors.iter().map(|tensor| part(tensor, rows)).collect::<Result<Vec<_>, _>>()?;
+    let elements: u64 = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let (described, parts): (Vec<Described>, Vec<&[u8]>) = parts.into_iter().unzip();
     let header = serde_json::to_vec(&Header { message, tensors: described })?;
-    let elements: u64 = tensors.iter().map(|tensor| bytes(&tensor.data).len() as u64).sum();
     let header_length = u32::try_from(header.len()).ok().filter(|&length| length <= MAX_HEADER);
     let header_length = header_length.ok_or(ProtocolError::Size)?;
     if elements > MAX_ELEMENT_BYTES {
         return Err(ProtocolError::Size);
     }
-    let mut frame = Vec::with_capacity(16 + header.len() + usize::try_from(elements).unwrap_or(0));
+    frame.clear();
+    frame.reserve(16 + header.len() + usize::try_from(elements).unwrap_or(0));
     frame.extend_from_slice(&MAGIC);
     frame.extend_from_slice(&header_length.to_ne_bytes());
     frame.extend_from_slice(&elements.to_ne_bytes());
     frame.extend_from_slice(&header);
-    tensors.iter().for_each(|tensor| frame.extend_from_slice(bytes(&tensor.data)));
+    parts.iter().for_each(|bytes| frame.extend_from_slice(bytes));
     Ok(frame)
+}
+
+/// What is sent of a tensor: its description and its elements.
+fn part<'a>(tensor: &'a Tensor, rows: Option<&Range<usize>>) -> Result<(Described, &'a [u8]), ProtocolError> {
+    let wrong = || ProtocolError::Shape(tensor.name.clone());
+    let (mut described, bytes) = (describe(tensor), bytes(&tensor.data));
+    if size(&tensor.shape, described.element) != Some(bytes.len() as u64) {
+        return Err(wrong());
+    }
+    let Some(rows) = rows else { return Ok((described, bytes)) };
+    let count = *described.shape.first().filter(|&&count| count > 0).ok_or_else(wrong)?;
+    let row = bytes.len() / count;
+    let part = bytes.get(rows.start * row..rows.end * row).ok_or_else(wrong)?;
+    described.shape[0] = rows.len();
+    Ok((described, part))
 }
 
 /// Writes a message and its tensors.
@@ -137,12 +155,15 @@ pub(crate) fn send<M: Serialize>(
     message: &M,
     tensors: &[Tensor],
 ) -> Result<(), ProtocolError> {
-    writer.write_all(&encode(message, tensors)?)?;
+    writer.write_all(&encode(message, tensors, None, Vec::new())?)?;
     Ok(writer.flush()?)
 }
 
-/// Reads a message and its tensors.
-pub(crate) fn receive<M: DeserializeOwned>(reader: &mut impl Read) -> Result<(M, Vec<Tensor>), ProtocolError> {
+/// Reads a message and its tensors, in the room of old ones.
+pub(crate) fn receive<M: DeserializeOwned>(
+    reader: &mut impl Read,
+    room: Vec<Tensor>,
+) -> Result<(M, Vec<Tensor>), ProtocolError> {
     let magic: [u8; 4] = exactly(reader)?;
     if magic[..3] != MAGIC[..3] {
         return Err(ProtocolError::Garbage(magic));
@@ -160,29 +181,41 @@ pub(crate) fn receive<M: DeserializeOwned>(reader: &mut impl Read) -> Result<(M,
     let header: Header<M> = serde_json::from_slice(&header)?;
     let mut left = elements;
     let mut tensors = Vec::with_capacity(header.tensors.len());
+    let mut room = room.into_iter().map(|tensor| tensor.data);
     for described in header.tensors {
-        let (tensor, read) = read_tensor(reader, described, left)?;
+        let (tensor, read) = read_tensor(reader, described, left, room.next())?;
         left -= read;
         tensors.push(tensor);
     }
     if left == 0 { Ok((header.message, tensors)) } else { Err(ProtocolError::Size) }
 }
 
-fn read_tensor(reader: &mut impl Read, described: Described, left: u64) -> Result<(Tensor, u64), ProtocolError> {
-    fn elements<T: bytemuck::Pod>(reader: &mut impl Read, count: usize) -> Result<Vec<T>, ProtocolError> {
-        let mut data = vec![T::zeroed(); count];
-        fill(reader, bytemuck::cast_slice_mut(&mut data))?;
-        Ok(data)
+fn read_tensor(
+    reader: &mut impl Read,
+    described: Described,
+    left: u64,
+    room: Option<Data>,
+) -> Result<(Tensor, u64), ProtocolError> {
+    fn elements<T: bytemuck::Pod>(
+        reader: &mut impl Read,
+        count: usize,
+        mut room: Vec<T>,
+    ) -> Result<Vec<T>, ProtocolError> {
+        room.resize(count, T::zeroed());
+        fill(reader, bytemuck::cast_slice_mut(&mut room))?;
+        Ok(room)
     }
     let bytes = size(&described.shape, described.element).filter(|&bytes| bytes <= left);
     let bytes = bytes.ok_or(ProtocolError::Size)?;
     let count = described.shape.iter().product();
-    let data = match described.element {
-        Element::F32 => Data::F32(elements(reader, count)?),
-        Element::F16 => Data::F16(elements::<f16>(reader, count)?),
-        Element::F64 => Data::F64(elements(reader, count)?),
-        Element::I64 => Data::I64(elements(reader, count)?),
-        Element::U8 => Data::U8(elements(reader, count)?),
+    let data = match (described.element, room) {
+        (Element::F32, Some(Data::F32(room))) => Data::F32(elements(reader, count, room)?),
+        (Element::F32, _) => Data::F32(elements(reader, count, Vec::new())?),
+        (Element::F16, Some(Data::F16(room))) => Data::F16(elements(reader, count, room)?),
+        (Element::F16, _) => Data::F16(elements::<f16>(reader, count, Vec::new())?),
+        (Element::F64, _) => Data::F64(elements(reader, count, Vec::new())?),
+        (Element::I64, _) => Data::I64(elements(reader, count, Vec::new())?),
+        (Element::U8, _) => Data::U8(elements(reader, count, Vec::new())?),
     };
     Ok((Tensor { name: described.name, shape: described.shape, data }, bytes))
 }
@@ -256,7 +289,7 @@ mod tests {
     fn a_frame_carries_every_element_type_bit_by_bit() {
         let mut frame = Vec::new();
         send(&mut frame, &Reply::Tensors, &tensors()).expect("written");
-        let (message, read): (Reply, _) = receive(&mut frame.as_slice()).expect("read");
+        let (message, read): (Reply, _) = receive(&mut frame.as_slice(), Vec::new()).expect("read");
         assert!(matches!(message, Reply::Tensors));
         assert_eq!(read.len(), 5);
         for (sent, read) in tensors().iter().zip(&read) {
@@ -266,31 +299,48 @@ mod tests {
     }
 
     #[test]
+    fn some_rows_are_a_frame_of_their_own_and_old_room_is_used_again() {
+        let values: Vec<f32> = (0..6).map(|value| value as f32).collect();
+        let tensor = Tensor { name: "x".into(), shape: vec![3, 2], data: Data::F32(values) };
+        let frame = encode(&Reply::Tensors, std::slice::from_ref(&tensor), Some(&(1..3)), vec![7; 100]).expect("rows");
+        let old = tensors();
+        let (_, read) = receive::<Reply>(&mut frame.as_slice(), old).expect("read");
+        let expected = Tensor { shape: vec![2, 2], data: Data::F32(vec![2.0, 3.0, 4.0, 5.0]), ..tensor.clone() };
+        assert_eq!(read, [expected]);
+        for (rows, shape) in [(2..4, vec![3, 2]), (0..1, vec![])] {
+            let count = shape.iter().product();
+            let tensor = Tensor { name: "x".into(), shape, data: Data::U8(vec![0; count]) };
+            let refused = encode(&Reply::Tensors, &[tensor], Some(&rows), Vec::new());
+            assert!(matches!(refused, Err(ProtocolError::Shape(name)) if name == "x"), "{rows:?}");
+        }
+    }
+
+    #[test]
     fn a_frame_cut_anywhere_is_an_error_and_never_a_panic() {
-        let frame = encode(&Reply::Tensors, &tensors()).expect("encoded");
+        let frame = encode(&Reply::Tensors, &tensors(), None, Vec::new()).expect("encoded");
         for length in 0..frame.len() {
-            let result = receive::<Reply>(&mut &frame[..length]);
+            let result = receive::<Reply>(&mut &frame[..length], Vec::new());
             assert!(matches!(result, Err(ProtocolError::Ended)), "cut at {length}");
         }
     }
 
     #[test]
     fn a_frame_with_any_byte_changed_is_never_a_panic() {
-        let frame = encode(&Reply::Tensors, &tensors()).expect("encoded");
+        let frame = encode(&Reply::Tensors, &tensors(), None, Vec::new()).expect("encoded");
         for at in 0..frame.len() {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut changed = frame.clone();
                 changed[at] = value;
-                let _ = receive::<Reply>(&mut changed.as_slice());
+                let _ = receive::<Reply>(&mut changed.as_slice(), Vec::new());
             }
         }
     }
 
     #[test]
     fn text_and_other_versions_are_told_apart() {
-        let text = receive::<Reply>(&mut "warning: hello".as_bytes());
+        let text = receive::<Reply>(&mut "warning: hello".as_bytes(), Vec::new());
         assert!(matches!(text, Err(ProtocolError::Garbage(bytes)) if &bytes == b"warn"), "{text:?}");
-        let mut frame = encode(&Reply::Tensors, &[]).expect("encoded");
+        let mut frame = encode(&Reply::Tensors, &[], None, Vec::new()).expect("encoded");
         frame[3] = VERSION + 1;
         let newer = receive::<Reply>(&mut frame.as_slice());
         assert!(matches!(newer, Err(ProtocolError::Version(2))), "{newer:?}");
@@ -299,11 +349,11 @@ mod tests {
     #[test]
     fn a_header_that_describes_more_than_was_sent_is_refused_before_anything_is_allocated() {
         let tensor = Tensor { name: "a".into(), shape: vec![2], data: Data::U8(vec![1, 2]) };
-        let frame = encode(&Reply::Tensors, &[tensor]).expect("encoded");
+        let frame = encode(&Reply::Tensors, &[tensor], None, Vec::new()).expect("encoded");
         let text = String::from_utf8_lossy(&frame).into_owned();
         let at = text.find("[2]").expect("the shape");
         let mut changed = frame.clone();
         changed[at + 1] = b'9';
-        assert!(matches!(receive::<Reply>(&mut changed.as_slice()), Err(ProtocolError::Size)));
+        assert!(matches!(receive::<Reply>(&mut changed.as_slice(), Vec::new()), Err(ProtocolError::Size)));
     }
 }

@@ -20,8 +20,10 @@ pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 pub fn serve() -> Result<(), String> {
     let (mut reader, mut writer) = transport::in_worker().map_err(|error| error.to_string())?;
     let mut model = None;
+    // The inputs of the run before: large ones would cost the system more to give and take back than to copy.
+    let mut room = Vec::new();
     loop {
-        let (request, inputs) = match protocol::receive(&mut reader) {
+        let (request, inputs) = match protocol::receive(&mut reader, room) {
             Ok(received) => received,
             Err(ProtocolError::Ended) => return Ok(()),
             Err(error) => {
@@ -31,6 +33,7 @@ pub fn serve() -> Result<(), String> {
         let mut alive = || protocol::send(&mut writer, &Reply::Working, &[]).is_ok();
         let answered = answer(&mut model, request, &inputs, &mut alive);
         let (reply, outputs) = answered.unwrap_or_else(|error| (Reply::Failed(error), vec![]));
+        room = inputs;
         match protocol::send(&mut writer, &reply, &outputs) {
             Ok(()) => {}
             // The parent is gone; there is nobody left to tell.
