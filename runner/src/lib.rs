@@ -6,6 +6,7 @@
 )]
 
 pub mod bench;
+pub mod calibrate;
 pub mod candidate;
 pub mod classify;
 pub mod compare;
