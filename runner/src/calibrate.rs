@@ -239,7 +239,11 @@ impl Ranges {
 }
 
 fn left_out(count: usize) -> Option<String> {
-    (count > 0).then(|| format!("{count} values hold no floating-point numbers and have no range"))
+    match count {
+        0 => None,
+        1 => Some("1 value holds no floating-point numbers and has no range".to_owned()),
+        _ => Some(format!("{count} values hold no floating-point numbers and have no range")),
+    }
 }
 
 /// What the ranges do not tell.

@@ -103,7 +103,7 @@ fn ranges_do_not_depend_on_how_inputs_are_batched() {
         assert_eq!((found.inputs.count, found.inputs.seed, found.interrupted), (5, Some(3), false));
         assert!(found.verdict.f16_safe);
         assert!(
-            found.notes.iter().any(|note| note.starts_with("1 values hold no floating-point")),
+            found.notes.iter().any(|note| note.starts_with("1 value holds no floating-point")),
             "{:?}",
             found.notes
         );
@@ -174,9 +174,9 @@ fn stopping_keeps_what_was_measured_and_needs_something() {
         let (found, _) = calibrated(&file, inputs, 1, 2, |_| {});
         let found = found.unwrap();
         assert_eq!((found.inputs.count, found.interrupted), (2, true));
-        let (found, _) = calibrated(&file, Source::Seeded { count: 5, seed: 0 }, 1, 0, |_| {});
-        assert!(matches!(found, Err(CalibrateError::Stopped)));
     }
+    let (found, _) = calibrated(&file, SEEDED, 1, 0, |_| {});
+    assert!(matches!(found, Err(CalibrateError::Stopped)));
 }
 
 #[test]
