@@ -103,10 +103,9 @@ impl Feed<'_> {
                     inputs.broken.push(Broken { path, reason: error.reason() });
                 }
             }
-            if waiting.len() == self.batch.size || at + 1 == paths.len() {
-                if let Err(error) = self.hand_over(std::mem::take(&mut waiting), &mut inputs.count, take) {
-                    return ControlFlow::Break(Some(error));
-                }
+            let full = waiting.len() == self.batch.size || at + 1 == paths.len();
+            if full && let Err(error) = self.hand_over(std::mem::take(&mut waiting), &mut inputs.count, take) {
+                return ControlFlow::Break(Some(error));
             }
             progress(&Progress { doing: "calibrating".to_owned(), done: at + 1, total: paths.len() });
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }

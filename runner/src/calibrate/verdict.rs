@@ -35,21 +35,24 @@ impl Verdict {
         let names = |chosen: &dyn Fn(&Value) -> bool| -> BTreeSet<&str> {
             values.iter().filter(|value| chosen(value)).map(|value| value.name.as_str()).collect()
         };
-        let too_large = names(&|value| value.max_abs.is_some_and(|largest| largest > F16_MAX));
-        let not_finite = names(&|value| value.non_finite > 0);
-        let heavy: BTreeSet<&str> = weights.overflowing.iter().map(String::as_str).collect();
-        let mut beyond: BTreeSet<&str> = too_large.union(&heavy).copied().collect();
+        let too_large = |value: &Value| value.max_abs.is_some_and(|largest| largest > F16_MAX);
+        let unsafe_values = names(&|value| too_large(value) || value.non_finite > 0);
+        let unsafe_weights: BTreeSet<&str> =
+            weights.overflowing.iter().chain(&weights.not_finite).map(String::as_str).collect();
+        let mut beyond = names(&too_large);
+        beyond.extend(weights.overflowing.iter().map(String::as_str));
         if file.precision == Precision::F16 {
+            let mut not_finite = names(&|value| value.non_finite > 0);
+            not_finite.extend(weights.not_finite.iter().map(String::as_str));
             beyond.extend(first_of(&not_finite, &file.graph.node));
         }
         let nodes = |chosen: &dyn Fn(&NodeProto) -> bool| -> Vec<String> {
             file.graph.node.iter().filter(|node| chosen(node)).map(|node| name(node).to_owned()).collect()
         };
-        let overflowing =
-            nodes(&|node| any(&node.output, &too_large) || any(&node.output, &not_finite) || any(&node.input, &heavy));
+        let overflowing = nodes(&|node| any(&node.output, &unsafe_values) || any(&node.input, &unsafe_weights));
         let largest = values.iter().filter_map(|value| value.max_abs).reduce(f64::max);
         Verdict {
-            f16_safe: overflowing.is_empty() && heavy.is_empty(),
+            f16_safe: overflowing.is_empty() && unsafe_weights.is_empty(),
             largest,
             headroom: largest.and_then(f16_headroom),
             overflowing,
@@ -146,9 +149,9 @@ mod tests {
     #[test]
     fn who_takes_a_weight_that_is_too_large_stays_f32() {
         let found = judged(Precision::F32, [(Some(1.0), 0); 3], &["bias"]);
-        assert_eq!(
-            (found.f16_safe, &found.overflowing, &found.keep_f32),
-            (false, &vec!["fc".to_owned()], &found.overflowing.clone())
-        );
+        assert_eq!((found.f16_safe, found.overflowing, found.keep_f32), (false, vec!["fc".into()], vec!["fc".into()]));
+        let weights = Weights { not_finite: vec!["bias".into()], ..Weights::default() };
+        let found = Verdict::of(&values([(Some(1.0), 0); 3]), &weights, &chain(Precision::F32));
+        assert_eq!((found.f16_safe, found.overflowing, found.keep_f32), (false, vec!["fc".into()], vec![]));
     }
 }

@@ -7,6 +7,7 @@ use onnx_file::tensor::{ElementType, extent, to_f64};
 use serde::Serialize;
 
 use crate::stats::Range;
+use crate::stats::range::F16_MAX;
 
 /// The floating-point weights of a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -19,8 +20,10 @@ pub struct Weights {
     pub largest: Option<String>,
     /// Those not zero and below the smallest normal number of f16, where it has fewer digits.
     pub below_f16_normal: u64,
-    /// Tensors with weights that f16 cannot hold: too large, or not finite.
+    /// Tensors with weights that are too large for f16.
     pub overflowing: Vec<String>,
+    /// Tensors with weights that are NaN or infinite.
+    pub not_finite: Vec<String>,
 }
 
 impl Weights {
@@ -54,8 +57,11 @@ impl Weights {
             self.max_abs = range.max_abs();
             self.largest = Some(name.to_owned());
         }
-        if !range.fits_f16() {
+        if range.max_abs().is_some_and(|largest| largest > F16_MAX) {
             self.overflowing.push(name.to_owned());
+        }
+        if range.non_finite > 0 {
+            self.not_finite.push(name.to_owned());
         }
     }
 }
@@ -103,7 +109,8 @@ mod tests {
             vec![tensor("a", &[1.0, -3.0, 0.0, 1e-5]), shape, tensor("b", &[2.0, -1e6]), tensor("c", &[f32::NAN])];
         let found = read(tensors).unwrap();
         assert_eq!((found.count, found.max_abs, found.largest.as_deref()), (7, Some(1e6), Some("b")));
-        assert_eq!((found.below_f16_normal, found.overflowing), (1, vec!["b".to_owned(), "c".to_owned()]));
+        assert_eq!(found.below_f16_normal, 1);
+        assert_eq!((found.overflowing, found.not_finite), (vec!["b".to_owned()], vec!["c".to_owned()]));
         assert_eq!(read(vec![]).unwrap(), Weights::default());
     }
 

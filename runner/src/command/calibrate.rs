@@ -15,12 +15,12 @@ use crate::cli::{Calibrate, Global};
 use crate::terminal::{Exit, Failure};
 
 pub(super) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Failure> {
+    if arguments.providers.providers()?.len() != 1 {
+        return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
+    }
     let files = read_models(std::slice::from_ref(&arguments.model))?;
     let pictures = pictures(arguments)?;
     let providers = Providers::of(global, &arguments.providers)?;
-    if providers.count() != 1 {
-        return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
-    }
     let inputs = match &pictures {
         Some(pictures) => Source::Pictures(pictures),
         None => Source::Seeded { count: arguments.made_up(), seed: arguments.seed },

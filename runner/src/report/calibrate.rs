@@ -27,6 +27,7 @@ pub fn document(calibration: &Calibration) -> Document {
     document.paragraph(small(calibration));
     document.paragraph(weights(calibration));
     document.list("Weights beyond f16's range", calibration.weights.overflowing.clone());
+    document.list("Weights that are not finite", calibration.weights.not_finite.clone());
     document.list("Broken pictures, which are left out", broken(calibration));
     document.list("Notes", calibration.notes.clone());
     if calibration.interrupted {
@@ -137,10 +138,10 @@ fn verdict(document: &mut Document, calibration: &Calibration) {
             document.paragraph(format!("resnext-build --dtype f16 {}", flags(&verdict.keep_f32)));
         }
         let count = match verdict.overflowing.len() {
-            1 => "1 node overflows".to_owned(),
-            several => format!("{several} nodes overflow"),
+            1 => "1 node goes".to_owned(),
+            several => format!("{several} nodes go"),
         };
-        document.verdict(format!("f16 is not safe: {count} or is not finite"), Tone::Bad);
+        document.verdict(format!("f16 is not safe: {count} beyond its range"), Tone::Bad);
     }
 }
 
