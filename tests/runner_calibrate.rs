@@ -183,7 +183,10 @@ fn an_overflow_exits_1_and_prints_the_flags_that_keep_its_nodes_in_f32() {
     assert_eq!(nodes[0], "layer2.1.conv2");
     let keep = strings(&verdict["keep_f32"]);
     assert!(nodes.iter().all(|node| keep.contains(node)));
-    let flags: Vec<String> = keep.iter().map(|node| format!("--keep-f32 {node}")).collect();
+    // The logits are among what is too large.
+    assert_eq!((nodes.last(), &verdict["keep_io_types"]), (Some(&"fc"), &true.into()));
+    let nodes = keep.iter().map(|node| format!("--keep-f32 {node}"));
+    let flags: Vec<String> = std::iter::once("--keep-io-types".to_owned()).chain(nodes).collect();
     assert!(told.contains(&format!("resnext-build --dtype f16 {}", flags.join(" "))), "{told}");
     assert!(told.contains("f16 is not safe"), "{told}");
 }
@@ -271,7 +274,10 @@ fn the_exported_file_has_the_fields_that_the_builder_reads() {
     assert_eq!(keys(&found["model"]), ["file", "random_seed", "sha256", "source_sha256", "variant"]);
     assert_eq!(keys(&found["inputs"]), ["broken", "count", "seed", "source"]);
     assert_eq!(keys(&found["values"][0]), ["max", "max_abs", "min", "name", "node", "non_finite", "op"]);
-    assert_eq!(keys(&found["verdict"]), ["f16_safe", "headroom", "keep_f32", "largest", "overflowing"]);
+    assert_eq!(
+        keys(&found["verdict"]),
+        ["f16_safe", "headroom", "keep_f32", "keep_io_types", "largest", "overflowing"]
+    );
     assert_eq!((&found["inputs"]["source"], &found["inputs"]["seed"]), (&"seeded".into(), &5.into()));
     assert_eq!(found["model"]["file"], "shapes.onnx");
     let digest = |path: &Path| resnext_runner::metadata::sha256(path).expect("readable");

@@ -17,7 +17,6 @@ use serde::Serialize;
 use crate::candidate::{Candidate, Progress};
 use crate::environment::Environment;
 use crate::exposed::{ExposeError, Exposed};
-use crate::infer::weights_note;
 use crate::input::batch::Batch;
 use crate::input::preprocess::Preprocess;
 use crate::metadata::{MetadataError, ModelFile, Origin, Precision, sha256};
@@ -173,7 +172,6 @@ pub fn calibrate(
     let (values, elements) = ranges.values(&made)?;
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
-    notes.extend(weights_note(file));
     notes.extend(left_out(made.len() - values.len()));
     notes.extend(remarks(&request.inputs, file));
     Ok(Calibration {
@@ -251,6 +249,9 @@ fn remarks(inputs: &Source<'_>, file: &ModelFile) -> Vec<String> {
     let mut remarks = vec![format!(
         "a range holds for the inputs seen, and others may exceed it: a headroom below {COMFORTABLE} is little"
     )];
+    if file.random_weights() {
+        remarks.push(format!("the weights of {} are random: trained ones give other ranges", file.name()));
+    }
     if matches!(inputs, Source::Seeded { .. }) {
         remarks.push("made-up inputs are no pictures: --images gives the ranges that count".to_owned());
     }

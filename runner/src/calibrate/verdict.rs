@@ -27,6 +27,8 @@ pub struct Verdict {
     /// Nodes that must stay f32 for that: those and the ones that take their values. What is not finite in f32 already
     /// is not among them, because it stays so.
     pub keep_f32: Vec<String>,
+    /// Whether an output of the model is too large for f16, so that outputs must stay f32, too.
+    pub keep_io_types: bool,
 }
 
 impl Verdict {
@@ -57,6 +59,7 @@ impl Verdict {
             headroom: largest.and_then(f16_headroom),
             overflowing,
             keep_f32: nodes(&|node| any(&node.output, &beyond) || any(&node.input, &beyond)),
+            keep_io_types: file.graph.output.iter().any(|output| beyond.contains(output.name.as_str())),
         }
     }
 
@@ -144,6 +147,18 @@ mod tests {
         let found = judged(Precision::F16, [(Some(60_000.0), 1), (Some(1.0), 1), (None, 4)], &[]);
         assert_eq!(found.overflowing.len(), 3);
         assert_eq!(found.keep_f32, ["conv", "relu"]);
+    }
+
+    #[test]
+    fn an_output_that_is_too_large_keeps_the_outputs_f32() {
+        let mut file = chain(Precision::F32);
+        file.graph.output[0].name = "d".into();
+        let judged = |largest| {
+            Verdict::of(&values([(Some(1.0), 0), (Some(1.0), 0), (Some(largest), 0)]), &Weights::default(), &file)
+        };
+        assert!(!judged(65_504.0).keep_io_types);
+        let found = judged(65_505.0);
+        assert_eq!((found.keep_io_types, found.keep_f32), (true, vec!["fc".into()]));
     }
 
     #[test]

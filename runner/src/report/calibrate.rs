@@ -3,7 +3,7 @@
 use super::document::{Cell, Document, Table, Tone};
 use super::machine;
 use super::number::{four_digits, percent, scientific, three_digits};
-use crate::calibrate::{COMFORTABLE, Calibration, Value};
+use crate::calibrate::{COMFORTABLE, Calibration, Value, Verdict};
 use crate::stats::range::{F16_NORMAL, f16_headroom};
 
 /// Nodes of each stage that are shown; all are in the JSON.
@@ -135,7 +135,7 @@ fn verdict(document: &mut Document, calibration: &Calibration) {
             document.paragraph("what is not finite is so in the model's own arithmetic: f32 does not mend it");
         } else {
             document.paragraph("these nodes, and those that take what they make, can stay f32:");
-            document.paragraph(format!("resnext-build --dtype f16 {}", flags(&verdict.keep_f32)));
+            document.paragraph(format!("resnext-build --dtype f16 {}", flags(verdict)));
         }
         let count = match verdict.overflowing.len() {
             1 => "1 node goes".to_owned(),
@@ -145,9 +145,11 @@ fn verdict(document: &mut Document, calibration: &Calibration) {
     }
 }
 
-/// `--keep-f32 NODE` for each node, as a shell takes it.
-pub fn flags(nodes: &[String]) -> String {
-    nodes.iter().map(|node| format!("--keep-f32 {}", quoted(node))).collect::<Vec<_>>().join(" ")
+/// `--keep-f32 NODE` for each node, as a shell takes it, and `--keep-io-types` before them where that is needed.
+fn flags(verdict: &Verdict) -> String {
+    let io = verdict.keep_io_types.then(|| "--keep-io-types".to_owned());
+    let nodes = verdict.keep_f32.iter().map(|node| format!("--keep-f32 {}", quoted(node)));
+    io.into_iter().chain(nodes).collect::<Vec<_>>().join(" ")
 }
 
 /// A word for a shell: a model file may call its nodes anything.
@@ -163,7 +165,15 @@ mod tests {
     #[test]
     fn names_are_quoted_where_a_shell_would_take_them_for_something_else() {
         let names = ["layer1.0.conv2", "/layer1/layer1.0/conv1/Conv", "a b", "$(rm x)", "it's"].map(str::to_owned);
-        let expected = r"--keep-f32 layer1.0.conv2 --keep-f32 /layer1/layer1.0/conv1/Conv --keep-f32 'a b' --keep-f32 '$(rm x)' --keep-f32 'it'\''s'";
-        assert_eq!(flags(&names), expected);
+        let verdict = Verdict {
+            f16_safe: false,
+            largest: Some(1e5),
+            headroom: Some(0.655),
+            overflowing: vec![],
+            keep_f32: names.to_vec(),
+            keep_io_types: true,
+        };
+        let expected = r"--keep-io-types --keep-f32 layer1.0.conv2 --keep-f32 /layer1/layer1.0/conv1/Conv --keep-f32 'a b' --keep-f32 '$(rm x)' --keep-f32 'it'\''s'";
+        assert_eq!(flags(&verdict), expected);
     }
 }

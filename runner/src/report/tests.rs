@@ -259,6 +259,7 @@ fn calibration() -> crate::calibrate::Calibration {
             headroom: Some(65_504.0 / 7e4),
             keep_f32: vec!["layer1.1.conv2".into(), "layer1.1.relu2".into()],
             overflowing,
+            keep_io_types: false,
         },
         notes: vec!["a note".into()],
         interrupted: false,
