@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnext_runner::runtime::install::Package;
 
+mod calibrate;
 mod measure;
 mod providers;
 mod tune;
 
+pub(crate) use calibrate::Calibrate;
 pub(crate) use measure::{Bench, Compare, Eval, Exports, Infer, Inputs};
 pub(crate) use providers::{LibraryArgs, ProviderArgs};
 pub(crate) use tune::Tune;
@@ -67,6 +69,8 @@ pub(crate) enum Verb {
     Eval(Eval),
     /// Find the fastest lowering of a model's grouped convolutions by measuring
     Tune(Tune),
+    /// Measure the ranges of all values inside a network, and judge whether f16 holds them
+    Calibrate(Calibrate),
     /// Write shell completions to standard output
     Completions {
         /// The shell

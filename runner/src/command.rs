@@ -12,6 +12,7 @@ use crate::terminal::{Exit, Failure};
 
 mod bench;
 mod bundled;
+mod calibrate;
 mod candidates;
 mod compare;
 mod doctor;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Bench(bench) => bench::run(global, &bench),
         Verb::Eval(eval) => eval::run(global, &eval),
         Verb::Tune(tune) => tune::run(global, &tune),
+        Verb::Calibrate(calibrate) => calibrate::run(global, &calibrate),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);

@@ -6,12 +6,14 @@
 )]
 
 pub mod bench;
+pub mod calibrate;
 pub mod candidate;
 pub mod classify;
 pub mod compare;
 pub mod doctor;
 pub mod environment;
 pub mod eval;
+pub mod exposed;
 #[cfg(test)]
 mod fake;
 pub mod host;

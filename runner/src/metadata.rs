@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use onnx_file::proto::{GraphProto, ModelProto};
 use prost::Message;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use port::{as_image, is_channels_last};
@@ -89,6 +90,17 @@ pub struct ModelFile {
     pub external_data: bool,
     /// The graph; its tensors have names, types and shapes but no contents.
     pub graph: GraphProto,
+}
+
+/// What a file of `resnext-build` says of where it comes from; `None` is not told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// The variant's name, from `resnext.variant`.
+    pub variant: Option<String>,
+    /// SHA-256 of the checkpoint, from `resnext.weights_sha256`.
+    pub source_sha256: Option<String>,
+    /// Seed of random weights, from `resnext.seed`.
+    pub random_seed: Option<u64>,
 }
 
 impl ModelFile {
@@ -173,6 +185,25 @@ impl ModelFile {
     /// As for [`ModelFile::labels`].
     pub fn label_ids(&self) -> Result<Vec<String>, MetadataError> {
         Ok(self.strings("resnext.label_ids")?.unwrap_or_default())
+    }
+
+    /// Where the model comes from.
+    ///
+    /// # Errors
+    /// [`MetadataError::BadProperty`] where the seed is no number.
+    pub fn origin(&self) -> Result<Origin, MetadataError> {
+        let text = |key: &str| self.properties.get(key).cloned();
+        let key = "resnext.seed";
+        let bad = |error: std::num::ParseIntError| MetadataError::BadProperty {
+            path: self.path.clone(),
+            key,
+            reason: error.to_string(),
+        };
+        Ok(Origin {
+            variant: text("resnext.variant"),
+            source_sha256: text("resnext.weights_sha256"),
+            random_seed: text(key).map(|seed| seed.parse().map_err(bad)).transpose()?,
+        })
     }
 
     fn strings(&self, key: &'static str) -> Result<Option<Vec<String>>, MetadataError> {
@@ -313,6 +344,19 @@ pub(crate) mod tests {
         let model = file(vec![], &[("resnext.labels", "cat, dog"), ("resnext.weights", "my.pth")]);
         assert!(model.labels().unwrap_err().to_string().contains("resnext.labels"));
         assert!(!model.random_weights());
+    }
+
+    #[test]
+    fn the_origin_is_read_from_the_properties() {
+        let model = file(vec![], &[("resnext.variant", "50_32x4d"), ("resnext.seed", "7")]);
+        let found = model.origin().unwrap();
+        assert_eq!(
+            (found.variant.as_deref(), found.source_sha256, found.random_seed),
+            (Some("50_32x4d"), None, Some(7))
+        );
+        assert_eq!(file(vec![], &[]).origin().unwrap(), Origin::default());
+        let error = file(vec![], &[("resnext.seed", "-1")]).origin().unwrap_err().to_string();
+        assert!(error.contains("resnext.seed"), "{error}");
     }
 
     #[test]

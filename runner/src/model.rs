@@ -1,13 +1,14 @@
 //! The one seam between measuring and executing: named tensors in, named tensors out.
 //!
-//! `infer`, `compare`, `bench` and `eval` see only this trait, so that they are tested with a fake and without a
+//! `infer`, `compare`, `bench`, `eval` and `calibrate` see only this trait, so that they are tested with a fake and without a
 //! device; the worker process that runs onnxruntime implements it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::Tensor;
+use crate::stats::Range;
+use crate::tensor::{Data, Tensor};
 
 /// What is known of a model once a provider has loaded it and the probe run has passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +86,47 @@ pub enum ModelError {
     TimedOut(String),
 }
 
+/// The range of one output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputRange {
+    /// Name of the output.
+    pub name: String,
+    /// Its range; `None` where it holds no floating-point numbers.
+    pub range: Option<Range>,
+}
+
+impl OutputRange {
+    /// The range of an output of a run on a batch; `batch` as for [`Model::ranges`].
+    pub fn of(output: &Tensor, batch: Part) -> OutputRange {
+        let range = match &output.data {
+            Data::F32(values) => Some(Range::of(batch.of(&output.shape, values), f64::from)),
+            Data::F16(values) => Some(Range::of(batch.of(&output.shape, values), f64::from)),
+            Data::F64(values) => Some(Range::of(batch.of(&output.shape, values), |value| value)),
+            Data::I64(_) | Data::U8(_) => None,
+        };
+        OutputRange { name: output.name.clone(), range }
+    }
+}
+
+/// How much of a batch counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Pictures that count; they come first.
+    pub kept: usize,
+    /// Pictures in the batch; the rest fills up a batch of fixed size.
+    pub of: usize,
+}
+
+impl Part {
+    /// The elements of the pictures that count, of a tensor `[of, ...]`; all elements of any other.
+    pub fn of<'v, T>(self, shape: &[usize], values: &'v [T]) -> &'v [T] {
+        if shape.first() != Some(&self.of) || self.of == 0 {
+            return values;
+        }
+        values.get(..values.len() / self.of * self.kept).unwrap_or(values)
+    }
+}
+
 /// A loaded model on one provider.
 pub trait Model {
     /// What is known of it since loading.
@@ -95,6 +137,14 @@ pub trait Model {
     /// # Errors
     /// [`ModelError`], after which the model may be gone for good ([`ModelError::Crashed`], [`ModelError::TimedOut`]).
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError>;
+
+    /// Runs once and returns the range of every output, in the model's order. Only `part` of the batch counts.
+    ///
+    /// # Errors
+    /// As for [`Model::run`].
+    fn ranges(&mut self, inputs: &[Tensor], part: Part) -> Result<Vec<OutputRange>, ModelError> {
+        Ok(self.run(inputs)?.iter().map(|output| OutputRange::of(output, part)).collect())
+    }
 
     /// Runs a block and returns the seconds each run took, on a monotonic clock, in order.
     ///

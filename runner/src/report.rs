@@ -4,6 +4,7 @@
 //! and [`csv`] write the result itself.
 
 pub mod bench;
+pub mod calibrate;
 pub mod compare;
 pub mod csv;
 pub mod doctor;

@@ -12,7 +12,7 @@ use ort::ErrorCode;
 use ort::session::Session;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Block, Loaded, Memory, Model, ModelError, Scope};
+use crate::model::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Scope};
 use crate::native::PlacedNode;
 use crate::provider::{Kind, Provider};
 use crate::runtime::find::Library;
@@ -141,9 +141,18 @@ impl LocalModel {
         let mut model = LocalModel { session, loaded, bound, graph };
         let inputs = probe::inputs(&model.session)?;
         let started = Instant::now();
-        model.run(&inputs).map_err(|error| probe_failed(&error))?;
+        model.first_run(&inputs).map_err(|error| probe_failed(&error))?;
         model.loaded.first_run_seconds = started.elapsed().as_secs_f64();
         Ok(model)
+    }
+
+    /// One run, of which nothing is kept: with every inner value as an output they would be held twice.
+    fn first_run(&mut self, inputs: &[Tensor]) -> Result<(), ModelError> {
+        if self.graph {
+            return self.run(inputs).map(drop);
+        }
+        let values = convert::session_inputs(&self.session, inputs)?;
+        self.session.run(values.as_slice()).map(drop).map_err(|error| run_failed(&error))
     }
 
     fn time_end_to_end(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
@@ -176,6 +185,16 @@ impl Model for LocalModel {
         let values = convert::session_inputs(&self.session, inputs)?;
         let outputs = self.session.run(values.as_slice()).map_err(|error| run_failed(&error))?;
         outputs.iter().map(|(name, value)| convert::tensor(name, &value)).collect()
+    }
+
+    /// Looks at the outputs where the runtime holds them; nothing is copied.
+    fn ranges(&mut self, inputs: &[Tensor], part: Part) -> Result<Vec<OutputRange>, ModelError> {
+        if self.graph {
+            return Ok(self.run(inputs)?.iter().map(|output| OutputRange::of(output, part)).collect());
+        }
+        let values = convert::session_inputs(&self.session, inputs)?;
+        let outputs = self.session.run(values.as_slice()).map_err(|error| run_failed(&error))?;
+        outputs.iter().map(|(name, value)| convert::range(name, &value, part)).collect()
     }
 
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {

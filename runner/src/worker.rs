@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::model::{Block, Loaded, Memory, Model, ModelError};
+use crate::model::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part};
 use crate::runtime::Description;
 use crate::runtime::find::Library;
 use crate::session::Spec;
@@ -127,6 +127,13 @@ impl Model for Worker {
 
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
         self.run_rows(inputs, None)
+    }
+
+    fn ranges(&mut self, inputs: &[Tensor], part: Part) -> Result<Vec<OutputRange>, ModelError> {
+        match self.process.ask(&Request::Ranges(part), inputs, self.run_limit)? {
+            (Reply::Ranges(ranges), _) => Ok(ranges),
+            _ => Err(self.process.confused()),
+        }
     }
 
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {

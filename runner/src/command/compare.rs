@@ -73,7 +73,7 @@ fn search(
         layers::find(first, second, inputs, arguments.tolerance(), LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
     found.map(Some).map_err(|error| {
         let exit = match &error {
-            layers::LayersError::Write { .. } => Exit::Output,
+            layers::LayersError::Write(_) => Exit::Output,
             layers::LayersError::Run { .. } | layers::LayersError::Missing { .. } => Exit::Unavailable,
             _ => Exit::BadInput,
         };

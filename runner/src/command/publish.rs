@@ -1,6 +1,7 @@
 //! A result to standard output and to the files asked for.
 
 use resnext_runner::bench::Bench;
+use resnext_runner::calibrate::Calibration;
 use resnext_runner::compare::Comparison;
 use resnext_runner::eval::Evaluation;
 use resnext_runner::infer::Inference;
@@ -32,7 +33,7 @@ macro_rules! publish {
     };
 }
 
-publish!(Comparison: compare, Bench: bench, Inference: infer, Evaluation: eval, Tuned: tune);
+publish!(Comparison: compare, Bench: bench, Inference: infer, Evaluation: eval, Tuned: tune, Calibration: calibrate);
 
 /// Files first, so that whatever becomes of standard output, they are there.
 pub(super) fn publish(global: &Global, result: &impl Publish, exports: &Exports) -> Result<(), Failure> {

@@ -4,18 +4,13 @@
 //! that agrees and the first that diverges is divided until one block is left. A few at a time, so that memory stays
 //! small and the runtime still fuses what lies inside the blocks.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
-use onnx_file::proto::{GraphProto, ModelProto, ValueInfoProto};
-use prost::Message;
 use serde::Serialize;
 
 use super::boundary::{Boundary, boundaries};
 use super::metrics::{Metrics, largest_difference};
 use super::tolerance::{Asked, Tolerance, precision};
 use crate::candidate::{Candidate, Progress};
+use crate::exposed::{ExposeError, Exposed};
 use crate::input::{self, batch};
 use crate::metadata::{ImageInput, MetadataError, ModelFile};
 use crate::model::{Loaded, ModelError};
@@ -31,13 +26,8 @@ pub enum LayersError {
     #[error(transparent)]
     Input(#[from] input::UnfitInput),
     /// The temporary copy could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The copy.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] ExposeError),
     /// The two graphs have no boundaries in common.
     #[error(
         "{first} and {second} share no block boundaries by name, and have {first_count} and {second_count} of them: \
@@ -211,9 +201,9 @@ impl<'c, 'a> Side<'c, 'a> {
     fn run<'b>(&mut self, added: impl Iterator<Item = &'b Boundary>) -> Result<Run, LayersError> {
         let added: Vec<String> = added.map(|boundary| boundary.value.clone()).collect();
         let name = self.candidate.name();
-        let copy = Copy::with_outputs(self.candidate.file, &added)?;
+        let copy = Exposed::with_outputs(self.candidate.file, &added)?;
         let told = |error| LayersError::Run { candidate: name.clone(), error };
-        let mut model = (self.candidate.open)(&copy.path).map_err(told)?;
+        let mut model = (self.candidate.open)(copy.path()).map_err(told)?;
         let batch = batch::Batch::of(self.image.batch, self.input.shape[0]);
         let outputs = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
         let again = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
@@ -274,54 +264,19 @@ fn look(
     Ok(Looked { position, node, value: reference.name.clone(), agrees, metrics })
 }
 
-/// A temporary copy of a model file with more outputs; removed when dropped.
-struct Copy {
-    path: PathBuf,
-}
-
-impl Copy {
-    /// Protobuf messages merge when written one after the other, and repeated fields append: a model that holds
-    /// nothing but the outputs, at the end of the file, adds them without reading the weights.
-    fn with_outputs(file: &ModelFile, values: &[String]) -> Result<Copy, LayersError> {
-        let copy = Copy { path: place(file) };
-        let output = |name: &String| ValueInfoProto { name: name.clone(), ..Default::default() };
-        let graph = GraphProto { output: values.iter().map(output).collect(), ..Default::default() };
-        let tail = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
-        std::fs::copy(&file.path, &copy.path)
-            .and_then(|_| OpenOptions::new().append(true).open(&copy.path)?.write_all(&tail))
-            .map_err(|source| LayersError::Write { path: copy.path.clone(), source })?;
-        Ok(copy)
-    }
-}
-
-/// External weights are found relative to the model file, so its copy must lie beside it; otherwise the folder for
-/// temporary files will do.
-fn place(file: &ModelFile) -> PathBuf {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let folder = match file.path.parent() {
-        Some(parent) if file.external_data => parent.to_owned(),
-        _ => std::env::temp_dir(),
-    };
-    let name = format!("resnext-layers-{}-{}.onnx", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        // It may never have been made; and there is nobody to tell.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use onnx_file::proto::tensor_proto::DataType;
+    use onnx_file::proto::{GraphProto, ModelProto};
+    use prost::Message;
+
     use super::super::boundary::tests::node;
     use super::*;
     use crate::fake::Fake;
     use crate::metadata::tests::value;
     use crate::tensor::Data;
-    use onnx_file::proto::tensor_proto::DataType;
 
     const BLOCKS: usize = 16;
 
@@ -401,19 +356,5 @@ mod tests {
         let (_, counts) = search(Some(7));
         assert!(counts.iter().all(|&count| count <= 1 + 4), "{counts:?}");
         assert!(counts.len() <= 6, "{counts:?}");
-    }
-
-    #[test]
-    fn a_copy_has_the_added_outputs_and_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = chain(folder.path());
-        let copy = Copy::with_outputs(&file, &["v3".into(), "v9".into()]).unwrap();
-        let path = copy.path.clone();
-        let outputs: Vec<String> = ModelFile::read(&path).unwrap().outputs.into_iter().map(|port| port.name).collect();
-        assert_eq!(outputs, ["logits", "v3", "v9"]);
-        drop(copy);
-        assert!(!path.exists());
-        let external = ModelFile { external_data: true, ..file };
-        assert_eq!(Copy::with_outputs(&external, &[]).unwrap().path.parent(), Some(folder.path()));
     }
 }

@@ -3,21 +3,35 @@
 use crate::stats::random::SplitMix64;
 
 /// `count` numbers with mean 0 and standard deviation 1, within ±3.47: about what normalised pictures are.
+pub fn noise(count: usize, seed: u64) -> Vec<f32> {
+    Noise::new(seed).take(count).collect()
+}
+
+/// The numbers of [`noise`] without end.
 ///
 /// Each is a sum of four uniform 16-bit numbers, scaled once: no logarithm or cosine, whose last bits differ between
 /// platforms.
-pub fn noise(count: usize, seed: u64) -> Vec<f32> {
-    const MEAN: i32 = 4 * 65_535 / 2;
-    // Four uniform numbers of width 1 have variance 4/12.
-    let scale = 3.0_f64.sqrt() / 65_536.0;
-    let mut random = SplitMix64::new(seed);
-    (0..count)
-        .map(|_| {
-            let bits = random.next_u64();
-            let sum: i32 = (0..4).map(|part| i32::from((bits >> (16 * part)) as u16)).sum();
-            (f64::from(sum - MEAN) * scale) as f32
-        })
-        .collect()
+#[derive(Clone, Debug)]
+pub struct Noise(SplitMix64);
+
+impl Noise {
+    /// The numbers of this seed, from the first.
+    pub fn new(seed: u64) -> Noise {
+        Noise(SplitMix64::new(seed))
+    }
+}
+
+impl Iterator for Noise {
+    type Item = f32;
+
+    fn next(&mut self) -> Option<f32> {
+        const MEAN: i32 = 4 * 65_535 / 2;
+        // Four uniform numbers of width 1 have variance 4/12.
+        let scale = 3.0_f64.sqrt() / 65_536.0;
+        let bits = self.0.next_u64();
+        let sum: i32 = (0..4).map(|part| i32::from((bits >> (16 * part)) as u16)).sum();
+        Some((f64::from(sum - MEAN) * scale) as f32)
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use super::bench::scope;
 use super::document::one_line;
 use crate::bench::Bench;
+use crate::calibrate::Calibration;
 use crate::compare::Comparison;
 use crate::eval::Evaluation;
 use crate::infer::Inference;
+use crate::stats::range::f16_headroom;
 use crate::tune::Tuned;
 
 /// Writes lines of fields, quoted where they must be.
@@ -187,6 +189,18 @@ pub fn tune(tuned: &Tuned) -> String {
                 out.clone(),
             ]
         })
+    });
+    render(std::iter::once(heading).chain(lines))
+}
+
+/// A line for each value inside a calibrated network.
+pub fn calibrate(calibration: &Calibration) -> String {
+    let heading = strings(&["stage", "node", "op", "value", "min", "max", "max_abs", "f16_headroom", "non_finite"]);
+    let lines = calibration.values.iter().map(|value| {
+        let mut line = vec![value.stage.clone(), value.node.clone(), value.op.clone(), value.name.clone()];
+        line.extend([value.min, value.max, value.max_abs, value.max_abs.and_then(f16_headroom)].map(number));
+        line.push(value.non_finite.to_string());
+        line
     });
     render(std::iter::once(heading).chain(lines))
 }

@@ -211,6 +211,79 @@ fn an_evaluation_reads_well() {
     expect("measure_eval.csv", &csv::eval(&found));
 }
 
+/// A calibration of a network of three stages.
+fn calibration() -> crate::calibrate::Calibration {
+    use crate::calibrate::{Broken, Calibration, Elements, Inputs, Model, SCHEMA_VERSION, Value, Verdict, Weights};
+    let value = |stage: &str, node: &str, max: f64, non_finite| Value {
+        name: node.into(),
+        node: node.into(),
+        op: "Conv".into(),
+        stage: stage.into(),
+        min: Some(-1.5),
+        max: Some(max),
+        max_abs: Some(max),
+        non_finite,
+    };
+    let layer = |n: usize| value("layer1", &format!("layer1.{n}.conv2"), [12.25, 7e4, 3.5, 2.75][n], (n == 3) as u64);
+    let values: Vec<Value> = std::iter::once(value("stem", "conv1", 2.0, 0))
+        .chain((0..4).map(layer))
+        .chain([value("head", "fc", 9.0, 0)])
+        .collect();
+    let overflowing = vec!["layer1.1.conv2".to_owned(), "layer1.3.conv2".to_owned()];
+    let file = model_file();
+    Calibration {
+        schema_version: SCHEMA_VERSION,
+        kind: "calibration",
+        environment: environment(),
+        model: Model { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
+        inputs: Inputs {
+            source: "pictures",
+            count: 300,
+            seed: None,
+            broken: vec![Broken { path: "ring/3.jpg".into(), reason: "the file is empty".into() }],
+        },
+        provider: "cpu".into(),
+        loaded: Fake::new(|_| Ok(vec![])).loaded,
+        values,
+        elements: Elements { count: 1000, below_f16_normal: 13 },
+        weights: Weights {
+            count: 5000,
+            max_abs: Some(1.5),
+            largest: Some("conv1.weight".into()),
+            below_f16_normal: 25,
+            ..Weights::default()
+        },
+        verdict: Verdict {
+            f16_safe: false,
+            largest: Some(7e4),
+            headroom: Some(65_504.0 / 7e4),
+            keep_f32: vec!["layer1.1.conv2".into(), "layer1.1.relu2".into()],
+            overflowing,
+            keep_io_types: false,
+        },
+        notes: vec!["a note".into()],
+        interrupted: false,
+    }
+}
+
+#[test]
+fn a_calibration_reads_well() {
+    let mut found = calibration();
+    expect("measure_calibrate.txt", &text::render(&calibrate::document(&found), false));
+    expect("measure_calibrate.csv", &csv::calibrate(&found));
+    let last = |found: &crate::calibrate::Calibration| {
+        text::render(&calibrate::document(found), false).trim().lines().last().unwrap().to_owned()
+    };
+    found.verdict =
+        crate::calibrate::Verdict { f16_safe: true, headroom: Some(1.25), overflowing: vec![], ..found.verdict };
+    assert_eq!(
+        last(&found),
+        "f16 holds these inputs with a headroom of 1.25, below 8: more inputs tell whether that is enough"
+    );
+    found.verdict.headroom = Some(512.0);
+    assert_eq!(last(&found), "f16 is safe for these inputs: headroom 512");
+}
+
 #[test]
 fn models_are_called_by_file_name_unless_two_share_it() {
     let names = short_names(["a/m.onnx", "b/m.onnx", "c/other.onnx", "c/other.onnx"].into_iter());

@@ -5,7 +5,8 @@ use ort::memory::DeviceType;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
-use crate::model::ModelError;
+use crate::model::{ModelError, OutputRange, Part};
+use crate::stats::Range;
 use crate::tensor::{Data, Tensor};
 
 /// The inputs in the order the model lists them.
@@ -128,6 +129,30 @@ pub(super) fn tensor(name: &str, value: &DynValue) -> Result<Tensor, ModelError>
     };
     let (shape, data) = taken.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
     Ok(Tensor { name: name.to_owned(), shape, data })
+}
+
+/// The range of the elements of a value on the host, which are looked at in place.
+///
+/// # Errors
+/// [`ModelError::Failed`] where the runtime does not give them.
+pub(super) fn range(name: &str, value: &DynValue, part: Part) -> Result<OutputRange, ModelError> {
+    fn look<T: PrimitiveTensorElementType + Copy>(
+        value: &DynValue,
+        part: Part,
+        exact: impl Fn(T) -> f64,
+    ) -> Result<Range, ort::Error> {
+        let (shape, values) = value.try_extract_tensor::<T>()?;
+        let shape: Vec<usize> = shape.iter().map(|&extent| usize::try_from(extent).unwrap_or(0)).collect();
+        Ok(Range::of(part.of(&shape, values), exact))
+    }
+    let looked = match value.dtype().tensor_type() {
+        Some(TensorElementType::Float32) => look(value, part, |value: f32| f64::from(value)).map(Some),
+        Some(TensorElementType::Float16) => look(value, part, |value: f16| f64::from(value)).map(Some),
+        Some(TensorElementType::Float64) => look(value, part, |value: f64| value).map(Some),
+        _ => Ok(None),
+    };
+    let range = looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
+    Ok(OutputRange { name: name.to_owned(), range })
 }
 
 /// The kind of hardware an OpenVINO device name means.

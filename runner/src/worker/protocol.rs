@@ -11,7 +11,7 @@ use half::f16;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Block, Loaded, Memory, ModelError};
+use crate::model::{Block, Loaded, Memory, ModelError, OutputRange, Part};
 use crate::runtime::Description;
 use crate::runtime::find::Library;
 use crate::session::Spec;
@@ -24,7 +24,7 @@ const MAGIC: [u8; 4] = [b'R', b'N', b'X', VERSION];
 const MAX_HEADER: u32 = 16 << 20;
 const MAX_ELEMENT_BYTES: u64 = 8 << 30;
 
-/// What the parent asks for. The tensors of `Run` and `Time` travel beside it.
+/// What the parent asks for. The tensors of `Run`, `Ranges` and `Time` travel beside it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Request {
@@ -34,6 +34,8 @@ pub(crate) enum Request {
     Load(Box<Spec>),
     /// Run once.
     Run,
+    /// Run once and tell the ranges of the outputs.
+    Ranges(Part),
     /// Run a block and time it.
     Time(Block),
     /// Tell the memory used so far.
@@ -50,6 +52,8 @@ pub(crate) enum Reply {
     Loaded(Box<Loaded>),
     /// To `Run`, with the outputs, and to `Time`, with the seconds as one tensor.
     Tensors,
+    /// To `Ranges`.
+    Ranges(Vec<OutputRange>),
     /// To `Memory`.
     Memory(Memory),
     /// Before the answer to `Time`, now and again: the worker is alive and between two runs.

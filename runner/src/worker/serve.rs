@@ -63,6 +63,7 @@ fn answer(
             Ok((Reply::Loaded(Box::new(model.loaded().clone())), Vec::new()))
         }
         Request::Run => Ok((Reply::Tensors, loaded(model)?.run(inputs)?)),
+        Request::Ranges(part) => Ok((Reply::Ranges(loaded(model)?.ranges(inputs, part)?), Vec::new())),
         Request::Time(block) => {
             let seconds = time(loaded(model)?, inputs, block, alive)?;
             let shape = vec![seconds.len()];

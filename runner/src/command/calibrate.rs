@@ -1,0 +1,62 @@
+//! `calibrate`: ranges of all values inside a network, and whether f16 holds them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use resnext_runner::calibrate::{self, CalibrateError, Request, Source, spread};
+use resnext_runner::input;
+
+use super::candidates::{Providers, read_models};
+use super::interrupt::stop_on_interrupt;
+use super::outcome::exit_code;
+use super::progress::Bar;
+use super::publish::publish;
+use crate::cli::{Calibrate, Global};
+use crate::terminal::{Exit, Failure};
+
+pub(super) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Failure> {
+    if arguments.providers.providers()?.len() != 1 {
+        return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
+    }
+    let files = read_models(std::slice::from_ref(&arguments.model))?;
+    let pictures = pictures(arguments)?;
+    let providers = Providers::of(global, &arguments.providers)?;
+    let inputs = match &pictures {
+        Some(pictures) => Source::Pictures(pictures),
+        None => Source::Seeded { count: arguments.made_up(), seed: arguments.seed },
+    };
+    let stop = stop_on_interrupt(global.quiet)?;
+    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
+    let request = Request { inputs, batch: arguments.batch_size };
+    let mut bar = Bar::new(global.quiet);
+    let found = calibrate::calibrate(&mut candidates[0], &request, &stop, &mut |progress| bar.show(progress));
+    drop(bar);
+    let calibration = found.map_err(failure)?;
+    publish(global, &calibration, &arguments.exports)?;
+    Ok(exit_code(!calibration.verdict.f16_safe, std::iter::empty()))
+}
+
+/// The pictures to calibrate on; `None` for made-up inputs.
+fn pictures(arguments: &Calibrate) -> Result<Option<Vec<PathBuf>>, Failure> {
+    if arguments.images.is_empty() {
+        return Ok(None);
+    }
+    let all = input::expand(&arguments.images)
+        .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    if all.is_empty() {
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no pictures"));
+    }
+    let count = arguments.count.unwrap_or(all.len());
+    Ok(Some(spread(all, count)))
+}
+
+fn failure(error: CalibrateError) -> Failure {
+    let exit = match error {
+        CalibrateError::Model(error) => return error.into(),
+        CalibrateError::File(error) => return error.into(),
+        CalibrateError::Weights(_) | CalibrateError::NoPicture { .. } => Exit::BadInput,
+        CalibrateError::Write(_) => Exit::Output,
+        CalibrateError::Stopped => Exit::Unavailable,
+    };
+    Failure::new(exit, error.to_string())
+}
