@@ -130,7 +130,7 @@ impl Model for Worker {
     }
 
     fn ranges(&mut self, inputs: &[Tensor], part: Part) -> Result<Vec<OutputRange>, ModelError> {
-        match self.process.ask(&Request::Ranges(part), inputs, self.run_limit)? {
+        match self.process.ask(&Request::Ranges(part), inputs, None, self.run_limit)? {
             (Reply::Ranges(ranges), _) => Ok(ranges),
             _ => Err(self.process.confused()),
         }
