@@ -6,7 +6,7 @@ use resnext_runner::bench;
 
 use super::candidates::{Providers, read_models};
 use super::interrupt::stop_on_interrupt;
-use super::outcome::exit_code;
+use super::outcome::{exit_code, exit_of};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Bench, Global};
@@ -15,7 +15,7 @@ use crate::terminal::Failure;
 pub(super) fn run(global: &Global, arguments: &Bench) -> Result<ExitCode, Failure> {
     let result = measured(global, arguments)?;
     publish(global, &result, &arguments.exports)?;
-    Ok(exit_code(false, result.errors()))
+    Ok(exit_code(false, result.errors().map(exit_of)))
 }
 
 /// The measurement, without printing its result.

@@ -12,7 +12,7 @@ use resnext_runner::metadata::ModelFile;
 use resnext_runner::tensor::Tensor;
 
 use super::candidates::{Providers, read_models};
-use super::outcome::{exit_code, load, save};
+use super::outcome::{exit_code, exit_of, load, save};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Compare, Global, Inputs};
@@ -25,7 +25,7 @@ const LAYERS_AT_ONCE: usize = 4;
 pub(super) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Failure> {
     let comparison = measured(global, arguments)?;
     publish(global, &comparison, &arguments.exports)?;
-    Ok(exit_code(comparison.mismatch(), comparison.errors()))
+    Ok(exit_code(comparison.mismatch(), comparison.errors().map(exit_of)))
 }
 
 /// The comparison, without printing anything.

@@ -12,7 +12,7 @@ use resnext_runner::report::{self, number::bytes};
 use resnext_runner::runtime::find::Search;
 use resnext_runner::runtime::install::{self, InstallError, Package};
 
-use super::outcome::{exit_code, make_folder};
+use super::outcome::{exit_code, exit_of, make_folder};
 use super::publish::publish;
 use super::{bench, bundled, compare, infer, setup};
 use crate::cli::{self, Exports, Global, Inputs, LibraryArgs, ProviderArgs, Quickstart};
@@ -75,8 +75,8 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "pictures", "pictures.json"] {
         terminal::print(&format!("  {}\n", dir.join(name).display()))?;
     }
-    let errors = comparison.errors().chain(measured.errors()).chain(&inference.error);
-    Ok(exit_code(comparison.mismatch(), errors))
+    let exits = comparison.errors().chain(measured.errors()).map(exit_of).chain(infer::exits(&inference));
+    Ok(exit_code(comparison.mismatch() || inference.model_failed(), exits))
 }
 
 fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
