@@ -10,7 +10,7 @@ pub mod random;
 
 use serde::Serialize;
 
-pub use bootstrap::{RatioOfMedians, ratio_of_medians};
+pub use bootstrap::{RatioOfMedians, Sides, mean_ratio, ratio_of_medians};
 pub use percentile::{Percentile, percentile};
 pub use proportion::{McNemar, Wilson, mcnemar, wilson};
 

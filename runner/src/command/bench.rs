@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use resnext_runner::bench;
 
 use super::candidates::{Providers, read_models};
-use super::interrupt::stop_on_interrupt;
+use super::interrupt::{KEEPS, stop_on_interrupt};
 use super::outcome::{exit_code, exit_of};
 use super::progress::Bar;
 use super::publish::publish;
@@ -24,7 +24,7 @@ pub(super) fn measured(global: &Global, arguments: &Bench) -> Result<bench::Benc
     let providers = Providers::of(global, &arguments.providers)?;
     let plan = arguments.plan();
     let mut candidates = providers.candidates(&files, &plan.batches);
-    let stop = stop_on_interrupt(global.quiet)?;
+    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
     let mut bar = Bar::new(global.quiet);
     Ok(bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress)))
 }

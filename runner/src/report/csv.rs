@@ -81,7 +81,7 @@ pub fn bench(bench: &Bench) -> String {
         line.push(number(row.pictures_per_second));
         let ratio = row.speed_up.as_ref().map(|speed_up| &speed_up.ratio);
         line.push(number(ratio.map(|ratio| ratio.ratio)));
-        line.extend(bounds(ratio.map(|ratio| ratio.interval)));
+        line.extend(bounds(ratio.and_then(|ratio| ratio.interval)));
         line.push(ratio.map(|ratio| ratio.difference_shown.to_string()).unwrap_or_default());
         line.push(number(row.drift));
         line.push(summary.map(|summary| summary.outliers.len().to_string()).unwrap_or_default());
@@ -196,8 +196,8 @@ pub fn tune(tuned: &Tuned) -> String {
                 timing.runs.to_string(),
                 timing.median_ms.to_string(),
                 number(ratio.map(|ratio| ratio.ratio)),
-                number(ratio.map(|ratio| ratio.interval[0])),
-                number(ratio.map(|ratio| ratio.interval[1])),
+                number(ratio.and_then(|ratio| ratio.interval).map(|interval| interval[0])),
+                number(ratio.and_then(|ratio| ratio.interval).map(|interval| interval[1])),
                 out.clone(),
             ]
         };
