@@ -9,7 +9,7 @@ mod measure;
 mod providers;
 mod tune;
 
-pub(crate) use measure::{Bench, Compare, Eval, Exports, Infer, Inputs};
+pub(crate) use measure::{Batch, Bench, Compare, Eval, Exports, Infer, Inputs};
 pub(crate) use providers::{LibraryArgs, ProviderArgs};
 pub(crate) use tune::Tune;
 

@@ -21,14 +21,14 @@ pub(super) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
     let mut providers = Providers::of(global, &arguments.providers)?;
     // A number of threads that was asked for is meant for one run.
     let shared = arguments.providers.intra_op_threads.is_none();
-    let (copies, wanted) = if shared { providers.copy_models(&files, arguments.batch_size) } else { (1, 1) };
+    let (copies, wanted) = if shared { providers.copy_models(&files, arguments.batch.batch_size) } else { (1, 1) };
     if copies < wanted {
         remark(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
     }
-    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
+    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size]);
     // The candidates are every provider of the first model, then of the next.
     let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
-    let request = Request { datasets, batch: arguments.batch_size * copies };
+    let request = Request { datasets, batch: arguments.batch.batch_size * copies };
     let stop = stop_on_interrupt(global.quiet, KEEPS)?;
     let mut bar = Bar::new(global.quiet);
     let evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;

@@ -40,8 +40,8 @@ pub(super) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, 
     if providers.count() != 1 {
         return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
     }
-    let mut candidates = providers.candidates(&files, &[arguments.batch_size.min(pictures.len())]);
-    let request = Request { pictures: &pictures, batch: arguments.batch_size, top_k: arguments.top_k };
+    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size.min(pictures.len())]);
+    let request = Request { pictures: &pictures, batch: arguments.batch.batch_size, top_k: arguments.top_k };
     let mut bar = Bar::new(global.quiet);
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);

@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
         layers: false,
         exports: exports("compare.json"),
     };
-    let comparison = compare::measured(global, &compare_arguments)?;
+    let comparison = compare::measured(global, &compare_arguments)?.comparison;
     publish(global, &comparison, &compare_arguments.exports)?;
 
     heading("5. measurement")?;
@@ -123,7 +123,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
         model,
         images: pictures,
         top_k: 1,
-        batch_size: 8,
+        batch: cli::Batch { batch_size: 8 },
         providers: ProviderArgs::defaults(vec![provider]),
         exports: Exports { export_json: Some(dir.join("pictures.json")), ..Exports::default() },
     };

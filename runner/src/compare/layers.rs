@@ -4,12 +4,11 @@
 //! that agrees and the first that diverges is divided until one block is left. A few at a time, so that memory stays
 //! small and the runtime still fuses what lies inside the blocks.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod copy;
+mod search;
 
-use onnx_file::proto::{GraphProto, ModelProto, ValueInfoProto};
-use prost::Message;
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::boundary::{Boundary, boundaries};
@@ -21,6 +20,9 @@ use crate::metadata::{ImageInput, MetadataError, ModelFile};
 use crate::model::{Loaded, ModelError};
 use crate::tensor::Tensor;
 
+use copy::Copy;
+use search::Search;
+
 /// Why the first diverging block could not be searched for.
 #[derive(Debug, thiserror::Error)]
 pub enum LayersError {
@@ -31,9 +33,9 @@ pub enum LayersError {
     #[error(transparent)]
     Input(#[from] input::UnfitInput),
     /// The temporary copy could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write a copy of the model to {}: {source}", path.display())]
     Write {
-        /// The copy.
+        /// The folder it was to lie in.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -80,7 +82,7 @@ pub struct Looked {
     pub node: String,
     /// Name of the value in the first model.
     pub value: String,
-    /// Whether it agrees.
+    /// Whether it agrees, and each side with itself.
     pub agrees: bool,
     /// The comparison.
     pub metrics: Metrics,
@@ -117,7 +119,7 @@ pub fn find<'a>(
     let mut sides = [Side::new(first, inputs)?, Side::new(second, inputs)?];
     let names = [sides[0].candidate.name(), sides[1].candidate.name()];
     let pairs = matched(&sides)?;
-    let mut search = Search { low: None, high: pairs.len() + 1, at_once: at_once.max(1) };
+    let mut search = Search::among(pairs.len() + 1, at_once);
     let mut looked_at: Vec<Looked> = Vec::new();
     loop {
         let positions = search.positions();
@@ -148,36 +150,6 @@ pub fn find<'a>(
         first_diverging,
         looked_at,
     })
-}
-
-/// Which positions to look at next. Positions up to the number of boundaries, which stands for the model's outputs.
-struct Search {
-    /// Last position known to agree.
-    low: Option<usize>,
-    /// First position known to diverge; one past the outputs while none is.
-    high: usize,
-    at_once: usize,
-}
-
-impl Search {
-    /// Up to `at_once` positions that divide the open span evenly; none once it is closed.
-    fn positions(&self) -> Vec<usize> {
-        let start = self.low.map_or(0, |low| low + 1);
-        let open = self.high.saturating_sub(start);
-        let count = open.min(self.at_once);
-        // The last of the span is always among them, so that a span without divergence closes at once.
-        (1..=count).map(|part| start + part * open / count - 1).collect()
-    }
-
-    fn narrow(&mut self, positions: &[usize], agrees: impl Fn(usize) -> bool) {
-        for &position in positions {
-            if !agrees(position) {
-                self.high = position;
-                return;
-            }
-            self.low = Some(position);
-        }
-    }
 }
 
 /// One of the two candidates.
@@ -269,53 +241,20 @@ fn look(
     let coarser = precision(&first.file, Some(&first.loaded)).max(precision(&second.file, Some(&second.loaded)));
     let choose = |rms| Tolerance::choose(asked, coarser, rms);
     let metrics = Metrics::of(found, reference, choose, if floor.is_finite() { floor } else { 0.0 });
-    let agrees = found.shape == reference.shape && metrics.failures().is_empty();
+    // A side that differs from itself by more than is allowed agrees with nothing: its noise must not excuse it.
+    let steady = floor <= metrics.tolerance.allows(metrics.reference_rms);
+    let agrees = steady && found.shape == reference.shape && metrics.failures().is_empty();
     let node = boundary.map_or_else(|| "outputs".to_owned(), |boundary| boundary.node.clone());
     Ok(Looked { position, node, value: reference.name.clone(), agrees, metrics })
 }
 
-/// A temporary copy of a model file with more outputs; removed when dropped.
-struct Copy {
-    path: PathBuf,
-}
-
-impl Copy {
-    /// Protobuf messages merge when written one after the other, and repeated fields append: a model that holds
-    /// nothing but the outputs, at the end of the file, adds them without reading the weights.
-    fn with_outputs(file: &ModelFile, values: &[String]) -> Result<Copy, LayersError> {
-        let copy = Copy { path: place(file) };
-        let output = |name: &String| ValueInfoProto { name: name.clone(), ..Default::default() };
-        let graph = GraphProto { output: values.iter().map(output).collect(), ..Default::default() };
-        let tail = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
-        std::fs::copy(&file.path, &copy.path)
-            .and_then(|_| OpenOptions::new().append(true).open(&copy.path)?.write_all(&tail))
-            .map_err(|source| LayersError::Write { path: copy.path.clone(), source })?;
-        Ok(copy)
-    }
-}
-
-/// External weights are found relative to the model file, so its copy must lie beside it; otherwise the folder for
-/// temporary files will do.
-fn place(file: &ModelFile) -> PathBuf {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let folder = match file.path.parent() {
-        Some(parent) if file.external_data => parent.to_owned(),
-        _ => std::env::temp_dir(),
-    };
-    let name = format!("resnext-layers-{}-{}.onnx", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        // It may never have been made; and there is nobody to tell.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use onnx_file::proto::{GraphProto, ModelProto};
+    use prost::Message;
+
     use super::super::boundary::tests::node;
     use super::*;
     use crate::fake::Fake;
@@ -408,12 +347,38 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = chain(folder.path());
         let copy = Copy::with_outputs(&file, &["v3".into(), "v9".into()]).unwrap();
-        let path = copy.path.clone();
+        let path = copy.path.to_path_buf();
         let outputs: Vec<String> = ModelFile::read(&path).unwrap().outputs.into_iter().map(|port| port.name).collect();
         assert_eq!(outputs, ["logits", "v3", "v9"]);
         drop(copy);
         assert!(!path.exists());
         let external = ModelFile { external_data: true, ..file };
         assert_eq!(Copy::with_outputs(&external, &[]).unwrap().path.parent(), Some(folder.path()));
+    }
+
+    #[test]
+    fn a_block_that_differs_from_itself_agrees_with_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = chain(folder.path());
+        let counts = std::cell::RefCell::new(Vec::new());
+        let mut steady = provider(&file, None, &counts);
+        let mut again = provider(&file, None, &counts);
+        let open = move |path: &Path| -> Result<Box<dyn crate::model::Model + '_>, ModelError> {
+            let mut right = (again.open)(path)?;
+            let mut runs = 0;
+            Ok(Box::new(Fake::new(move |inputs| {
+                runs += 1;
+                let mut outputs = right.run(inputs)?;
+                for output in outputs.iter_mut().filter(|output| output.name == "v9") {
+                    let Data::F32(values) = &mut output.data else { panic!("f32") };
+                    values.iter_mut().for_each(|value| *value += runs as f32);
+                }
+                Ok(outputs)
+            })))
+        };
+        let mut noisy = Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) };
+        let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
+        let layers = find(&mut steady, &mut noisy, &[input], Asked::default(), 16, &mut |_| {}).unwrap();
+        assert_eq!(layers.first_diverging.as_deref(), Some("block8"));
     }
 }
