@@ -123,7 +123,7 @@ pub struct Evaluation {
     pub folder: String,
     /// Pictures in it, broken ones included.
     pub pictures: usize,
-    /// Pictures at once.
+    /// Pictures at once, for models that leave it open.
     pub batch: usize,
     /// One for each candidate, in the order asked for.
     pub candidates: Vec<Evaluated>,

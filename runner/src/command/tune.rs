@@ -42,9 +42,9 @@ pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     let tuned = measured(global, arguments)?;
     let json = json::render(&tuned)?;
     if tuned.changed {
-        lower(arguments, &tuned, &json)?
+        lower(arguments, &tuned, &json)?;
     } else {
-        keep(&original, &arguments.output)?
+        keep(&original, &arguments.output)?;
     }
     write(&tuning_file, json.as_bytes())?;
     publish(global, &tuned, &arguments.exports)?;
