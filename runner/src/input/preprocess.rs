@@ -153,8 +153,12 @@ impl Preprocess {
     /// Resizes and crops: the picture as the network sees it, before normalisation.
     ///
     /// # Errors
-    /// [`ResizeError`] where the resizer refuses, as it does pictures without pixels.
+    /// [`ResizeError`] where the picture has no pixels or the resizer refuses it.
     pub fn crop(&self, picture: &RgbImage, resizer: &mut Resizer) -> Result<RgbImage, ResizeError> {
+        if picture.width() == 0 || picture.height() == 0 {
+            // The resizer would leave the target black.
+            return Err(ResizeError("it has no pixels".to_owned()));
+        }
         let (crop_height, crop_width) = self.crop.height_width();
         let (width, height) = resized_extent(picture.dimensions(), self.resize);
         let horizontal = Window::center(width, crop_width);
