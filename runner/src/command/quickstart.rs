@@ -67,6 +67,12 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
         cli::Bench::short(vec![model], ProviderArgs::defaults(working.clone()), BENCH_SECONDS, exports("bench.json"));
     let measured = bench::measured(global, &bench_arguments)?;
     publish(global, &measured, &bench_arguments.exports)?;
+    if measured.interrupted {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted: the measurement is short, and no pictures are classified",
+        ));
+    }
 
     heading("6. pictures")?;
     let inference = classify(global, dir, working[0])?;
