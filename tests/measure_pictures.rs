@@ -47,7 +47,7 @@ fn differences() -> Vec<(String, String, u8, f64)> {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let (name, kind) = stem.rsplit_once('.').unwrap();
         let expected = picture::read(path).unwrap();
-        let found = preprocess(kind).crop(&picture::read(&source(name)).unwrap(), &mut Resizer::new());
+        let found = preprocess(kind).crop(&picture::read(&source(name)).unwrap(), &mut Resizer::new()).unwrap();
         let (largest, mean) = difference(&found, &expected);
         rows.push((name.to_owned(), kind.to_owned(), largest, mean));
     }

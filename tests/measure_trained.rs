@@ -85,7 +85,7 @@ fn inferred(file: &ModelFile, pictures: &[PathBuf], batch: usize) -> Inference {
 fn evaluated(file: &ModelFile, batch: usize) -> Evaluation {
     let classes = Classes::of(file).expect("classes");
     let dataset = Dataset::open(&trained("heldout"), None, &classes).expect("a data set");
-    let request = eval::Request { dataset: &dataset, batch };
+    let request = eval::Request { datasets: vec![&dataset], batch };
     eval::eval(&mut [on_cpu(file)], &request, &AtomicBool::new(false), &mut |_| {}).expect("evaluated")
 }
 

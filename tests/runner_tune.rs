@@ -4,7 +4,8 @@
 mod runner_common;
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use resnext_builder::build::{Destination, Plan, Weights, build};
 use resnext_builder::graph::Dim;
@@ -12,11 +13,15 @@ use resnext_builder::optimize::Model;
 use resnext_builder::tuning::Tuning;
 use resnext_builder::variant::Variant;
 use resnext_runner::runtime::install::Package;
-use runner_common::{library, run, stderr, stdout};
+use runner_common::{library, program, run, stderr, stdout};
 
 /// A network of two stages, 32 groups of 4 and of 8 channels.
 fn network(path: &Path) {
-    let variant = Variant::parse_with("50_32x4d", &[1, 1]).unwrap();
+    network_of(path, "50_32x4d");
+}
+
+fn network_of(path: &Path, variant: &str) {
+    let variant = Variant::parse_with(variant, &[1, 1]).unwrap();
     let mut plan = Plan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(path.to_owned()));
     plan.image = Some([Dim::Fixed(64), Dim::Fixed(64)]);
     plan.classes = Some(10);
@@ -59,6 +64,42 @@ fn what_tuning_writes_is_replayed_to_the_same_widths() {
     let again = tune(folder.path(), &[]);
     assert_eq!(again.status.code(), Some(2), "{}", stderr(&again));
     assert!(stderr(&again).contains("--force"), "{}", stderr(&again));
+}
+
+#[test]
+fn an_interrupted_search_ends_with_its_own_exit_code_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    network(&folder.path().join("m.onnx"));
+    let mut command = Command::new(program());
+    command.args(["tune", &path("m.onnx"), "-o", &path("tuned.onnx"), "--duration", "600"]);
+    command.arg("--ort-lib").arg(library(Package::Cpu).path);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let names =
+        || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    while names().len() < 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("nothing was written") && stdout(&output).is_empty(), "{}", stderr(&output));
+    assert_eq!(names(), ["m.onnx"]);
+}
+
+#[test]
+fn a_model_that_nothing_beats_is_written_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    // Groups as wide as any kernel wants them; merging all four is nothing but four times the arithmetic.
+    network_of(&folder.path().join("m.onnx"), "50_4x64d");
+    let output = tune(folder.path(), &["--widths", "512", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(printed["changed"], false, "{}", printed["rounds"]);
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("m.onnx") == read("tuned.onnx"), "the very bytes");
+    let tuning = Tuning::read(&folder.path().join("tuned.tuning.json")).unwrap();
+    assert!(tuning.stages.iter().all(|stage| stage.width == 1), "{tuning:?}");
 }
 
 #[test]

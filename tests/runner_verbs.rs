@@ -93,6 +93,30 @@ fn the_first_block_that_differs_is_found_and_none_where_none_does() {
 }
 
 #[test]
+fn a_search_for_layers_that_fails_keeps_the_comparison_and_its_verdict() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let first = write(folder.path(), "first.onnx", &small_network());
+    let nodes = vec![
+        node("GlobalAveragePool", &["input"], "q", vec![]),
+        node("Flatten", &["q"], "g", vec![]),
+        node("MatMul", &["g", "w"], "logits", vec![]),
+    ];
+    let ends = (value_info("input", &[-1, 3, 32, 32]), value_info("logits", &[-1, 10]));
+    let other = model(nodes, vec![runner_common::weight("w", &[3, 10])], ends.0, ends.1);
+    let second = write(folder.path(), "second.onnx", &other);
+    let exported = folder.path().join("compare.json");
+    let arguments = ["compare", text(&first), text(&second), "--layers", "--export-json", text(&exported)];
+    let (code, output) = finish(on(Package::Cpu, &arguments));
+    assert_eq!(code, Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("share no block boundaries"), "{}", stderr(&output));
+    let result: Value = serde_json::from_slice(&fs::read(exported).expect("exported")).expect("JSON");
+    assert_eq!(result["rows"][1]["status"], "differs", "{result}");
+    assert!(result["notes"].to_string().contains("share no block boundaries"), "{result}");
+    let (code, output) = finish(on(Package::Cpu, &["compare", text(&first), "--layers"]));
+    assert_eq!(code, Some(2), "{}", stderr(&output));
+}
+
+#[test]
 fn pictures_are_classified_and_a_bad_one_is_reported_in_its_place() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = network(folder.path(), "resnet18", 0);

@@ -18,7 +18,7 @@ use crate::environment::{Environment, load_average_now};
 use crate::input;
 use crate::input::preprocess::Preprocess;
 use crate::metadata::{ImageInput, sha256};
-use crate::model::{Loaded, Model, ModelError};
+use crate::model::{Block, Loaded, Model, ModelError};
 use crate::stats::random::SplitMix64;
 use crate::tensor::Tensor;
 
@@ -91,7 +91,7 @@ impl Bench {
     }
 }
 
-/// Measures the candidates. Setting `stop` ends it after the block in progress; what was measured is kept.
+/// Measures the candidates. Setting `stop` ends it after the runs of about a second; what was measured is kept.
 pub fn bench(
     candidates: &mut [Candidate<'_>],
     plan: &Plan,
@@ -105,15 +105,17 @@ pub fn bench(
     let has_gpus = !environment.host.gpus.is_empty();
     let others = if has_gpus { gpu::processes() } else { Vec::new() };
     let mut gpus = has_gpus.then(Vec::new);
+    let mut interrupted = false;
     for process in 0..plan.processes.max(1) {
-        let mut turn = Turn { process, plan, stop, random: &mut random, gpus: &mut gpus };
+        let mut turn = Turn { process, plan, stop, cut: false, random: &mut random, gpus: &mut gpus };
         turn.measure(candidates, &mut measured, &mut rows, progress);
+        interrupted |= turn.cut;
     }
     rows::summarise(&mut rows, plan);
     let loaded = measured.iter().flat_map(|measured| &measured.processes).filter_map(|p| p.loaded.as_ref());
     let gpus = gpus.unwrap_or_default();
     let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
-    let notes = doubts.chain(library_note(loaded)).collect();
+    let notes = doubts.chain(library_note(loaded)).chain(rows::baselines(&rows)).collect();
     Bench {
         schema_version: SCHEMA_VERSION,
         kind: "bench",
@@ -124,7 +126,7 @@ pub fn bench(
         rows,
         gpus,
         notes,
-        interrupted: stop.load(Ordering::Relaxed),
+        interrupted,
     }
 }
 
@@ -139,14 +141,16 @@ impl Measured {
     }
 }
 
-/// An open candidate; `None` once it is gone.
-type Opened<'a> = Option<(Box<dyn Model + 'a>, ImageInput, (usize, usize))>;
+/// An open candidate, or why it could not be opened or is gone.
+type Opened<'a> = Result<(Box<dyn Model + 'a>, ImageInput, (usize, usize)), ModelError>;
 
 /// One pass through the plan with fresh processes.
 struct Turn<'p> {
     process: usize,
     plan: &'p Plan,
     stop: &'p AtomicBool,
+    /// Whether it was stopped with something left to do.
+    cut: bool,
     random: &'p mut SplitMix64,
     /// Where the state of the GPUs goes, if there are any.
     gpus: &'p mut Option<Vec<GpuState>>,
@@ -163,18 +167,16 @@ impl Turn<'_> {
         let mut open: Vec<Opened<'_>> = Vec::new();
         let total = candidates.len();
         for (done, (candidate, measured)) in candidates.iter_mut().zip(&mut *measured).enumerate() {
+            if self.stopped() {
+                return;
+            }
             progress(&Progress { doing: format!("loading {}", candidate.name()), done, total });
             open.push(self.open(candidate, measured));
-        }
-        for row in rows.iter_mut() {
-            if let Some(Process { error: Some(error), .. }) = measured[row.candidate].processes.last() {
-                row.error = Some(error.clone());
-            }
         }
         let inputs = self.warm_up(&mut open, rows, progress);
         self.rounds(&mut open, rows, &inputs, progress);
         for (open, measured) in open.iter_mut().zip(measured) {
-            let (Some((model, ..)), Some(process)) = (open, measured.processes.last_mut()) else { continue };
+            let (Ok((model, ..)), Some(process)) = (open, measured.processes.last_mut()) else { continue };
             if let Ok(memory) = model.memory() {
                 process.peak_resident_bytes = memory.peak_resident;
                 process.device_bytes = memory.device;
@@ -191,12 +193,18 @@ impl Turn<'_> {
         let loaded = opened.as_ref().ok().map(|(model, ..)| model.loaded().clone());
         let error = opened.as_ref().err().cloned();
         measured.processes.push(Process { loaded, peak_resident_bytes: None, device_bytes: None, error });
-        opened.ok()
+        opened
+    }
+
+    /// Whether to stop; asked only while something is left to do.
+    fn stopped(&mut self) -> bool {
+        self.cut |= self.stop.load(Ordering::Relaxed);
+        self.cut
     }
 
     /// Warms every row up; returns the rows' inputs, empty for those that cannot go on.
     fn warm_up(
-        &self,
+        &mut self,
         open: &mut [Opened<'_>],
         rows: &mut [Row],
         progress: &mut dyn FnMut(&Progress),
@@ -210,11 +218,17 @@ impl Turn<'_> {
         inputs
     }
 
-    fn warm_up_row(&self, open: &mut [Opened<'_>], row: &mut Row) -> Vec<Tensor> {
-        if row.error.is_some() || self.stop.load(Ordering::Relaxed) {
+    fn warm_up_row(&mut self, open: &mut [Opened<'_>], row: &mut Row) -> Vec<Tensor> {
+        let (model, image, extent) = match &mut open[row.candidate] {
+            Ok(opened) => opened,
+            Err(error) => {
+                row.error.get_or_insert(error.clone());
+                return Vec::new();
+            }
+        };
+        if row.error.is_some() || self.stopped() {
             return Vec::new();
         }
-        let Some((model, image, extent)) = &mut open[row.candidate] else { return Vec::new() };
         if let Some(fixed) = image.batch.filter(|&fixed| fixed != row.batch) {
             let reason = format!("the model's batch size is fixed at {fixed}");
             row.error = Some(ModelError::BadInput(reason));
@@ -251,7 +265,7 @@ impl Turn<'_> {
             let alone = order.len() == 1;
             self.random.shuffle(&mut order);
             for (step, &at) in order.iter().enumerate() {
-                if self.stop.load(Ordering::Relaxed) {
+                if self.stopped() {
                     return;
                 }
                 let total = self.plan.rounds.max(round + 1) * order.len();
@@ -265,13 +279,16 @@ impl Turn<'_> {
     fn block(&self, open: &mut [Opened<'_>], row: &mut Row, inputs: &[Tensor], round: usize, alone: bool) {
         let (runs, seconds) = row.so_far(self.process);
         let Some(block) = self.plan.block(row.scope, round, runs, seconds) else { return };
-        let Some((model, ..)) = &mut open[row.candidate] else {
-            row.error.get_or_insert(ModelError::Failed("its process ended".into()));
-            return;
+        let model = match &mut open[row.candidate] {
+            Ok((model, ..)) => model,
+            Err(error) => {
+                row.error.get_or_insert(error.clone());
+                return;
+            }
         };
         let settle = !alone && row.last_run(self.process).is_none_or(|seconds| seconds < LONG_RUN);
         let settled = if settle { model.time(inputs, Plan::runs(row.scope, 1)).map(drop) } else { Ok(()) };
-        match settled.and_then(|()| model.time(inputs, block)) {
+        match settled.and_then(|()| self.time(model.as_mut(), inputs, block)) {
             Ok(samples) if samples.is_empty() => {
                 row.error = Some(ModelError::Failed("a block of runs gave no sample".into()));
             }
@@ -283,10 +300,26 @@ impl Turn<'_> {
         }
     }
 
-    /// Notes the error; a model whose process is gone takes no more turns.
+    /// Times a block in slices, so that a stop is noticed.
+    fn time(&self, model: &mut dyn Model, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
+        let mut samples: Vec<f64> = Vec::new();
+        let mut seconds = 0.0;
+        loop {
+            let max_seconds = plan::SLICE.min(block.max_seconds - seconds);
+            let slice = model.time(inputs, Block { max_runs: block.max_runs - samples.len(), max_seconds, ..block })?;
+            seconds += slice.iter().sum::<f64>();
+            let over = slice.is_empty() || seconds >= block.max_seconds || self.stop.load(Ordering::Relaxed);
+            samples.extend(slice);
+            if over || samples.len() >= block.max_runs {
+                return Ok(samples);
+            }
+        }
+    }
+
+    /// Notes the error; a model whose process is gone takes no more turns, for no row.
     fn lose(&self, open: &mut [Opened<'_>], row: &mut Row, error: ModelError) {
         if matches!(error, ModelError::Crashed(_) | ModelError::TimedOut(_)) {
-            open[row.candidate] = None;
+            open[row.candidate] = Err(error.clone());
         }
         row.error = Some(error);
     }

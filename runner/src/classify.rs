@@ -7,7 +7,7 @@ use crate::input::batch::{self, Batch};
 use crate::input::{self, to_f64};
 use crate::metadata::ImageInput;
 use crate::model::{Model, ModelError};
-use crate::tensor::Tensor;
+use crate::tensor::{Data, Tensor};
 
 /// A class that a picture may belong to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,7 +22,11 @@ pub struct Class {
     pub score: f64,
 }
 
-/// Runs `pictures`, each a normalised `[3, H, W]` tensor, and returns each one's scores by class.
+/// What is said of a picture whose scores [`top`] does not rank.
+pub const NOT_FINITE: &str = "the model's scores for it are NaN or infinite";
+
+/// Runs `pictures`, each a normalised `[3, H, W]` tensor, and returns each one's scores by class. `room` is what a batch
+/// is put together in, kept for the next: large ones would cost the system more to give and take back than to fill.
 ///
 /// # Errors
 /// [`ModelError`] where the run fails or no output holds class scores.
@@ -31,10 +35,18 @@ pub fn scores(
     image: &ImageInput,
     batch: Batch,
     extent: (usize, usize),
-    pictures: &[Vec<f32>],
+    pictures: &[&[f32]],
+    room: &mut Vec<f32>,
 ) -> Result<Vec<Vec<f64>>, ModelError> {
-    let input = input::tensor(image, [pictures.len(), 3, extent.0, extent.1], pictures.concat());
-    let outputs = batch::run(model, &input, batch)?;
+    let mut values = std::mem::take(room);
+    values.clear();
+    pictures.iter().for_each(|picture| values.extend_from_slice(picture));
+    let input = input::tensor(image, [pictures.len(), 3, extent.0, extent.1], values);
+    let outputs = batch::run(model, &input, batch);
+    if let Data::F32(values) = input.data {
+        *room = values;
+    }
+    let outputs = outputs?;
     let output = scores_output(&outputs, pictures.len())?;
     let classes = class_count(&output.shape).unwrap_or(1);
     Ok(to_f64(&output.data).chunks_exact(classes).map(<[f64]>::to_vec).collect())
@@ -62,8 +74,9 @@ pub fn probabilities(scores: &[f64]) -> Vec<f64> {
     powers.into_iter().map(|power| power / sum).collect()
 }
 
-/// The `k` best classes, best first.
-pub fn top(scores: &[f64], k: usize, labels: Option<&[String]>) -> Vec<Class> {
+/// The `k` best classes, best first; `None` where the scores are not all finite.
+pub fn top(scores: &[f64], k: usize, labels: Option<&[String]>) -> Option<Vec<Class>> {
+    let best = best(scores, k)?;
     let probabilities = probabilities(scores);
     let class = |index: usize| Class {
         index,
@@ -71,7 +84,7 @@ pub fn top(scores: &[f64], k: usize, labels: Option<&[String]>) -> Vec<Class> {
         probability: probabilities[index],
         score: scores[index],
     };
-    best(scores, k).into_iter().map(class).collect()
+    Some(best.into_iter().map(class).collect())
 }
 
 #[cfg(test)]
@@ -79,7 +92,6 @@ mod tests {
     use super::*;
     use crate::fake::Fake;
     use crate::metadata::ElementType;
-    use crate::tensor::Data;
 
     #[test]
     fn probabilities_are_the_softmax_of_logits_and_left_alone_where_they_are_probabilities() {
@@ -93,10 +105,17 @@ mod tests {
     #[test]
     fn the_best_classes_bear_their_labels() {
         let labels = ["cat".to_owned(), "dog".to_owned()];
-        let found = top(&[1.0, 2.0, 0.0], 2, Some(&labels));
+        let found = top(&[1.0, 2.0, 0.0], 2, Some(&labels)).unwrap();
         let names: Vec<_> = found.iter().map(|class| (class.index, class.label.as_deref())).collect();
         assert_eq!(names, [(1, Some("dog")), (0, Some("cat"))]);
-        assert!(top(&[1.0, 2.0, 3.0], 1, Some(&labels))[0].label.is_none(), "no label, no invention");
+        assert!(top(&[1.0, 2.0, 3.0], 1, Some(&labels)).unwrap()[0].label.is_none(), "no label, no invention");
+    }
+
+    #[test]
+    fn scores_that_are_not_finite_are_not_ranked() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(top(&[1.0, bad, 0.0], 1, None), None, "{bad}");
+        }
     }
 
     #[test]
@@ -109,7 +128,7 @@ mod tests {
         };
         let run = |outputs: Vec<Tensor>| {
             let mut fake = Fake::new(move |_| Ok(outputs.clone()));
-            scores(&mut fake, &image, Batch { size: 2, fixed: false }, (1, 1), &[vec![0.0; 3], vec![0.0; 3]])
+            scores(&mut fake, &image, Batch { size: 2, fixed: false }, (1, 1), &[&[0.0; 3], &[0.0; 3]], &mut Vec::new())
         };
         let features = tensor("c5", &[2, 8, 7, 7]);
         let other = tensor("embedding", &[2, 6]);

@@ -11,7 +11,7 @@ mod providers;
 mod tune;
 
 pub(crate) use calibrate::Calibrate;
-pub(crate) use measure::{Bench, Compare, Eval, Exports, Infer, Inputs};
+pub(crate) use measure::{Batch, Bench, Compare, Eval, Exports, Infer, Inputs};
 pub(crate) use providers::{LibraryArgs, ProviderArgs};
 pub(crate) use tune::Tune;
 

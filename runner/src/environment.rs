@@ -108,7 +108,7 @@ fn boost(line: &impl Fn(&str) -> Option<String>) -> Option<bool> {
 }
 
 /// Path of the process's group in the unified hierarchy, without the leading slash.
-fn cgroup(text: Option<&str>) -> String {
+pub(crate) fn cgroup(text: Option<&str>) -> String {
     let line = text.and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::/")));
     line.unwrap_or_default().trim().to_owned()
 }

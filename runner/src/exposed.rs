@@ -1,29 +1,29 @@
 //! A temporary copy of a model file whose inner values are outputs, so that they can be looked at.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onnx_file::proto::{GraphProto, ModelProto, ValueInfoProto};
 use prost::Message;
+use tempfile::TempPath;
 
 use crate::metadata::ModelFile;
 
 /// Why the copy could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}", path.display())]
+#[error("cannot write a copy of the model to {}: {source}", path.display())]
 pub struct ExposeError {
-    /// The copy.
+    /// The folder it was to lie in.
     pub path: PathBuf,
     /// Why.
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
 /// A copy of a model file with more outputs; removed when dropped.
 #[derive(Debug)]
 pub struct Exposed {
-    path: PathBuf,
+    path: TempPath,
 }
 
 impl Exposed {
@@ -35,38 +35,25 @@ impl Exposed {
     /// # Errors
     /// [`ExposeError`].
     pub fn with_outputs(file: &ModelFile, values: &[String]) -> Result<Exposed, ExposeError> {
-        let copy = Exposed { path: place(file) };
+        // External weights are found relative to the model file, so its copy must lie beside it; otherwise the folder
+        // for temporary files will do.
+        let beside = file.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = if file.external_data { beside.to_owned() } else { std::env::temp_dir() };
         let output = |name: &String| ValueInfoProto { name: name.clone(), ..Default::default() };
         let graph = GraphProto { output: values.iter().map(output).collect(), ..Default::default() };
         let tail = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
-        std::fs::copy(&file.path, &copy.path)
-            .and_then(|_| OpenOptions::new().append(true).open(&copy.path)?.write_all(&tail))
-            .map_err(|source| ExposeError { path: copy.path.clone(), source })?;
-        Ok(copy)
+        let written = || {
+            let mut copy = tempfile::Builder::new().prefix("resnext-layers-").suffix(".onnx").tempfile_in(&folder)?;
+            io::copy(&mut File::open(&file.path)?, &mut copy)?;
+            copy.write_all(&tail)?;
+            Ok(copy.into_temp_path())
+        };
+        written().map(|path| Exposed { path }).map_err(|source| ExposeError { path: folder.clone(), source })
     }
 
     /// Where the copy lies.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-/// External weights are found relative to the model file, so its copy must lie beside it; otherwise the folder for
-/// temporary files will do.
-fn place(file: &ModelFile) -> PathBuf {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let folder = match file.path.parent() {
-        Some(parent) if file.external_data => parent.to_owned(),
-        _ => std::env::temp_dir(),
-    };
-    let name = format!("resnext-layers-{}-{}.onnx", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) }
-}
-
-impl Drop for Exposed {
-    fn drop(&mut self) {
-        // It may never have been made; and there is nobody to tell.
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The machine: processor, memory, GPUs. Read from what the system tells; what it does not tell is absent.
 
+pub mod memory;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -44,8 +44,10 @@ pub struct Picture {
     pub path: String,
     /// The best classes, best first; none where there is an error.
     pub top: Vec<Class>,
-    /// Why it could not be read.
+    /// Why it could not be read or classified.
     pub error: Option<String>,
+    /// Whether that is the model's failing: it gave NaN or infinite scores.
+    pub not_finite: bool,
 }
 
 /// The classified pictures.
@@ -72,7 +74,12 @@ pub struct Inference {
 impl Inference {
     /// Number of pictures that could not be read.
     pub fn bad_pictures(&self) -> usize {
-        self.pictures.iter().filter(|picture| picture.error.is_some()).count()
+        self.pictures.iter().filter(|picture| picture.error.is_some() && !picture.not_finite).count()
+    }
+
+    /// Whether the model failed on a picture: its scores are NaN or infinite.
+    pub fn model_failed(&self) -> bool {
+        self.pictures.iter().any(|picture| picture.not_finite)
     }
 }
 
@@ -145,7 +152,8 @@ struct Batches<'a> {
 
 impl Batches<'_> {
     fn add(&mut self, path: &std::path::Path, prepared: Prepared) -> ControlFlow<ModelError> {
-        let picture = Picture { path: path.display().to_string(), top: Vec::new(), error: None };
+        let path = path.display().to_string();
+        let picture = Picture { path, top: Vec::new(), error: None, not_finite: false };
         match prepared.tensors {
             Ok(tensors) => {
                 self.waiting.extend(tensors.into_iter().map(|tensor| (self.done.len(), tensor)));
@@ -168,7 +176,8 @@ impl Batches<'_> {
         }
         let (positions, tensors): (Vec<usize>, Vec<Vec<f32>>) = self.waiting.drain(..).unzip();
         let extent = self.preprocess.height_width();
-        let result = classify::scores(self.model.as_mut(), &self.image, self.batch, extent, &tensors);
+        let tensors: Vec<&[f32]> = tensors.iter().map(Vec::as_slice).collect();
+        let result = classify::scores(self.model.as_mut(), &self.image, self.batch, extent, &tensors, &mut Vec::new());
         let scores = match result {
             Ok(scores) => scores,
             Err(error) => {
@@ -178,7 +187,11 @@ impl Batches<'_> {
             }
         };
         for (position, scores) in positions.into_iter().zip(scores) {
-            self.done[position].top = classify::top(&scores, self.top_k, self.labels.as_deref());
+            let picture = &mut self.done[position];
+            match classify::top(&scores, self.top_k, self.labels.as_deref()) {
+                Some(top) => picture.top = top,
+                None => (picture.error, picture.not_finite) = (Some(classify::NOT_FINITE.to_owned()), true),
+            }
         }
         Ok(())
     }
@@ -275,6 +288,28 @@ mod tests {
         assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
         assert_eq!(found.pictures[1].error.as_deref(), Some("the file is empty"));
         assert_eq!((found.bad_pictures(), sizes), (1, vec![2, 2]));
+    }
+
+    #[test]
+    fn a_picture_with_scores_that_are_not_finite_has_no_class_and_the_model_failed_on_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pictures, file) = (pictures(folder.path()), model_file(-1));
+        for bad in [f32::NAN, f32::INFINITY] {
+            let open = move |_: &Path| -> Result<Box<dyn Model>, ModelError> {
+                Ok(Box::new(Fake::new(move |inputs| {
+                    let mut outputs = colours(inputs);
+                    let Data::F32(scores) = &mut outputs[0].data else { panic!("f32 scores") };
+                    scores[4] = bad;
+                    Ok(outputs)
+                })))
+            };
+            let mut candidate = Candidate { file: &file, provider: "cpu".into(), open: Box::new(open) };
+            let request = Request { pictures: &pictures, batch: 8, top_k: 1 };
+            let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
+            assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
+            assert!(found.pictures[1].error.as_deref().unwrap().contains("NaN or infinite"), "{found:?}");
+            assert!(found.model_failed() && found.bad_pictures() == 0);
+        }
     }
 
     #[test]

@@ -212,6 +212,28 @@ impl ModelFile {
         serde_json::from_str(text).map(Some).map_err(|error| bad(format!("no JSON array of strings ({error})")))
     }
 
+    /// Whether a batch can be divided among several runs: the number of pictures is left open, and no output is declared
+    /// to be anything else than one row a picture.
+    pub fn batch_divides(&self) -> bool {
+        let open = self.image_input().is_ok_and(|image| image.batch.is_none());
+        let follows = |output: &Port| output.shape.as_deref().is_none_or(|shape| matches!(shape, [None, ..]));
+        open && self.outputs.iter().all(follows)
+    }
+
+    /// Bytes of its weights, wherever they lie, and the rest of the file.
+    pub fn weight_bytes(&self) -> u64 {
+        let external = self.graph.initializer.iter().filter(|tensor| tensor.data_location == 1);
+        let bytes = external.filter_map(|tensor| onnx_file::tensor::extent(tensor).ok().map(|(.., bytes)| bytes));
+        bytes.fold(self.bytes, u64::saturating_add)
+    }
+
+    /// Names of the files that hold its weights, relative to its own folder, each once.
+    pub fn data_files(&self) -> BTreeSet<&str> {
+        let external = self.graph.initializer.iter().filter(|tensor| tensor.data_location == 1);
+        let locations = external.flat_map(|tensor| &tensor.external_data).filter(|entry| entry.key == "location");
+        locations.map(|entry| entry.value.as_str()).collect()
+    }
+
     /// Whether the file says that its weights are random.
     pub fn random_weights(&self) -> bool {
         self.properties.get("resnext.weights").is_some_and(|weights| weights == "random")
@@ -334,6 +356,30 @@ pub(crate) mod tests {
         }
         let error = file(vec![value("ids", DataType::Int64, &[1, -1])], &[]).image_input().unwrap_err().to_string();
         assert!(error.contains("ids i64 [1, ?]"), "{error}");
+    }
+
+    #[test]
+    fn a_batch_divides_where_it_is_open_and_every_output_is_one_row_a_picture() {
+        let open = || file(vec![value("x", DataType::Float, &[-1, 3, 8, 8])], &[]);
+        assert!(open().batch_divides());
+        assert!(!file(vec![value("x", DataType::Float, &[4, 3, 8, 8])], &[]).batch_divides());
+        let with = |shape: Option<Vec<Option<usize>>>| {
+            let mut model = open();
+            let port = Port { shape, ..model.outputs[0].clone() };
+            model.outputs.push(port);
+            model.batch_divides()
+        };
+        assert!(with(None) && with(Some(vec![None, Some(7)])));
+        assert!(!with(Some(vec![])) && !with(Some(vec![Some(1), Some(7)])));
+    }
+
+    #[test]
+    fn weights_in_other_files_count_as_they_will_in_memory() {
+        let mut model = file(vec![], &[]);
+        let bytes = model.bytes;
+        assert_eq!(model.weight_bytes(), bytes);
+        model.graph.initializer[0].data_location = 1;
+        assert_eq!(model.weight_bytes(), bytes + 32);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub mod range;
 
 use serde::Serialize;
 
-pub use bootstrap::{RatioOfMedians, ratio_of_medians};
+pub use bootstrap::{RatioOfMedians, Sides, mean_ratio, ratio_of_medians};
 pub use percentile::{Percentile, percentile};
 pub use proportion::{McNemar, Wilson, mcnemar, wilson};
 pub use range::Range;

@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Fallback = 5,
     Output = 6,
     Internal = 70,
+    /// What a shell reports of a program that an interrupt ended.
+    Interrupted = 130,
 }
 
 /// Why a verb came to nothing: what to say and how to exit.

@@ -1,39 +1,39 @@
 //! Which widths of its grouped convolutions make a model fastest here?
 //!
 //! Stage by stage first: in each, the original takes turns with itself widened in that stage alone, since the gains of
-//! stages add up. Then the widths found together take turns with every fixed width, and the fastest of all wins. Every
-//! candidate must compute what the original computes.
+//! stages add up. Then the widths found together take turns with every fixed width and the original. Of those that are
+//! shown to be faster than the original, by intervals that hold for all of them together, the fastest wins; where there is none, the
+//! original stays as it is. Every candidate must compute what the original computes.
 
+mod choices;
 mod files;
+mod search;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use resnext_builder::optimize::{Model, OptimizeError};
-use resnext_builder::passes::Stage;
 use resnext_builder::tuning::TunedStage;
 use serde::Serialize;
 
-use crate::bench::{self, Bench, Plan};
+use crate::bench::Plan;
 use crate::candidate::{Candidate, Progress};
-use crate::compare::{self, Asked};
 use crate::environment::Environment;
-use crate::input;
-use crate::input::preprocess::Preprocess;
 use crate::metadata::{MetadataError, ModelFile, sha256};
 use crate::model::ModelError;
 use crate::stats::RatioOfMedians;
 
+use choices::{choices, distinct};
 use files::Folder;
+use search::{About, Search};
+
+pub use files::copy_model;
 
 /// Version of the tuning file, which [`Tuned`] is as JSON.
 pub const SCHEMA_VERSION: u32 = resnext_builder::tuning::SCHEMA_VERSION;
-
-/// By how much a fixed width must beat the widths found stage by stage to take their place: less is noise.
-const MARGIN: f64 = 1.005;
 
 /// What to tune, and how long to measure.
 pub struct Request {
@@ -64,6 +64,8 @@ pub struct Trial {
     pub rows: Vec<Timing>,
     /// Geometric mean over the batch sizes of how many times as fast as the original; `None` where it is out.
     pub score: Option<f64>,
+    /// The same with its interval, which holds for all candidates of the round together; absent for the original itself.
+    pub gain: Option<RatioOfMedians>,
     /// Why it is out.
     pub out: Option<String>,
 }
@@ -91,10 +93,11 @@ pub struct Round {
 }
 
 impl Round {
-    /// The fastest candidate that is not out.
-    fn best(&self) -> Option<&Trial> {
+    /// The fastest of the candidates that are shown to be faster than the original; `None` where none is.
+    fn winner(&self) -> Option<&Trial> {
+        let shown = |trial: &&Trial| trial.out.is_none() && trial.gain.as_ref().is_some_and(RatioOfMedians::gain_shown);
         let score = |trial: &&Trial| trial.score.unwrap_or(0.0);
-        self.trials.iter().filter(|trial| trial.out.is_none()).max_by(|a, b| score(a).total_cmp(&score(b)))
+        self.trials.iter().filter(shown).max_by(|a, b| score(a).total_cmp(&score(b)))
     }
 }
 
@@ -119,9 +122,11 @@ pub struct Tuned {
     pub threads: usize,
     /// Pictures at once.
     pub batches: Vec<usize>,
-    /// The winner: a width for each stage.
+    /// Whether a lowering is shown to be faster than the original. Where none is, the original wins and stays as it is.
+    pub changed: bool,
+    /// The winner: a width for each stage, 1 where it is as it was.
     pub stages: Vec<TunedStage>,
-    /// How many times as fast as the original the winner was, over the batch sizes.
+    /// How many times as fast as the original the winner was, over the batch sizes; 1 for the original itself.
     pub score: f64,
     /// All that was tried.
     pub rounds: Vec<Round>,
@@ -131,8 +136,6 @@ pub struct Tuned {
     pub environment: Environment,
     /// What a reader must know besides.
     pub notes: Vec<String>,
-    /// Whether it was stopped early: then the original won.
-    pub interrupted: bool,
 }
 
 impl Tuned {
@@ -167,6 +170,9 @@ pub enum TuneError {
         /// Why.
         source: ModelError,
     },
+    /// It was asked to stop: of a search that was not finished nothing can be said.
+    #[error("stopped before the search was finished; nothing was written")]
+    Interrupted,
     /// A candidate's file could not be written.
     #[error("cannot write {path}: {source}")]
     Write {
@@ -177,10 +183,10 @@ pub enum TuneError {
     },
 }
 
-/// Finds the fastest widths. Setting `stop` ends the search.
+/// Finds the fastest widths.
 ///
 /// # Errors
-/// [`TuneError`]; a candidate that fails is out, and no error.
+/// [`TuneError`], [`TuneError::Interrupted`] soon after `stop` is set; a candidate that fails is out, and no error.
 pub fn tune(
     request: &Request,
     candidates: &dyn Candidates,
@@ -197,19 +203,8 @@ pub fn tune(
         return Err(TuneError::Nothing { model: name(), reason });
     }
     let folder = Folder::make(&request.output)?;
-    let rounds = choices.iter().filter(|choices| !choices.is_empty()).count() + 1;
-    let mut search = Search {
-        request,
-        model: &model,
-        stages: &stages,
-        folder: &folder,
-        candidates,
-        stop,
-        progress,
-        rounds: Vec::new(),
-        expected: rounds,
-        about: None,
-    };
+    let expected = choices.iter().filter(|choices| !choices.is_empty()).count() + 1;
+    let mut search = Search::new(request, &model, &folder, candidates, stop, progress, expected);
     let original = vec![1; stages.len()];
     let mut found = original.clone();
     for (stage, choices) in choices.iter().enumerate().filter(|(_, choices)| !choices.is_empty()) {
@@ -220,19 +215,18 @@ pub fn tune(
         });
         let trials: Vec<Vec<usize>> = std::iter::once(original.clone()).chain(alone).collect();
         let round = search.round(format!("stage {}", stage + 1), &trials, &request.plan)?;
-        found[stage] = round.best().map_or(1, |best| best.widths[stage]);
+        found[stage] = round.winner().map_or(1, |best| best.widths[stage]);
     }
     let fixed: BTreeSet<usize> = choices.iter().flatten().copied().collect();
     let fixed = fixed.into_iter().map(|width| vec![width; stages.len()]);
-    let finalists: Vec<Vec<usize>> = [original.clone(), found.clone()].into_iter().chain(fixed).collect();
-    let finalists = search.distinct(finalists);
+    let finalists = distinct(&stages, [original.clone(), found].into_iter().chain(fixed));
     let plan = Plan { min_seconds: 2.0 * request.plan.min_seconds, ..request.plan.clone() };
     let last = search.round("all stages".into(), &finalists, &plan)?;
-    let interrupted = stop.load(Ordering::Relaxed);
-    let winner = if interrupted { None } else { winner(&last, &found) };
-    let (widths, score) = winner.map_or((original, 1.0), |trial| (trial.widths.clone(), trial.score.unwrap_or(1.0)));
-    let Search { rounds, about, .. } = search;
-    let About { provider, library_version, environment, notes } = about.unwrap_or_else(About::unknown);
+    let winner = last.winner();
+    let score = winner.and_then(|winner| winner.score).unwrap_or(1.0);
+    let widths = winner.map_or(original, |winner| winner.widths.clone());
+    let (rounds, about) = search.finish();
+    let About { provider, library_version, environment, notes } = about;
     Ok(Tuned {
         schema_version: SCHEMA_VERSION,
         kind: "tuning",
@@ -243,164 +237,14 @@ pub fn tune(
         processor: environment.host.processor.clone(),
         threads: request.threads,
         batches: request.plan.batches.clone(),
+        changed: winner.is_some(),
         stages: stages.iter().zip(widths).map(|(&stage, width)| TunedStage { stage, width }).collect(),
         score,
         rounds,
         seconds: start.elapsed().as_secs_f64(),
         environment,
         notes,
-        interrupted,
     })
-}
-
-/// The widths that change a stage, each giving another number of groups, and at most sixteen times its arithmetic.
-fn choices(stage: &Stage, widths: &[usize]) -> Vec<usize> {
-    let mut merges = BTreeSet::new();
-    let mut choices: Vec<usize> = widths.iter().copied().filter(|&width| width > 1).collect();
-    choices.sort_unstable();
-    choices.retain(|&width| merge(stage, width).is_some_and(|merge| merge <= 16 && merges.insert(merge)));
-    choices
-}
-
-/// How many neighbouring groups of a stage a width merges; `None` where it leaves them.
-fn merge(stage: &Stage, width: usize) -> Option<usize> {
-    let outputs = stage.channels / stage.groups.max(1);
-    resnext_builder::passes::Width::at_least(width).merge(stage.groups, stage.inputs, outputs).ok()
-}
-
-/// The widths found stage by stage, unless a fixed width or the original is faster by more than noise.
-fn winner<'r>(last: &'r Round, found: &[usize]) -> Option<&'r Trial> {
-    let best = last.best()?;
-    let score = |trial: &Trial| trial.score.unwrap_or(0.0);
-    let together = last.trials.iter().find(|trial| trial.widths == found && trial.out.is_none());
-    Some(together.filter(|together| score(together) * MARGIN >= score(best)).unwrap_or(best))
-}
-
-/// What all rounds share.
-struct About {
-    provider: String,
-    library_version: String,
-    environment: Environment,
-    notes: Vec<String>,
-}
-
-impl About {
-    /// Where no round was measured.
-    fn unknown() -> About {
-        let environment = Environment::read();
-        About { provider: String::new(), library_version: String::new(), environment, notes: Vec::new() }
-    }
-}
-
-struct Search<'s> {
-    request: &'s Request,
-    model: &'s Model,
-    stages: &'s [Stage],
-    folder: &'s Folder,
-    candidates: &'s dyn Candidates,
-    stop: &'s AtomicBool,
-    progress: &'s mut dyn FnMut(&Progress),
-    rounds: Vec<Round>,
-    expected: usize,
-    about: Option<About>,
-}
-
-/// Steps of one round on the progress bar.
-const STEPS: usize = 1000;
-
-impl Search<'_> {
-    /// Leaves out candidates that are the same model as one before them.
-    fn distinct(&self, trials: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
-        let merges = |widths: &[usize]| -> Vec<usize> {
-            self.stages.iter().zip(widths).map(|(stage, &width)| merge(stage, width).unwrap_or(1)).collect()
-        };
-        let mut seen = BTreeSet::new();
-        trials.into_iter().filter(|widths| seen.insert(merges(widths))).collect()
-    }
-
-    /// Lets candidates take turns; the first must be the original.
-    fn round(&mut self, name: String, trials: &[Vec<usize>], plan: &Plan) -> Result<Round, TuneError> {
-        let files = self.folder.write(self.model, &self.request.model, trials)?;
-        let files = files.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-        let mut candidates = self.candidates.of(&files, &plan.batches);
-        let out = self.check(&files, &mut candidates)?;
-        let (base, total) = (self.rounds.len() * STEPS, self.expected * STEPS);
-        let progress = &mut *self.progress;
-        let shown = &mut |inner: &Progress| {
-            // Loading and warming up count for nothing, so that the time left follows the measuring.
-            let measuring = inner.doing.starts_with("measuring") && inner.total > 0;
-            let part = if measuring { STEPS * inner.done.min(inner.total) / inner.total } else { 0 };
-            progress(&Progress { doing: format!("{name}: {}", inner.doing), done: base + part, total });
-        };
-        let measured = bench::bench(&mut candidates, plan, self.stop, shown);
-        drop(candidates);
-        if let Some(error) = measured.rows.iter().filter(|row| row.candidate == 0).find_map(|row| row.error.clone()) {
-            let model = self.request.model.display().to_string();
-            return Err(TuneError::Original { model, source: error });
-        }
-        let trials = trials.iter().zip(out).enumerate();
-        let trials = trials.map(|(index, (widths, out))| trial(&measured, index, widths, out)).collect();
-        let round = Round { name, trials };
-        self.remember(measured);
-        self.rounds.push(round.clone());
-        self.folder.clear();
-        Ok(round)
-    }
-
-    /// Why each candidate does not compute what the original computes, or that it does.
-    fn check(
-        &mut self,
-        files: &[ModelFile],
-        candidates: &mut [Candidate<'_>],
-    ) -> Result<Vec<Option<String>>, TuneError> {
-        let image = files[0].image_input()?;
-        let (preprocess, _) = Preprocess::of(&files[0], &image)?;
-        let batch = image.batch.unwrap_or(1);
-        let noise = input::noise_tensor(&image, batch, preprocess.height_width(), self.request.plan.seed);
-        let request = compare::Request {
-            inputs: &[noise],
-            inputs_source: "noise".into(),
-            reference: None,
-            batch,
-            tolerance: Asked::default(),
-        };
-        let (comparison, _) = compare::compare(candidates, &request, &mut |_| {});
-        Ok(comparison
-            .rows
-            .iter()
-            .map(|row| match row.status {
-                compare::Status::Reference | compare::Status::Agrees => None,
-                _ => Some(row.error.as_ref().map_or_else(|| row.failures.join(", "), ToString::to_string)),
-            })
-            .collect())
-    }
-
-    fn remember(&mut self, measured: Bench) {
-        let loaded = measured.candidates.first().and_then(|c| c.processes.first()).and_then(|p| p.loaded.as_ref());
-        let about = About {
-            provider: measured.candidates.first().map(|c| c.provider.clone()).unwrap_or_default(),
-            library_version: loaded.map(|loaded| loaded.library_version.clone()).unwrap_or_default(),
-            environment: measured.environment,
-            notes: measured.notes,
-        };
-        self.about.get_or_insert(about);
-    }
-}
-
-fn trial(measured: &Bench, index: usize, widths: &[usize], out: Option<String>) -> Trial {
-    let rows: Vec<&bench::Row> = measured.rows.iter().filter(|row| row.candidate == index).collect();
-    let timing = |row: &&bench::Row| {
-        let summary = row.latency_ms.as_ref()?;
-        let speed_up = row.speed_up.as_ref().map(|speed_up| speed_up.ratio.clone());
-        Some(Timing { batch: row.batch, runs: summary.n, median_ms: summary.median, speed_up })
-    };
-    let timings: Vec<Timing> = rows.iter().filter_map(timing).collect();
-    let error = rows.iter().find_map(|row| row.error.as_ref().map(ToString::to_string));
-    let missing = (timings.len() < rows.len()).then(|| "not measured".to_owned());
-    let out = out.or(error).or(missing);
-    let logs = timings.iter().map(|timing| timing.speed_up.as_ref().map_or(0.0, |speed_up| speed_up.ratio.ln()));
-    let score = (logs.sum::<f64>() / timings.len().max(1) as f64).exp();
-    Trial { widths: widths.to_vec(), rows: timings, score: out.is_none().then_some(score), out }
 }
 
 #[cfg(test)]

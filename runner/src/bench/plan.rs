@@ -9,6 +9,8 @@ const MOST_RUNS: usize = 100_000;
 /// Longest block in seconds where a number of runs is asked for: a worker that hangs must be noticed, and what is
 /// missing is made up for in the blocks that follow.
 const LONG: f64 = 60.0;
+/// Seconds after which a block looks whether it was asked to stop, unless a single run takes longer.
+pub(super) const SLICE: f64 = 1.0;
 
 /// Runs before those that count; excluded from every number but reported.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::warmup::WarmedUp;
 use crate::candidate::Candidate;
 use crate::model::{ModelError, Scope};
-use crate::stats::{self, NOISY_CV, RatioOfMedians, Summary, median, ratio_of_medians};
+use crate::stats::{self, NOISY_CV, RatioOfMedians, Sides, Summary, median, ratio_of_medians};
 
 /// Change of the median over the measurement that deserves a warning.
 const DRIFTING: f64 = 0.05;
@@ -120,6 +120,21 @@ impl Row {
         blocks.flat_map(|block| block.samples_ms.iter().copied())
     }
 
+    /// The samples of `against` and of this row, round by round.
+    pub(crate) fn beside(&self, against: &Row) -> Sides {
+        let mut turns: Vec<(usize, usize)> =
+            against.blocks.iter().chain(&self.blocks).map(|block| (block.process, block.round)).collect();
+        turns.sort_unstable();
+        turns.dedup();
+        [against, self].map(|row| {
+            let of_turn = |turn: &(usize, usize)| {
+                let block = row.blocks.iter().find(|block| (block.process, block.round) == *turn);
+                block.map(|block| block.samples_ms.clone()).unwrap_or_default()
+            };
+            turns.iter().map(of_turn).collect()
+        })
+    }
+
     fn all_samples(&self) -> Vec<f64> {
         self.blocks.iter().flat_map(|block| block.samples_ms.iter().copied()).collect()
     }
@@ -169,16 +184,27 @@ fn speed_up(rows: &[Row], at: usize, seed: u64) -> Option<SpeedUp> {
     let row = &rows[at];
     let same = |other: &Row| other.batch == row.batch && other.scope == row.scope && !other.blocks.is_empty();
     let against = rows.iter().position(same).filter(|&against| against != at)?;
-    let mut turns: Vec<(usize, usize)> =
-        rows[against].blocks.iter().chain(&row.blocks).map(|block| (block.process, block.round)).collect();
-    turns.sort_unstable();
-    turns.dedup();
-    let aligned = |row: &Row| -> Vec<Vec<f64>> {
-        let of_turn = |turn: &(usize, usize)| {
-            row.blocks.iter().find(|block| (block.process, block.round) == *turn).map(|block| block.samples_ms.clone())
-        };
-        turns.iter().map(|turn| of_turn(turn).unwrap_or_default()).collect()
-    };
-    let ratio = ratio_of_medians(&aligned(&rows[against]), &aligned(row), seed)?;
+    let ratio = ratio_of_medians(row.beside(&rows[against]), seed)?;
     Some(SpeedUp { against, ratio })
+}
+
+/// Where speed-ups are against another candidate than the first, which has no result there.
+pub(super) fn baselines(rows: &[Row]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for row in rows {
+        let Some(against) = row.speed_up.as_ref().map(|speed_up| &rows[speed_up.against]) else { continue };
+        let Some(first) = rows.first().filter(|first| first.candidate != against.candidate) else { continue };
+        let scope = match row.scope {
+            Scope::EndToEnd => "end-to-end",
+            Scope::Device => "device",
+        };
+        let note = format!(
+            "speed-ups at batch {} {scope} are against {} {}, since {} {} gave no result there",
+            row.batch, against.provider, against.model, first.provider, first.model
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
 }

@@ -203,3 +203,62 @@ fn noise_drift_and_outliers_are_warned_of() {
     let warnings = found.rows[0].warnings.join("; ");
     assert!(warnings.contains("scatter") && warnings.contains("moved") && warnings.contains("1 outlier"), "{warnings}");
 }
+
+#[test]
+fn a_crash_is_told_in_every_row_of_the_candidate() {
+    let (file, log) = (model_file(), Log::default());
+    let dies = |batch, _| if batch == 1 { Err(ModelError::Crashed("signal 9".into())) } else { Ok(0.001) };
+    let plan = Plan { batches: vec![1, 4, 8], ..short() };
+    let found =
+        run(&mut [candidate(&file, "cuda", &log, dies), candidate(&file, "cpu", &log, |_, _| Ok(0.001))], &plan);
+    for row in &found.rows[..3] {
+        assert_eq!(row.error, Some(ModelError::Crashed("signal 9".into())), "batch {}", row.batch);
+    }
+    assert_eq!(found.errors().count(), 3);
+}
+
+#[test]
+fn few_rounds_show_nothing_not_even_of_a_file_beside_itself() {
+    let (file, log) = (model_file(), Log::default());
+    let mut candidates = ["a", "b"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
+    candidates[1] = candidate(&file, "b", &log, |_, _| Ok(0.0005));
+    let found = run(&mut candidates, &Plan { min_runs: 1, rounds: 1, ..short() });
+    let speed_up = found.rows[1].speed_up.as_ref().unwrap();
+    assert_eq!((speed_up.ratio.interval, speed_up.ratio.difference_shown), (None, false));
+    let text = crate::report::text::render(&crate::report::bench::document(&found), false);
+    assert!(text.contains("not enough samples (1 of 6 rounds)"), "{text}");
+}
+
+#[test]
+fn another_baseline_than_the_first_candidate_is_told() {
+    let (file, log) = (model_file(), Log::default());
+    let no_memory = |batch, _| if batch == 32 { Err(ModelError::Failed("out of memory".into())) } else { Ok(0.001) };
+    let mut candidates = ["cuda", "openvino", "cpu"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
+    candidates[0] = candidate(&file, "cuda", &log, no_memory);
+    let found = run(&mut candidates, &Plan { batches: vec![1, 32], ..short() });
+    let told: Vec<&String> = found.notes.iter().filter(|note| note.contains("speed-ups")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("at batch 32 end-to-end are against openvino"), "{told:?}");
+    assert!(told[0].contains("since cuda"), "{told:?}");
+}
+
+#[test]
+fn a_stop_is_noticed_within_a_long_block_and_one_after_the_end_interrupts_nothing() {
+    let (file, log) = (model_file(), Log::default());
+    let stop = AtomicBool::new(false);
+    let clock = |_, run: usize| {
+        stop.store(run > 50, Ordering::Relaxed);
+        Ok(0.1)
+    };
+    let plan = Plan { min_runs: 1, min_seconds: 600.0, rounds: 1, warmup: WarmUp::Runs(0), ..short() };
+    let found = bench(&mut [candidate(&file, "cpu", &log, clock)], &plan, &stop, &mut |_| {});
+    let runs = found.rows[0].latency_ms.as_ref().unwrap().n;
+    assert!(found.interrupted && (50..100).contains(&runs), "{runs}");
+    let stop = AtomicBool::new(false);
+    let last = |_, run: usize| {
+        stop.store(run == 73, Ordering::Relaxed);
+        Ok(0.001)
+    };
+    let found = bench(&mut [candidate(&file, "cpu", &log, last)], &short(), &stop, &mut |_| {});
+    assert!(stop.load(Ordering::Relaxed) && !found.interrupted, "3 to warm up, then the last of 70");
+}

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use super::plan::{Plan, WarmUp};
-use crate::model::{Model, ModelError, Scope};
+use super::plan::{Plan, SLICE, WarmUp};
+use crate::model::{Block, Model, ModelError, Scope};
 use crate::stats::median;
 use crate::tensor::Tensor;
 
@@ -46,10 +46,16 @@ pub fn warm_up(
     match plan.warmup {
         WarmUp::Runs(runs) => {
             while warmed.runs < runs && !stop.load(Ordering::Relaxed) {
-                warmed.add(&model.time(inputs, Plan::runs(scope, runs - warmed.runs))?)?;
+                let block = Block { max_runs: runs - warmed.runs, ..Plan::seconds(scope, SLICE) };
+                warmed.add(&model.time(inputs, block)?)?;
             }
         }
-        WarmUp::Seconds(seconds) => warmed.add(&model.time(inputs, Plan::seconds(scope, seconds))?)?,
+        WarmUp::Seconds(seconds) => loop {
+            warmed.add(&model.time(inputs, Plan::seconds(scope, SLICE.min(seconds - warmed.seconds)))?)?;
+            if warmed.seconds >= seconds || stop.load(Ordering::Relaxed) {
+                break;
+            }
+        },
         WarmUp::UntilSteady => {
             while !warmed.is_steady() && warmed.seconds < PATIENCE && !stop.load(Ordering::Relaxed) {
                 warmed.add(&model.time(inputs, Plan::seconds(scope, WINDOW))?)?;
@@ -116,5 +122,22 @@ mod tests {
         assert_eq!(warm(&[10.0], WarmUp::Runs(7)).runs, 7);
         assert_eq!(warm(&[10.0], WarmUp::Runs(0)), WarmedUp::default());
         assert_eq!(warm(&[10.0], WarmUp::Seconds(0.5)).runs, 50);
+        assert_eq!(warm(&[10.0], WarmUp::Seconds(0.0)).runs, 1);
+        assert!((25..=26).contains(&warm(&[100.0], WarmUp::Seconds(2.5)).runs), "in several slices");
+    }
+
+    #[test]
+    fn a_long_fixed_amount_ends_soon_after_a_stop() {
+        for warmup in [WarmUp::Runs(1_000_000), WarmUp::Seconds(3600.0)] {
+            let stop = AtomicBool::new(false);
+            let mut fake = Fake::new(|_| Ok(vec![])).clocked(|_, block| {
+                stop.store(true, Ordering::Relaxed);
+                assert!(block.max_seconds <= SLICE);
+                Ok(vec![0.01; ((block.max_seconds / 0.01) as usize).clamp(1, block.max_runs)])
+            });
+            let plan = Plan { warmup, ..Plan::default() };
+            let warmed = warm_up(&mut fake, &[], Scope::EndToEnd, &plan, &stop).unwrap();
+            assert!(warmed.seconds <= 2.0 * SLICE, "{}", warmed.seconds);
+        }
     }
 }

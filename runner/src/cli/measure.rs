@@ -27,6 +27,52 @@ pub(crate) struct Exports {
     pub(crate) export_markdown: Option<PathBuf>,
 }
 
+/// Where randomness begins.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Seed {
+    /// Seed of made-up inputs, of the order of measurements and of resampling
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// Pictures at once, of verbs that take one size.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Batch {
+    /// Pictures at once
+    #[arg(short, long, value_name = "N", default_value = "8", value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+}
+
+/// Pictures at once, of verbs that measure several sizes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Batches {
+    /// Pictures at once
+    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
+    batch_size: Vec<usize>,
+}
+
+impl Batches {
+    /// One size.
+    fn of(batch: usize) -> Batches {
+        Batches { batch_size: vec![batch] }
+    }
+
+    /// The sizes, each once, in the order given.
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        each_once(&self.batch_size)
+    }
+}
+
+fn each_once<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    for value in values {
+        if !once.contains(value) {
+            once.push(*value);
+        }
+    }
+    once
+}
+
 /// `infer`.
 #[derive(Debug, Args)]
 pub(crate) struct Infer {
@@ -38,9 +84,8 @@ pub(crate) struct Infer {
     /// Classes to show for each picture
     #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one)]
     pub(crate) top_k: usize,
-    /// Pictures at once
-    #[arg(short, long, value_name = "N", default_value = "8", value_parser = at_least_one)]
-    pub(crate) batch_size: usize,
+    #[command(flatten)]
+    pub(crate) batch: Batch,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
@@ -56,9 +101,8 @@ pub(crate) struct Eval {
     /// File of labels, where it does not lie in the folder
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: Option<PathBuf>,
-    /// Pictures at once
-    #[arg(short, long, value_name = "N", default_value = "8", value_parser = at_least_one)]
-    pub(crate) batch_size: usize,
+    #[command(flatten)]
+    pub(crate) batch: Batch,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
@@ -78,9 +122,8 @@ impl Eval {
 /// What goes into the models.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Inputs {
-    /// Seed of made-up inputs, of the order of measurements and of resampling
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) seed: Seed,
     /// Take inputs from a file (.npz, .npy, .safetensors)
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) load_inputs: Option<PathBuf>,
@@ -148,9 +191,8 @@ pub(crate) struct Bench {
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
-    /// Pictures at once
-    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
-    pub(crate) batch_size: Vec<usize>,
+    #[command(flatten)]
+    batches: Batches,
     /// What the clock encloses
     #[arg(long, value_enum, value_name = "SCOPE,...", value_delimiter = ',', default_value = "end-to-end")]
     pub(crate) scope: Vec<ScopeArg>,
@@ -169,9 +211,8 @@ pub(crate) struct Bench {
     /// Repeat everything with fresh processes this often
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     pub(crate) processes: usize,
-    /// Seed of the inputs, of the order of measurements and of resampling
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    seed: Seed,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
@@ -182,14 +223,14 @@ impl Bench {
         Bench {
             models,
             providers,
-            batch_size: vec![1],
+            batches: Batches::of(1),
             scope: vec![ScopeArg::EndToEnd],
             warmup: None,
             iterations: None,
             duration: Some(Duration::from_secs(duration)),
             percentile: Plan::default().percentiles,
             processes: 1,
-            seed: 0,
+            seed: Seed::default(),
             exports,
         }
     }
@@ -197,18 +238,10 @@ impl Bench {
     /// The plan of the measurement.
     pub(crate) fn plan(&self) -> Plan {
         let default = Plan::default();
-        let mut batches = self.batch_size.clone();
-        batches.dedup();
-        let mut scopes: Vec<Scope> = Vec::new();
-        for scope in &self.scope {
-            let scope = match scope {
-                ScopeArg::EndToEnd => Scope::EndToEnd,
-                ScopeArg::Device => Scope::Device,
-            };
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        }
+        let scope = |scope| match scope {
+            ScopeArg::EndToEnd => Scope::EndToEnd,
+            ScopeArg::Device => Scope::Device,
+        };
         // A number of runs alone means that number, not five seconds more.
         let min_seconds = match (self.duration, self.iterations) {
             (Some(duration), _) => duration.as_secs_f64(),
@@ -216,14 +249,14 @@ impl Bench {
             (None, None) => default.min_seconds,
         };
         Plan {
-            batches,
-            scopes,
+            batches: self.batches.sizes(),
+            scopes: each_once(&self.scope).into_iter().map(scope).collect(),
             warmup: self.warmup.unwrap_or(WarmUp::UntilSteady),
             min_runs: self.iterations.unwrap_or(default.min_runs),
             min_seconds,
             processes: self.processes,
             percentiles: self.percentile.clone(),
-            seed: self.seed,
+            seed: self.seed.seed,
             ..default
         }
     }
@@ -262,6 +295,11 @@ fn warm_up(text: &str) -> Result<WarmUp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_size_given_again_is_measured_once() {
+        assert_eq!(Batches { batch_size: vec![8, 1, 8, 1, 2] }.sizes(), [8, 1, 2]);
+    }
 
     #[test]
     fn warm_up_is_a_number_of_runs_or_a_time() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use resnext_runner::bench::Plan;
 
-use super::measure::{Exports, at_least_one};
+use super::measure::{Batches, Exports, Seed, at_least_one};
 use super::providers::{ProviderArgs, seconds};
 
 /// `tune`.
@@ -14,23 +14,21 @@ use super::providers::{ProviderArgs, seconds};
 pub(crate) struct Tune {
     /// The ONNX model
     pub(crate) model: PathBuf,
-    /// Where to write the fastest form; what was found goes beside it, to model.tuning.json for model.onnx
+    /// Where to write the fastest form, by the geometric mean of the speed-ups at all batch sizes; what was found goes beside it, to model.tuning.json for model.onnx
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
-    /// Pictures at once; with several, the geometric mean of the speed-ups decides
-    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
-    pub(crate) batch_size: Vec<usize>,
+    #[command(flatten)]
+    batches: Batches,
     /// Channels a group to try, in each stage
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8,16,32,64", value_parser = at_least_one)]
     pub(crate) widths: Vec<usize>,
     /// Seconds of each candidate in each round, at least; twice as many in the last
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3")]
     pub(crate) duration: Duration,
-    /// Seed of the inputs, of the order of measurements and of resampling
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    seed: Seed,
     /// Replace existing outputs
     #[arg(long)]
     pub(crate) force: bool,
@@ -41,9 +39,8 @@ pub(crate) struct Tune {
 impl Tune {
     /// How a round is measured.
     pub(crate) fn plan(&self) -> Plan {
-        let mut batches = self.batch_size.clone();
-        batches.dedup();
-        Plan { batches, min_seconds: self.duration.as_secs_f64(), seed: self.seed, ..Plan::default() }
+        let min_seconds = self.duration.as_secs_f64();
+        Plan { batches: self.batches.sizes(), min_seconds, seed: self.seed.seed, ..Plan::default() }
     }
 
     /// Where what was found goes: `model.tuning.json` for `model.onnx`.

@@ -7,7 +7,7 @@ use resnext_runner::calibrate::{self, CalibrateError, Request, Source, spread};
 use resnext_runner::input;
 
 use super::candidates::{Providers, read_models};
-use super::interrupt::stop_on_interrupt;
+use super::interrupt::{KEEPS, stop_on_interrupt};
 use super::outcome::exit_code;
 use super::progress::Bar;
 use super::publish::publish;
@@ -25,7 +25,7 @@ pub(super) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
         Some(pictures) => Source::Pictures(pictures),
         None => Source::Seeded { count: arguments.made_up(), seed: arguments.seed },
     };
-    let stop = stop_on_interrupt(global.quiet)?;
+    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
     let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
     let request = Request { inputs, batch: arguments.batch_size };
     let mut bar = Bar::new(global.quiet);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use resnext_runner::candidate::Candidate;
+use resnext_runner::host::memory;
 use resnext_runner::input::preprocess::Preprocess;
 use resnext_runner::metadata::ModelFile;
 use resnext_runner::model::Model;
@@ -51,13 +52,16 @@ impl Providers {
         self.each.len()
     }
 
-    /// Opens every model once for each thread, with one thread each, where that does more in all: on the CPU provider.
-    /// Returns how many copies there are.
-    pub(super) fn copy_models(&mut self) -> usize {
-        if self.each.iter().all(|(provider, _)| provider.kind() == Kind::Cpu) {
-            self.copies = self.session.intra_op_threads.max(1);
+    /// Opens every model once for each thread, with one thread each, where that does more in all: on the CPU provider,
+    /// and as far as memory goes. Returns how many copies there are, and how many there would be with more memory.
+    pub(super) fn copy_models(&mut self, files: &[ModelFile], batch: usize) -> (usize, usize) {
+        if self.each.iter().any(|(provider, _)| provider.kind() != Kind::Cpu) {
+            return (1, 1);
         }
-        self.copies
+        let each = files.iter().map(|file| copy_bytes(file, batch)).fold(0, u64::saturating_add);
+        let wanted = self.session.intra_op_threads.max(1);
+        self.copies = memory::copies_that_fit(wanted, each, memory::available());
+        (self.copies, wanted)
     }
 
     /// Threads within a node.
@@ -91,19 +95,27 @@ impl Providers {
             allow_fallback: self.allow_fallback,
             verbose: self.verbose,
         };
-        // A fixed batch cannot be shared.
-        let is_open = file.image_input().is_ok_and(|image| image.batch.is_none());
-        let copies = if is_open { self.copies } else { 1 };
+        let copies = if file.batch_divides() { self.copies } else { 1 };
         let open = move |path: &Path| {
             let mut spec = Spec { model: Source::File(path.to_path_buf()), ..spec.clone() };
             if copies == 1 {
                 return self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>);
             }
-            spec.session.intra_op_threads = 1;
+            spec.session.intra_op_threads = (self.session.intra_op_threads / copies).max(1);
             self.launcher.load_copies(&spec, copies).map(|copies| Box::new(copies) as Box<dyn Model>)
         };
         Candidate { file, provider: name, open: Box::new(open) }
     }
+}
+
+/// Bytes that a copy of the model takes while it runs batches of this size, about.
+fn copy_bytes(file: &ModelFile, batch: usize) -> u64 {
+    let pixels = file.image_input().ok().and_then(|image| {
+        let (height, width) = Preprocess::of(file, &image).ok()?.0.height_width();
+        Some(height.saturating_mul(width))
+    });
+    let input = pixels.unwrap_or(0).saturating_mul(batch).saturating_mul(3 * 4);
+    memory::copy_bytes(file.weight_bytes(), u64::try_from(input).unwrap_or(u64::MAX))
 }
 
 impl Candidates for Providers {

@@ -12,24 +12,44 @@ use resnext_runner::metadata::ModelFile;
 use resnext_runner::tensor::Tensor;
 
 use super::candidates::{Providers, read_models};
-use super::outcome::{exit_code, load, save};
+use super::outcome::{exit_code, exit_of, load, save};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Compare, Global, Inputs};
-use crate::terminal::{Exit, Failure};
+use crate::terminal::{Exit, Failure, remark};
 
 /// Block outputs added to a model at once while searching for the first that differs: few enough that the runtime still
 /// fuses what lies between them.
 const LAYERS_AT_ONCE: usize = 4;
 
 pub(super) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Failure> {
-    let comparison = measured(global, arguments)?;
+    let Compared { comparison, outputs, search } = measured(global, arguments)?;
     publish(global, &comparison, &arguments.exports)?;
-    Ok(exit_code(comparison.mismatch(), comparison.errors()))
+    match outputs {
+        Some(outputs) => save(arguments.save_outputs.as_deref(), &outputs)?,
+        None if arguments.save_outputs.is_some() => {
+            remark(global.quiet, "the first candidate gave no result: its outputs are not kept");
+        }
+        None => {}
+    }
+    if let Some(failure) = &search {
+        failure.report();
+    }
+    let exits = comparison.errors().map(exit_of).chain(search.map(|failure| failure.exit));
+    Ok(exit_code(comparison.mismatch(), exits))
+}
+
+/// A comparison that has yet to be shown.
+pub(super) struct Compared {
+    pub(super) comparison: Comparison,
+    /// The first candidate's outputs, where it gave any.
+    outputs: Option<Vec<Tensor>>,
+    /// Why the search for the first block that differs, if it was asked for, came to nothing.
+    search: Option<Failure>,
 }
 
 /// The comparison, without printing anything.
-pub(super) fn measured(global: &Global, arguments: &Compare) -> Result<Comparison, Failure> {
+pub(super) fn measured(global: &Global, arguments: &Compare) -> Result<Compared, Failure> {
     let files = read_models(&arguments.models)?;
     let (inputs, inputs_source) = inputs(&files[0], &arguments.inputs, arguments.batch_size)?;
     save(arguments.inputs.save_inputs.as_deref(), &inputs)?;
@@ -39,6 +59,9 @@ pub(super) fn measured(global: &Global, arguments: &Compare) -> Result<Compariso
     };
     let providers = Providers::of(global, &arguments.providers)?;
     let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
+    if arguments.layers && candidates.len() < 2 {
+        return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
+    }
     let request = Request {
         inputs: &inputs,
         inputs_source,
@@ -48,12 +71,17 @@ pub(super) fn measured(global: &Global, arguments: &Compare) -> Result<Compariso
     };
     let mut bar = Bar::new(global.quiet);
     let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
+    let mut failed = None;
     if arguments.layers {
-        comparison.layers = search(&mut candidates, comparison.rows_to_search(), &inputs, arguments, &mut bar)?;
+        match search(&mut candidates, comparison.rows_to_search(), &inputs, arguments, &mut bar) {
+            Ok(found) => comparison.layers = Some(found),
+            Err(failure) => {
+                comparison.notes.push(format!("the first block that differs was not found: {}", failure.message));
+                failed = Some(failure);
+            }
+        }
     }
-    drop(bar);
-    save(arguments.save_outputs.as_deref(), outputs.iter().flatten().next().map_or(&[], Vec::as_slice))?;
-    Ok(comparison)
+    Ok(Compared { comparison, outputs: outputs.into_iter().next().flatten(), search: failed })
 }
 
 /// Searches between two candidates, by their rows.
@@ -63,15 +91,15 @@ fn search(
     inputs: &[Tensor],
     arguments: &Compare,
     bar: &mut Bar,
-) -> Result<Option<layers::Layers>, Failure> {
+) -> Result<layers::Layers, Failure> {
     let Some((first, second)) = rows else {
-        return Err(Failure::new(Exit::Usage, "--layers needs two candidates that give a result"));
+        return Err(Failure::new(Exit::Unavailable, "--layers needs two candidates that give a result"));
     };
     let (before, after) = candidates.split_at_mut(second);
     let (first, second) = (&mut before[first], &mut after[0]);
     let found =
         layers::find(first, second, inputs, arguments.tolerance(), LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
-    found.map(Some).map_err(|error| {
+    found.map_err(|error| {
         let exit = match &error {
             layers::LayersError::Write(_) => Exit::Output,
             layers::LayersError::Run { .. } | layers::LayersError::Missing { .. } => Exit::Unavailable,
@@ -90,8 +118,8 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
     let (preprocess, _) = Preprocess::of(file, &image)?;
     let (height, width) = preprocess.height_width();
     if arguments.images.is_empty() {
-        let noise = input::noise_tensor(&image, count, (height, width), arguments.seed);
-        return Ok((vec![noise], format!("noise, seed {}", arguments.seed)));
+        let noise = input::noise_tensor(&image, count, (height, width), arguments.seed.seed);
+        return Ok((vec![noise], format!("noise, seed {}", arguments.seed.seed)));
     }
     let pictures = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;

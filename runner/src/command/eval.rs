@@ -5,27 +5,35 @@ use std::process::ExitCode;
 use resnext_runner::eval::{self, Classes, Dataset, Request};
 
 use super::candidates::{Providers, read_models};
-use super::outcome::exit_code;
+use super::interrupt::{KEEPS, stop_on_interrupt};
+use super::outcome::{exit_code, exit_of};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Eval, Global};
-use crate::terminal::{Exit, Failure};
+use crate::terminal::{Exit, Failure, remark};
 
 pub(super) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
     let (models, folder) = arguments.models_and_folder();
     let files = read_models(models)?;
     let bad = |error: eval::DatasetError| Failure::new(Exit::BadInput, error.to_string());
-    let classes = Classes::of(&files[0])?;
-    let dataset = Dataset::open(folder, arguments.labels.as_deref(), &classes).map_err(bad)?;
+    let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
+    let datasets = Dataset::for_models(folder, arguments.labels.as_deref(), &classes).map_err(bad)?;
     let mut providers = Providers::of(global, &arguments.providers)?;
     // A number of threads that was asked for is meant for one run.
-    let copies = if arguments.providers.intra_op_threads.is_none() { providers.copy_models() } else { 1 };
-    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
-    let request = Request { dataset: &dataset, batch: arguments.batch_size * copies };
-    let stop = super::interrupt::stop_on_interrupt(global.quiet)?;
+    let shared = arguments.providers.intra_op_threads.is_none();
+    let (copies, wanted) = if shared { providers.copy_models(&files, arguments.batch.batch_size) } else { (1, 1) };
+    if copies < wanted {
+        remark(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
+    }
+    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size]);
+    // The candidates are every provider of the first model, then of the next.
+    let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
+    let request = Request { datasets, batch: arguments.batch.batch_size * copies };
+    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
     let mut bar = Bar::new(global.quiet);
     let evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
     drop(bar);
     publish(global, &evaluation, &arguments.exports)?;
-    Ok(exit_code(false, evaluation.errors()))
+    let unread = evaluation.nothing_read().then_some(Exit::BadInput);
+    Ok(exit_code(evaluation.model_failed(), evaluation.errors().map(exit_of).chain(unread)))
 }

@@ -6,7 +6,7 @@ use resnext_runner::infer::{self, InferError, Inference, Request};
 use resnext_runner::input;
 
 use super::candidates::{Providers, read_models};
-use super::outcome::exit_code;
+use super::outcome::{exit_code, exit_of};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Global, Infer};
@@ -15,10 +15,17 @@ use crate::terminal::{Exit, Failure};
 pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
     let inference = measured(global, arguments)?;
     publish(global, &inference, &arguments.exports)?;
-    if inference.error.is_none() && inference.bad_pictures() > 0 {
-        return Ok(ExitCode::from(Exit::BadInput as u8));
-    }
-    Ok(exit_code(false, inference.error.iter()))
+    Ok(judge(&inference))
+}
+
+/// The exit code: a model that failed on a picture before a provider that failed before a picture that cannot be read.
+fn judge(inference: &Inference) -> ExitCode {
+    exit_code(inference.model_failed(), exits(inference))
+}
+
+/// What the provider and the pictures call for.
+pub(super) fn exits(inference: &Inference) -> impl Iterator<Item = Exit> {
+    inference.error.iter().map(exit_of).chain((inference.bad_pictures() > 0).then_some(Exit::BadInput))
 }
 
 /// The classified pictures, not yet shown.
@@ -33,8 +40,8 @@ pub(super) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, 
     if providers.count() != 1 {
         return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
     }
-    let mut candidates = providers.candidates(&files, &[arguments.batch_size.min(pictures.len())]);
-    let request = Request { pictures: &pictures, batch: arguments.batch_size, top_k: arguments.top_k };
+    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size.min(pictures.len())]);
+    let request = Request { pictures: &pictures, batch: arguments.batch.batch_size, top_k: arguments.top_k };
     let mut bar = Bar::new(global.quiet);
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);

@@ -5,15 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::terminal::{Exit, Failure, remark};
 
-/// The first interrupt ends the measurement and keeps what there is; the second ends the program.
-pub(super) fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Failure> {
+/// What a verb that keeps what it has says at the first interrupt.
+pub(super) const KEEPS: &str = "stopping after the runs in progress; interrupt again to stop at once";
+
+/// The first interrupt asks the measurement to end, and says so; the second ends the program.
+pub(super) fn stop_on_interrupt(quiet: bool, said: &'static str) -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&stop);
     let handler = move || {
         if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            std::process::exit(Exit::Interrupted as i32);
         }
-        remark(quiet, "stopping after the runs in progress; interrupt again to stop at once");
+        remark(quiet, said);
     };
     ctrlc::set_handler(handler).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     Ok(stop)

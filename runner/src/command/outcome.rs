@@ -15,9 +15,14 @@ use crate::terminal::{Exit, Failure};
 /// A result whose numbers disagree.
 const MISMATCH: u8 = 1;
 
+/// What an error calls for.
+pub(super) fn exit_of(error: &ModelError) -> Exit {
+    Failure::from(error.clone()).exit
+}
+
 /// The exit code of a result: a mismatch before a refused fallback before a provider that gave no result before an
 /// input that does not suit.
-pub(super) fn exit_code<'a>(mismatch: bool, errors: impl Iterator<Item = &'a ModelError>) -> ExitCode {
+pub(super) fn exit_code(mismatch: bool, exits: impl Iterator<Item = Exit>) -> ExitCode {
     if mismatch {
         return ExitCode::from(MISMATCH);
     }
@@ -26,8 +31,7 @@ pub(super) fn exit_code<'a>(mismatch: bool, errors: impl Iterator<Item = &'a Mod
         Exit::Unavailable => 1,
         _ => 2,
     };
-    let worst = errors.map(|error| Failure::from(error.clone()).exit).min_by_key(rank);
-    worst.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
+    exits.min_by_key(rank).map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
 }
 
 /// Writes a file whole or not at all; a pipe or a device as it is.

@@ -12,7 +12,7 @@ use resnext_runner::report::{self, number::bytes};
 use resnext_runner::runtime::find::Search;
 use resnext_runner::runtime::install::{self, InstallError, Package};
 
-use super::outcome::{exit_code, make_folder};
+use super::outcome::{exit_code, exit_of, make_folder};
 use super::publish::publish;
 use super::{bench, bundled, compare, infer, setup};
 use crate::cli::{self, Exports, Global, Inputs, LibraryArgs, ProviderArgs, Quickstart};
@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
         layers: false,
         exports: exports("compare.json"),
     };
-    let comparison = compare::measured(global, &compare_arguments)?;
+    let comparison = compare::measured(global, &compare_arguments)?.comparison;
     publish(global, &comparison, &compare_arguments.exports)?;
 
     heading("5. measurement")?;
@@ -67,6 +67,12 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
         cli::Bench::short(vec![model], ProviderArgs::defaults(working.clone()), BENCH_SECONDS, exports("bench.json"));
     let measured = bench::measured(global, &bench_arguments)?;
     publish(global, &measured, &bench_arguments.exports)?;
+    if measured.interrupted {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted: the measurement is short, and no pictures are classified",
+        ));
+    }
 
     heading("6. pictures")?;
     let inference = classify(global, dir, working[0])?;
@@ -75,8 +81,8 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "pictures", "pictures.json"] {
         terminal::print(&format!("  {}\n", dir.join(name).display()))?;
     }
-    let errors = comparison.errors().chain(measured.errors()).chain(&inference.error);
-    Ok(exit_code(comparison.mismatch(), errors))
+    let exits = comparison.errors().chain(measured.errors()).map(exit_of).chain(infer::exits(&inference));
+    Ok(exit_code(comparison.mismatch() || inference.model_failed(), exits))
 }
 
 fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
@@ -123,7 +129,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
         model,
         images: pictures,
         top_k: 1,
-        batch_size: 8,
+        batch: cli::Batch { batch_size: 8 },
         providers: ProviderArgs::defaults(vec![provider]),
         exports: Exports { export_json: Some(dir.join("pictures.json")), ..Exports::default() },
     };

@@ -1,13 +1,15 @@
 //! `tune`: the fastest lowering of a model, found by measuring.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use resnext_builder::build::External;
 use resnext_builder::optimize::{Model, OptimizeError};
 use resnext_builder::tuning::Tuning;
+use resnext_runner::metadata::ModelFile;
 use resnext_runner::report::json;
-use resnext_runner::tune::{self, Request, TuneError, Tuned};
+use resnext_runner::tune::{self, Request, TuneError, Tuned, copy_model};
 
 use super::candidates::Providers;
 use super::interrupt::stop_on_interrupt;
@@ -28,18 +30,50 @@ pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     if same_file(&arguments.model, &arguments.output) {
         return Err(Failure::new(Exit::Usage, "the output is the model itself; give another -o"));
     }
+    let original = ModelFile::read(&arguments.model)?;
+    if let Some(taken) = taken(&original, &arguments.output).filter(|_| !arguments.force) {
+        let text = format!(
+            "{} exists, and may have to hold the model's weights; give another -o, or --force",
+            taken.display()
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
     let tuned = measured(global, arguments)?;
-    let model = Model::read(&arguments.model).map_err(|error| rewrite(&error))?;
     let json = json::render(&tuned)?;
-    let tuning: Tuning =
-        serde_json::from_str(&json).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    model
-        .lower(&tuning.lowering(), &tuning.chosen(), &arguments.output, External::Auto)
-        .map_err(|error| rewrite(&error))?;
+    if tuned.changed {
+        lower(arguments, &json)?;
+    } else {
+        keep(&original, &arguments.output)?;
+    }
     write(&tuning_file, json.as_bytes())?;
     publish(global, &tuned, &arguments.exports)?;
     remark(global.quiet, format!("{}, {}", arguments.output.display(), tuning_file.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file in the way of one that holds the model's weights, should the model be copied as it is.
+fn taken(model: &ModelFile, output: &Path) -> Option<PathBuf> {
+    let beside = |path: &Path, name: &str| path.with_file_name("").join(name);
+    let copies = model.data_files().into_iter().map(|name| (beside(&model.path, name), beside(output, name)));
+    copies.into_iter().find(|(from, to)| to.exists() && !same_file(from, to)).map(|(_, to)| to)
+}
+
+/// Writes the original, byte for byte.
+fn keep(original: &ModelFile, output: &Path) -> Result<(), Failure> {
+    let failed = |(path, error): (PathBuf, io::Error)| {
+        Failure::new(Exit::Output, format!("cannot copy to {}: {error}", path.display()))
+    };
+    copy_model(original, output).map_err(failed)
+}
+
+/// Writes the winner.
+fn lower(arguments: &Tune, json: &str) -> Result<(), Failure> {
+    let model = Model::read(&arguments.model).map_err(|error| rewrite(&error))?;
+    let tuning: Tuning = serde_json::from_str(json).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+    model
+        .lower(&tuning.lowering(), &tuning.chosen(), &arguments.output, External::Auto)
+        .map(drop)
+        .map_err(|error| rewrite(&error))
 }
 
 fn measured(global: &Global, arguments: &Tune) -> Result<Tuned, Failure> {
@@ -55,7 +89,7 @@ fn measured(global: &Global, arguments: &Tune) -> Result<Tuned, Failure> {
         plan: arguments.plan(),
         threads: providers.threads(),
     };
-    let stop = stop_on_interrupt(global.quiet)?;
+    let stop = stop_on_interrupt(global.quiet, "stopping; interrupt again to stop at once")?;
     let mut bar = Bar::with_time_left(global.quiet);
     tune::tune(&request, &providers, &stop, &mut |progress| bar.show(progress)).map_err(failure)
 }
@@ -72,6 +106,7 @@ fn failure(error: TuneError) -> Failure {
             let failure = Failure::from(source);
             Failure::new(failure.exit, format!("{model}: {}", failure.message))
         }
+        TuneError::Interrupted => Failure::new(Exit::Interrupted, error.to_string()),
         TuneError::Nothing { .. } => Failure::new(Exit::Usage, error.to_string()),
         TuneError::Write { .. } => Failure::new(Exit::Output, error.to_string()),
     }

@@ -4,6 +4,8 @@
 //! that agrees and the first that diverges is divided until one block is left. A few at a time, so that memory stays
 //! small and the runtime still fuses what lies inside the blocks.
 
+mod search;
+
 use serde::Serialize;
 
 use super::boundary::{Boundary, boundaries};
@@ -15,6 +17,8 @@ use crate::input::{self, batch};
 use crate::metadata::{ImageInput, MetadataError, ModelFile};
 use crate::model::{Loaded, ModelError};
 use crate::tensor::Tensor;
+
+use search::Search;
 
 /// Why the first diverging block could not be searched for.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +74,7 @@ pub struct Looked {
     pub node: String,
     /// Name of the value in the first model.
     pub value: String,
-    /// Whether it agrees.
+    /// Whether it agrees, and each side with itself.
     pub agrees: bool,
     /// The comparison.
     pub metrics: Metrics,
@@ -107,7 +111,7 @@ pub fn find<'a>(
     let mut sides = [Side::new(first, inputs)?, Side::new(second, inputs)?];
     let names = [sides[0].candidate.name(), sides[1].candidate.name()];
     let pairs = matched(&sides)?;
-    let mut search = Search { low: None, high: pairs.len() + 1, at_once: at_once.max(1) };
+    let mut search = Search::among(pairs.len() + 1, at_once);
     let mut looked_at: Vec<Looked> = Vec::new();
     loop {
         let positions = search.positions();
@@ -138,36 +142,6 @@ pub fn find<'a>(
         first_diverging,
         looked_at,
     })
-}
-
-/// Which positions to look at next. Positions up to the number of boundaries, which stands for the model's outputs.
-struct Search {
-    /// Last position known to agree.
-    low: Option<usize>,
-    /// First position known to diverge; one past the outputs while none is.
-    high: usize,
-    at_once: usize,
-}
-
-impl Search {
-    /// Up to `at_once` positions that divide the open span evenly; none once it is closed.
-    fn positions(&self) -> Vec<usize> {
-        let start = self.low.map_or(0, |low| low + 1);
-        let open = self.high.saturating_sub(start);
-        let count = open.min(self.at_once);
-        // The last of the span is always among them, so that a span without divergence closes at once.
-        (1..=count).map(|part| start + part * open / count - 1).collect()
-    }
-
-    fn narrow(&mut self, positions: &[usize], agrees: impl Fn(usize) -> bool) {
-        for &position in positions {
-            if !agrees(position) {
-                self.high = position;
-                return;
-            }
-            self.low = Some(position);
-        }
-    }
 }
 
 /// One of the two candidates.
@@ -259,7 +233,9 @@ fn look(
     let coarser = precision(&first.file, Some(&first.loaded)).max(precision(&second.file, Some(&second.loaded)));
     let choose = |rms| Tolerance::choose(asked, coarser, rms);
     let metrics = Metrics::of(found, reference, choose, if floor.is_finite() { floor } else { 0.0 });
-    let agrees = found.shape == reference.shape && metrics.failures().is_empty();
+    // A side that differs from itself by more than is allowed agrees with nothing: its noise must not excuse it.
+    let steady = floor <= metrics.tolerance.allows(metrics.reference_rms);
+    let agrees = steady && found.shape == reference.shape && metrics.failures().is_empty();
     let node = boundary.map_or_else(|| "outputs".to_owned(), |boundary| boundary.node.clone());
     Ok(Looked { position, node, value: reference.name.clone(), agrees, metrics })
 }
@@ -356,5 +332,31 @@ mod tests {
         let (_, counts) = search(Some(7));
         assert!(counts.iter().all(|&count| count <= 1 + 4), "{counts:?}");
         assert!(counts.len() <= 6, "{counts:?}");
+    }
+
+    #[test]
+    fn a_block_that_differs_from_itself_agrees_with_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = chain(folder.path());
+        let counts = std::cell::RefCell::new(Vec::new());
+        let mut steady = provider(&file, None, &counts);
+        let mut again = provider(&file, None, &counts);
+        let open = move |path: &Path| -> Result<Box<dyn crate::model::Model + '_>, ModelError> {
+            let mut right = (again.open)(path)?;
+            let mut runs = 0;
+            Ok(Box::new(Fake::new(move |inputs| {
+                runs += 1;
+                let mut outputs = right.run(inputs)?;
+                for output in outputs.iter_mut().filter(|output| output.name == "v9") {
+                    let Data::F32(values) = &mut output.data else { panic!("f32") };
+                    values.iter_mut().for_each(|value| *value += runs as f32);
+                }
+                Ok(outputs)
+            })))
+        };
+        let mut noisy = Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) };
+        let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
+        let layers = find(&mut steady, &mut noisy, &[input], Asked::default(), 16, &mut |_| {}).unwrap();
+        assert_eq!(layers.first_diverging.as_deref(), Some("block8"));
     }
 }

@@ -51,6 +51,8 @@ pub struct Metrics {
 pub struct ClassAgreement {
     /// Pictures.
     pub pictures: usize,
+    /// Pictures for which a side gave NaN or infinite scores: they have no best class, and agree on none.
+    pub not_ranked: usize,
     /// Fraction of pictures with the same best class.
     pub top1: f64,
     /// Mean fraction of the best five classes that are shared; `None` below six classes.
@@ -177,6 +179,7 @@ fn class_agreement(
     let classes = class_count(shape)?;
     let mut agreement = ClassAgreement {
         pictures: shape[0],
+        not_ranked: 0,
         top1: 0.0,
         top5: None,
         margin_flips: 0,
@@ -185,7 +188,10 @@ fn class_agreement(
     };
     let mut shared = 0;
     for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
-        let (found, expected) = (best(a, 5), best(b, 5));
+        let (Some(found), Some(expected)) = (best(a, 5), best(b, 5)) else {
+            agreement.not_ranked += 1;
+            continue;
+        };
         let margin = b[expected[0]] - b[expected[1]];
         agreement.smallest_margin = agreement.smallest_margin.min(margin);
         shared += found.iter().filter(|class| expected.contains(class)).count();
@@ -211,17 +217,20 @@ pub fn class_count(shape: &[usize]) -> Option<usize> {
     }
 }
 
-/// Indices of the `k` largest scores, best first, ties by index; NaN ranks last.
-pub fn best(scores: &[f64], k: usize) -> Vec<usize> {
-    let key = |index: &usize| if scores[*index].is_nan() { f64::NEG_INFINITY } else { scores[*index] };
+/// Indices of the `k` largest scores, best first, ties by index; `None` where a score is NaN or infinite, because what
+/// computed it has failed and its other scores mean nothing.
+pub fn best(scores: &[f64], k: usize) -> Option<Vec<usize>> {
+    if scores.iter().any(|score| !score.is_finite()) {
+        return None;
+    }
     let mut indices: Vec<usize> = (0..scores.len()).collect();
-    let order = |a: &usize, b: &usize| key(b).total_cmp(&key(a)).then(a.cmp(b));
+    let order = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
     if k < indices.len() {
         indices.select_nth_unstable_by(k, order);
         indices.truncate(k);
     }
     indices.sort_by(order);
-    indices
+    Some(indices)
 }
 
 /// Position of the `index`-th element in a row-major tensor.
@@ -299,9 +308,20 @@ mod tests {
 
     #[test]
     fn the_best_classes_are_ordered_and_ties_go_to_the_lower_index() {
-        assert_eq!(best(&[1.0, 3.0, 3.0, f64::NAN, 2.0], 3), [1, 2, 4]);
-        assert_eq!(best(&[1.0, 2.0], 5), [1, 0]);
-        assert_eq!(best(&[f64::NAN, 1.0], 2), [1, 0]);
+        assert_eq!(best(&[1.0, 3.0, 3.0, 0.0, 2.0], 3), Some(vec![1, 2, 4]));
+        assert_eq!(best(&[1.0, 2.0], 5), Some(vec![1, 0]));
+        assert_eq!(best(&[0.0, -0.0], 1), Some(vec![0]));
+    }
+
+    #[test]
+    fn scores_that_are_not_finite_have_no_best_class_and_agree_on_none() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(best(&[f64::from(bad), 1.0], 2), None);
+            assert_eq!(best(&[1.0, f64::from(bad)], 1), None);
+            let scores = [1.0, 2.0, bad, 4.0, 5.0, 6.0];
+            let agreement = metrics(&[2, 3], &scores, &scores, 0.1).classes.unwrap();
+            assert_eq!((agreement.top1, agreement.not_ranked), (0.5, 1), "{bad}");
+        }
     }
 
     #[test]

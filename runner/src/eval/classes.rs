@@ -1,12 +1,14 @@
 //! Names of classes as data sets write them, matched to the indices a model knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metadata::{MetadataError, ModelFile};
 
 /// What a model file says of its classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classes {
+    /// Name of the model file.
+    pub model: String,
     /// Names by index; empty where the file holds none.
     pub labels: Vec<String>,
     /// Number of classes, where it is known before a run.
@@ -36,7 +38,7 @@ impl Classes {
             _ => None,
         });
         let count = if labels.is_empty() { output } else { Some(labels.len()) };
-        Ok(Classes::new(labels, &file.label_ids()?, count))
+        Ok(Classes { model: file.name(), ..Classes::new(labels, &file.label_ids()?, count) })
     }
 
     fn new(labels: Vec<String>, ids: &[String], count: Option<usize>) -> Classes {
@@ -53,7 +55,7 @@ impl Classes {
                 written.entry(name).or_default().push(index);
             }
         }
-        Classes { labels, count, written }
+        Classes { model: String::new(), labels, count, written }
     }
 
     /// The class that `name` means: a label or synonym, a WordNet id, or an index.
@@ -80,6 +82,42 @@ impl Classes {
             name.len() > 2 && (label.contains(name) || name.contains(&label))
         };
         self.labels.iter().filter(close).take(3).cloned().collect()
+    }
+}
+
+/// Which classes of two models are the same, however each numbers them.
+#[derive(Clone, Debug)]
+pub struct Alike {
+    by_index: bool,
+    pairs: BTreeSet<(usize, usize)>,
+}
+
+impl Alike {
+    /// From the names of both models' classes, and the classes that both see in the same pictures.
+    pub fn of(first: &[String], second: &[String], meant: impl Iterator<Item = (usize, usize)>) -> Alike {
+        let mut pairs: BTreeSet<(usize, usize)> = meant.collect();
+        let unnamed = first.is_empty() || second.is_empty();
+        if first == second || (unnamed && pairs.iter().all(|(a, b)| a == b)) {
+            return Alike { by_index: true, pairs };
+        }
+        // A name that two classes of one model share tells neither.
+        let by_name = |labels: &[String]| {
+            let mut indices: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            labels.iter().enumerate().for_each(|(at, label)| indices.entry(normal(label)).or_default().push(at));
+            indices
+        };
+        let others = by_name(second);
+        for (name, indices) in by_name(first) {
+            if let ([one], Some([other])) = (indices.as_slice(), others.get(&name).map(Vec::as_slice)) {
+                pairs.insert((*one, *other));
+            }
+        }
+        Alike { by_index: false, pairs }
+    }
+
+    /// Whether class `first` of the first model is class `second` of the second.
+    pub fn holds(&self, first: usize, second: usize) -> bool {
+        if self.by_index { first == second } else { self.pairs.contains(&(first, second)) }
     }
 }
 
@@ -134,6 +172,22 @@ mod tests {
     fn labels_that_are_numbers_go_before_indices() {
         let labels = ["10", "9", "8"].map(str::to_owned).to_vec();
         assert_eq!(Classes::new(labels, &[], Some(3)).find("9"), Ok(1));
+    }
+
+    #[test]
+    fn classes_are_alike_by_name_by_the_pictures_they_stand_for_and_by_index_where_nothing_else_tells() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let (first, second) = (names(&["cat", "dog", "crane", "crane"]), names(&["Dog", "cat", "crane", "machine"]));
+        let alike = Alike::of(&first, &second, [(3, 3)].into_iter());
+        assert!(alike.holds(0, 1) && alike.holds(1, 0) && alike.holds(3, 3));
+        assert!(!alike.holds(0, 0) && !alike.holds(1, 1) && !alike.holds(2, 2));
+        assert!(Alike::of(&first, &first, [].into_iter()).holds(2, 2));
+        assert!(
+            Alike::of(&first, &[], [(1, 1)].into_iter()).holds(2, 2),
+            "no names, and the pictures do not contradict"
+        );
+        let reversed = Alike::of(&first, &[], [(0, 1), (1, 0)].into_iter());
+        assert!(reversed.holds(0, 1) && !reversed.holds(2, 2));
     }
 
     #[test]

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use super::classes::{Classes, Unmatched, is_wordnet_id};
 use crate::input;
 
+mod listed;
+
+use listed::listed;
+
 /// Files that are taken for labels when they lie in a folder of pictures without class folders.
 const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
 /// How many names an error lists.
@@ -37,6 +41,16 @@ pub enum DatasetError {
         path: PathBuf,
         /// Which, and what they may have meant.
         reason: String,
+    },
+    /// Two models take the folder for different sets of pictures.
+    #[error("{}: {first} and {second} do not find the same pictures in it; give a file of labels, or evaluate them one by one", path.display())]
+    NotTheSame {
+        /// The folder.
+        path: PathBuf,
+        /// Name of one model file.
+        first: String,
+        /// Name of the other.
+        second: String,
     },
     /// A file of labels that cannot be understood.
     #[error("{} line {line}: {reason}", path.display())]
@@ -77,6 +91,25 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Reads the data set once for each model, as its classes are named and numbered there; see [`Dataset::open`]. The
+    /// pictures of all are the same, in the same order.
+    ///
+    /// # Errors
+    /// [`DatasetError`], also where the models do not find the same pictures.
+    pub fn for_models(path: &Path, labels: Option<&Path>, models: &[Classes]) -> Result<Vec<Dataset>, DatasetError> {
+        let mut datasets: Vec<Dataset> = Vec::new();
+        for classes in models {
+            let dataset = Dataset::open(path, labels, classes)?;
+            let paths = |dataset: &Dataset| dataset.pictures.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
+            if datasets.first().is_some_and(|first| paths(first) != paths(&dataset)) {
+                let (first, second) = (models[0].model.clone(), classes.model.clone());
+                return Err(DatasetError::NotTheSame { path: path.to_owned(), first, second });
+            }
+            datasets.push(dataset);
+        }
+        Ok(datasets)
+    }
+
     /// Reads a data set: a folder of class folders (names, synonyms, WordNet ids, indices), or a folder of pictures with
     /// a file of labels, given as `labels`, or lying in it, or given in place of the folder.
     ///
@@ -85,7 +118,9 @@ impl Dataset {
     pub fn open(path: &Path, labels: Option<&Path>, classes: &Classes) -> Result<Dataset, DatasetError> {
         let about = std::fs::metadata(path).map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
         if about.is_file() {
-            return listed(path.parent().unwrap_or(Path::new(".")), path, classes);
+            // The parent of a bare name is the empty path, which no folder answers to.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            return listed(folder.unwrap_or(Path::new(".")), path, classes);
         }
         if let Some(labels) = labels {
             return listed(path, labels, classes);
@@ -138,7 +173,8 @@ fn in_class_folders(
         && found.iter().any(Result::is_err)
         && (classes.count == Some(folders.len()) || (classes.count.is_none() && folders.len() > 1));
     let indices: Vec<usize> = if by_order {
-        notes.push("the model file names no classes: folders are taken for classes in order of name".to_owned());
+        let model = if classes.model.is_empty() { "the model file" } else { &classes.model };
+        notes.push(format!("{model} names no classes: folders are taken for classes in order of name"));
         (0..folders.len()).collect()
     } else {
         let names = folders.keys().map(String::as_str).zip(&found);
@@ -170,7 +206,8 @@ fn unknown(unmatched: &[(&str, &Unmatched)], classes: &Classes) -> String {
     let named: Vec<String> = unmatched.iter().take(MOST_NAMED).map(told).collect();
     let more = unmatched.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mut reason = format!("the model knows no classes {}{more}", named.join(", "));
+    let model = if classes.model.is_empty() { "the model" } else { &classes.model };
+    let mut reason = format!("{model} knows no classes {}{more}", named.join(", "));
     if unmatched.iter().any(|(name, _)| is_wordnet_id(name)) && classes.labels.is_empty() {
         reason += "; its file holds no WordNet ids";
     }
@@ -178,76 +215,6 @@ fn unknown(unmatched: &[(&str, &Unmatched)], classes: &Classes) -> String {
         reason += "; give the folder of one split, such as val";
     }
     reason
-}
-
-/// Reads `file,label` lines: separated by commas, tabs or blanks, with or without a header. Kaggle's ImageNet solution
-/// (`ILSVRC2012_val_00048981,n03995372 85 1 499 272`) and Caffe's `val.txt` are of this form.
-fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<Dataset, DatasetError> {
-    let io = |source| DatasetError::Io { path: labels.to_owned(), source };
-    let bad = |line, reason: String| DatasetError::BadLabels { path: labels.to_owned(), line, reason };
-    let text = std::fs::read_to_string(labels).map_err(io)?;
-    let first = text.lines().next().unwrap_or_default();
-    let separator = [b',', b'\t', b';'].into_iter().find(|&separator| first.as_bytes().contains(&separator));
-    let mut format = csv::ReaderBuilder::new();
-    format.has_headers(false).flexible(true).delimiter(separator.unwrap_or(b' ')).trim(csv::Trim::All);
-    let mut reader = format.from_reader(text.as_bytes());
-    let names = names_below(folder)?;
-    let mut pictures = Vec::new();
-    let mut missing = 0;
-    for record in reader.records() {
-        let record = record.map_err(|error| bad(error.position().map_or(0, csv::Position::line), error.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let fields: Vec<&str> = record.iter().filter(|field| !field.is_empty()).collect();
-        let [name, label, ..] = fields.as_slice() else {
-            let reason = "a picture's name and its class are needed, separated by a comma, a tab or a blank".to_owned();
-            return Err(bad(line, reason));
-        };
-        let Some(path) = names.find(folder, name) else {
-            // A header, or a picture of another part of the set.
-            missing += usize::from(line > 1 || find(classes, label).is_ok());
-            continue;
-        };
-        match find(classes, label) {
-            Ok(class) => pictures.push(Labelled { path, class }),
-            Err(error) => return Err(bad(line, unknown(&[(label, &error)], classes))),
-        }
-    }
-    if pictures.is_empty() {
-        let reason = format!("{} names no picture that is there", labels.display());
-        return Err(DatasetError::Empty { path: folder.to_owned(), reason });
-    }
-    let mut notes = Vec::new();
-    if missing > 0 {
-        notes.push(format!("{missing} pictures of {} are not there and are left out", labels.display()));
-    }
-    Ok(Dataset { folder: folder.to_owned(), pictures, notes })
-}
-
-/// A label as a whole, or, as in Kaggle's solution, its first word where that is a WordNet id.
-fn find(classes: &Classes, label: &str) -> Result<usize, Unmatched> {
-    let first = label.split_whitespace().next().filter(|word| is_wordnet_id(word));
-    classes.find(label).or_else(|error| first.map_or(Err(error), |word| classes.find(word)))
-}
-
-/// Pictures below a folder by file name without extension, for lists that leave the extension or the folder out.
-struct Names(BTreeMap<String, PathBuf>);
-
-fn names_below(folder: &Path) -> Result<Names, DatasetError> {
-    let pictures = input::expand(&[folder.to_owned()]).map_err(|(path, source)| DatasetError::Io { path, source })?;
-    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    Ok(Names(pictures.into_iter().filter_map(|path| Some((stem(&path)?, path))).collect()))
-}
-
-impl Names {
-    fn find(&self, folder: &Path, name: &str) -> Option<PathBuf> {
-        let direct = folder.join(name);
-        if direct.is_file() {
-            return Some(direct);
-        }
-        let stem = Path::new(name).file_name()?.to_string_lossy().into_owned();
-        let without = Path::new(&stem).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        self.0.get(&stem).or_else(|| self.0.get(&without.filter(|_| input::is_picture_name(Path::new(name)))?)).cloned()
-    }
 }
 
 #[cfg(test)]
@@ -359,6 +326,43 @@ mod tests {
         std::fs::write(&labels, "name,class\na.jpg,cat\nz.jpg,cat\n").unwrap();
         let dataset = Dataset::open(data.path(), Some(&labels), &named()).unwrap();
         assert_eq!((dataset.pictures.len(), dataset.notes.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_name_that_two_pictures_answer_to_is_refused_naming_both() {
+        let data = folder(&["one/a.jpg", "two/a.jpg", "two/b.png", "two/b.jpg"]);
+        let labels = data.path().join("labels.csv");
+        for (name, both) in [("a.jpg", ["one/a.jpg", "two/a.jpg"]), ("b", ["two/b.jpg", "two/b.png"])] {
+            std::fs::write(&labels, format!("{name},cat\n")).unwrap();
+            let error = Dataset::open(&labels, None, &named()).unwrap_err().to_string();
+            assert!(error.contains("line 1") && both.iter().all(|path| error.contains(path)), "{error}");
+        }
+        std::fs::write(&labels, "one/a.jpg,cat\ntwo/a.jpg,hound\nb.png,2\n").unwrap();
+        let dataset = Dataset::open(&labels, None, &named()).unwrap();
+        let expected = [("one/a.jpg", 0), ("two/a.jpg", 1), ("two/b.png", 2)];
+        assert_eq!(found(data.path(), &dataset), expected.map(|(name, class)| (name.to_owned(), class)));
+    }
+
+    #[test]
+    fn a_picture_listed_twice_is_refused_with_both_lines() {
+        let data = folder(&["a.jpg", "b.jpg"]);
+        let labels = data.path().join("labels.csv");
+        std::fs::write(&labels, "a.jpg,cat\nb.jpg,cat\na,hound\n").unwrap();
+        let error = Dataset::open(&labels, None, &named()).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("line 1") && error.contains("a.jpg"), "{error}");
+    }
+
+    #[test]
+    fn each_model_gets_the_same_pictures_with_its_own_classes() {
+        let data = folder(&["cat/1.jpg", "hound/2.jpg"]);
+        let models = [named(), classes(r#"["white shark","hound","cat"]"#)];
+        let datasets = Dataset::for_models(data.path(), None, &models).unwrap();
+        let of = |at: usize| datasets[at].pictures.iter().map(|picture| picture.class).collect::<Vec<_>>();
+        assert_eq!((of(0), of(1)), (vec![0, 1], vec![2, 1]));
+        std::fs::write(data.path().join("labels.csv"), "cat/1.jpg,0\n").unwrap();
+        let models = [named(), classes(r#"["white shark","wolf","cat"]"#)];
+        let error = Dataset::for_models(data.path(), None, &models).unwrap_err().to_string();
+        assert!(error.contains("do not find the same pictures"), "{error}");
     }
 
     #[test]

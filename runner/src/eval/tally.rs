@@ -22,11 +22,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges scores by class.
-    pub fn of(scores: &[f64], class: usize) -> Verdict {
-        let best = best(scores, 5);
-        let predicted = best.first().copied().unwrap_or(0);
-        Verdict { predicted, right: predicted == class, in_top5: best.contains(&class) }
+    /// Judges scores by class; `None` where there are none, or one is NaN or infinite.
+    pub fn of(scores: &[f64], class: usize) -> Option<Verdict> {
+        let best = best(scores, 5)?;
+        let predicted = *best.first()?;
+        Some(Verdict { predicted, right: predicted == class, in_top5: best.contains(&class) })
     }
 }
 
@@ -133,12 +133,16 @@ impl Tally {
 pub struct Difference {
     /// The picture.
     pub path: String,
-    /// Its class.
+    /// Its class, as the first numbers them.
     pub class: usize,
     /// What the first took it for.
     pub first: usize,
-    /// What the second took it for.
+    /// What the second took it for, as the second numbers its classes.
     pub second: usize,
+    /// Whether the first is right.
+    pub first_right: bool,
+    /// Whether the second is right.
+    pub second_right: bool,
 }
 
 /// Two classifiers on the same pictures.
@@ -151,19 +155,26 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Counts one picture.
-    pub fn add(&mut self, path: &std::path::Path, class: usize, first: Verdict, second: Verdict) {
+    /// Counts one picture of class `class`; `same` where both took it for the same class.
+    pub fn add(&mut self, path: &std::path::Path, class: usize, first: Verdict, second: Verdict, same: bool) {
         self.pictures += 1;
         self.only_first += usize::from(first.right && !second.right);
         self.only_second += usize::from(second.right && !first.right);
-        if first.predicted != second.predicted {
+        if !same {
             self.differences.push(Difference {
                 path: path.display().to_string(),
                 class,
                 first: first.predicted,
                 second: second.predicted,
+                first_right: first.right,
+                second_right: second.right,
             });
         }
+    }
+
+    /// Pictures counted.
+    pub fn pictures(&self) -> usize {
+        self.pictures
     }
 
     /// Fraction of pictures on which both say the same.
@@ -195,16 +206,19 @@ mod tests {
     #[test]
     fn verdicts_know_the_best_class_and_the_best_five() {
         let scores = [0.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4];
-        assert_eq!(Verdict::of(&scores, 1), Verdict { predicted: 1, right: true, in_top5: true });
-        assert_eq!(Verdict::of(&scores, 5), Verdict { predicted: 1, right: false, in_top5: true });
-        assert_eq!(Verdict::of(&scores, 6), Verdict { predicted: 1, right: false, in_top5: false });
+        assert_eq!(Verdict::of(&scores, 1), Some(Verdict { predicted: 1, right: true, in_top5: true }));
+        assert_eq!(Verdict::of(&scores, 5), Some(Verdict { predicted: 1, right: false, in_top5: true }));
+        assert_eq!(Verdict::of(&scores, 6), Some(Verdict { predicted: 1, right: false, in_top5: false }));
+        assert_eq!(Verdict::of(&[0.5, f64::NAN], 0), None);
+        assert_eq!(Verdict::of(&[0.5, f64::INFINITY], 1), None);
+        assert_eq!(Verdict::of(&[], 0), None);
     }
 
     #[test]
     fn counts_become_rates_classes_and_confusions() {
         let mut tally = Tally::default();
         for (class, predicted) in [(0, 0), (0, 0), (0, 1), (1, 1), (2, 1)] {
-            tally.add(Verdict::of(&one_hot(predicted, 8), class), class, 8);
+            tally.add(Verdict::of(&one_hot(predicted, 8), class).unwrap(), class, 8);
         }
         assert_eq!(tally.top1().unwrap().proportion, 0.6);
         assert_eq!(tally.top5().unwrap().successes, 5);
@@ -219,16 +233,16 @@ mod tests {
     #[test]
     fn few_classes_have_no_best_five() {
         let mut tally = Tally::default();
-        tally.add(Verdict::of(&one_hot(0, 5), 0), 0, 5);
+        tally.add(Verdict::of(&one_hot(0, 5), 0).unwrap(), 0, 5);
         assert_eq!(tally.top5(), None);
     }
 
     #[test]
     fn a_pair_counts_agreement_and_one_sided_successes() {
         let mut pair = Pair::default();
-        let said = |predicted, class| Verdict::of(&one_hot(predicted, 3), class);
+        let said = |predicted, class| Verdict::of(&one_hot(predicted, 3), class).unwrap();
         for (first, second) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 0)] {
-            pair.add(Path::new("p"), 0, said(first, 0), said(second, 0));
+            pair.add(Path::new("p"), 0, said(first, 0), said(second, 0), first == second);
         }
         assert!((pair.agreement().unwrap() - 0.4).abs() < 1e-12);
         assert_eq!((pair.mcnemar().only_first, pair.mcnemar().only_second), (1, 1));

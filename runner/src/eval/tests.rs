@@ -9,14 +9,21 @@ use super::*;
 use crate::fake::Fake;
 use crate::metadata::ModelFile;
 use crate::metadata::tests::{file, value};
+use crate::model::Model;
 use crate::tensor::{Data, Tensor};
 
+const LABELS: &str = r#"["red","green","blue","grey","pink","teal"]"#;
+
 fn model_file(resize: u32) -> ModelFile {
+    model_of(resize, -1, LABELS)
+}
+
+/// A model that takes `batch` pictures at once, any number where it is negative.
+fn model_of(resize: u32, batch: i64, labels: &str) -> ModelFile {
     let preprocess =
         format!(r#"{{"resize":{resize},"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}}"#);
-    let labels = r#"["red","green","blue","grey","pink","teal"]"#;
     let properties = [("resnext.preprocess", preprocess.as_str()), ("resnext.labels", labels)];
-    file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], &properties)
+    file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &properties)
 }
 
 /// Ten pictures each of red, green and blue; one of them is broken.
@@ -59,9 +66,9 @@ fn candidate(file: &ModelFile, blind: bool, fail_at: usize) -> Candidate<'_> {
 }
 
 fn evaluate(folder: &Path, candidates: &mut [Candidate<'_>]) -> Evaluation {
-    let classes = Classes::of(candidates[0].file).unwrap();
-    let dataset = Dataset::open(folder, None, &classes).unwrap();
-    let request = Request { dataset: &dataset, batch: 4 };
+    let classes: Vec<Classes> = candidates.iter().map(|candidate| Classes::of(candidate.file).unwrap()).collect();
+    let datasets = Dataset::for_models(folder, None, &classes).unwrap();
+    let request = Request { datasets: datasets.iter().collect(), batch: 4 };
     eval(candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap()
 }
 
@@ -136,7 +143,7 @@ fn classes_beyond_the_models_are_an_error_not_a_wrong_count() {
         pictures: vec![dataset::Labelled { path, class: 6 }],
         notes: vec![],
     };
-    let request = Request { dataset: &dataset, batch: 4 };
+    let request = Request { datasets: vec![&dataset], batch: 4 };
     let mut candidates = [candidate(&file, false, 99)];
     let found = eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(found.candidates[0].error.as_ref().unwrap().to_string().contains("6 classes"));
@@ -148,7 +155,7 @@ fn stopping_keeps_what_was_judged() {
     pictures(folder.path());
     let file = model_file(4);
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
-    let request = Request { dataset: &dataset, batch: 4 };
+    let request = Request { datasets: vec![&dataset], batch: 4 };
     let stop = AtomicBool::new(false);
     let mut candidates = [candidate(&file, false, 99)];
     let found = eval(&mut candidates, &request, &stop, &mut |progress| {
@@ -156,4 +163,116 @@ fn stopping_keeps_what_was_judged() {
     });
     let found = found.unwrap();
     assert!(found.interrupted && found.candidates[0].pictures == 10, "{}", found.candidates[0].pictures);
+}
+
+/// As [`candidate`], but `change` has the scores of each picture, and the sizes of the batches are kept.
+fn changed<'a>(
+    file: &'a ModelFile,
+    sizes: &'a std::cell::RefCell<Vec<usize>>,
+    change: impl Fn(&mut [f32]) + Copy + 'a,
+) -> Candidate<'a> {
+    let open = move |_: &Path| -> Result<Box<dyn Model + 'a>, ModelError> {
+        Ok(Box::new(Fake::new(move |inputs| {
+            sizes.borrow_mut().push(inputs[0].shape[0]);
+            let mut outputs = look(inputs, false);
+            let Data::F32(scores) = &mut outputs[0].data else { panic!("f32 scores") };
+            scores.chunks_mut(6).for_each(change);
+            Ok(outputs)
+        })))
+    };
+    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+}
+
+#[test]
+fn a_model_that_gives_scores_that_are_not_finite_has_failed_and_has_no_accuracy() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path());
+    let (file, sizes) = (model_file(4), Default::default());
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        // Of blue pictures alone, and in a class that would not be the best one.
+        let spoil = move |scores: &mut [f32]| scores[5] = if scores[2] > 0.5 { bad } else { scores[5] };
+        let found = evaluate(folder.path(), &mut [candidate(&file, false, 99), changed(&file, &sizes, spoil)]);
+        let (good, failed) = (&found.candidates[0], &found.candidates[1]);
+        assert!(found.model_failed() && good.not_finite.is_empty() && good.top1.is_some());
+        assert_eq!((failed.pictures, failed.not_finite.len()), (19, 10), "{bad}");
+        assert!(failed.not_finite.iter().all(|path| path.contains("blue")), "{:?}", failed.not_finite);
+        assert_eq!((failed.top1, failed.top5, failed.classes.len()), (None, None, 0));
+        assert!(found.pairs.is_empty(), "no agreement with a model that failed");
+    }
+}
+
+#[test]
+fn each_model_is_judged_by_its_own_labels_and_agreement_is_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path());
+    let (first, sizes) = (model_file(4), Default::default());
+    let second = model_of(4, -1, r#"["blue","teal","red","grey","green","pink"]"#);
+    let reorder = |scores: &mut [f32]| {
+        let [red, green, blue, grey, pink, teal] = scores[..] else { panic!("six scores") };
+        scores.copy_from_slice(&[blue, teal, red, grey, green, pink]);
+    };
+    let mut candidates = [candidate(&first, false, 99), changed(&second, &sizes, reorder), candidate(&first, true, 99)];
+    let found = evaluate(folder.path(), &mut candidates);
+    assert_eq!(found.candidates[1].top1.unwrap().proportion, 1.0);
+    assert_eq!(found.candidates[1].classes[0].label.as_deref(), Some("blue"));
+    assert_eq!((found.pairs[0].pictures, found.pairs[0].agreement), (29, Some(1.0)));
+    let mut turned = [changed(&second, &sizes, reorder), candidate(&first, true, 99)];
+    let found = evaluate(folder.path(), &mut turned);
+    let pair = &found.pairs[0];
+    assert_eq!((pair.differences.len(), pair.mcnemar.only_first, pair.mcnemar.only_second), (10, 10, 0));
+    let difference = &pair.differences[0];
+    assert_eq!(
+        (difference.class, difference.first, difference.second),
+        (0, 0, 0),
+        "blue, and red as the second counts"
+    );
+    assert!(difference.first_right && !difference.second_right);
+}
+
+#[test]
+fn a_fixed_batch_is_fed_full_batches_and_only_the_last_is_filled_up() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path());
+    let (fixed, open) = (model_of(4, 12, LABELS), model_file(4));
+    let (of_fixed, of_open) = (Default::default(), Default::default());
+    let mut judged = 0;
+    let mut candidates = [changed(&fixed, &of_fixed, |_| ()), changed(&open, &of_open, |_| ())];
+    let found = evaluate(folder.path(), &mut candidates);
+    for one in &found.candidates {
+        judged += one.pictures;
+        assert_eq!(one.top1.unwrap().proportion, 1.0);
+    }
+    assert_eq!((judged, found.pairs[0].pictures), (58, 29));
+    assert_eq!(*of_fixed.borrow(), [12, 12, 12], "29 pictures");
+    assert_eq!(*of_open.borrow(), [4, 4, 4, 4, 4, 4, 4, 1]);
+}
+
+#[test]
+fn where_no_picture_can_be_read_nothing_was_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in pictures(folder.path()) {
+        std::fs::write(path, b"broken").unwrap();
+    }
+    let file = model_file(4);
+    let found = evaluate(folder.path(), &mut [candidate(&file, false, 99)]);
+    assert_eq!((found.broken.len(), found.candidates[0].top1), (30, None));
+    assert!(found.nothing_read());
+    let one = tempfile::tempdir().unwrap();
+    pictures(one.path());
+    assert!(!evaluate(one.path(), &mut [candidate(&file, false, 99)]).nothing_read());
+}
+
+#[test]
+fn a_stop_that_comes_after_the_last_picture_interrupts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path());
+    let file = model_file(4);
+    let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
+    let request = Request { datasets: vec![&dataset], batch: 4 };
+    let stop = AtomicBool::new(false);
+    let mut candidates = [candidate(&file, false, 99)];
+    let found = eval(&mut candidates, &request, &stop, &mut |progress| {
+        stop.store(progress.done == progress.total, Ordering::Relaxed);
+    });
+    assert!(!found.unwrap().interrupted);
 }

@@ -32,26 +32,45 @@ pub fn run(model: &mut dyn Model, input: &Tensor, batch: Batch) -> Result<Vec<Te
     if rows == batch.size || (rows < batch.size && !batch.fixed) {
         return model.run(std::slice::from_ref(input));
     }
-    let mut joined: Vec<Tensor> = Vec::new();
+    let mut joined = None;
     for start in (0..rows).step_by(batch.size) {
         let kept = batch.size.min(rows - start);
         let filled = if batch.fixed { batch.size } else { kept };
         let piece = select(input, (0..filled).map(|row| (start + row).min(rows - 1)));
-        let outputs = model.run(&[piece])?;
-        if start > 0 && outputs.len() != joined.len() {
-            return Err(ModelError::Failed(format!("{} outputs after {}", outputs.len(), joined.len())));
+        let mut outputs = one_row_a_picture(model.run(&[piece])?, filled)?;
+        if kept < filled {
+            outputs = outputs.iter().map(|output| select(output, 0..kept)).collect();
         }
-        for (index, output) in outputs.into_iter().enumerate() {
-            if output.shape.first() != Some(&filled) {
-                let (name, shape) = (&output.name, &output.shape);
-                return Err(ModelError::Failed(format!("output {name} of shape {shape:?} is not one row a picture")));
-            }
-            let output = if kept < filled { select(&output, 0..kept) } else { output };
-            match joined.get_mut(index) {
-                Some(before) => append(before, output)?,
-                None => joined.push(output),
-            }
-        }
+        joined = Some(join(joined, outputs)?);
+    }
+    Ok(joined.unwrap_or_default())
+}
+
+/// The outputs of a run of `rows` pictures, if they can be divided among the pictures.
+///
+/// # Errors
+/// [`ModelError::Failed`] where an output has another first dimension, or none.
+pub(crate) fn one_row_a_picture(outputs: Vec<Tensor>, rows: usize) -> Result<Vec<Tensor>, ModelError> {
+    match outputs.iter().find(|output| output.shape.first() != Some(&rows)) {
+        Some(Tensor { name, shape, .. }) => Err(ModelError::Failed(format!(
+            "output {name} of shape {shape:?} is not one row for each of {rows} pictures: batches of this model cannot be \
+             divided"
+        ))),
+        None => Ok(outputs),
+    }
+}
+
+/// Adds the outputs of a piece to those of the pieces before it; all of them one row a picture.
+///
+/// # Errors
+/// [`ModelError::Failed`] where number, names, types or the other dimensions differ.
+pub(crate) fn join(before: Option<Vec<Tensor>>, outputs: Vec<Tensor>) -> Result<Vec<Tensor>, ModelError> {
+    let Some(mut joined) = before else { return Ok(outputs) };
+    if outputs.len() != joined.len() {
+        return Err(ModelError::Failed(format!("{} outputs after {}", outputs.len(), joined.len())));
+    }
+    for (before, output) in joined.iter_mut().zip(outputs) {
+        append(before, output)?;
     }
     Ok(joined)
 }
@@ -85,8 +104,10 @@ pub fn select(tensor: &Tensor, rows: impl Iterator<Item = usize>) -> Tensor {
 ///
 /// # Errors
 /// [`ModelError::Failed`] where names, types or the other dimensions differ.
-pub(crate) fn append(before: &mut Tensor, after: Tensor) -> Result<(), ModelError> {
-    let same = before.name == after.name && before.shape.iter().skip(1).eq(after.shape.iter().skip(1));
+fn append(before: &mut Tensor, after: Tensor) -> Result<(), ModelError> {
+    let rows = after.shape.first().copied();
+    let same =
+        before.name == after.name && rows.is_some() && before.shape.iter().skip(1).eq(after.shape.iter().skip(1));
     match (&mut before.data, after.data) {
         (Data::F32(before), Data::F32(after)) if same => before.extend(after),
         (Data::F16(before), Data::F16(after)) if same => before.extend(after),
@@ -98,7 +119,9 @@ pub(crate) fn append(before: &mut Tensor, after: Tensor) -> Result<(), ModelErro
             return Err(ModelError::Failed(reason));
         }
     }
-    before.shape[0] += after.shape[0];
+    if let (Some(before), Some(rows)) = (before.shape.first_mut(), rows) {
+        *before += rows;
+    }
     Ok(())
 }
 
@@ -143,6 +166,13 @@ mod tests {
     fn an_output_that_is_not_one_row_a_picture_cannot_be_joined() {
         let mut fake = Fake::new(|_| Ok(vec![rows(1)]));
         assert!(matches!(run(&mut fake, &rows(4), Batch { size: 2, fixed: false }), Err(ModelError::Failed(_))));
+        let scalar = Tensor { name: "temperature".into(), shape: vec![], data: Data::F32(vec![1.0]) };
+        let mut fake = Fake::new(|inputs| Ok(vec![inputs[0].clone(), scalar.clone()]));
+        for batch in [Batch { size: 2, fixed: false }, Batch { size: 8, fixed: true }] {
+            let error = run(&mut fake, &rows(4), batch).unwrap_err().to_string();
+            assert!(error.contains("temperature of shape []"), "{error}");
+        }
+        assert!(join(Some(vec![scalar.clone()]), vec![scalar.clone()]).is_err(), "no panic either");
         let mut fake = Fake::new(|_| Ok(vec![]));
         let none = rows(0);
         assert!(matches!(run(&mut fake, &none, Batch { size: 2, fixed: false }), Err(ModelError::BadInput(_))));

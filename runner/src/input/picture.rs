@@ -55,6 +55,14 @@ pub enum PictureError {
         /// The file.
         path: PathBuf,
     },
+    /// It could not be brought to the size of the network's input.
+    #[error("{}: {reason}", path.display())]
+    Unsizable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The decoder refused it.
     #[error("{}: cannot be decoded: {reason}", path.display())]
     Undecodable {
@@ -77,6 +85,7 @@ impl PictureError {
             }
             PictureError::Truncated { .. } => "the picture is cut off".into(),
             PictureError::Undecodable { reason, .. } => format!("cannot be decoded: {reason}"),
+            PictureError::Unsizable { reason, .. } => reason.clone(),
         }
     }
 }

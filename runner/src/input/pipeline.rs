@@ -98,9 +98,10 @@ fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resiz
         let decoded = Clock::now();
         time.decode_s = begun.seconds_until(&decoded);
         let picture = picture?;
-        let tensors = preprocess.iter().map(|how| how.normalize(&how.crop(&picture, resizer))).collect();
+        let tensor = |how: &Preprocess| how.crop(&picture, resizer).map(|cropped| how.normalize(&cropped));
+        let tensors = preprocess.iter().map(tensor).collect::<Result<Vec<_>, _>>();
         time.resize_s = decoded.seconds_until(&Clock::now());
-        Ok(tensors)
+        tensors.map_err(|error| PictureError::Unsizable { path: path.to_owned(), reason: error.to_string() })
     }));
     let panicked =
         |_| PictureError::Undecodable { path: path.to_owned(), reason: "the decoder failed on it".to_owned() };

@@ -17,6 +17,11 @@ const MOST_CROP: u32 = 16_384;
 /// Longest shorter side that a picture is resized to, in pixels; only the crop of it is ever made.
 const MOST_RESIZE: u32 = 65_536;
 
+/// Why a picture could not be brought to the size of the network's input.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot be resized: {0}")]
+pub struct ResizeError(String);
+
 /// Filter of the resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -146,18 +151,25 @@ impl Preprocess {
     }
 
     /// Resizes and crops: the picture as the network sees it, before normalisation.
-    pub fn crop(&self, picture: &RgbImage, resizer: &mut Resizer) -> RgbImage {
+    ///
+    /// # Errors
+    /// [`ResizeError`] where the picture has no pixels or the resizer refuses it.
+    pub fn crop(&self, picture: &RgbImage, resizer: &mut Resizer) -> Result<RgbImage, ResizeError> {
+        if picture.width() == 0 || picture.height() == 0 {
+            // The resizer would leave the target black.
+            return Err(ResizeError("it has no pixels".to_owned()));
+        }
         let (crop_height, crop_width) = self.crop.height_width();
         let (width, height) = resized_extent(picture.dimensions(), self.resize);
         let horizontal = Window::center(width, crop_width);
         let vertical = Window::center(height, crop_height);
-        let kept = resample(picture, (width, horizontal), (height, vertical), self.interpolation, resizer);
+        let kept = resample(picture, (width, horizontal), (height, vertical), self.interpolation, resizer)?;
         if kept.dimensions() == (crop_width, crop_height) {
-            return kept;
+            return Ok(kept);
         }
         let mut canvas = RgbImage::from_pixel(crop_width, crop_height, Rgb([0, 0, 0]));
         imageops::replace(&mut canvas, &kept, i64::from(horizontal.padding), i64::from(vertical.padding));
-        canvas
+        Ok(canvas)
     }
 
     /// Normalises an already cropped picture into `[3, H, W]`, row-major.
@@ -221,7 +233,7 @@ fn resample(
     (height, vertical): (u32, Window),
     interpolation: Interpolation,
     resizer: &mut Resizer,
-) -> RgbImage {
+) -> Result<RgbImage, ResizeError> {
     let filter = match interpolation {
         Interpolation::Bilinear => FilterType::Bilinear,
         Interpolation::Bicubic => FilterType::CatmullRom,
@@ -235,16 +247,16 @@ fn resample(
     let mut pass = |source: &RgbImage, (left, top, across, down): (f64, f64, f64, f64), width: u32, height: u32| {
         let options = options.crop(left, top, across, down);
         let mut target = Image::new(width, height, PixelType::U8x3);
-        let done = ImageRef::new(source.width(), source.height(), source.as_raw(), PixelType::U8x3)
-            .map_err(|_| ())
-            .and_then(|source| resizer.resize(&source, &mut target, Some(&options)).map_err(|_| ()));
-        debug_assert!(done.is_ok(), "both pictures are RGB, and the window lies within the source");
-        RgbImage::from_raw(width, height, target.into_vec()).unwrap_or_else(|| RgbImage::new(width, height))
+        let refused = |error: &dyn std::fmt::Display| ResizeError(error.to_string());
+        let source = ImageRef::new(source.width(), source.height(), source.as_raw(), PixelType::U8x3);
+        let source = source.map_err(|error| refused(&error))?;
+        resizer.resize(&source, &mut target, Some(&options)).map_err(|error| refused(&error))?;
+        RgbImage::from_raw(width, height, target.into_vec()).ok_or_else(|| refused(&"it came out in another size"))
     };
     let (left, across) = span(horizontal, width, picture.width());
     let (top, down) = span(vertical, height, picture.height());
     let rows = f64::from(picture.height());
-    let narrowed = pass(picture, (left, 0.0, across, rows), horizontal.kept, picture.height());
+    let narrowed = pass(picture, (left, 0.0, across, rows), horizontal.kept, picture.height())?;
     pass(&narrowed, (0.0, top, f64::from(horizontal.kept), down), horizontal.kept, vertical.kept)
 }
 
@@ -279,7 +291,7 @@ mod tests {
     fn a_picture_smaller_than_the_crop_is_padded_with_black() {
         let white = RgbImage::from_pixel(3, 5, Rgb([255, 255, 255]));
         let wide = Preprocess { resize: 3, crop: Crop::Rectangle([4, 6]), ..IMAGENET_V1 };
-        let cropped = wide.crop(&white, &mut Resizer::new());
+        let cropped = wide.crop(&white, &mut Resizer::new()).unwrap();
         let row: Vec<u8> = (0..6).map(|x| cropped.get_pixel(x, 0).0[0]).collect();
         assert_eq!((cropped.dimensions(), row), ((6, 4), vec![0, 255, 255, 255, 0, 0]));
     }
@@ -290,8 +302,8 @@ mod tests {
         let mut resizer = Resizer::new();
         let whole = Preprocess { resize: 40, crop: Crop::Rectangle([40, 63]), ..IMAGENET_V1 };
         let window = Preprocess { crop: Crop::Rectangle([30, 20]), ..whole };
-        let expected = imageops::crop_imm(&whole.crop(&picture, &mut resizer), 22, 5, 20, 30).to_image();
-        let found = window.crop(&picture, &mut resizer);
+        let expected = imageops::crop_imm(&whole.crop(&picture, &mut resizer).unwrap(), 22, 5, 20, 30).to_image();
+        let found = window.crop(&picture, &mut resizer).unwrap();
         let worst = found.as_raw().iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(worst <= Some(1), "{worst:?}");
     }
@@ -299,8 +311,14 @@ mod tests {
     #[test]
     fn a_long_strip_needs_no_more_memory_than_the_crop() {
         let strip = RgbImage::from_pixel(60_000, 1, Rgb([9, 9, 9]));
-        let cropped = IMAGENET_V1.crop(&strip, &mut Resizer::new());
+        let cropped = IMAGENET_V1.crop(&strip, &mut Resizer::new()).unwrap();
         assert!(cropped.dimensions() == (224, 224) && cropped.as_raw().iter().all(|&level| level == 9));
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_resized_is_an_error_and_not_black() {
+        let error = IMAGENET_V1.crop(&RgbImage::new(0, 7), &mut Resizer::new()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot be resized: "), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::number::{bytes, four_digits, percent, three_digits};
 use super::{machine, short_names};
 use crate::bench::{Bench, Row, SpeedUp, WarmUp};
 use crate::model::Scope;
-use crate::stats::Percentile;
+use crate::stats::{Percentile, RatioOfMedians};
 
 /// Describes a benchmark: latencies, cold start, what makes them doubtful.
 pub fn document(bench: &Bench) -> Document {
@@ -89,7 +89,7 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
     table.without_empty_columns()
 }
 
-pub(super) fn interval(interval: Option<[f64; 2]>) -> String {
+fn interval(interval: Option<[f64; 2]>) -> String {
     interval.map_or_else(String::new, |[low, high]| format!("{} to {}", four_digits(low), four_digits(high)))
 }
 
@@ -101,8 +101,15 @@ fn percentile(percentile: &Percentile) -> Cell {
 }
 
 fn speed_up(speed_up: Option<&SpeedUp>) -> [Cell; 2] {
-    let Some(SpeedUp { ratio, .. }) = speed_up else { return [Cell::default(), Cell::default()] };
-    let [low, high] = ratio.interval;
+    speed_up.map_or_else(Default::default, |speed_up| ratio_cells(&speed_up.ratio))
+}
+
+/// A ratio, and how surely it is known.
+pub(super) fn ratio_cells(ratio: &RatioOfMedians) -> [Cell; 2] {
+    let Some([low, high]) = ratio.interval else {
+        let text = format!("not enough samples ({} of {} rounds)", ratio.rounds, ratio.rounds_needed);
+        return [ratio_text(ratio.ratio).into(), Cell::toned(text, Tone::Faint)];
+    };
     let interval = format!("{} to {}", ratio_text(low), ratio_text(high));
     if !ratio.difference_shown {
         return [ratio_text(ratio.ratio).into(), format!("{interval}: no difference shown").into()];

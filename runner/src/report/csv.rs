@@ -6,9 +6,10 @@ use crate::bench::Bench;
 use crate::calibrate::Calibration;
 use crate::compare::Comparison;
 use crate::eval::Evaluation;
+use crate::eval::tally::ClassRow;
 use crate::infer::Inference;
 use crate::stats::range::f16_headroom;
-use crate::tune::Tuned;
+use crate::tune::{Timing, Tuned};
 
 /// Writes lines of fields, quoted where they must be.
 fn render(lines: impl Iterator<Item = Vec<String>>) -> String {
@@ -82,7 +83,7 @@ pub fn bench(bench: &Bench) -> String {
         line.push(number(row.pictures_per_second));
         let ratio = row.speed_up.as_ref().map(|speed_up| &speed_up.ratio);
         line.push(number(ratio.map(|ratio| ratio.ratio)));
-        line.extend(bounds(ratio.map(|ratio| ratio.interval)));
+        line.extend(bounds(ratio.and_then(|ratio| ratio.interval)));
         line.push(ratio.map(|ratio| ratio.difference_shown.to_string()).unwrap_or_default());
         line.push(number(row.drift));
         line.push(summary.map(|summary| summary.outliers.len().to_string()).unwrap_or_default());
@@ -141,7 +142,8 @@ pub fn compare(comparison: &Comparison) -> String {
     render(std::iter::once(heading).chain(lines))
 }
 
-/// A line for each class of each picture, best first; one without a class for a picture that could not be read.
+/// A line for each class of each picture, best first; one without a class for a picture that could not be read or
+/// classified, and one without a picture for what ended it early.
 pub fn infer(inference: &Inference) -> String {
     let heading = strings(&["picture", "rank", "class", "label", "probability", "score", "error"]);
     let lines = inference.pictures.iter().flat_map(|picture| {
@@ -164,18 +166,30 @@ pub fn infer(inference: &Inference) -> String {
         };
         picture.top.iter().enumerate().map(line).collect()
     });
-    render(std::iter::once(heading).chain(lines))
+    let ended = inference.error.iter().map(|error| {
+        let mut line = vec![String::new(); 6];
+        line.push(one_line(&error.to_string()));
+        line
+    });
+    render(std::iter::once(heading).chain(lines).chain(ended))
 }
 
-/// A line for each candidate of each round at each batch size of a search for the fastest widths.
+/// A line for each candidate of each round at each batch size of a search for the fastest widths; one without numbers
+/// for a candidate that was not measured.
 pub fn tune(tuned: &Tuned) -> String {
     let heading =
         strings(&["round", "widths", "batch", "runs", "median_ms", "speed_up", "speed_up_low", "speed_up_high", "out"]);
     let trials = tuned.rounds.iter().flat_map(|round| round.trials.iter().map(move |trial| (round, trial)));
     let lines = trials.flat_map(|(round, trial)| {
         let widths: Vec<String> = trial.widths.iter().map(ToString::to_string).collect();
-        let out = trial.out.clone().unwrap_or_default();
-        trial.rows.iter().map(move |timing| {
+        let out = trial.out.as_deref().map(one_line).unwrap_or_default();
+        if trial.rows.is_empty() {
+            let mut line = vec![round.name.clone(), widths.join(" ")];
+            line.resize(8, String::new());
+            line.push(out);
+            return vec![line];
+        }
+        let line = |timing: &Timing| {
             let ratio = timing.speed_up.as_ref();
             vec![
                 round.name.clone(),
@@ -184,11 +198,12 @@ pub fn tune(tuned: &Tuned) -> String {
                 timing.runs.to_string(),
                 timing.median_ms.to_string(),
                 number(ratio.map(|ratio| ratio.ratio)),
-                number(ratio.map(|ratio| ratio.interval[0])),
-                number(ratio.map(|ratio| ratio.interval[1])),
+                number(ratio.and_then(|ratio| ratio.interval).map(|interval| interval[0])),
+                number(ratio.and_then(|ratio| ratio.interval).map(|interval| interval[1])),
                 out.clone(),
             ]
-        })
+        };
+        trial.rows.iter().map(line).collect()
     });
     render(std::iter::once(heading).chain(lines))
 }
@@ -205,7 +220,8 @@ pub fn calibrate(calibration: &Calibration) -> String {
     render(std::iter::once(heading).chain(lines))
 }
 
-/// A line for each class of each candidate of an evaluation.
+/// A line for each class of each candidate of an evaluation; one without a class for a candidate that has none, and for
+/// each picture that could not be read.
 pub fn eval(evaluation: &Evaluation) -> String {
     let heading = strings(&[
         "provider",
@@ -219,9 +235,23 @@ pub fn eval(evaluation: &Evaluation) -> String {
         "recall_high",
         "predicted",
         "precision",
+        "error",
     ]);
+    let without_class = |provider: &str, model: &str, error: String| {
+        let mut line = strings(&[provider, model]);
+        line.resize(11, String::new());
+        line.push(error);
+        line
+    };
     let lines = evaluation.candidates.iter().flat_map(|candidate| {
-        candidate.classes.iter().map(|row| {
+        let error = candidate.error.as_ref().map(|error| one_line(&error.to_string())).unwrap_or_default();
+        let failed = candidate.not_finite.iter().map(|path| format!("{path}: {}", crate::classify::NOT_FINITE));
+        let failed: Vec<String> = failed.collect();
+        if candidate.classes.is_empty() {
+            let errors = if failed.is_empty() { vec![error] } else { failed };
+            return errors.into_iter().map(|e| without_class(&candidate.provider, &candidate.model, e)).collect();
+        }
+        let line = |row: &ClassRow| {
             vec![
                 candidate.provider.clone(),
                 candidate.model.clone(),
@@ -234,8 +264,11 @@ pub fn eval(evaluation: &Evaluation) -> String {
                 number(row.recall.map(|recall| recall.interval[1])),
                 row.predicted.to_string(),
                 number(row.precision),
+                error.clone(),
             ]
-        })
+        };
+        candidate.classes.iter().map(line).collect::<Vec<_>>()
     });
-    render(std::iter::once(heading).chain(lines))
+    let broken = evaluation.broken.iter().map(|one| without_class("", "", format!("{}: {}", one.path, one.reason)));
+    render(std::iter::once(heading).chain(lines).chain(broken))
 }

@@ -25,7 +25,7 @@ pub fn document(evaluation: &Evaluation) -> Document {
     ));
     document.table(accuracy(evaluation, &names));
     let several = evaluation.candidates.len() > 1;
-    for candidate in evaluation.candidates.iter().filter(|candidate| candidate.pictures > 0) {
+    for candidate in evaluation.candidates.iter().filter(|candidate| !candidate.classes.is_empty()) {
         let who = if several { format!(" of {}", called(candidate, &names)) } else { String::new() };
         classes(&mut document, candidate, &who);
         confusions(&mut document, candidate, &who);
@@ -33,11 +33,23 @@ pub fn document(evaluation: &Evaluation) -> Document {
     for pair in &evaluation.pairs {
         paired(&mut document, evaluation, pair, &names);
     }
+    for candidate in evaluation.candidates.iter().filter(|candidate| !candidate.not_finite.is_empty()) {
+        let who = called(candidate, &names);
+        document
+            .list(&format!("Pictures whose scores by {who} are NaN or infinite"), shown(candidate.not_finite.clone()));
+    }
     let broken = evaluation.broken.iter().map(|broken| format!("{}: {}", broken.path, broken.reason)).collect();
     document.list("Broken pictures, which count neither as right nor as wrong", shown(broken));
     document.heading("Where the time went");
     document.table(time(evaluation));
     document.list("Notes", evaluation.notes.clone());
+    for candidate in evaluation.candidates.iter().filter(|candidate| !candidate.not_finite.is_empty()) {
+        let (failed, seen) = (candidate.not_finite.len(), candidate.not_finite.len() + candidate.pictures);
+        let who = called(candidate, &names);
+        let text =
+            format!("{who} failed: its scores are NaN or infinite for {failed} of {seen} pictures; it has no accuracy");
+        document.verdict(text, Tone::Bad);
+    }
     if evaluation.interrupted {
         document.verdict("stopped early: these are the pictures judged until then", Tone::Bad);
     }
@@ -74,6 +86,12 @@ fn accuracy(evaluation: &Evaluation, names: &BTreeMap<&str, String>) -> Table {
         let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
         let mut cells: Vec<Cell> = vec![candidate.provider.clone().into(), name.into()];
         let error = candidate.error.as_ref().map(|error| Cell::toned(error.to_string(), Tone::Bad));
+        if !candidate.not_finite.is_empty() {
+            let (failed, seen) = (candidate.not_finite.len(), candidate.not_finite.len() + candidate.pictures);
+            cells.push(Cell::toned(format!("NaN or infinite scores for {failed} of {seen} pictures"), Tone::Bad));
+            table.rows.push(cells);
+            continue;
+        }
         match error {
             Some(error) if candidate.pictures == 0 => cells.push(error),
             error => {
@@ -90,6 +108,12 @@ fn accuracy(evaluation: &Evaluation, names: &BTreeMap<&str, String>) -> Table {
 
 fn label(row: &ClassRow) -> String {
     row.label.clone().unwrap_or_else(|| row.index.to_string())
+}
+
+/// A class as this candidate names it.
+fn class_name(candidate: &Evaluated, index: usize) -> String {
+    let row = candidate.classes.iter().find(|row| row.index == index);
+    row.map_or_else(|| index.to_string(), label)
 }
 
 fn classes(document: &mut Document, candidate: &Evaluated, who: &str) {
@@ -152,30 +176,33 @@ fn paired(document: &mut Document, evaluation: &Evaluation, pair: &Paired, names
     let (first, second) = (&evaluation.candidates[0], &evaluation.candidates[pair.candidate]);
     document.heading(format!("{} against {}", called(second, names), called(first, names)));
     let test = &pair.mcnemar;
+    let Some(agreement) = pair.agreement else {
+        document.paragraph("there is no picture that both judged");
+        return;
+    };
     let upshot =
         if test.difference_shown { "a difference in accuracy is shown" } else { "no difference in accuracy shown" };
     document.paragraph(format!(
-        "they say the same of {} of the pictures; only the first is right on {}, only the second on {}: {upshot} \
+        "they say the same of {} of the {} pictures that both judged; only {} is right on {}, only {} on {}: {upshot} \
          (McNemar's exact test, p = {})",
-        pair.agreement.map_or_else(|| "none".to_owned(), percent),
+        percent(agreement),
+        pair.pictures,
+        called(first, names),
         test.only_first,
+        called(second, names),
         test.only_second,
         three_digits(test.p_value)
     ));
-    let rows: BTreeMap<usize, &ClassRow> =
-        first.classes.iter().chain(&second.classes).map(|row| (row.index, row)).collect();
-    let name = |index: usize| rows.get(&index).map_or_else(|| index.to_string(), |row| label(row));
     let mut table = Table::new(&["picture", "class", "first says", "second says"]);
     for difference in pair.differences.iter().take(SHOWN) {
-        let said = |predicted: usize| {
-            let tone = if predicted == difference.class { Tone::Good } else { Tone::Bad };
-            Cell::toned(name(predicted), tone)
+        let said = |by: &Evaluated, predicted: usize, right: bool| {
+            Cell::toned(class_name(by, predicted), if right { Tone::Good } else { Tone::Bad })
         };
         table.rows.push(vec![
             difference.path.clone().into(),
-            name(difference.class).into(),
-            said(difference.first),
-            said(difference.second),
+            class_name(first, difference.class).into(),
+            said(first, difference.first, difference.first_right),
+            said(second, difference.second, difference.second_right),
         ]);
     }
     document.table(table);

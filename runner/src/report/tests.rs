@@ -192,7 +192,7 @@ fn classified_pictures_read_well() {
 fn an_evaluation_reads_well() {
     let (file, folder) = (model_file(), pictures());
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
-    let request = crate::eval::Request { dataset: &dataset, batch: 4 };
+    let request = crate::eval::Request { datasets: vec![&dataset; 2], batch: 4 };
     let mut candidates = [candidate(&file, "cpu", 0.0, 1.0), candidate(&file, "openvino", 0.5, 1.0)];
     let mut found = crate::eval::eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let relative = |path: &str| Path::new(path).strip_prefix(folder.path()).unwrap().display().to_string();
@@ -282,6 +282,31 @@ fn a_calibration_reads_well() {
     );
     found.verdict.headroom = Some(512.0);
     assert_eq!(last(&found), "f16 is safe for these inputs: headroom 512");
+}
+
+#[test]
+fn failures_are_in_the_tables_too() {
+    let (file, folder) = (model_file(), pictures());
+    let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
+    let request = crate::eval::Request { datasets: vec![&dataset; 3], batch: 4 };
+    let mut candidates = ["cpu", "cuda", "openvino"].map(|provider| candidate(&file, provider, 0.0, 1.0));
+    candidates[2] = candidate(&file, "openvino", f32::NAN, 1.0);
+    let found = crate::eval::eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let csv = csv::eval(&found);
+    for said in ["cuda,models/small.onnx,,,,,,,,,,libcudnn", "3.png: the file is empty", "NaN or infinite"] {
+        assert!(csv.contains(said), "{said}: {csv}");
+    }
+    let text = text::render(&eval::document(&found), false);
+    assert!(
+        text.contains("openvino small.onnx failed") && text.contains("of 11 pictures; it has no accuracy"),
+        "{text}"
+    );
+    assert!(text.contains("there is no picture that both judged"), "{text}");
+    let paths = ["red/0.png", "blue/2.png"].map(|name| folder.path().join(name));
+    let request = crate::infer::Request { pictures: &paths, batch: 1, top_k: 1 };
+    let mut found = crate::infer::infer(&mut candidate(&file, "cpu", 0.0, 1.0), &request, &mut |_| {}).unwrap();
+    found.error = Some(ModelError::Crashed("signal 9".into()));
+    assert!(csv::infer(&found).contains(",,,,,,signal 9"), "{}", csv::infer(&found));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What tuning found, to be read.
 
-use super::bench::{interval, ratio_text};
+use super::bench::{ratio_cells, ratio_text};
 use super::document::{Cell, Document, Table, Tone};
 use super::machine;
 use super::number::four_digits;
@@ -12,7 +12,8 @@ pub fn document(tuned: &Tuned) -> Document {
     document.paragraph(machine(&tuned.environment));
     let batches: Vec<String> = tuned.batches.iter().map(ToString::to_string).collect();
     document.paragraph(format!(
-        "{} with onnxruntime {}, {} threads, batch {}; candidates take turns in random order; speed-ups against the original, intervals 95%",
+        "{} with onnxruntime {}, {} threads, batch {}; candidates take turns in random order; speed-ups against the original, intervals 95%; \
+         what replaces the original must be faster by intervals that hold for all candidates of a round together",
         tuned.provider,
         tuned.library_version,
         tuned.threads,
@@ -24,10 +25,9 @@ pub fn document(tuned: &Tuned) -> Document {
     }
     document.list("Notes", tuned.notes.clone());
     let widths = widths(&tuned.widths());
-    if tuned.interrupted {
-        document.verdict("stopped early: the model is written as it was", Tone::Bad);
-    } else if tuned.widths().iter().all(|&width| width == 1) {
-        document.verdict("nothing is faster than the original here", Tone::Good);
+    if !tuned.changed {
+        let text = "nothing is shown to be faster than the original here: the model stays as it was, byte for byte";
+        document.verdict(text, Tone::Good);
     } else {
         document.verdict(
             format!("fastest: at least {widths} channels a group by stage, {} times as fast", ratio_text(tuned.score)),
@@ -70,13 +70,7 @@ fn table(round: &Round) -> Table {
 }
 
 fn speed_up(timing: &Timing) -> [Cell; 2] {
-    let Some(ratio) = &timing.speed_up else { return [Cell::default(), Cell::default()] };
-    let tone = match (ratio.difference_shown, ratio.ratio > 1.0) {
-        (false, _) => Tone::Faint,
-        (true, true) => Tone::Good,
-        (true, false) => Tone::Bad,
-    };
-    [Cell::toned(ratio_text(ratio.ratio), tone), Cell::toned(interval(Some(ratio.interval)), Tone::Faint)]
+    timing.speed_up.as_ref().map_or_else(Default::default, ratio_cells)
 }
 
 fn out(trial: &Trial) -> Cell {

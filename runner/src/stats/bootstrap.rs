@@ -15,54 +15,102 @@ const RESAMPLES: usize = 2000;
 const FEWEST_RESAMPLES: usize = 400;
 /// Samples drawn in total, about.
 const DRAWS: usize = 20_000_000;
+/// Rounds that both sides must share before anything is said of a difference: fewer than six that all favour one side
+/// happen by chance more often than once in twenty times (2 x 0.5^5 = 0.06), and resampling one round knows no spread.
+pub const ROUNDS_NEEDED: usize = 6;
 
 /// A ratio of medians and how surely it is known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RatioOfMedians {
     /// Median of the first divided by the median of the second.
     pub ratio: f64,
-    /// 95% percentile-bootstrap interval.
-    pub interval: [f64; 2],
+    /// 95% percentile-bootstrap interval, for one ratio or several together; `None` below `rounds_needed` rounds.
+    pub interval: Option<[f64; 2]>,
+    /// Rounds in which both sides were measured; for a mean of several ratios, of the one with the fewest.
+    pub rounds: usize,
+    /// [`ROUNDS_NEEDED`].
+    pub rounds_needed: usize,
     /// Resamples drawn.
     pub resamples: usize,
-    /// Whether the interval excludes 1. Where it does not, no difference has been shown.
+    /// Whether the interval excludes 1. Where it does not, or there is none, no difference has been shown.
     pub difference_shown: bool,
 }
+
+impl RatioOfMedians {
+    /// Whether the second side is shown to be the faster one.
+    pub fn gain_shown(&self) -> bool {
+        self.interval.is_some_and(|[low, _]| low > 1.0)
+    }
+}
+
+/// Blocks of the two sides, one a round; blocks of the same position were measured in the same round.
+pub type Sides = [Vec<Vec<f64>>; 2];
 
 /// How many resamples are drawn for `samples` samples in total.
 fn resamples(samples: usize) -> usize {
     (DRAWS / samples.max(1)).clamp(FEWEST_RESAMPLES, RESAMPLES)
 }
 
-/// Ratio of the median of all `first` samples to the median of all `second` ones; both as rounds of blocks, where
-/// blocks of the same position were measured in the same round. Rounds beyond the shorter side stand alone. `None`
-/// where a side has no samples or the second median is 0.
-pub fn ratio_of_medians(first: &[Vec<f64>], second: &[Vec<f64>], seed: u64) -> Option<RatioOfMedians> {
-    let ratio = quotient(median(&first.concat())?, median(&second.concat())?)?;
-    let samples: usize = first.iter().chain(second).map(Vec::len).sum();
-    let resamples = resamples(samples);
-    let mut random = SplitMix64::new(seed);
-    let (mut drawn_first, mut drawn_second) = (Vec::new(), Vec::new());
-    let mut ratios = Vec::with_capacity(resamples);
-    for _ in 0..resamples {
-        drawn_first.clear();
-        drawn_second.clear();
-        let rounds = first.len().max(second.len());
-        for _ in 0..rounds {
-            let round = random.below(rounds);
-            draw(first.get(round), &mut random, &mut drawn_first);
-            draw(second.get(round), &mut random, &mut drawn_second);
-        }
-        let medians = (quick_median(&mut drawn_first), quick_median(&mut drawn_second));
-        if let (Some(first), Some(second)) = medians {
-            ratios.extend(quotient(first, second));
-        }
+/// Ratio of the median of all samples of the first side to the median of all samples of the second. Rounds beyond the
+/// shorter side stand alone. `None` where a side has no samples or the second median is 0.
+pub fn ratio_of_medians(sides: Sides, seed: u64) -> Option<RatioOfMedians> {
+    mean_ratio(&[sides], 1, seed)
+}
+
+/// Geometric mean of the ratios of several pairs, as [`ratio_of_medians`] gives each. `None` without pairs, or where a
+/// pair has no ratio. The interval is that of one of `comparisons` which hold together with 95% (Bonferroni): of many
+/// candidates that are equally fast, one seems faster by chance.
+pub fn mean_ratio(pairs: &[Sides], comparisons: usize, seed: u64) -> Option<RatioOfMedians> {
+    let ratios = pairs.iter().map(|[first, second]| quotient(median(&first.concat())?, median(&second.concat())?));
+    let ratio = geometric_mean(ratios)?;
+    let measured = |first: &[Vec<f64>], second: &[Vec<f64>]| {
+        first.iter().zip(second).filter(|(first, second)| !first.is_empty() && !second.is_empty()).count()
+    };
+    let rounds = pairs.iter().map(|[first, second]| measured(first, second)).min()?;
+    let unknown = RatioOfMedians {
+        ratio,
+        interval: None,
+        rounds,
+        rounds_needed: ROUNDS_NEEDED,
+        resamples: 0,
+        difference_shown: false,
+    };
+    if rounds < ROUNDS_NEEDED {
+        return Some(unknown);
     }
+    let resamples = resamples(pairs.iter().flatten().flatten().map(Vec::len).sum());
+    let mut random = SplitMix64::new(seed);
+    let mut drawn = [Vec::new(), Vec::new()];
+    let resampled = |_| geometric_mean(pairs.iter().map(|sides| resampled_ratio(sides, &mut random, &mut drawn)));
+    let mut ratios: Vec<f64> = (0..resamples).filter_map(resampled).collect();
     ratios.sort_by(f64::total_cmp);
     let at = |p: f64| ratios.get(((ratios.len() as f64 - 1.0) * p).round() as usize).copied();
-    let interval = [at(0.025)?, at(0.975)?];
+    let tail = 0.025 / comparisons.max(1) as f64;
+    let interval = [at(tail)?, at(1.0 - tail)?];
     let difference_shown = interval[0] > 1.0 || interval[1] < 1.0;
-    Some(RatioOfMedians { ratio, interval, resamples, difference_shown })
+    Some(RatioOfMedians { interval: Some(interval), resamples, difference_shown, ..unknown })
+}
+
+/// The ratio of rounds drawn with replacement; `drawn` is room for their samples.
+fn resampled_ratio([first, second]: &Sides, random: &mut SplitMix64, drawn: &mut [Vec<f64>; 2]) -> Option<f64> {
+    drawn.iter_mut().for_each(Vec::clear);
+    let rounds = first.len().max(second.len());
+    for _ in 0..rounds {
+        let round = random.below(rounds);
+        draw(first.get(round), random, &mut drawn[0]);
+        draw(second.get(round), random, &mut drawn[1]);
+    }
+    let [first, second] = drawn;
+    quotient(quick_median(first)?, quick_median(second)?)
+}
+
+fn geometric_mean(ratios: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let ratios: Vec<f64> = ratios.collect::<Option<_>>()?;
+    match ratios.as_slice() {
+        [] => None,
+        [only] => Some(*only),
+        several => Some((several.iter().map(|ratio| ratio.ln()).sum::<f64>() / several.len() as f64).exp()),
+    }
 }
 
 /// Draws as many samples as the block has, with replacement.
@@ -108,9 +156,10 @@ mod tests {
 
     #[test]
     fn a_true_difference_is_shown_and_its_size_lies_in_the_interval() {
-        let result = ratio_of_medians(&blocks(12.0, 10, 20, 0.0, 1), &blocks(10.0, 10, 20, 0.0, 2), 5).unwrap();
+        let result = ratio_of_medians([blocks(12.0, 10, 20, 0.0, 1), blocks(10.0, 10, 20, 0.0, 2)], 5).unwrap();
         assert!(result.difference_shown);
-        assert!(result.interval[0] < 1.2 && 1.2 < result.interval[1], "{result:?}");
+        let [low, high] = result.interval.unwrap();
+        assert!(low < 1.2 && 1.2 < high && result.gain_shown(), "{result:?}");
     }
 
     #[test]
@@ -119,7 +168,7 @@ mod tests {
             .filter(|&seed| {
                 let first = blocks(10.0, 10, 10, 0.0, 2 * seed + 1);
                 let second = blocks(10.0, 10, 10, 0.0, 2 * seed + 2);
-                ratio_of_medians(&first, &second, seed).unwrap().difference_shown
+                ratio_of_medians([first, second], seed).unwrap().difference_shown
             })
             .count();
         assert!(shown <= 12, "{shown} of 100 equal pairs called different");
@@ -129,20 +178,61 @@ mod tests {
     fn a_disturbance_common_to_both_sides_of_a_round_does_not_hide_a_small_difference() {
         let first = blocks(10.5, 12, 20, 0.3, 1);
         let second = blocks(10.0, 12, 20, 0.3, 2);
-        let result = ratio_of_medians(&first, &second, 0).unwrap();
-        assert!(result.interval[1] - result.interval[0] < 0.15, "{result:?}");
+        let result = ratio_of_medians([first, second], 0).unwrap();
+        let [low, high] = result.interval.unwrap();
+        assert!(high - low < 0.15, "{result:?}");
     }
 
     #[test]
     fn the_same_seed_gives_the_same_interval() {
-        let (first, second) = (blocks(1.0, 5, 9, 0.1, 1), blocks(1.1, 5, 9, 0.1, 2));
-        assert_eq!(ratio_of_medians(&first, &second, 4), ratio_of_medians(&first, &second, 4));
+        let sides = [blocks(1.0, 7, 9, 0.1, 1), blocks(1.1, 7, 9, 0.1, 2)];
+        assert_eq!(ratio_of_medians(sides.clone(), 4), ratio_of_medians(sides, 4));
     }
 
     #[test]
     fn without_samples_there_is_no_ratio() {
-        assert_eq!(ratio_of_medians(&[], &[vec![1.0]], 0), None);
-        assert_eq!(ratio_of_medians(&[vec![1.0]], &[vec![0.0]], 0), None);
+        assert_eq!(ratio_of_medians([vec![], vec![vec![1.0]]], 0), None);
+        assert_eq!(ratio_of_medians([vec![vec![1.0]], vec![vec![0.0]]], 0), None);
+        assert_eq!(mean_ratio(&[], 1, 0), None);
+    }
+
+    #[test]
+    fn few_rounds_have_a_ratio_but_no_interval_and_show_no_difference() {
+        for rounds in 1..ROUNDS_NEEDED {
+            let result = ratio_of_medians([blocks(12.0, rounds, 50, 0.0, 1), blocks(10.0, 9, 50, 0.0, 2)], 5).unwrap();
+            assert!((result.ratio - 1.2).abs() < 0.02, "{result:?}");
+            assert_eq!((result.interval, result.difference_shown, result.rounds), (None, false, rounds));
+            assert!(!result.gain_shown());
+        }
+        let enough = ratio_of_medians([blocks(12.0, 6, 50, 0.0, 1), blocks(10.0, 6, 50, 0.0, 2)], 5).unwrap();
+        assert!(enough.gain_shown(), "{enough:?}");
+        // Six rounds of which each side missed some share fewer.
+        let holes = |at: usize| {
+            let mut blocks = blocks(10.0, 6, 5, 0.0, 3);
+            blocks[at].clear();
+            blocks
+        };
+        assert_eq!(ratio_of_medians([holes(0), holes(5)], 0).unwrap().rounds, 4);
+    }
+
+    #[test]
+    fn of_several_comparisons_each_needs_a_wider_interval() {
+        let sides = [blocks(10.1, 10, 5, 0.0, 1), blocks(10.0, 10, 5, 0.0, 2)];
+        let interval =
+            |comparisons| mean_ratio(std::slice::from_ref(&sides), comparisons, 3).unwrap().interval.unwrap();
+        let (alone, of_eight) = (interval(1), interval(8));
+        assert!(of_eight[0] < alone[0] && alone[1] < of_eight[1], "{alone:?} {of_eight:?}");
+    }
+
+    #[test]
+    fn a_mean_of_ratios_is_geometric_and_as_sure_as_its_parts() {
+        let pair = |first, second| [blocks(first, 8, 20, 0.0, 1), blocks(second, 8, 20, 0.0, 2)];
+        let even = mean_ratio(&[pair(20.0, 10.0), pair(10.0, 20.0)], 1, 0).unwrap();
+        assert!((even.ratio - 1.0).abs() < 0.01 && !even.difference_shown, "{even:?}");
+        let faster = mean_ratio(&[pair(20.0, 10.0), pair(10.0, 10.0)], 1, 0).unwrap();
+        assert!((faster.ratio - 2f64.sqrt()).abs() < 0.02 && faster.gain_shown(), "{faster:?}");
+        let short = [blocks(20.0, 2, 20, 0.0, 1), blocks(10.0, 2, 20, 0.0, 2)];
+        assert_eq!(mean_ratio(&[pair(20.0, 10.0), short], 1, 0).unwrap().interval, None);
     }
 
     #[test]

@@ -1,65 +1,80 @@
-//! The candidates' files, beside the output while they are measured.
+//! The candidates' files, beside the output while they are measured, and the original's where it wins.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
+use onnx_file::atomic::AtomicFile;
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
 use resnext_builder::passes::{Lowering, Width};
 use resnext_builder::target::Chosen;
+use tempfile::TempDir;
 
 use super::TuneError;
+use crate::metadata::ModelFile;
 
 /// A folder of its own that goes when it is dropped.
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder(TempDir);
 
 impl Folder {
-    /// Makes the folder `.NAME.tuning` beside `output`.
+    /// Makes a folder that nobody else has, `.NAME.tuning-XXXXXX` beside `output`.
     pub(super) fn make(output: &Path) -> Result<Folder, TuneError> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
-        let folder = output.with_file_name(format!(".{name}.tuning"));
-        let write = |source| TuneError::Write { path: folder.display().to_string(), source };
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(write)?;
-        }
-        fs::create_dir(&folder).map_err(write)?;
-        Ok(Folder(folder))
+        let beside = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let made = tempfile::Builder::new().prefix(&format!(".{name}.tuning-")).tempdir_in(beside);
+        made.map(Folder).map_err(|source| TuneError::Write { path: beside.display().to_string(), source })
     }
 
-    /// Writes `model` once for each set of widths; for the first, the original's own path is given back.
-    pub(super) fn write(
-        &self,
-        model: &Model,
-        original: &Path,
-        trials: &[Vec<usize>],
-    ) -> Result<Vec<PathBuf>, TuneError> {
-        let mut paths = vec![original.to_owned()];
-        for widths in &trials[1..] {
-            let text: Vec<String> = widths.iter().map(ToString::to_string).collect();
-            let path = self.0.join(format!("{}.onnx", text.join("-")));
-            let model = model.clone();
-            model.lower(&lowering(widths), &Chosen::default(), &path, External::Auto)?;
-            paths.push(path);
-        }
-        Ok(paths)
+    /// Writes `model` with these widths.
+    pub(super) fn write(&self, model: &Model, widths: &[usize]) -> Result<PathBuf, TuneError> {
+        let text: Vec<String> = widths.iter().map(ToString::to_string).collect();
+        let path = self.0.path().join(format!("{}.onnx", text.join("-")));
+        model.clone().lower(&lowering(widths), &Chosen::default(), &path, External::Auto)?;
+        Ok(path)
     }
 
     /// Removes the files of a round that is over; what cannot be removed goes with the folder.
     pub(super) fn clear(&self) {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let entries = fs::read_dir(self.0.path()).into_iter().flatten().flatten();
         entries.for_each(|entry| drop(fs::remove_file(entry.path())));
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Nobody is left to be told.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The passes that give a stage its width.
-pub(super) fn lowering(widths: &[usize]) -> Lowering {
+fn lowering(widths: &[usize]) -> Lowering {
     let group_widths = widths.iter().map(|&width| Width::at_least(width)).collect();
     Lowering { group_widths, ..Lowering::default() }
+}
+
+/// Copies a model byte for byte, and the files that hold its weights to beside the copy, under the names that the model
+/// calls them by. Each file appears whole or not at all, the model last.
+///
+/// # Errors
+/// The file and what the system says of it.
+pub fn copy_model(model: &ModelFile, output: &Path) -> Result<(), (PathBuf, io::Error)> {
+    for name in model.data_files() {
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            let outside = io::Error::new(io::ErrorKind::InvalidInput, "it lies outside the model's folder");
+            return Err((PathBuf::from(name), outside));
+        }
+        copy(&model.path.with_file_name("").join(name), &output.with_file_name("").join(name))?;
+    }
+    copy(&model.path, output)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), (PathBuf, io::Error)> {
+    if matches!((from.canonicalize(), to.canonicalize()), (Ok(from), Ok(to)) if from == to) {
+        return Ok(());
+    }
+    let mut source = File::open(from).map_err(|error| (from.to_owned(), error))?;
+    let mut written = || {
+        if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = AtomicFile::create(to)?;
+        io::copy(&mut source, &mut file)?;
+        file.commit()
+    };
+    written().map_err(|error| (to.to_owned(), error))
 }

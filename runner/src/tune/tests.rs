@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use resnext_builder::build::{Destination, Plan as BuildPlan, Weights, build};
 use resnext_builder::graph::Dim;
@@ -7,6 +8,7 @@ use resnext_builder::variant::Variant;
 use super::*;
 use crate::bench::WarmUp;
 use crate::fake::Fake;
+use crate::stats::random::SplitMix64;
 
 /// A small network of two stages: 16 groups of 4 channels, then 16 of 8.
 fn network(folder: &Path) -> PathBuf {
@@ -15,6 +17,7 @@ fn network(folder: &Path) -> PathBuf {
     let mut plan = BuildPlan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(path.clone()));
     plan.image = Some([Dim::Fixed(32), Dim::Fixed(32)]);
     plan.classes = Some(5);
+    plan.force = true;
     build(&plan, &mut |_| {}).unwrap();
     path
 }
@@ -24,20 +27,42 @@ fn widths(path: &Path) -> Vec<usize> {
     Model::read(path).unwrap().stages().iter().map(|stage| stage.inputs).collect()
 }
 
-/// A runtime in which the first stage is fastest at 16 channels a group and the second as it is, and a model with a
-/// 32-wide second stage computes something else.
-struct Runtime;
+/// A runtime in which each stage is fastest at a width of its own, and a model with a 32-wide second stage computes
+/// something else.
+struct Runtime {
+    /// Fastest channels a group, by stage.
+    fastest: [usize; 2],
+    /// Milliseconds more at these widths.
+    together: Option<([usize; 2], f64)>,
+    /// Instead: time of every model but the original, as a fraction of the original's.
+    faster_when_wider: Option<f64>,
+    /// By how much runs scatter.
+    noise: f64,
+}
+
+impl Runtime {
+    fn fastest(fastest: [usize; 2]) -> Runtime {
+        Runtime { fastest, together: None, faster_when_wider: None, noise: 0.0 }
+    }
+
+    fn milliseconds(&self, widths: &[usize]) -> f64 {
+        if let Some(fraction) = self.faster_when_wider {
+            return if widths == [4, 8] { 10.0 } else { 10.0 * fraction };
+        }
+        let cost = |at: usize| widths.get(at).map_or(0.0, |&w| (w as f64 / self.fastest[at] as f64).log2().abs());
+        let more = self.together.filter(|(at, _)| widths == at).map_or(0.0, |(_, more)| more);
+        10.0 + cost(0) + 2.0 * cost(1) + more
+    }
+}
 
 impl Candidates for Runtime {
     fn of<'a>(&'a self, files: &'a [ModelFile], _: &[usize]) -> Vec<Candidate<'a>> {
-        let candidate = |file: &'a ModelFile| Candidate {
+        let candidate = |(number, file): (usize, &'a ModelFile)| Candidate {
             file,
             provider: "cpu".into(),
-            open: Box::new(|path: &Path| {
+            open: Box::new(move |path: &Path| {
                 let widths = widths(path);
-                let cost =
-                    |at: usize, best: usize| widths.get(at).map_or(0.0, |&w| (w as f64 / best as f64).log2().abs());
-                let milliseconds = 10.0 + cost(0, 16) + 2.0 * cost(1, 8);
+                let milliseconds = self.milliseconds(&widths);
                 let wrong = widths.get(1) == Some(&32);
                 let fake = Fake::new(move |inputs| {
                     let mut output = inputs[0].clone();
@@ -47,16 +72,20 @@ impl Candidates for Runtime {
                     }
                     Ok(vec![output])
                 });
-                let fake = fake.clocked(move |_, block| Ok(vec![milliseconds / 1e3; block.max_runs.min(10)]));
+                let mut random = SplitMix64::new(number as u64);
+                let fake = fake.clocked(move |_, block| {
+                    let mut run = || milliseconds / 1e3 * (1.0 + self.noise * random.uniform());
+                    Ok((0..block.max_runs.min(10)).map(|_| run()).collect())
+                });
                 Ok(Box::new(fake) as Box<dyn crate::model::Model>)
             }),
         };
-        files.iter().map(candidate).collect()
+        files.iter().enumerate().map(candidate).collect()
     }
 }
 
 fn request(folder: &Path, widths: &[usize]) -> Request {
-    let plan = Plan { min_runs: 4, min_seconds: 0.0, rounds: 4, warmup: WarmUp::Runs(0), ..Plan::default() };
+    let plan = Plan { min_runs: 10, min_seconds: 0.0, rounds: 10, warmup: WarmUp::Runs(0), ..Plan::default() };
     let output = folder.join("out.onnx");
     Request { model: network(folder), output, widths: widths.to_vec(), plan, threads: 1 }
 }
@@ -67,9 +96,9 @@ fn the_fastest_width_of_each_stage_is_found_and_beats_every_fixed_one() {
     let mut seen = Vec::new();
     let stop = AtomicBool::new(false);
     let request = request(folder.path(), &[8, 16, 32]);
-    let tuned = tune(&request, &Runtime, &stop, &mut |progress| seen.push(progress.done)).unwrap();
+    let tuned = tune(&request, &Runtime::fastest([16, 8]), &stop, &mut |progress| seen.push(progress.done)).unwrap();
     assert_eq!(tuned.widths(), [16, 1]);
-    assert!((tuned.score - 12.0 / 10.0).abs() < 1e-9, "{}", tuned.score);
+    assert!(tuned.changed && (tuned.score - 12.0 / 10.0).abs() < 1e-9, "{}", tuned.score);
     let names: Vec<&str> = tuned.rounds.iter().map(|round| round.name.as_str()).collect();
     assert_eq!(names, ["stage 1", "stage 2", "all stages"]);
     let last = tuned.rounds.last().unwrap();
@@ -82,26 +111,83 @@ fn the_fastest_width_of_each_stage_is_found_and_beats_every_fixed_one() {
 }
 
 #[test]
-fn a_search_that_is_stopped_keeps_the_original() {
+fn a_search_that_is_stopped_ends_soon_and_says_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let stop = AtomicBool::new(true);
-    let tuned = tune(&request(folder.path(), &[16]), &Runtime, &stop, &mut |_| {}).unwrap();
-    assert!(tuned.interrupted);
-    assert_eq!(tuned.widths(), [1, 1]);
+    for steps in [0, 1, 7, 30] {
+        let stop = AtomicBool::new(steps == 0);
+        let mut seen = 0;
+        let mut progress = |_: &Progress| {
+            seen += 1;
+            stop.store(seen >= steps, Ordering::Relaxed);
+        };
+        let error = tune(&request(folder.path(), &[8, 16]), &Runtime::fastest([16, 8]), &stop, &mut progress);
+        assert!(matches!(error, Err(TuneError::Interrupted)), "{error:?}");
+        assert!(seen <= steps + 1, "{seen} steps, {steps} before the stop");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "candidates are gone");
+    }
+}
+
+#[test]
+fn the_original_wins_where_nothing_is_shown_to_be_faster() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let slower = Runtime::fastest([4, 8]);
+    // Every other width is faster by 0.4%, which runs that scatter by 4% do not show.
+    let noisy = Runtime { faster_when_wider: Some(0.996), noise: 0.04, ..Runtime::fastest([4, 8]) };
+    // Four rounds show nothing, however large a difference is.
+    let few = Plan { min_runs: 4, rounds: 4, ..request(folder.path(), &[8]).plan };
+    let short = Request { plan: few, ..request(folder.path(), &[8, 16]) };
+    for (runtime, request) in [
+        (&slower, request(folder.path(), &[8, 16])),
+        (&noisy, request(folder.path(), &[8, 16])),
+        (&Runtime::fastest([16, 8]), short),
+    ] {
+        let tuned = tune(&request, runtime, &stop, &mut |_| {}).unwrap();
+        assert_eq!((tuned.changed, tuned.widths(), tuned.score), (false, vec![1, 1], 1.0), "{:?}", tuned.rounds);
+        let last = tuned.rounds.last().unwrap();
+        assert_eq!(last.trials[0].widths, [1, 1], "the original is in the running");
+        let text = crate::report::text::render(&crate::report::tune::document(&tuned), false);
+        assert!(text.contains("nothing is shown to be faster than the original"), "{text}");
+    }
+}
+
+#[test]
+fn a_fixed_width_that_beats_the_stages_together_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    // Each stage alone is fastest at 16, but together all of them cost more than all at 8.
+    let runtime = Runtime { together: Some(([16, 16], 3.0)), ..Runtime::fastest([16, 16]) };
+    let tuned = tune(&request(folder.path(), &[8, 16]), &runtime, &stop, &mut |_| {}).unwrap();
+    assert_eq!((tuned.changed, tuned.widths()), (true, vec![8, 8]), "{:?}", tuned.rounds.last());
+    let last = tuned.rounds.last().unwrap();
+    assert!(last.trials.iter().all(|trial| trial.score.unwrap() <= tuned.score + 1e-12));
+}
+
+#[test]
+fn a_model_is_copied_byte_for_byte_with_the_files_of_its_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = network(folder.path());
+    let external = folder.path().join("external.onnx");
+    let nothing = resnext_builder::passes::Lowering { fold_bn: false, ..Default::default() };
+    let always = resnext_builder::build::External::Always;
+    Model::read(&path).unwrap().lower(&nothing, &Default::default(), &external, always).unwrap();
+    let model = ModelFile::read(&external).unwrap();
+    let names: Vec<&str> = model.data_files().into_iter().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let output = folder.path().join("elsewhere/copy.onnx");
+    copy_model(&model, &output).unwrap();
+    let same = |a: &Path, b: &Path| std::fs::read(a).unwrap() == std::fs::read(b).unwrap();
+    assert!(same(&external, &output));
+    assert!(same(&folder.path().join(names[0]), &output.with_file_name(names[0])));
+    let beside = folder.path().join("copy.onnx");
+    copy_model(&model, &beside).unwrap();
+    assert_eq!(widths(&beside), widths(&path), "the files of the weights serve both");
 }
 
 #[test]
 fn a_model_without_a_choice_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
-    let error = tune(&request(folder.path(), &[2]), &Runtime, &stop, &mut |_| {}).unwrap_err();
+    let error = tune(&request(folder.path(), &[2]), &Runtime::fastest([16, 8]), &stop, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("no width asked for is wider"), "{error}");
-}
-
-#[test]
-fn widths_that_give_the_same_model_are_tried_once() {
-    let stage = Stage { channels: 32, groups: 8, inputs: 4, convolutions: 1 };
-    assert_eq!(choices(&stage, &[64, 8, 5, 16, 32, 1, 4]), [5, 16, 32], "8 is 5 again, and 64 dense as 32 is");
-    let wide = Stage { channels: 512, groups: 128, inputs: 4, convolutions: 1 };
-    assert_eq!(choices(&wide, &[64, 128]), [64], "32 times the arithmetic is not tried");
 }

@@ -1,7 +1,7 @@
 //! Several workers with the same model that share every batch: on many small cores a thread each does more in all than
 //! all threads on one node at a time.
 
-use crate::input::batch::select;
+use crate::input::batch::{join, one_row_a_picture};
 use crate::model::{Block, Loaded, Memory, Model, ModelError};
 use crate::session::Spec;
 use crate::tensor::Tensor;
@@ -17,7 +17,7 @@ pub struct Copies {
 }
 
 impl Launcher {
-    /// Loads a model in `copies` workers. The model must leave its batch size open.
+    /// Loads a model in `copies` workers. The model must leave its batch size open, and give one row a picture.
     ///
     /// # Errors
     /// As [`Launcher::load`].
@@ -41,27 +41,23 @@ impl Model for Copies {
         if rows <= share {
             return self.first.run(inputs);
         }
-        let part = |from: usize| -> Vec<Tensor> {
-            inputs.iter().map(|input| select(input, from..rows.min(from + share))).collect()
-        };
         let workers = std::iter::once(&mut self.first).chain(&mut self.others);
         let parts: Vec<Result<Vec<Tensor>, ModelError>> = std::thread::scope(|scope| {
-            let run = |(worker, from)| {
-                let inputs = part(from);
-                scope.spawn(move || Worker::run(worker, &inputs))
-            };
-            let running: Vec<_> = workers.zip((0..rows).step_by(share)).map(run).collect();
+            let starts = workers.zip((0..rows).step_by(share));
+            let running: Vec<_> = starts
+                .map(|(worker, from)| {
+                    scope.spawn(move || worker.run_rows(inputs, Some(&(from..rows.min(from + share)))))
+                })
+                .collect();
             let failed = |_| Err(ModelError::Failed("the thread that spoke with a worker failed".to_owned()));
             running.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
         });
-        let mut parts = parts.into_iter();
-        let mut whole = parts.next().unwrap_or_else(|| Ok(Vec::new()))?;
-        for part in parts {
-            for (whole, part) in whole.iter_mut().zip(part?) {
-                crate::input::batch::append(whole, part)?;
-            }
+        let mut whole = None;
+        for (part, from) in parts.into_iter().zip((0..rows).step_by(share)) {
+            let part = one_row_a_picture(part?, share.min(rows - from))?;
+            whole = Some(join(whole, part)?);
         }
-        Ok(whole)
+        Ok(whole.unwrap_or_default())
     }
 
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {

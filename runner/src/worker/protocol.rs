@@ -346,7 +346,7 @@ mod tests {
         assert!(matches!(text, Err(ProtocolError::Garbage(bytes)) if &bytes == b"warn"), "{text:?}");
         let mut frame = encode(&Reply::Tensors, &[], None, Vec::new()).expect("encoded");
         frame[3] = VERSION + 1;
-        let newer = receive::<Reply>(&mut frame.as_slice());
+        let newer = receive::<Reply>(&mut frame.as_slice(), Vec::new());
         assert!(matches!(newer, Err(ProtocolError::Version(2))), "{newer:?}");
     }
 
