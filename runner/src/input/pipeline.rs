@@ -73,6 +73,7 @@ pub fn prepare<T>(
     std::thread::scope(|scope| {
         for _ in 0..extent.threads.clamp(1, paths.len().max(1)) {
             scope.spawn(|| {
+                give_way();
                 let mut resizer = Resizer::new();
                 while let Some(index) = queue.begin() {
                     queue.finish(one(index, paths[index].as_ref(), preprocess, &mut resizer));
@@ -87,6 +88,14 @@ pub fn prepare<T>(
         }
         None
     })
+}
+
+/// Lets the provider go first where both want a core: in turns of a batch each finds its data in the cache, while a
+/// core that changes between them every few milliseconds loads both again and again.
+fn give_way() {
+    // Nice values are a thread's own on Linux alone. Pictures are prepared all the same where it may not be changed.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(10);
 }
 
 fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resizer) -> Prepared {
@@ -108,12 +117,15 @@ fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resiz
     Prepared { index, tensors: tensors.unwrap_or_else(|panic| Err(panicked(panic))), time }
 }
 
-/// Who works on what; see [`prepare`].
+/// Who works on what; see [`prepare`]. Nobody is woken in vain: on small pictures that would take longer than a resize.
 struct Queue {
     count: usize,
     window: usize,
     state: Mutex<State>,
-    changed: Condvar,
+    /// Something was taken, so that a picture more may be begun.
+    room: Condvar,
+    /// Enough is finished to be taken.
+    ready: Condvar,
 }
 
 #[derive(Default)]
@@ -122,11 +134,15 @@ struct State {
     taken: usize,
     finished: BTreeMap<usize, Prepared>,
     stopped: bool,
+    /// Threads that wait for room.
+    idle: usize,
+    /// Whether someone waits to take the next picture.
+    awaited: bool,
 }
 
 impl Queue {
     fn new(count: usize, window: usize) -> Self {
-        Queue { count, window, state: Mutex::default(), changed: Condvar::new() }
+        Queue { count, window, state: Mutex::default(), room: Condvar::new(), ready: Condvar::new() }
     }
 
     /// The state is consistent whenever the lock is free: a panic elsewhere does not spoil it.
@@ -134,15 +150,13 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The next picture to prepare, as soon as it is within the window; `None` when there is no more to do.
     fn begin(&self) -> Option<usize> {
         let mut state = self.lock();
         while !state.stopped && state.begun < self.count && state.begun >= state.taken + self.window {
-            state = self.wait(state);
+            state.idle += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
         if state.stopped || state.begun == self.count {
             return None;
@@ -152,8 +166,19 @@ impl Queue {
     }
 
     fn finish(&self, prepared: Prepared) {
-        self.lock().finished.insert(prepared.index, prepared);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.finished.insert(prepared.index, prepared);
+        let wake = state.awaited && self.worth_waking(&state);
+        drop(state);
+        if wake {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Whether the next picture is finished, and half a window of them: whoever takes them then takes many at once.
+    fn worth_waking(&self, state: &State) -> bool {
+        let enough = self.window.div_ceil(2).min(self.count - state.taken);
+        state.finished.contains_key(&state.taken) && state.finished.len() >= enough
     }
 
     fn take(&self, index: usize) -> Prepared {
@@ -161,16 +186,22 @@ impl Queue {
         loop {
             if let Some(prepared) = state.finished.remove(&index) {
                 state.taken = index + 1;
-                self.changed.notify_all();
+                let idle = state.idle > 0;
+                drop(state);
+                if idle {
+                    self.room.notify_all();
+                }
                 return prepared;
             }
-            state = self.wait(state);
+            state.awaited = true;
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.awaited = false;
         }
     }
 
     fn stop(&self) {
         self.lock().stopped = true;
-        self.changed.notify_all();
+        self.room.notify_all();
     }
 }
 
