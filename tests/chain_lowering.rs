@@ -39,7 +39,7 @@ fn torchs_exports_compute_the_same_after_every_widening() {
         assert!(norm > 1e-3, "{name}");
         for width in [Width::at_least(4), Width::blocks_of(8), Width::blocks_of(16), Width::at_least(64)] {
             let path = folder.path().join("rewritten.onnx");
-            let lowering = Lowering { fold_bn: true, group_widths: vec![width] };
+            let lowering = Lowering { group_widths: vec![width], ..Lowering::default() };
             let model = Model::read(&exports.join(name)).unwrap();
             model.lower(&lowering, &Chosen::default(), &path, External::Never).unwrap();
             let after = logits(&path);

@@ -70,7 +70,7 @@ fn corpus() -> Vec<Vec<u8>> {
         (variant.planes, variant.group_width) = (2, 1);
         let weights = Weights::Random { seed: 0 };
         let mut plan = Plan::new(Some(variant), weights, Destination::File(path.clone()));
-        plan.lowering = Lowering { fold_bn, group_widths: Vec::new() };
+        plan.lowering = Lowering { fold_bn, ..Lowering::default() };
         plan.classes = Some(2);
         plan.image = Some([Dim::Fixed(8), Dim::Fixed(8)]);
         plan.labels = resnext_builder::build::LabelsChoice::Given(Labels::parse("cat\ndog"));
@@ -97,7 +97,7 @@ fn the_importer() {
 fn the_rewriter() {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in.onnx"), folder.path().join("out.onnx"));
-    let lowering = Lowering { fold_bn: true, group_widths: vec![Width::at_least(4)] };
+    let lowering = Lowering { group_widths: vec![Width::at_least(4)], ..Lowering::default() };
     fuzzing::run("optimize", corpus(), PIECES, <[u8]>::to_vec, |file| {
         std::fs::write(&input, file).unwrap();
         let done = Model::read(&input).ok()?.lower(&lowering, &Chosen::default(), &output, External::Never).ok()?;

@@ -1,5 +1,6 @@
 //! A build from plan to file: the chain of the crate's modules, in order.
 
+mod cook;
 mod describe;
 mod resolve;
 mod write;
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use cook::Rounding;
+
 use crate::architecture::{self, BlockForm, Output, StrideIn};
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
 use crate::known::{Known, NameError};
 use crate::metadata::{Labels, Preprocess, Recipe};
-use crate::passes::{self, Applied, Lowering};
+use crate::passes::{self, Applied, Lowering, UnknownNode};
 use crate::shape::{ShapeError, cost};
 use crate::target::Chosen;
 use crate::tuning::TuningError;
@@ -208,6 +211,23 @@ pub enum BuildError {
         /// Passes that ran.
         passes: String,
     },
+    /// A weight that f16 cannot hold.
+    #[error(
+        "'{name}' is {value} at index {index}, and f16 ends at 65504; keep its node in f32 with --keep-f32 {node}, or build with --dtype f32"
+    )]
+    Overflow {
+        /// The weight.
+        name: String,
+        /// Flat index.
+        index: usize,
+        /// The number there.
+        value: f64,
+        /// The node that uses it.
+        node: String,
+    },
+    /// A node to be kept in f32 that is not there.
+    #[error(transparent)]
+    Keep(#[from] UnknownNode),
     /// The network does not fit the picture.
     #[error(transparent)]
     Shape(#[from] ShapeError),
@@ -245,15 +265,25 @@ impl BuildError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => 2,
-            Self::TooLarge { .. } | Self::Shape(_) => 2,
+            Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => 2,
             Self::Hub(error) => error.exit_code(),
-            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::NotFinite { .. } => 3,
+            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => 3,
+            Self::NotFinite { .. } | Self::Overflow { .. } => 3,
             // Whoever read from the pipe has had enough.
             Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output { .. } => 6,
             Self::Graph(_) | Self::Internal(_) => 70,
         }
     }
+}
+
+/// What is known of the safety of f16.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Safety {
+    /// Nodes kept in f32.
+    pub kept: Vec<String>,
+    /// What rounding did to the weights.
+    pub weights: Rounding,
 }
 
 /// What a build did.
@@ -269,6 +299,10 @@ pub struct Summary {
     pub parameters: u64,
     /// Multiply-adds for one picture.
     pub multiply_adds: u64,
+    /// Type that the graph computes in.
+    pub dtype: &'static str,
+    /// What is known of its safety, where that is f16.
+    pub f16: Option<Safety>,
     /// Provider or measurement that the passes were chosen for.
     pub target: String,
     /// Why they were chosen, one sentence each.
@@ -318,7 +352,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         )));
     }
     plan.chosen.check(&passes::stages(&graph)).map_err(BuildError::Request)?;
-    let applied = passes::run(&mut graph, &plan.lowering);
+    let applied = passes::run(&mut graph, &plan.lowering)?;
     let valid = validate(&graph)?;
     let name = resolved.variant.to_string();
     let exported = export(valid, &name, plan.versions);
@@ -339,6 +373,8 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         weights_sha256: written.sha256,
         parameters: cost.parameters,
         multiply_adds: cost.multiply_adds,
+        dtype: if plan.lowering.half.is_some() { "f16" } else { "f32" },
+        f16: plan.lowering.half.as_ref().map(|half| Safety { kept: half.keep_f32.clone(), weights: written.rounding }),
         target: plan.chosen.target.clone(),
         reasons: plan.chosen.reasons.clone(),
         passes: applied,

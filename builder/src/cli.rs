@@ -1,6 +1,7 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
 mod lowering;
+mod precision;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::variant::{Stem, Variant};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
+pub use precision::{DtypeArg, PrecisionArgs};
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
 
@@ -156,6 +158,9 @@ pub struct BuildArgs {
     /// Which passes to run.
     #[command(flatten)]
     pub lowering: LoweringArgs,
+    /// Arithmetic carried by the graph.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
     /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
     #[arg(long, value_enum, default_value_t)]
     pub block_form: BlockFormArg,
@@ -270,6 +275,7 @@ impl BuildArgs {
         plan.stride_in = self.stride_in.into();
         plan.external = self.external_data.into();
         (plan.lowering, plan.chosen) = self.lowering.choose()?;
+        plan.lowering.half = self.precision.half()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::build::Summary;
+use crate::build::{Safety, Summary};
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
 use crate::optimize::Optimized;
@@ -157,13 +157,17 @@ pub fn summary(summary: &Summary) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     lowering(&mut text, &summary.target, &summary.reasons);
+    if let Some(safety) = &summary.f16 {
+        half(&mut text, safety);
+    }
     let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
     let _ = writeln!(
         text,
-        "{}: {} parameters, {} multiply-adds, weights {}{}",
+        "{}: {}{} parameters, {} multiply-adds, weights {}{}",
         summary.variant,
+        if summary.f16.is_some() { "f16, " } else { "" },
         millions(summary.parameters),
         giga(summary.multiply_adds),
         summary.weights,
@@ -171,6 +175,14 @@ pub fn summary(summary: &Summary) -> String {
     );
     let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
     text
+}
+
+/// Why f16 is safe here, or that it is not shown.
+fn half(text: &mut String, safety: &Safety) {
+    let _ = writeln!(text, "f16: {}", safety.weights);
+    if !safety.kept.is_empty() {
+        let _ = writeln!(text, "f16: kept in f32: {}", safety.kept.join(", "));
+    }
 }
 
 /// What the passes were chosen for, and why.

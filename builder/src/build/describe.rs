@@ -1,5 +1,6 @@
 //! What the finished file says about itself.
 
+use super::cook::Rounding;
 use super::resolve::Resolved;
 use crate::architecture::Output;
 use crate::build::{LabelsChoice, Plan, PreprocessChoice};
@@ -16,7 +17,13 @@ pub(super) struct Description {
 }
 
 /// Describes a build; `sha256` is the checkpoint's, in hex.
-pub(super) fn describe(plan: &Plan, resolved: &Resolved, applied: &[Applied], sha256: Option<&str>) -> Description {
+pub(super) fn describe(
+    plan: &Plan,
+    resolved: &Resolved,
+    applied: &[Applied],
+    sha256: Option<&str>,
+    rounding: &Rounding,
+) -> Description {
     let known = sha256.and_then(known::by_sha256);
     let mut notes = Vec::new();
     let mut metadata = Metadata::default();
@@ -55,6 +62,13 @@ pub(super) fn describe(plan: &Plan, resolved: &Resolved, applied: &[Applied], sh
     }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
     metadata.push("passes", passes.join(", "));
+    if let Some(half) = &plan.lowering.half {
+        metadata.push("dtype", "f16");
+        if !half.keep_f32.is_empty() {
+            metadata.push_json("keep_f32", &half.keep_f32);
+        }
+        metadata.push("f16_weights", rounding.to_string());
+    }
     Description { metadata, notes }
 }
 

@@ -82,7 +82,7 @@ impl LoweringArgs {
             }
             None => (target.rule().and_then(|rule| rule.width).into_iter().collect(), target.into()),
         };
-        Ok((Lowering { fold_bn: !self.no_fold_bn, group_widths }, chosen))
+        Ok((Lowering { fold_bn: !self.no_fold_bn, group_widths, half: None }, chosen))
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     let tuning: Tuning =
         serde_json::from_str(&json).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     let group_widths = tuned.widths().into_iter().map(Width::at_least).collect();
-    let lowering = Lowering { fold_bn: true, group_widths };
+    let lowering = Lowering { group_widths, ..Lowering::default() };
     model.lower(&lowering, &tuning.chosen(), &arguments.output, External::Auto).map_err(|error| rewrite(&error))?;
     write(&tuning_file, json.as_bytes())?;
     publish(global, &tuned, &arguments.exports)?;

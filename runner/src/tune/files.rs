@@ -60,5 +60,6 @@ impl Drop for Folder {
 
 /// The passes that give a stage its width.
 pub(super) fn lowering(widths: &[usize]) -> Lowering {
-    Lowering { fold_bn: true, group_widths: widths.iter().map(|&width| Width::at_least(width)).collect() }
+    let group_widths = widths.iter().map(|&width| Width::at_least(width)).collect();
+    Lowering { group_widths, ..Lowering::default() }
 }
