@@ -14,6 +14,7 @@ use serde::Serialize;
 pub use cook::Rounding;
 
 use crate::architecture::{self, BlockForm, Output, StrideIn};
+use crate::calibration::{Activations, Calibration, CalibrationError};
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
@@ -123,6 +124,8 @@ pub struct Plan {
     pub lowering: Lowering,
     /// What they were chosen for.
     pub chosen: Chosen,
+    /// Ranges of values to hold f16 against.
+    pub calibration: Option<Calibration>,
     /// Versions to declare.
     pub versions: Versions,
     /// When weights go into a file of their own.
@@ -150,6 +153,7 @@ impl Plan {
             stride_in: StrideIn::default(),
             lowering: Lowering::default(),
             chosen: Chosen::default(),
+            calibration: None,
             versions: Versions::default(),
             external: External::default(),
             preprocess: PreprocessChoice::default(),
@@ -250,6 +254,9 @@ pub enum BuildError {
     /// The tuning file.
     #[error(transparent)]
     Tuning(#[from] TuningError),
+    /// The calibration file, or what it speaks against.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// The output could not be written.
     #[error("cannot write {path}: {source}; the old file, if any, is as it was")]
     Output {
@@ -268,7 +275,7 @@ impl BuildError {
             Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => 2,
             Self::Hub(error) => error.exit_code(),
             Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => 3,
-            Self::NotFinite { .. } | Self::Overflow { .. } => 3,
+            Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => 3,
             // Whoever read from the pipe has had enough.
             Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output { .. } => 6,
@@ -278,13 +285,18 @@ impl BuildError {
 }
 
 /// What is known of the safety of f16.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Safety {
     /// Nodes kept in f32.
     pub kept: Vec<String>,
     /// What rounding did to the weights.
     pub weights: Rounding,
+    /// Ranges of values, where they were measured.
+    pub activations: Option<Activations>,
 }
+
+/// What stands where the ranges of values were not measured.
+pub const UNCHECKED: &str = "activation ranges unchecked; run resnext-run calibrate";
 
 /// What a build did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -374,7 +386,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         parameters: cost.parameters,
         multiply_adds: cost.multiply_adds,
         dtype: if plan.lowering.half.is_some() { "f16" } else { "f32" },
-        f16: plan.lowering.half.as_ref().map(|half| Safety { kept: half.keep_f32.clone(), weights: written.rounding }),
+        f16: written.safety,
         target: plan.chosen.target.clone(),
         reasons: plan.chosen.reasons.clone(),
         passes: applied,

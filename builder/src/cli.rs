@@ -275,7 +275,7 @@ impl BuildArgs {
         plan.stride_in = self.stride_in.into();
         plan.external = self.external_data.into();
         (plan.lowering, plan.chosen) = self.lowering.choose()?;
-        plan.lowering.half = self.precision.half()?;
+        (plan.lowering.half, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;

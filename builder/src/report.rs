@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::build::{Safety, Summary};
+use crate::build::{Safety, Summary, UNCHECKED};
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
 use crate::optimize::Optimized;
@@ -180,6 +180,10 @@ pub fn summary(summary: &Summary) -> String {
 /// Why f16 is safe here, or that it is not shown.
 fn half(text: &mut String, safety: &Safety) {
     let _ = writeln!(text, "f16: {}", safety.weights);
+    match &safety.activations {
+        Some(activations) => drop(writeln!(text, "f16: {activations}")),
+        None => drop(writeln!(text, "f16: {UNCHECKED}")),
+    }
     if !safety.kept.is_empty() {
         let _ = writeln!(text, "f16: kept in f32: {}", safety.kept.join(", "));
     }

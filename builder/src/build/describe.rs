@@ -1,9 +1,8 @@
 //! What the finished file says about itself.
 
-use super::cook::Rounding;
 use super::resolve::Resolved;
 use crate::architecture::Output;
-use crate::build::{LabelsChoice, Plan, PreprocessChoice};
+use crate::build::{LabelsChoice, Plan, PreprocessChoice, Safety, UNCHECKED};
 use crate::graph::Dim;
 use crate::known::{self, Known};
 use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
@@ -22,7 +21,7 @@ pub(super) fn describe(
     resolved: &Resolved,
     applied: &[Applied],
     sha256: Option<&str>,
-    rounding: &Rounding,
+    safety: Option<&Safety>,
 ) -> Description {
     let known = sha256.and_then(known::by_sha256);
     let mut notes = Vec::new();
@@ -62,12 +61,13 @@ pub(super) fn describe(
     }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
     metadata.push("passes", passes.join(", "));
-    if let Some(half) = &plan.lowering.half {
+    if let Some(safety) = safety {
         metadata.push("dtype", "f16");
-        if !half.keep_f32.is_empty() {
-            metadata.push_json("keep_f32", &half.keep_f32);
+        if !safety.kept.is_empty() {
+            metadata.push_json("keep_f32", &safety.kept);
         }
-        metadata.push("f16_weights", rounding.to_string());
+        metadata.push("f16_weights", safety.weights.to_string());
+        metadata.push("f16_activations", safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
     }
     Description { metadata, notes }
 }

@@ -10,10 +10,10 @@ use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::tensor::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
-use super::cook::{Cooked, Rounding};
+use super::cook::Cooked;
 use super::describe::describe;
 use super::resolve::Resolved;
-use crate::build::{BuildError, Destination, External, Plan, Progress};
+use crate::build::{BuildError, Destination, External, Plan, Progress, Safety};
 use crate::digest::{self, Hashing};
 use crate::export::Exported;
 use crate::graph::{Dim, ValueId};
@@ -29,7 +29,7 @@ pub(super) struct Written {
     pub(super) bytes: u64,
     pub(super) sha256: Option<String>,
     pub(super) notes: Vec<String>,
-    pub(super) rounding: Rounding,
+    pub(super) safety: Option<Safety>,
 }
 
 pub(super) fn write(
@@ -50,9 +50,11 @@ pub(super) fn write(
             let value = valid.graph().value(id);
             value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
         });
-        let (done, total, sha256, notes, rounding) = (0, sizes.sum(), None, Vec::new(), Rounding::default());
+        let (done, total, sha256, notes) = (0, sizes.sum(), None, Vec::new());
+        let half = plan.lowering.half.as_ref();
+        let safety = half.map(|half| Safety { kept: half.keep_f32.clone(), ..Safety::default() });
         let writer =
-            Writer { plan, resolved, valid, source, applied, progress, done, total, digest, sha256, notes, rounding };
+            Writer { plan, resolved, valid, source, applied, progress, done, total, digest, sha256, notes, safety };
         writer.write(exported)
     })
 }
@@ -69,11 +71,12 @@ struct Writer<'a, 's> {
     digest: Option<ScopedJoinHandle<'s, io::Result<[u8; 32]>>>,
     sha256: Option<String>,
     notes: Vec<String>,
-    rounding: Rounding,
+    safety: Option<Safety>,
 }
 
 impl Writer<'_, '_> {
     fn write(mut self, exported: Exported) -> Result<Written, BuildError> {
+        self.check_ranges()?;
         let bytes = file::encoded_len(&exported.model).map_err(|e| declared(&e))?;
         // Metadata comes on top; labels and names stay far below this reserve.
         let too_large = bytes + (1 << 20) > MESSAGE_LIMIT;
@@ -100,7 +103,17 @@ impl Writer<'_, '_> {
             }
             Destination::File(path) => self.write_files(exported, path, external)?,
         };
-        Ok(Written { files, bytes, sha256: self.sha256, notes: self.notes, rounding: self.rounding })
+        Ok(Written { files, bytes, sha256: self.sha256, notes: self.notes, safety: self.safety })
+    }
+
+    /// Holds the calibration, if any, against the graph; whose it is the checkpoint's digest tells.
+    fn check_ranges(&mut self) -> Result<(), BuildError> {
+        let Some(calibration) = &self.plan.calibration else { return Ok(()) };
+        self.finish_digest()?;
+        let variant = self.resolved.variant.to_string();
+        calibration.check_origin(&variant, self.sha256.as_deref(), self.resolved.random.seed)?;
+        self.safety.get_or_insert_default().activations = Some(calibration.check(self.valid.graph())?);
+        Ok(())
     }
 
     /// Writes the model with all weights that it keeps inside.
@@ -166,7 +179,7 @@ impl Writer<'_, '_> {
             Some(Weight::Half { of }) => {
                 let exact = of.eval_f64(&mut self.source)?;
                 self.check_finite(tensor, exact.iter().position(|v| !v.is_finite()))?;
-                let rounded = self.rounding.round(&tensor.name, &exact);
+                let rounded = self.safety.get_or_insert_default().weights.round(&tensor.name, &exact);
                 rounded.map_err(|index| self.overflow(tensor, id, index, exact[index]))?
             }
             Some(weight) => {
@@ -198,7 +211,7 @@ impl Writer<'_, '_> {
     fn metadata(&mut self) -> Result<Vec<StringStringEntryProto>, BuildError> {
         self.finish_digest()?;
         let digest = self.sha256.as_deref();
-        let description = describe(self.plan, self.resolved, self.applied, digest, &self.rounding);
+        let description = describe(self.plan, self.resolved, self.applied, digest, self.safety.as_ref());
         self.notes.extend(description.notes);
         let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
         Ok(description.metadata.entries().iter().map(entry).collect())

@@ -1,8 +1,11 @@
 //! The flags that choose the arithmetic.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use crate::build::BuildError;
+use crate::calibration::Calibration;
 use crate::passes::Half;
 
 /// Arithmetic carried by the graph.
@@ -17,6 +20,9 @@ pub struct PrecisionArgs {
     /// Nodes to keep in f32, by their names in the graph
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     pub keep_f32: Vec<String>,
+    /// Ranges of values that `resnext-run calibrate` measured: what would overflow f16 is refused
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
 }
 
 /// `--dtype`.
@@ -32,11 +38,11 @@ pub enum DtypeArg {
 }
 
 impl PrecisionArgs {
-    /// What to turn to f16, if anything.
+    /// What to turn to f16, if anything, and the ranges to hold it against.
     ///
     /// # Errors
-    /// [`BuildError::Request`].
-    pub fn half(&self) -> Result<Option<Half>, BuildError> {
+    /// [`BuildError::Request`] and [`BuildError::Calibration`].
+    pub fn choose(&self) -> Result<(Option<Half>, Option<Calibration>), BuildError> {
         let refuse = |text: &str| Err(BuildError::Request(text.into()));
         match self.dtype {
             DtypeArg::F16 => {
@@ -46,13 +52,14 @@ impl PrecisionArgs {
                         keep_f32.push(name.clone());
                     }
                 }
-                Ok(Some(Half { keep_io_types: self.keep_io_types, keep_f32 }))
+                let calibration = self.calibration.as_deref().map(Calibration::read).transpose()?;
+                Ok((Some(Half { keep_io_types: self.keep_io_types, keep_f32 }), calibration))
             }
             DtypeArg::Int8 => refuse("--dtype int8 is not there yet; f32 and f16 are"),
-            DtypeArg::F32 if self.keep_io_types || !self.keep_f32.is_empty() => {
-                refuse("--keep-io-types and --keep-f32 go with --dtype f16; an f32 graph is f32 throughout")
+            DtypeArg::F32 if self.keep_io_types || !self.keep_f32.is_empty() || self.calibration.is_some() => {
+                refuse("--keep-io-types, --keep-f32 and --calibration go with --dtype f16; f32 needs none of them")
             }
-            DtypeArg::F32 => Ok(None),
+            DtypeArg::F32 => Ok((None, None)),
         }
     }
 }
