@@ -6,7 +6,7 @@ use crate::build::{Safety, Summary, UNCHECKED};
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
 use crate::optimize::Optimized;
-use crate::verify::Verdict;
+use crate::verify::{Basis, Verdict};
 
 /// The table of `list`.
 pub fn list(listing: &Listing) -> String {
@@ -126,7 +126,7 @@ fn stages(inferred: &crate::inspect::Inferred) -> String {
 pub fn verdict(verdict: &Verdict) -> String {
     let mut text = String::new();
     for output in &verdict.outputs {
-        let verdict_of = if output.relative_l2 <= verdict.tolerance { "equal" } else { "DIFFERENT" };
+        let verdict_of = if output.equal() { "equal" } else { "DIFFERENT" };
         let _ = writeln!(
             text,
             "{:<10} against {:<8} {:<10} relative L2 {:.2e} (at most {:.0e}): {verdict_of}",
@@ -134,8 +134,17 @@ pub fn verdict(verdict: &Verdict) -> String {
             output.against,
             if output.leaky { "leaky ReLU" } else { "" },
             output.relative_l2,
-            verdict.tolerance
+            output.tolerance
         );
+    }
+    text.push_str(match verdict.basis {
+        Basis::Exact => "",
+        Basis::Rounded => "compared with the checkpoint's weights rounded to f16, as this program rounds",
+        Basis::WithinRounding => "another program's f16: at most twice what rounding the weights does",
+    });
+    let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
+    if verdict.basis != Basis::Exact {
+        let _ = writeln!(text, "; rounding them moves an output by up to {rounding:.2e}");
     }
     let [height, width] = verdict.image_size;
     let _ = writeln!(
