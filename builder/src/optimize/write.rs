@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use onnx_file::atomic::AtomicFile;
 use onnx_file::proto::{ModelProto, TensorProto};
+use onnx_file::tensor::ElementType;
 use onnx_file::write::{MESSAGE_LIMIT, place_externally, write_external};
 use prost::Message as _;
+use prost::bytes::Bytes;
 
 use super::OptimizeError;
 use crate::build::External;
@@ -69,15 +71,23 @@ fn write_data(model: &mut ModelProto, path: &Path) -> Result<(AtomicFile, PathBu
     Ok((file, path.with_file_name(name), length))
 }
 
-/// A tensor's data as raw bytes, taken out of it, whichever of the two common ways it is stored.
-fn take_data(tensor: &mut TensorProto) -> prost::bytes::Bytes {
-    let floats = std::mem::take(&mut tensor.float_data);
-    let integers = std::mem::take(&mut tensor.int64_data);
-    if !floats.is_empty() {
-        return floats.iter().flat_map(|v| v.to_le_bytes()).collect();
+/// A tensor's data as raw bytes, taken out of it, whichever way it is stored (`onnx.proto`: narrow types lie in
+/// `int32_data`, a number each).
+fn take_data(tensor: &mut TensorProto) -> Bytes {
+    let raw = std::mem::take(&mut tensor.raw_data);
+    if !raw.is_empty() {
+        return raw;
     }
-    if !integers.is_empty() {
-        return integers.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let narrow = std::mem::take(&mut tensor.int32_data);
+    match ElementType::from_proto(tensor.data_type) {
+        Some(ElementType::F32) => std::mem::take(&mut tensor.float_data).iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Some(ElementType::F64) => {
+            std::mem::take(&mut tensor.double_data).iter().flat_map(|v| v.to_le_bytes()).collect()
+        }
+        Some(ElementType::I64) => std::mem::take(&mut tensor.int64_data).iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Some(ElementType::I32) => narrow.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Some(ElementType::F16 | ElementType::BF16) => narrow.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect(),
+        Some(ElementType::I8 | ElementType::U8) => narrow.iter().map(|&v| v as u8).collect(),
+        None => Bytes::new(),
     }
-    std::mem::take(&mut tensor.raw_data)
 }
