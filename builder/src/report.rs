@@ -36,6 +36,7 @@ pub fn list(listing: &Listing) -> String {
     text.push_str(
         "Parameters with 1000 classes (10 for 29_*); percentages are published top-1 accuracies on ImageNet.\n",
     );
+    let _ = writeln!(text, "Every one can be built in {} (--dtype).", listing.dtypes.join(" or "));
     text.push_str(
         "Any DEPTH_CxWd works: depths 26, 50, 101, 152, 200; other block counts with --blocks and --planes.\n",
     );
@@ -67,6 +68,7 @@ pub fn inspection(found: &Inspection) -> String {
             let opsets: Vec<String> = onnx.opsets.iter().map(|(domain, v)| format!("{domain} {v}")).collect();
             line("container", format!("ONNX, IR {}, opset {}", onnx.ir_version, opsets.join(", ")));
             line("producer", onnx.producer.clone());
+            line("dtype", onnx.dtype.clone().unwrap_or_else(|| "none".into()));
             line("inputs", onnx.inputs.join(", "));
             line("outputs", onnx.outputs.join(", "));
             line("operators", counts(&onnx.operators));
