@@ -218,6 +218,26 @@ fn a_missing_relu_is_caught() {
 }
 
 #[test]
+fn operators_on_constants_and_computed_parameters_are_refused_by_name() {
+    for (op, input) in [("Relu", "fc.weight"), ("Cast", "layer1.0.conv3.weight")] {
+        let code = exit_code_after(&[], |model| {
+            let attribute = node(model, "fc").attribute[0].clone();
+            let to = onnx_file::proto::AttributeProto { name: "to".into(), i: 1, ..attribute };
+            let graph = model.graph.as_mut().unwrap();
+            let attribute = if op == "Cast" { vec![to] } else { Vec::new() };
+            let (input, output) = (vec![input.to_string()], vec!["new".to_string()]);
+            graph.node.insert(0, NodeProto { op_type: op.into(), input, output, attribute, ..Default::default() });
+        });
+        assert_eq!(code, Some(3), "{op}");
+    }
+    let code = exit_code_after(&[], |model| {
+        let produced = node(model, "layer1.0.conv1").output[0].clone();
+        node(model, "layer1.0.conv3").input[2] = produced;
+    });
+    assert_eq!(code, Some(3));
+}
+
+#[test]
 fn another_checkpoint_is_not_this_model() {
     let folder = tempfile::tempdir().unwrap();
     succeed(folder.path(), &["--weights", &fixture("resnext_zip.pth"), "--image-size", "64", "-o", "m.onnx"]);

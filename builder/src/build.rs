@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-pub use cook::Rounding;
+pub use cook::{Rounding, Safety, UNCHECKED};
 
 use crate::architecture::{self, BlockForm, Output, StrideIn};
-use crate::calibration::{Activations, Calibration, CalibrationError};
+use crate::calibration::{Calibration, CalibrationError};
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
@@ -283,20 +283,6 @@ impl BuildError {
         }
     }
 }
-
-/// What is known of the safety of f16.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Safety {
-    /// Nodes kept in f32.
-    pub kept: Vec<String>,
-    /// What rounding did to the weights.
-    pub weights: Rounding,
-    /// Ranges of values, where they were measured.
-    pub activations: Option<Activations>,
-}
-
-/// What stands where the ranges of values were not measured.
-pub const UNCHECKED: &str = "activation ranges unchecked; run resnext-run calibrate";
 
 /// What a build did.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -145,6 +145,7 @@ impl Importer {
         }
         let op = Attributes(&node.attribute).op(&node.op_type).map_err(wrong)?;
         let operands = inputs.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        self.check_constants(&op, &operands).map_err(wrong)?;
         let id = self.graph.add_node(output.clone(), op, &operands)?;
         if op == Op::Cast {
             self.graph.value_mut(id).element = Attributes(&node.attribute).cast_to().map_err(wrong)?;
@@ -162,6 +163,27 @@ impl Importer {
                 self.weights.insert(output, weight);
             }
             (None, None) => return Err(format!("nothing before it makes '{source}'")),
+        }
+        Ok(())
+    }
+
+    /// Refuses a parameter that is computed, and an operator on a constant: nothing here folds them.
+    fn check_constants(&self, op: &Op, operands: &[ValueId]) -> Result<(), String> {
+        let data = match op {
+            Op::Conv(_) | Op::BatchNorm { .. } | Op::Gemm => 1,
+            _ => operands.len(),
+        };
+        for (index, &id) in operands.iter().enumerate() {
+            let value = self.graph.value(id);
+            match (index < data, value.weight.is_some()) {
+                (true, true) => {
+                    return Err(format!("it computes on the constant '{}'; fold constants first", value.name));
+                }
+                (false, false) => {
+                    return Err(format!("its parameter '{}' is computed; fold constants first", value.name));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

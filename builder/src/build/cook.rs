@@ -3,6 +3,7 @@
 use onnx_file::tensor::ElementType;
 use serde::Serialize;
 
+use crate::calibration::Activations;
 use crate::weight::{LARGEST, to_half};
 
 /// A weight's little-endian bytes.
@@ -30,6 +31,20 @@ impl AsRef<[u8]> for Cooked {
         }
     }
 }
+
+/// What is known of the safety of f16.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Safety {
+    /// Nodes kept in f32.
+    pub kept: Vec<String>,
+    /// What rounding did to the weights.
+    pub weights: Rounding,
+    /// Ranges of values, where they were measured.
+    pub activations: Option<Activations>,
+}
+
+/// What stands where the ranges of values were not measured.
+pub const UNCHECKED: &str = "activation ranges unchecked; run resnext-run calibrate";
 
 /// What rounding to f16 did to a model's weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn the_ends_of_the_range_are_ieee_754s() {
         assert_eq!(to_half(LARGEST).to_f64(), LARGEST);
-        assert_eq!(to_half(65519.999_999_999).to_f64(), LARGEST);
+        assert_eq!(to_half(65_519.999_999_999).to_f64(), LARGEST);
         assert_eq!(to_half(65520.0), f16::INFINITY);
         assert_eq!(to_half(-1e300), f16::NEG_INFINITY);
         assert_eq!(to_half(2f64.powi(-25)).to_bits(), 0, "half of the smallest subnormal, to even");
