@@ -18,7 +18,7 @@ fn graph_to_protobuf(criterion: &mut Criterion) {
     criterion.bench_function("101_64x4d from name to protobuf, without weights", |bencher| {
         bencher.iter(|| {
             let mut graph = architecture::build(&variant, &Options::classifier(&variant)).expect("it fits");
-            passes::run(&mut graph, &lowering);
+            passes::run(&mut graph, &lowering).expect("no node to keep");
             export(validate(&graph).expect("valid"), "101_64x4d", Versions::default())
         });
     });
@@ -39,7 +39,7 @@ fn folded_and_widened_weight(criterion: &mut Criterion) {
     let variant = Variant::parse("50_32x4d").expect("a known name");
     let mut graph = architecture::build(&variant, &Options::classifier(&variant)).expect("it fits");
     let lowering = Lowering { group_widths: vec![Width::at_least(64)], ..Lowering::default() };
-    passes::run(&mut graph, &lowering);
+    passes::run(&mut graph, &lowering).expect("no node to keep");
     let weights = graph.weights();
     let value = weights.iter().map(|&id| graph.value(id)).find(|v| v.name == "layer4.1.conv2.weight").expect("there");
     let recipe = value.weight.as_ref().expect("a constant");

@@ -6,11 +6,12 @@ mod program;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use half::{bf16, f16};
 use onnx_file::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
     attribute_proto::AttributeType,
 };
-use onnx_file::tensor::{ElementType, to_f32};
+use onnx_file::tensor::{ElementType, to_f32, to_f64};
 use program::{fail, names, run, succeed, text};
 use prost::Message as _;
 
@@ -147,6 +148,27 @@ fn the_pixels_of_strided_pointwise_convolutions_are_taken_before_them() {
 }
 
 #[test]
+fn optimizing_an_f16_file_gives_what_building_it_for_the_target_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let half = ["--dtype", "f16", "--keep-f32", "layer2.0.conv2,fc"];
+    for more in [&[][..], &["--no-fold-bn"], &["--keep-io-types"], &["--external-data", "always"]] {
+        let flags = [&half[..], more, &["--force"]].concat();
+        build(folder.path(), "m.onnx", &flags);
+        let built = build(folder.path(), "built.onnx", &[&flags[..], &["--target", "cpu-avx512"]].concat());
+        succeed(folder.path(), &["optimize", "m.onnx", "-o", "o.onnx", "--target", "cpu-avx512", "--force", "-q"]);
+        let optimized = read(&folder.path().join("o.onnx"));
+        assert_eq!(groups(&optimized), [8, 16, 32, 32], "{more:?}");
+        assert_eq!(meaning(&optimized), meaning(&built), "{more:?}");
+        let types = |model: &ModelProto| -> Vec<i32> {
+            let mut all: Vec<i32> = model.graph.iter().flat_map(|g| &g.initializer).map(|t| t.data_type).collect();
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(types(&optimized), types(&built), "{more:?}");
+    }
+}
+
+#[test]
 fn torchs_exports_are_rewritten_and_every_other_node_passes_through() {
     let folder = tempfile::tempdir().unwrap();
     for (name, rewritten, folded) in [
@@ -231,10 +253,11 @@ fn two_convolutions(change: impl Fn(&mut GraphProto)) -> Vec<u8> {
 fn what_cannot_be_proven_is_left_alone_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     type Change = fn(&mut GraphProto);
-    let cases: [(Change, &str); 6] = [
+    let cases: [(Change, &str); 7] = [
         (|g| g.input.push(ValueInfoProto { name: "b.w".into(), ..Default::default() }), "which may be fed"),
         (|g| g.node[1].input[1] = "a.y".into(), "computed, not a constant"),
-        (|g| g.initializer[1].data_type = ElementType::F64.to_proto(), "neither all float nor all float16"),
+        (|g| g.initializer[1].data_type = ElementType::F64.to_proto(), "input is f32 and its parameters are f64"),
+        (|g| g.initializer[1].data_type = ElementType::I32.to_proto(), "no floating-point numbers"),
         (|g| g.initializer[1].dims = vec![8, 2, 1], "4 fixed dimensions"),
         (
             |g| {
@@ -260,6 +283,100 @@ fn what_cannot_be_proven_is_left_alone_with_the_reason() {
         let before = ModelProto::decode(&two_convolutions(change)[..]).unwrap();
         let after = read(&folder.path().join("o.onnx"));
         assert_eq!(before.graph.unwrap().node[1], after.graph.unwrap().node[1]);
+    }
+}
+
+/// Stores a tensor's numbers as `element`, in the fields of that type or as raw bytes.
+fn store(tensor: &mut TensorProto, element: ElementType, raw: bool) {
+    let values = to_f32(tensor).expect("floats");
+    *tensor = TensorProto { name: tensor.name.clone(), dims: tensor.dims.clone(), ..Default::default() };
+    tensor.data_type = element.to_proto();
+    let bits =
+        |v: f32| if element == ElementType::F16 { f16::from_f32(v).to_bits() } else { bf16::from_f32(v).to_bits() };
+    match (element, raw) {
+        (ElementType::F64, true) => {
+            tensor.raw_data = values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect::<Vec<u8>>().into();
+        }
+        (ElementType::F64, false) => tensor.double_data = values.iter().map(|&v| f64::from(v)).collect(),
+        (_, true) => tensor.raw_data = values.iter().flat_map(|&v| bits(v).to_le_bytes()).collect::<Vec<u8>>().into(),
+        (_, false) => tensor.int32_data = values.iter().map(|&v| i32::from(bits(v))).collect(),
+    }
+}
+
+#[test]
+fn weights_of_every_floating_point_type_are_widened_without_rounding() {
+    let folder = tempfile::tempdir().unwrap();
+    for element in [ElementType::F16, ElementType::BF16, ElementType::F64] {
+        for (raw, external) in [(true, "never"), (false, "never"), (true, "always"), (false, "always")] {
+            let model = two_convolutions(|g| {
+                for tensor in &mut g.initializer {
+                    // 2 KiB and more, so that external data takes them.
+                    tensor.dims[2] = 64;
+                    tensor.float_data = (0..1024).map(|v| (v % 97) as f32 / 32.0).collect();
+                    store(tensor, element, raw);
+                }
+                for node in &mut g.node {
+                    node.attribute[1].ints = vec![64, 1];
+                }
+            });
+            std::fs::write(folder.path().join("m.onnx"), model).unwrap();
+            let args = ["optimize", "m.onnx", "-o", "o.onnx", "--group-width", "4", "--force", "-q"];
+            succeed(folder.path(), &[&args[..], &["--external-data", external]].concat());
+            let before = read(&folder.path().join("m.onnx")).graph.unwrap();
+            let after = read(&folder.path().join("o.onnx")).graph.unwrap();
+            for (old, new) in before.initializer.iter().zip(&after.initializer) {
+                assert_eq!((new.data_type, &new.dims[..]), (element.to_proto(), &[8, 4, 64, 1][..]), "{element}");
+                let (old, new) = (to_f32(old).unwrap(), to_f32(new).unwrap());
+                let spread: Vec<f32> = new
+                    .chunks(256)
+                    .enumerate()
+                    .flat_map(|(o, row)| {
+                        let at = o / 2 % 2 * 128;
+                        assert!(row.iter().enumerate().all(|(i, v)| (at..at + 128).contains(&i) || v.to_bits() == 0));
+                        row[at..at + 128].to_vec()
+                    })
+                    .collect();
+                assert_eq!(spread, old, "{element} {raw} {external}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_normalisation_is_folded_in_f64_and_left_alone_in_f16_and_bf16() {
+    let folder = tempfile::tempdir().unwrap();
+    for element in [ElementType::F64, ElementType::F16, ElementType::BF16] {
+        let model = two_convolutions(|g| {
+            let parameter = |name: &str, value: f32| TensorProto {
+                name: name.into(),
+                data_type: ElementType::F32.to_proto(),
+                dims: vec![8],
+                float_data: vec![value; 8],
+                ..Default::default()
+            };
+            let parameters = [("scale", 3.0), ("bias", 0.5), ("mean", 0.25), ("variance", 1.0)];
+            g.initializer.extend(parameters.map(|(name, value)| parameter(name, value)));
+            let input = ["b.y", "scale", "bias", "mean", "variance"].map(String::from).to_vec();
+            let (op_type, output) = ("BatchNormalization".into(), vec!["y".into()]);
+            g.node.push(NodeProto { name: "n".into(), op_type, input, output, ..Default::default() });
+            g.output[0].name = "y".into();
+            g.initializer.iter_mut().for_each(|tensor| store(tensor, element, true));
+        });
+        std::fs::write(folder.path().join("m.onnx"), model).unwrap();
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--group-width", "4", "--force", "--json"];
+        let done: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &args)).unwrap();
+        let graph = read(&folder.path().join("o.onnx")).graph.unwrap();
+        assert_eq!(groups(&read(&folder.path().join("o.onnx"))), [2, 2], "{element}");
+        assert!(graph.initializer.iter().all(|tensor| tensor.data_type == element.to_proto()));
+        if element == ElementType::F64 {
+            assert_eq!(graph.node.len(), 2);
+            let weight = graph.initializer.iter().find(|t| t.name == graph.node[1].input[1]).unwrap();
+            let scale = 3.0 / (1.0f64 + 1e-5).sqrt();
+            assert_eq!(to_f64(weight).unwrap()[1], scale, "f64 to the last bit");
+        } else {
+            assert_eq!(graph.node.len(), 3);
+            assert!(done["declined"][0]["reason"].as_str().unwrap().contains("a second time"), "{done}");
+        }
     }
 }
 

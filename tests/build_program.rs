@@ -260,7 +260,9 @@ fn a_built_file_can_be_inspected() {
     let folder = tempfile::tempdir().unwrap();
     build(folder.path(), &[]);
     let report = text(&succeed(folder.path(), &["inspect", "m.onnx"]));
-    for part in ["ONNX, IR 8, opset ai.onnx 17", "group 32 x4", "input f32 [batch, 3, 224, 224]", "layer4"] {
+    for part in
+        ["ONNX, IR 8, opset ai.onnx 17", "dtype         f32", "group 32 x4", "input f32 [batch, 3, 224, 224]", "layer4"]
+    {
         assert!(report.contains(part), "{part}: {report}");
     }
     let json: serde_json::Value =

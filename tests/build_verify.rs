@@ -7,7 +7,9 @@ mod common;
 use std::path::Path;
 
 use common::{fail, run, succeed, text};
-use onnx_file::proto::{ModelProto, NodeProto};
+use half::f16;
+use onnx_file::proto::{ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+use onnx_file::tensor::{ElementType, to_f32};
 use prost::Message as _;
 
 fn fixture(name: &str) -> String {
@@ -30,12 +32,20 @@ fn node<'a>(model: &'a mut ModelProto, name: &str) -> &'a mut NodeProto {
     model.graph.as_mut().unwrap().node.iter_mut().find(|n| n.name == name).unwrap()
 }
 
-/// Lets `change` edit a weight's f32 values.
+/// Both arithmetics; what is wrong in one is wrong in the other.
+const DTYPES: [&[&str]; 2] = [&[], &["--dtype", "f16"]];
+
+/// Lets `change` edit a weight's values.
 fn edit(model: &mut ModelProto, name: &str, change: impl Fn(&mut [f32])) {
     let tensor = model.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.name == name).unwrap();
     let mut values = onnx_file::tensor::to_f32(tensor).unwrap();
     change(&mut values);
-    tensor.raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into();
+    tensor.raw_data = match ElementType::from_proto(tensor.data_type) {
+        Some(ElementType::F16) => {
+            values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect::<Vec<u8>>().into()
+        }
+        _ => values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into(),
+    };
 }
 
 #[test]
@@ -51,7 +61,53 @@ fn what_the_builder_writes_is_what_the_checkpoint_means() {
         &["--no-top"],
         &["--batch", "3"],
     ] {
-        assert_eq!(exit_code_after(flags, |_| ()), Some(0), "{flags:?}");
+        for dtype in DTYPES {
+            assert_eq!(exit_code_after(&[flags, dtype].concat(), |_| ()), Some(0), "{flags:?} {dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_in_f32_is_verified_as_such() {
+    for flags in [
+        &["--keep-io-types"][..],
+        &["--keep-f32", "conv1,layer2.0.conv2,fc"],
+        &["--keep-f32", "layer1.0.bn2", "--no-fold-bn", "--keep-io-types"],
+        &["--keep-f32", "layer3.0.branch1.conv2", "--keep-f32", "layer4.0.branch0.conv1", "--block-form", "branches"],
+        &["--keep-f32", "layer1.0.conv2", "--group-width", "8"],
+    ] {
+        assert_eq!(exit_code_after(&[flags, &["--dtype", "f16"]].concat(), |_| ()), Some(0), "{flags:?}");
+    }
+}
+
+/// Turns a model to f16 as another program would: what stands in the file is rounded, and the file is not marked.
+fn convert(model: &mut ModelProto) {
+    let graph = model.graph.as_mut().unwrap();
+    let half = ElementType::F16.to_proto();
+    for tensor in &mut graph.initializer {
+        let values = to_f32(tensor).unwrap();
+        let raw: Vec<u8> = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        *tensor = TensorProto { data_type: half, raw_data: raw.into(), ..tensor.clone() };
+    }
+    let retype = |value: &mut ValueInfoProto| {
+        let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_mut().and_then(|t| t.value.as_mut()) else {
+            return;
+        };
+        tensor.elem_type = half;
+    };
+    graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info).for_each(retype);
+}
+
+#[test]
+fn another_programs_f16_passes_within_its_rounding_and_damage_does_not() {
+    assert_eq!(exit_code_after(&[], convert), Some(0));
+    assert_eq!(exit_code_after(&["--no-fold-bn"], convert), Some(0));
+    for name in ["conv1.weight", "layer1.0.conv2.weight", "fc.weight"] {
+        let code = exit_code_after(&[], |model| {
+            convert(model);
+            edit(model, name, negate_largest);
+        });
+        assert_eq!(code, Some(1), "{name}");
     }
 }
 
@@ -62,25 +118,30 @@ fn every_container_verifies_and_external_data_is_followed() {
         ["resnext_f16.pth", "resnext_bf16.pth", "resnext_f64.pth", "resnext_mixed.pth", "basic.pth", "cifar.pth"]
     {
         let weights = fixture(name);
-        let flags = ["-o", "m.onnx", "--force", "--external-data", "always", "--image-size", "32"];
-        succeed(folder.path(), &[&["--weights", weights.as_str()], &flags[..]].concat());
-        let report = text(&succeed(folder.path(), &["verify", "m.onnx", "--weights", &weights]));
-        assert!(report.contains("computes what"), "{report}");
+        for dtype in DTYPES {
+            let flags = ["-o", "m.onnx", "--force", "--external-data", "always", "--image-size", "32"];
+            succeed(folder.path(), &[&["--weights", weights.as_str()], &flags[..], dtype].concat());
+            let report = text(&succeed(folder.path(), &["verify", "m.onnx", "--weights", &weights]));
+            assert!(report.contains("computes what"), "{report}");
+            assert_eq!(report.contains("weights rounded to f16"), !dtype.is_empty(), "{report}");
+        }
     }
 }
 
 #[test]
 fn a_wrong_group_is_caught() {
     // Shapes stay legal: twice the input channels a group, half the groups, weights repeated.
-    let code = exit_code_after(&[], |model| {
-        let conv = node(model, "layer1.0.conv2");
-        conv.attribute.iter_mut().find(|a| a.name == "group").unwrap().i = 2;
-        let graph = model.graph.as_mut().unwrap();
-        let tensor = graph.initializer.iter_mut().find(|t| t.name == "layer1.0.conv2.weight").unwrap();
-        tensor.dims[1] *= 2;
-        tensor.raw_data = [&tensor.raw_data[..], &tensor.raw_data[..]].concat().into();
-    });
-    assert_eq!(code, Some(1));
+    for dtype in DTYPES {
+        let code = exit_code_after(dtype, |model| {
+            let conv = node(model, "layer1.0.conv2");
+            conv.attribute.iter_mut().find(|a| a.name == "group").unwrap().i = 2;
+            let graph = model.graph.as_mut().unwrap();
+            let tensor = graph.initializer.iter_mut().find(|t| t.name == "layer1.0.conv2.weight").unwrap();
+            tensor.dims[1] *= 2;
+            tensor.raw_data = [&tensor.raw_data[..], &tensor.raw_data[..]].concat().into();
+        });
+        assert_eq!(code, Some(1), "{dtype:?}");
+    }
     // And where they do not fit, the file is bad.
     let code = exit_code_after(&[], |model| {
         let conv = node(model, "layer1.0.conv2");
@@ -91,47 +152,89 @@ fn a_wrong_group_is_caught() {
 
 #[test]
 fn swapped_channels_are_caught() {
-    let code = exit_code_after(&[], |model| {
-        edit(model, "layer2.0.conv3.weight", |values| {
-            let (first, second) = values.split_at_mut(16);
-            first.swap_with_slice(&mut second[..16]);
+    for dtype in DTYPES {
+        let code = exit_code_after(dtype, |model| {
+            edit(model, "layer2.0.conv3.weight", |values| {
+                let (first, second) = values.split_at_mut(16);
+                first.swap_with_slice(&mut second[..16]);
+            });
         });
-    });
-    assert_eq!(code, Some(1));
+        assert_eq!(code, Some(1), "{dtype:?}");
+    }
 }
 
 #[test]
 fn one_flipped_weight_is_caught() {
     for name in ["conv1.weight", "layer1.0.conv2.weight", "layer3.0.downsample.0.weight", "fc.weight"] {
-        let code = exit_code_after(&[], |model| {
-            edit(model, name, |values| {
-                let largest = (0..values.len()).max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs())).unwrap();
-                values[largest] = -values[largest];
-            });
-        });
-        assert_eq!(code, Some(1), "{name}");
+        for dtype in DTYPES {
+            let code = exit_code_after(dtype, |model| edit(model, name, negate_largest));
+            assert_eq!(code, Some(1), "{name} {dtype:?}");
+        }
     }
+    // In f16 the least change of one large weight, the last bit of its significand, is as much as rounding may be off.
+    let code = exit_code_after(&["--dtype", "f16"], |model| {
+        edit(model, "layer2.0.conv1.weight", |values| {
+            let largest = largest(values);
+            values[largest] = f16::from_bits(f16::from_f32(values[largest]).to_bits() ^ 1).to_f32();
+        });
+    });
+    assert_eq!(code, Some(1));
+}
+
+fn largest(values: &[f32]) -> usize {
+    (0..values.len()).max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs())).unwrap()
+}
+
+fn negate_largest(values: &mut [f32]) {
+    let largest = largest(values);
+    values[largest] = -values[largest];
 }
 
 #[test]
 fn a_wrong_epsilon_is_caught() {
-    let code = exit_code_after(&["--no-fold-bn"], |model| {
-        node(model, "layer1.0.bn2").attribute.iter_mut().find(|a| a.name == "epsilon").unwrap().f = 1e-3;
-    });
-    assert_eq!(code, Some(1));
+    for dtype in DTYPES {
+        for epsilon in [1e-3, 2e-5] {
+            let code = exit_code_after(&[dtype, &["--no-fold-bn"]].concat(), |model| {
+                node(model, "layer1.0.bn2").attribute.iter_mut().find(|a| a.name == "epsilon").unwrap().f = epsilon;
+            });
+            assert_eq!(code, Some(1), "{epsilon} {dtype:?}");
+        }
+    }
 }
 
 #[test]
 fn a_missing_relu_is_caught() {
+    for dtype in DTYPES {
+        let code = exit_code_after(dtype, |model| {
+            let relu = node(model, "layer2.0.relu1").clone();
+            let graph = model.graph.as_mut().unwrap();
+            graph.node.retain(|n| n.name != relu.name);
+            for input in graph.node.iter_mut().flat_map(|n| &mut n.input).filter(|i| **i == relu.output[0]) {
+                input.clone_from(&relu.input[0]);
+            }
+        });
+        assert_eq!(code, Some(1), "{dtype:?}");
+    }
+}
+
+#[test]
+fn operators_on_constants_and_computed_parameters_are_refused_by_name() {
+    for (op, input) in [("Relu", "fc.weight"), ("Cast", "layer1.0.conv3.weight")] {
+        let code = exit_code_after(&[], |model| {
+            let attribute = node(model, "fc").attribute[0].clone();
+            let to = onnx_file::proto::AttributeProto { name: "to".into(), i: 1, ..attribute };
+            let graph = model.graph.as_mut().unwrap();
+            let attribute = if op == "Cast" { vec![to] } else { Vec::new() };
+            let (input, output) = (vec![input.to_string()], vec!["new".to_string()]);
+            graph.node.insert(0, NodeProto { op_type: op.into(), input, output, attribute, ..Default::default() });
+        });
+        assert_eq!(code, Some(3), "{op}");
+    }
     let code = exit_code_after(&[], |model| {
-        let relu = node(model, "layer2.0.relu1").clone();
-        let graph = model.graph.as_mut().unwrap();
-        graph.node.retain(|n| n.name != relu.name);
-        for input in graph.node.iter_mut().flat_map(|n| &mut n.input).filter(|i| **i == relu.output[0]) {
-            input.clone_from(&relu.input[0]);
-        }
+        let produced = node(model, "layer1.0.conv1").output[0].clone();
+        node(model, "layer1.0.conv3").input[2] = produced;
     });
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(3));
 }
 
 #[test]

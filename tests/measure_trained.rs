@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use resnext_builder::build::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights, build};
 use resnext_builder::graph::Dim;
 use resnext_builder::metadata::Labels;
+use resnext_builder::passes::Half;
 use resnext_runner::candidate::Candidate;
 use resnext_runner::eval::{self, Classes, Dataset, Evaluation};
 use resnext_runner::infer::{self, Inference};
@@ -28,13 +29,19 @@ fn trained(name: &str) -> PathBuf {
 
 /// Builds the trained network with its labels and preprocessing.
 fn model(folder: &Path) -> ModelFile {
-    let path = folder.join("shapes.onnx");
+    model_in(folder, "shapes.onnx", None)
+}
+
+/// The same, in f16 where `half` says so.
+fn model_in(folder: &Path, name: &str, half: Option<Half>) -> ModelFile {
+    let path = folder.join(name);
     let weights = Weights::File(trained("shapes.safetensors"));
     let mut plan = Plan::new(None, weights, Destination::File(path.clone()));
     let text = |name: &str| std::fs::read_to_string(trained(name)).expect(name);
     plan.image = Some([Dim::Fixed(64), Dim::Fixed(64)]);
     plan.labels = LabelsChoice::Given(Labels::parse(&text("labels.txt")));
     plan.preprocess = PreprocessChoice::Given(serde_json::from_str(&text("preprocess.json")).expect("preprocessing"));
+    plan.lowering.half = half;
     build(&plan, &mut |_| {}).expect("built");
     ModelFile::read(&path).expect("a model")
 }
@@ -122,4 +129,22 @@ fn the_accuracy_is_torchs_to_one_picture_at_any_batch_size() {
     assert_eq!(evaluated(&file, 64).candidates[0].top1, one.top1);
     assert_eq!(one.classes.len(), 12);
     assert!(one.classes.iter().all(|class| class.pictures == 25 && class.label.is_some()));
+}
+
+#[test]
+fn in_f16_the_accuracy_is_that_of_f32_to_one_picture() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let f32_right = evaluated(&model(folder.path()), 32).candidates[0].top1.expect("top-1").successes;
+    let keep = |nodes: &[&str]| nodes.iter().map(ToString::to_string).collect();
+    for (name, half) in [
+        ("f16.onnx", Half::default()),
+        ("ends.onnx", Half { keep_io_types: true, ..Half::default() }),
+        ("kept.onnx", Half { keep_io_types: false, keep_f32: keep(&["conv1", "layer2.0.conv2", "fc"]) }),
+    ] {
+        let found = evaluated(&model_in(folder.path(), name, Some(half)), 32);
+        let one = &found.candidates[0];
+        let right = one.top1.expect("top-1").successes;
+        assert_eq!((one.top1.expect("top-1").trials, found.broken.len()), (300, 0));
+        assert!(right.abs_diff(f32_right) <= 1, "{name}: {right} of 300 right, {f32_right} in f32");
+    }
 }

@@ -1,5 +1,6 @@
 //! A build from plan to file: the chain of the crate's modules, in order.
 
+mod cook;
 mod describe;
 mod resolve;
 mod write;
@@ -10,13 +11,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use cook::{Rounding, Safety, UNCHECKED};
+
 use crate::architecture::{self, BlockForm, Output, StrideIn};
+use crate::calibration::{Calibration, CalibrationError};
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
 use crate::known::{Known, NameError};
 use crate::metadata::{Labels, Preprocess, Recipe};
-use crate::passes::{self, Applied, Lowering};
+use crate::passes::{self, Applied, Lowering, UnknownNode};
 use crate::shape::{ShapeError, cost};
 use crate::target::Chosen;
 use crate::tuning::TuningError;
@@ -120,6 +124,8 @@ pub struct Plan {
     pub lowering: Lowering,
     /// What they were chosen for.
     pub chosen: Chosen,
+    /// Ranges of values to hold f16 against.
+    pub calibration: Option<Calibration>,
     /// Versions to declare.
     pub versions: Versions,
     /// When weights go into a file of their own.
@@ -147,6 +153,7 @@ impl Plan {
             stride_in: StrideIn::default(),
             lowering: Lowering::default(),
             chosen: Chosen::default(),
+            calibration: None,
             versions: Versions::default(),
             external: External::default(),
             preprocess: PreprocessChoice::default(),
@@ -208,6 +215,23 @@ pub enum BuildError {
         /// Passes that ran.
         passes: String,
     },
+    /// A weight that f16 cannot hold.
+    #[error(
+        "'{name}' is {value} at index {index}, and f16 ends at 65504; keep its node in f32 with --keep-f32 {node}, or build with --dtype f32"
+    )]
+    Overflow {
+        /// The weight.
+        name: String,
+        /// Flat index.
+        index: usize,
+        /// The number there.
+        value: f64,
+        /// The node that uses it.
+        node: String,
+    },
+    /// A node to be kept in f32 that is not there.
+    #[error(transparent)]
+    Keep(#[from] UnknownNode),
     /// The network does not fit the picture.
     #[error(transparent)]
     Shape(#[from] ShapeError),
@@ -230,6 +254,9 @@ pub enum BuildError {
     /// The tuning file.
     #[error(transparent)]
     Tuning(#[from] TuningError),
+    /// The calibration file, or what it speaks against.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// The output could not be written.
     #[error("cannot write {path}: {source}; the old file, if any, is as it was")]
     Output {
@@ -245,9 +272,10 @@ impl BuildError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => 2,
-            Self::TooLarge { .. } | Self::Shape(_) => 2,
+            Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => 2,
             Self::Hub(error) => error.exit_code(),
-            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::NotFinite { .. } => 3,
+            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => 3,
+            Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => 3,
             // Whoever read from the pipe has had enough.
             Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output { .. } => 6,
@@ -269,6 +297,10 @@ pub struct Summary {
     pub parameters: u64,
     /// Multiply-adds for one picture.
     pub multiply_adds: u64,
+    /// Type that the graph computes in.
+    pub dtype: &'static str,
+    /// What is known of its safety, where that is f16.
+    pub f16: Option<Safety>,
     /// Provider or measurement that the passes were chosen for.
     pub target: String,
     /// Why they were chosen, one sentence each.
@@ -318,7 +350,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         )));
     }
     plan.chosen.check(&passes::stages(&graph)).map_err(BuildError::Request)?;
-    let applied = passes::run(&mut graph, &plan.lowering);
+    let applied = passes::run(&mut graph, &plan.lowering)?;
     let valid = validate(&graph)?;
     let name = resolved.variant.to_string();
     let exported = export(valid, &name, plan.versions);
@@ -339,6 +371,8 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         weights_sha256: written.sha256,
         parameters: cost.parameters,
         multiply_adds: cost.multiply_adds,
+        dtype: if plan.lowering.half.is_some() { "f16" } else { "f32" },
+        f16: written.safety,
         target: plan.chosen.target.clone(),
         reasons: plan.chosen.reasons.clone(),
         passes: applied,

@@ -1,6 +1,7 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
 mod lowering;
+mod precision;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::variant::{Stem, Variant};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
+pub use precision::{DtypeArg, PrecisionArgs};
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
 
@@ -67,7 +69,7 @@ pub enum Command {
     },
     /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up pictures
     #[command(
-        after_help = "Exit codes: 0 equal within 1e-6, 1 different, 2 usage, 3 bad input file, 4 weights could not be downloaded."
+        after_help = "Exit codes: 0 equal within 1e-6 (an f16 model to the checkpoint with its weights rounded), 1 different, 2 usage, 3 bad input file, 4 weights could not be downloaded."
     )]
     Verify {
         /// ONNX file
@@ -156,6 +158,9 @@ pub struct BuildArgs {
     /// Which passes to run.
     #[command(flatten)]
     pub lowering: LoweringArgs,
+    /// Arithmetic carried by the graph.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
     /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
     #[arg(long, value_enum, default_value_t)]
     pub block_form: BlockFormArg,
@@ -270,6 +275,7 @@ impl BuildArgs {
         plan.stride_in = self.stride_in.into();
         plan.external = self.external_data.into();
         (plan.lowering, plan.chosen) = self.lowering.choose()?;
+        (plan.lowering.half, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;

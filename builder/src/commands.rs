@@ -50,8 +50,8 @@ impl CommandError {
             Self::Build(error) => error.exit_code(),
             Self::Optimize(error) => error.exit_code(),
             Self::Different => 1,
+            Self::Verify(VerifyError::Lowering { .. }) | Self::List(_) => 70,
             Self::Inspect(_) | Self::Verify(_) => 3,
-            Self::List(_) => 70,
             Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Print(_) => 6,
         }

@@ -263,13 +263,14 @@ impl Graph {
 }
 
 impl fmt::Display for Graph {
-    /// One line a node: `layer1.0.conv2 [N, 128, 56, 56] = Conv(layer1.0.relu1, layer1.0.conv2.weight)`.
+    /// One line a node: `layer1.0.conv2 f32 [N, 128, 56, 56] = Conv(layer1.0.relu1, layer1.0.conv2.weight)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in &self.nodes {
             let output = self.value(node.output);
             let dims: Vec<String> = output.shape.iter().map(Dim::to_string).collect();
             let inputs: Vec<&str> = node.inputs.iter().map(|&id| self.value(id).name.as_str()).collect();
-            writeln!(f, "{} [{}] = {}({})", output.name, dims.join(", "), node.op.name(), inputs.join(", "))?;
+            let (name, element, dims) = (&output.name, output.element, dims.join(", "));
+            writeln!(f, "{name} {element} [{dims}] = {}({})", node.op.name(), inputs.join(", "))?;
         }
         Ok(())
     }

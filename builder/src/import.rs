@@ -8,7 +8,7 @@ use onnx_file::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension,
     type_proto,
 };
-use onnx_file::tensor::{self, TensorError};
+use onnx_file::tensor::{self, ElementType, TensorError};
 
 use crate::graph::{Conv, Dim, Graph, Op, Pool, Shape, ValueId};
 use crate::shape::ShapeError;
@@ -88,6 +88,7 @@ pub fn import(model: ModelProto, open: Option<[usize; 4]>) -> Result<Imported, I
     };
     let shape = shape.into_iter().enumerate().map(settle).collect();
     let id = importer.graph.add_input(&picture.name, shape);
+    importer.graph.value_mut(id).element = declared_element(picture)?;
     importer.values.insert(picture.name.clone(), id);
     for node in &node {
         importer.node(node)?;
@@ -99,6 +100,15 @@ pub fn import(model: ModelProto, open: Option<[usize; 4]>) -> Result<Imported, I
         importer.graph.outputs.push(id);
     }
     Ok(Imported { graph: importer.graph, weights: Initializers(importer.weights) })
+}
+
+fn declared_element(picture: &ValueInfoProto) -> Result<ElementType, ImportError> {
+    let number = match picture.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => tensor.elem_type,
+        _ => 0,
+    };
+    let element = ElementType::from_proto(number);
+    element.ok_or_else(|| ImportError::Input { found: format!("'{}' of ONNX type {number}", picture.name) })
 }
 
 fn declared_shape(value: &ValueInfoProto) -> Option<Shape> {
@@ -135,7 +145,11 @@ impl Importer {
         }
         let op = Attributes(&node.attribute).op(&node.op_type).map_err(wrong)?;
         let operands = inputs.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        self.check_constants(&op, &operands).map_err(wrong)?;
         let id = self.graph.add_node(output.clone(), op, &operands)?;
+        if op == Op::Cast {
+            self.graph.value_mut(id).element = Attributes(&node.attribute).cast_to().map_err(wrong)?;
+        }
         self.values.insert(output, id);
         Ok(())
     }
@@ -153,14 +167,36 @@ impl Importer {
         Ok(())
     }
 
+    /// Refuses a parameter that is computed, and an operator on a constant: nothing here folds them.
+    fn check_constants(&self, op: &Op, operands: &[ValueId]) -> Result<(), String> {
+        let data = match op {
+            Op::Conv(_) | Op::BatchNorm { .. } | Op::Gemm => 1,
+            _ => operands.len(),
+        };
+        for (index, &id) in operands.iter().enumerate() {
+            let value = self.graph.value(id);
+            match (index < data, value.weight.is_some()) {
+                (true, true) => {
+                    return Err(format!("it computes on the constant '{}'; fold constants first", value.name));
+                }
+                (false, false) => {
+                    return Err(format!("its parameter '{}' is computed; fold constants first", value.name));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn operand(&mut self, name: &str) -> Result<ValueId, String> {
         if let Some(&id) = self.values.get(name) {
             return Ok(id);
         }
         let tensor = self.weights.get(name).ok_or_else(|| format!("nothing before it makes '{name}'"))?;
-        tensor::extent(tensor).map_err(|error| error.to_string())?;
+        let (element, ..) = tensor::extent(tensor).map_err(|error| error.to_string())?;
         let shape: Vec<usize> = tensor.dims.iter().map(|&d| d as usize).collect();
         let id = self.graph.add_weight(name, Weight::stored(name, &shape));
+        self.graph.value_mut(id).element = element;
         self.values.insert(name.into(), id);
         Ok(id)
     }
@@ -226,8 +262,17 @@ impl Attributes<'_> {
                 }
                 Ok(Op::Gemm)
             }
+            // To which type is for the value it makes to say. `saturate` is about float8.
+            "Cast" => self.only(&["to", "saturate"]).map(|()| Op::Cast),
             _ => Err("no operator of a ResNet or ResNeXt".into()),
         }
+    }
+
+    /// The type that a Cast converts to.
+    fn cast_to(&self) -> Result<ElementType, String> {
+        let number = self.int("to", 0);
+        let element = i32::try_from(number).ok().and_then(ElementType::from_proto);
+        element.ok_or_else(|| format!("it converts to ONNX type {number}, which is not known here"))
     }
 
     fn get(&self, name: &str) -> Option<&AttributeProto> {

@@ -73,6 +73,8 @@ pub struct Onnx {
     pub opsets: BTreeMap<String, i64>,
     /// Who wrote it.
     pub producer: String,
+    /// Type that it computes in: that of most of its floating-point numbers; none where it holds none.
+    pub dtype: Option<String>,
     /// Inputs that are not weights, with types and shapes.
     pub inputs: Vec<String>,
     /// Outputs, likewise.
@@ -262,6 +264,7 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
         ir_version: model.ir_version,
         opsets: opsets(&model),
         producer: format!("{} {}", model.producer_name, model.producer_version).trim().into(),
+        dtype: dtype(&tensors),
         inputs: graph.input.iter().filter(is_weight).map(declared).collect(),
         outputs: graph.output.iter().map(declared).collect(),
         operators,
@@ -269,6 +272,14 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
         metadata: model.metadata_props.iter().map(|e| (e.key.clone(), e.value.clone())).collect(),
     };
     Ok((Content::Onnx(Box::new(onnx)), tensors))
+}
+
+fn dtype(tensors: &[Tensor]) -> Option<String> {
+    let mut elements: BTreeMap<&str, usize> = BTreeMap::new();
+    for tensor in tensors.iter().filter(|tensor| tensor.is_float) {
+        *elements.entry(&tensor.element).or_default() += tensor.shape.iter().product::<usize>();
+    }
+    elements.into_iter().max_by_key(|(_, count)| *count).map(|(element, _)| element.to_string())
 }
 
 fn opsets(model: &ModelProto) -> BTreeMap<String, i64> {

@@ -8,6 +8,7 @@
 
 pub mod architecture;
 pub mod build;
+pub mod calibration;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;

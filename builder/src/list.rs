@@ -33,6 +33,8 @@ pub struct Listed {
 pub struct Listing {
     /// Version of this structure.
     pub schema_version: u32,
+    /// What `--dtype` takes.
+    pub dtypes: [&'static str; 2],
     /// In the order of their families.
     pub networks: Vec<Listed>,
 }
@@ -105,7 +107,7 @@ pub fn list() -> Result<Listing, ListError> {
             })
         })
         .collect();
-    Ok(Listing { schema_version: 1, networks: networks? })
+    Ok(Listing { schema_version: 1, dtypes: ["f32", "f16"], networks: networks? })
 }
 
 #[cfg(test)]

@@ -198,7 +198,10 @@ impl Model {
         chosen.check(&passes::stages(&lifted.graph)).map_err(OptimizeError::Request)?;
         let mut lowered = lifted.graph.clone();
         // Without a convolution nothing is lifted, and a graph without an output is no graph.
-        let applied = if lowered.outputs.is_empty() { Vec::new() } else { passes::run(&mut lowered, lowering) };
+        let applied = match lowered.outputs[..] {
+            [] => Vec::new(),
+            _ => passes::run(&mut lowered, lowering).map_err(|e| OptimizeError::Request(e.to_string()))?,
+        };
         if !lowered.outputs.is_empty() {
             validate(&lowered)?;
         }

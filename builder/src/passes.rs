@@ -2,12 +2,14 @@
 //!
 //! 1. `fold_bn` first: every later pass then sees convolutions with a bias and no normalisation in between.
 //! 2. `widen_groups` on what is then final: the weights it spreads are scaled already, and its zeros stay exact.
-//! 3. `subsample` touches no weight, so it may come after all that do.
+//! 3. `subsample` touches no weight, so it may come after those that do.
+//! 4. `to_f16` last: what is rounded is the weight that the file will hold, once.
 //!
 //! A pass is a plain function from a graph to the number of rewrites it made. It changes recipes, never numbers.
 
 mod fold_bn;
 mod subsample;
+mod to_f16;
 mod widen_groups;
 
 use serde::Serialize;
@@ -15,6 +17,7 @@ use serde::Serialize;
 pub use fold_bn::fold_bn;
 pub(crate) use subsample::SUFFIX as SUBSAMPLE_SUFFIX;
 pub use subsample::subsample;
+pub use to_f16::{Half, UnknownNode, to_f16};
 pub use widen_groups::{Declined, Stage, Width, stages, widen_groups};
 
 use crate::graph::Graph;
@@ -28,11 +31,13 @@ pub struct Lowering {
     pub group_widths: Vec<Width>,
     /// Take the pixels of strided 1x1 convolutions before them.
     pub subsample: bool,
+    /// Compute in f16; `None` leaves the types as they are.
+    pub half: Option<Half>,
 }
 
 impl Default for Lowering {
     fn default() -> Self {
-        Self { fold_bn: true, group_widths: Vec::new(), subsample: false }
+        Self { fold_bn: true, group_widths: Vec::new(), subsample: false, half: None }
     }
 }
 
@@ -53,7 +58,10 @@ pub struct Applied {
 }
 
 /// Runs the passes that `lowering` asks for, in order.
-pub fn run(graph: &mut Graph, lowering: &Lowering) -> Vec<Applied> {
+///
+/// # Errors
+/// [`UnknownNode`] where a node is to be kept in f32 that is not there.
+pub fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<Applied>, UnknownNode> {
     let mut applied = Vec::new();
     if lowering.fold_bn {
         applied.push(Applied { pass: "fold_bn", rewrites: fold_bn(graph) });
@@ -65,5 +73,8 @@ pub fn run(graph: &mut Graph, lowering: &Lowering) -> Vec<Applied> {
     if lowering.subsample {
         applied.push(Applied { pass: "subsample", rewrites: subsample(graph) });
     }
-    applied
+    if let Some(half) = &lowering.half {
+        applied.push(Applied { pass: "to_f16", rewrites: to_f16(graph, half)? });
+    }
+    Ok(applied)
 }

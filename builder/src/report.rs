@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::build::Summary;
+use crate::build::{Safety, Summary, UNCHECKED};
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
 use crate::optimize::Optimized;
-use crate::verify::Verdict;
+use crate::verify::{Basis, Verdict};
 
 /// The table of `list`.
 pub fn list(listing: &Listing) -> String {
@@ -36,6 +36,7 @@ pub fn list(listing: &Listing) -> String {
     text.push_str(
         "Parameters with 1000 classes (10 for 29_*); percentages are published top-1 accuracies on ImageNet.\n",
     );
+    let _ = writeln!(text, "Every one can be built in {} (--dtype).", listing.dtypes.join(" or "));
     text.push_str(
         "Any DEPTH_CxWd works: depths 26, 50, 101, 152, 200; other block counts with --blocks and --planes.\n",
     );
@@ -67,6 +68,7 @@ pub fn inspection(found: &Inspection) -> String {
             let opsets: Vec<String> = onnx.opsets.iter().map(|(domain, v)| format!("{domain} {v}")).collect();
             line("container", format!("ONNX, IR {}, opset {}", onnx.ir_version, opsets.join(", ")));
             line("producer", onnx.producer.clone());
+            line("dtype", onnx.dtype.clone().unwrap_or_else(|| "none".into()));
             line("inputs", onnx.inputs.join(", "));
             line("outputs", onnx.outputs.join(", "));
             line("operators", counts(&onnx.operators));
@@ -126,7 +128,7 @@ fn stages(inferred: &crate::inspect::Inferred) -> String {
 pub fn verdict(verdict: &Verdict) -> String {
     let mut text = String::new();
     for output in &verdict.outputs {
-        let verdict_of = if output.relative_l2 <= verdict.tolerance { "equal" } else { "DIFFERENT" };
+        let verdict_of = if output.equal() { "equal" } else { "DIFFERENT" };
         let _ = writeln!(
             text,
             "{:<10} against {:<8} {:<10} relative L2 {:.2e} (at most {:.0e}): {verdict_of}",
@@ -134,8 +136,17 @@ pub fn verdict(verdict: &Verdict) -> String {
             output.against,
             if output.leaky { "leaky ReLU" } else { "" },
             output.relative_l2,
-            verdict.tolerance
+            output.tolerance
         );
+    }
+    text.push_str(match verdict.basis {
+        Basis::Exact => "",
+        Basis::Rounded => "compared with the checkpoint's weights rounded to f16, as this program rounds",
+        Basis::WithinRounding => "another program's f16: at most twice what rounding the weights does",
+    });
+    let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
+    if verdict.basis != Basis::Exact {
+        let _ = writeln!(text, "; rounding them moves an output by up to {rounding:.2e}");
     }
     let [height, width] = verdict.image_size;
     let _ = writeln!(
@@ -165,13 +176,17 @@ pub fn summary(summary: &Summary) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     lowering(&mut text, &summary.target, &summary.reasons);
+    if let Some(safety) = &summary.f16 {
+        half(&mut text, safety);
+    }
     let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
     let _ = writeln!(
         text,
-        "{}: {} parameters, {} multiply-adds, weights {}{}",
+        "{}: {}{} parameters, {} multiply-adds, weights {}{}",
         summary.variant,
+        if summary.f16.is_some() { "f16, " } else { "" },
         millions(summary.parameters),
         giga(summary.multiply_adds),
         summary.weights,
@@ -179,6 +194,18 @@ pub fn summary(summary: &Summary) -> String {
     );
     let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
     text
+}
+
+/// Why f16 is safe here, or that it is not shown.
+fn half(text: &mut String, safety: &Safety) {
+    let _ = writeln!(text, "f16: {}", safety.weights);
+    match &safety.activations {
+        Some(activations) => drop(writeln!(text, "f16: {activations}")),
+        None => drop(writeln!(text, "f16: {UNCHECKED}")),
+    }
+    if !safety.kept.is_empty() {
+        let _ = writeln!(text, "f16: kept in f32: {}", safety.kept.join(", "));
+    }
 }
 
 /// What the passes were chosen for, and why.

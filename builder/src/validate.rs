@@ -3,8 +3,11 @@
 
 use std::collections::HashSet;
 
-use crate::graph::{Dim, Graph, ValueId};
+use onnx_file::tensor::ElementType;
+
+use crate::graph::{Dim, Graph, Node, Op, ValueId};
 use crate::shape::{self, ShapeError};
+use crate::weight::Weight;
 
 /// What is wrong with a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +49,18 @@ pub enum GraphError {
         /// The value's shape.
         declared: String,
     },
+    /// Operands of types that do not go together.
+    #[error("node '{node}' ({op}) makes {made} of {taken}; its types must be one, or joined by a Cast")]
+    Element {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+        /// The types of its operands.
+        taken: String,
+        /// The type of its result.
+        made: ElementType,
+    },
     /// There is nothing to compute.
     #[error("the graph has no output; ask for at least one of logits, c2, c3, c4, c5")]
     NoOutput,
@@ -62,8 +77,8 @@ impl<'a> Valid<'a> {
     }
 }
 
-/// Checks that every value is made once before it is used, that names are unique, and that every shape is what its
-/// operator or recipe gives.
+/// Checks that every value is made once before it is used, that names are unique, and that every shape and type is
+/// what its operator or recipe gives.
 ///
 /// # Errors
 /// The first [`GraphError`] found.
@@ -100,6 +115,7 @@ pub fn validate(graph: &Graph) -> Result<Valid<'_>, GraphError> {
             let (found, declared) = (text(&shape), text(declared));
             return Err(GraphError::Declared { node: node.name.clone(), found, declared });
         }
+        check_elements(graph, node)?;
         define(node.output, &mut made)?;
     }
     match graph.outputs.iter().find(|id| !made[id.0 as usize]) {
@@ -115,10 +131,36 @@ fn check_weight(graph: &Graph, id: ValueId) -> Result<(), GraphError> {
     let value = graph.value(id);
     let Some(weight) = &value.weight else { return Ok(()) };
     let found = crate::graph::fixed(&weight.shape());
-    if found == value.shape {
+    let rounded = matches!(weight, Weight::Half { .. });
+    if found == value.shape && (!rounded || value.element == ElementType::F16) {
         return Ok(());
     }
-    Err(GraphError::Weight { name: value.name.clone(), found: text(&found), declared: text(&value.shape) })
+    let tell = |element: &str, shape: &[Dim]| format!("{element}{}", text(shape));
+    let found = tell(if rounded { "f16 " } else { "" }, &found);
+    let declared = tell(&if rounded { format!("{} ", value.element) } else { String::new() }, &value.shape);
+    Err(GraphError::Weight { name: value.name.clone(), found, declared })
+}
+
+/// Every operator computes in one type. A normalisation's statistics, and its scale and shift, may have their own (ONNX
+/// BatchNormalization-15, T2 and T1); a Cast goes from any floating-point type to any.
+fn check_elements(graph: &Graph, node: &Node) -> Result<(), GraphError> {
+    let taken: Vec<ElementType> = node.inputs.iter().map(|&id| graph.value(id).element).collect();
+    let made = graph.value(node.output).element;
+    let float = |element: &ElementType| {
+        matches!(element, ElementType::F16 | ElementType::BF16 | ElementType::F32 | ElementType::F64)
+    };
+    let fits = match (&node.op, &taken[..]) {
+        (Op::Cast, _) => taken.iter().chain([&made]).all(float),
+        (Op::BatchNorm { .. }, [data, scale, bias, mean, variance]) => {
+            *data == made && scale == bias && mean == variance && taken.iter().all(float)
+        }
+        _ => taken.iter().all(|element| *element == made),
+    };
+    if fits {
+        return Ok(());
+    }
+    let taken: Vec<String> = taken.iter().map(ElementType::to_string).collect();
+    Err(GraphError::Element { node: node.name.clone(), op: node.op.name(), taken: taken.join(", "), made })
 }
 
 fn text(shape: &[Dim]) -> String {
@@ -130,7 +172,7 @@ fn text(shape: &[Dim]) -> String {
 mod tests {
     use super::*;
     use crate::architecture::{Options, build};
-    use crate::graph::Op;
+    use crate::graph::Value;
     use crate::variant::Variant;
 
     fn graph() -> Graph {
@@ -166,6 +208,19 @@ mod tests {
         let id = stale.nodes[2].output;
         stale.value_mut(id).shape[1] = Dim::Fixed(63);
         assert!(matches!(validate(&stale), Err(GraphError::Declared { .. })));
+
+        let mut mixed = graph();
+        let id = mixed.nodes[2].output;
+        mixed.value_mut(id).element = ElementType::F16;
+        assert!(matches!(validate(&mixed), Err(GraphError::Element { node, .. }) if node == mixed.nodes[2].name));
+
+        let mut integers = graph();
+        let output = integers.nodes[0].output;
+        let input = integers.inputs[0];
+        integers.nodes[0] = Node { name: "cast".into(), op: Op::Cast, inputs: vec![input], output };
+        let shape = integers.value(input).shape.clone();
+        *integers.value_mut(output) = Value { name: "x".into(), element: ElementType::I64, shape, weight: None };
+        assert!(matches!(validate(&integers), Err(GraphError::Element { op: "Cast", .. })));
 
         let mut empty = graph();
         empty.outputs.clear();

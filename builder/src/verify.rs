@@ -4,6 +4,11 @@
 //! unfolded forward pass, on the same seeded pictures. What is compared is functions, so the model may have other
 //! names, merged groups or folded normalisations. It runs twice: as it is, and with every ReLU made leaky on both sides,
 //! so that no wrong weight hides behind a channel that these pictures leave at zero.
+//!
+//! A model with f16 weights is compared in two steps (`verify/half.rs`), since rounding moves the function by far more
+//! than a wrong weight may.
+
+mod half;
 
 use std::path::Path;
 
@@ -17,6 +22,7 @@ use crate::graph::{Dim, Graph};
 use crate::import::{ImportError, Imported, import};
 use crate::random::standard_normal;
 use crate::reference::{Activation, Forward, evaluate, forward};
+use crate::shape::ShapeError;
 use crate::validate::{GraphError, validate};
 use crate::weights::{Origin, Source, WeightsError, inferred};
 
@@ -40,10 +46,25 @@ pub struct Verdict {
     pub seed: u64,
     /// Largest distance that passes.
     pub tolerance: f64,
+    /// What the outputs are compared with.
+    pub basis: Basis,
     /// Two for each output of the model.
     pub outputs: Vec<Compared>,
     /// Whether every output is within the tolerance.
     pub equal: bool,
+}
+
+/// What a model is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The checkpoint's forward pass.
+    Exact,
+    /// That of the checkpoint with each weight rounded to f16, as this program rounds.
+    Rounded,
+    /// The checkpoint's forward pass, within twice what rounding its weights to f16 does to it: another program's way of
+    /// rounding is not known.
+    WithinRounding,
 }
 
 /// One output.
@@ -57,6 +78,17 @@ pub struct Compared {
     pub leaky: bool,
     /// L2 norm of the difference over that of the checkpoint's; infinite where a value is not a number.
     pub relative_l2: f64,
+    /// What rounding the weights to f16 does to it, by the same measure; none where the model has no f16 weights.
+    pub rounding_l2: Option<f64>,
+    /// Largest distance that passes.
+    pub tolerance: f64,
+}
+
+impl Compared {
+    /// Whether the distance passes.
+    pub fn equal(&self) -> bool {
+        self.relative_l2 <= self.tolerance
+    }
 }
 
 /// Why no verdict was reached.
@@ -104,6 +136,17 @@ pub enum VerifyError {
     /// The checkpoint.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The network does not fit the model's pictures.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// A bug in a pass.
+    #[error("internal error: lowering the checkpoint moves its {output} by {relative_l2:.1e} before any rounding")]
+    Lowering {
+        /// logits, c2, c3, ...
+        output: String,
+        /// By how much.
+        relative_l2: f64,
+    },
     /// An output that the network does not have.
     #[error("{model}: the output '{output}' of shape {shape:?} is neither logits nor a feature map of {variant}")]
     Output {
@@ -138,17 +181,29 @@ pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> R
     let found = inferred(&checkpoint)?;
     let variant = found.variant;
     let usual = variant.default_image_size();
+    let ours = half::is_ours(&proto);
     let Imported { graph, weights: mut initializers } =
         import(proto, Some([2, 3, usual, usual])).map_err(|source| VerifyError::Import { model: name(), source })?;
     let valid = validate(&graph).map_err(|source| VerifyError::Graph { model: name(), source })?;
     check_size(&graph).map_err(|(value, elements)| VerifyError::TooLarge { model: name(), value, elements })?;
     let pictures = pictures(&graph, seed);
+    let rounded = if half::has_half(&graph) {
+        Some(half::Lowered::like(&graph, &variant, found.classes, stride_in, &pictures)?)
+    } else {
+        None
+    };
+    let basis = match (&rounded, ours) {
+        (None, _) => Basis::Exact,
+        (Some(_), true) => Basis::Rounded,
+        (Some(_), false) => Basis::WithinRounding,
+    };
     let mut compared = Vec::new();
     for activation in [Activation::Relu, Activation::Leaky] {
         let outputs = evaluate(valid, &mut initializers, &pictures, activation)
             .map_err(|source| VerifyError::Tensor { model: name(), source })?;
-        let mut source = Source::new(Origin::Checkpoint(&checkpoint));
+        let mut source = Source::remembering(Origin::Checkpoint(&checkpoint));
         let exact = forward(&variant, stride_in, found.classes, &mut source, &pictures, activation)?;
+        let lowered = rounded.as_ref().map(|r| r.evaluate(&mut source, &pictures, activation, &exact)).transpose()?;
         for (&id, output) in graph.outputs.iter().zip(&outputs) {
             let label = graph.value(id).name.clone();
             let (against, expected) = counterpart(&exact, output).ok_or_else(|| VerifyError::Output {
@@ -157,8 +212,14 @@ pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> R
                 shape: output.shape().to_vec(),
                 variant: variant.to_string(),
             })?;
-            let relative_l2 = distance(output, expected);
-            compared.push(Compared { output: label, against, leaky: activation == Activation::Leaky, relative_l2 });
+            let twin = lowered.as_ref().and_then(|lowered| counterpart(lowered, output)).map(|(_, twin)| twin);
+            let rounding_l2 = twin.map(|twin| distance(twin, expected));
+            let (relative_l2, tolerance) = match (basis, twin, rounding_l2) {
+                (Basis::Rounded, Some(twin), _) => (distance(output, twin), TOLERANCE),
+                (_, _, rounding) => (distance(output, expected), TOLERANCE.max(2.0 * rounding.unwrap_or(0.0))),
+            };
+            let leaky = activation == Activation::Leaky;
+            compared.push(Compared { output: label, against, leaky, relative_l2, rounding_l2, tolerance });
         }
     }
     Ok(Verdict {
@@ -168,8 +229,9 @@ pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> R
         variant: variant.to_string(),
         image_size: [pictures.dim().2, pictures.dim().3],
         seed,
-        tolerance: TOLERANCE,
-        equal: compared.iter().all(|c| c.relative_l2 <= TOLERANCE),
+        tolerance: compared.iter().map(|c| c.tolerance).fold(TOLERANCE, f64::max),
+        basis,
+        equal: compared.iter().all(Compared::equal),
         outputs: compared,
     })
 }

@@ -2,9 +2,13 @@
 //!
 //! Passes rewrite recipes, not numbers. The exporter cooks one at a time, so that no more than one tensor and its
 //! result are in memory. All arithmetic on the way is f64; a result is rounded to f32 once, at the end of each step
-//! that computes.
+//! that computes, or to f16 once, from the f64 result.
+
+mod rounding;
 
 use std::sync::Arc;
+
+pub use rounding::{LARGEST, to_half};
 
 /// The parameters of an inference-mode batch normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +70,11 @@ pub enum Weight {
         /// The normalisation.
         norm: Arc<Norm>,
     },
+    /// Rounded to f16 once, from the exact result of the recipe inside: always the outermost step.
+    Half {
+        /// What to round.
+        of: Box<Weight>,
+    },
 }
 
 impl Weight {
@@ -93,7 +102,7 @@ impl Weight {
                 shape[1] *= merge;
                 shape
             }
-            Self::Scaled { of, .. } => of.shape(),
+            Self::Scaled { of, .. } | Self::Half { of } => of.shape(),
             Self::Shifted { norm, .. } => norm.bias.shape(),
         }
     }
@@ -102,7 +111,7 @@ impl Weight {
     pub fn for_each_stored<'a>(&'a self, visit: &mut impl FnMut(&'a str, &'a [usize])) {
         match self {
             Self::Stored { name, shape } => visit(name, shape),
-            Self::Slice { of, .. } | Self::Widened { of, .. } => of.for_each_stored(visit),
+            Self::Slice { of, .. } | Self::Widened { of, .. } | Self::Half { of } => of.for_each_stored(visit),
             Self::Scaled { of, norm } => {
                 of.for_each_stored(visit);
                 norm.for_each_stored(visit);
@@ -157,6 +166,7 @@ impl Weight {
                 let shift = |c: usize| T::from_f64(bias[c] + (own[c] - mean[c]) * multipliers[c]);
                 Ok((0..mean.len()).map(shift).collect())
             }
+            Self::Half { of } => Ok(of.eval_f64(read)?.into_iter().map(|w| T::from_f64(to_half(w).to_f64())).collect()),
         }
     }
 }

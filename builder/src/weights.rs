@@ -206,7 +206,15 @@ pub enum Origin<'a> {
 pub struct Source<'a> {
     origin: Origin<'a>,
     /// `None`: do not remember.
-    last: Option<(String, Vec<f32>)>,
+    last: Option<Last>,
+}
+
+/// The last tensor read, as f32 or as f64.
+#[derive(Default)]
+struct Last {
+    name: String,
+    single: Vec<f32>,
+    double: Vec<f64>,
 }
 
 impl<'a> Source<'a> {
@@ -217,14 +225,27 @@ impl<'a> Source<'a> {
 
     /// A source that keeps the last tensor, at the price of its memory.
     pub fn remembering(origin: Origin<'a>) -> Self {
-        Self { origin, last: Some((String::new(), Vec::new())) }
+        Self { origin, last: Some(Last::default()) }
     }
 
-    fn read_origin(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+    fn origin_f32(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
         match &mut self.origin {
             Origin::Checkpoint(checkpoint) => Ok(checkpoint.read_f32(name)?),
             Origin::Random(random) => Ok(random.read_f32(name, shape)?),
         }
+    }
+
+    fn origin_f64(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>, WeightsError> {
+        match &mut self.origin {
+            Origin::Checkpoint(checkpoint) => Ok(checkpoint.read_f64(name)?),
+            Origin::Random(random) => Ok(random.read_f64(name, shape)?),
+        }
+    }
+
+    /// Whether a tensor is worth remembering: a normalisation's vectors come between the slices of one weight, and cost
+    /// nothing to read again.
+    fn remembers(&self, shape: &[usize]) -> bool {
+        self.last.is_some() && shape.len() >= 2
     }
 }
 
@@ -233,23 +254,25 @@ impl Read for Source<'_> {
 
     fn read_f32(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
         match &self.last {
-            Some((last, data)) if last == name => return Ok(data.clone()),
-            Some(_) => {}
-            None => return self.read_origin(name, shape),
+            Some(last) if last.name == name && !last.single.is_empty() => return Ok(last.single.clone()),
+            _ => {}
         }
-        let data = self.read_origin(name, shape)?;
-        // A normalisation's vectors come between the slices of one weight, and cost nothing to read again.
-        if shape.len() < 2 {
-            return Ok(data);
+        let data = self.origin_f32(name, shape)?;
+        if self.remembers(shape) {
+            self.last = Some(Last { name: name.into(), single: data.clone(), double: Vec::new() });
         }
-        self.last = Some((name.into(), data.clone()));
         Ok(data)
     }
 
     fn read_f64(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>, WeightsError> {
-        match &mut self.origin {
-            Origin::Checkpoint(checkpoint) => Ok(checkpoint.read_f64(name)?),
-            Origin::Random(random) => Ok(random.read_f64(name, shape)?),
+        match &self.last {
+            Some(last) if last.name == name && !last.double.is_empty() => return Ok(last.double.clone()),
+            _ => {}
         }
+        let data = self.origin_f64(name, shape)?;
+        if self.remembers(shape) {
+            self.last = Some(Last { name: name.into(), single: Vec::new(), double: data.clone() });
+        }
+        Ok(data)
     }
 }

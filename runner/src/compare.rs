@@ -15,7 +15,7 @@ use crate::environment::Environment;
 use crate::input::{self, batch};
 use crate::metadata::{ModelFile, Precision, sha256};
 use crate::model::{Loaded, ModelError};
-use crate::tensor::Tensor;
+use crate::tensor::{Data, Tensor};
 
 pub use metrics::Metrics;
 pub use tolerance::{Asked, Tolerance};
@@ -235,7 +235,10 @@ fn reference<'a>(
 ) -> Option<Reference<'a>> {
     if let Some((outputs, name)) = &request.reference {
         let noise = vec![0.0; outputs.len()];
-        return Some(Reference { name: name.clone(), outputs, noise, precision: Precision::F32 });
+        // A file of arrays says no more of the arithmetic behind it than their type.
+        let half = outputs.iter().any(|output| matches!(output.data, Data::F16(_)));
+        let precision = if half { Precision::F16 } else { Precision::F32 };
+        return Some(Reference { name: name.clone(), outputs, noise, precision });
     }
     let index = first?;
     let runs = results[index].runs.as_ref().ok()?;

@@ -2,7 +2,7 @@
 
 use super::resolve::Resolved;
 use crate::architecture::Output;
-use crate::build::{LabelsChoice, Plan, PreprocessChoice};
+use crate::build::{LabelsChoice, Plan, PreprocessChoice, Safety, UNCHECKED};
 use crate::graph::Dim;
 use crate::known::{self, Known};
 use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
@@ -16,7 +16,13 @@ pub(super) struct Description {
 }
 
 /// Describes a build; `sha256` is the checkpoint's, in hex.
-pub(super) fn describe(plan: &Plan, resolved: &Resolved, applied: &[Applied], sha256: Option<&str>) -> Description {
+pub(super) fn describe(
+    plan: &Plan,
+    resolved: &Resolved,
+    applied: &[Applied],
+    sha256: Option<&str>,
+    safety: Option<&Safety>,
+) -> Description {
     let known = sha256.and_then(known::by_sha256);
     let mut notes = Vec::new();
     let mut metadata = Metadata::default();
@@ -55,6 +61,14 @@ pub(super) fn describe(plan: &Plan, resolved: &Resolved, applied: &[Applied], sh
     }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
     metadata.push("passes", passes.join(", "));
+    if let Some(safety) = safety {
+        metadata.push("dtype", "f16");
+        if !safety.kept.is_empty() {
+            metadata.push_json("keep_f32", &safety.kept);
+        }
+        metadata.push("f16_weights", safety.weights.to_string());
+        metadata.push("f16_activations", safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
+    }
     Description { metadata, notes }
 }
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
-use onnx_file::tensor::{ElementType, TensorError};
+use onnx_file::tensor::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
+use super::cook::Cooked;
 use super::describe::describe;
 use super::resolve::Resolved;
-use crate::build::{BuildError, Destination, External, Plan, Progress};
+use crate::build::{BuildError, Destination, External, Plan, Progress, Safety};
 use crate::checkpoint::CheckpointError;
 use crate::digest;
 use crate::export::Exported;
@@ -19,6 +20,7 @@ use crate::known;
 use crate::output::Output;
 use crate::passes::Applied;
 use crate::validate::Valid;
+use crate::weight::Weight;
 use crate::weights::{Source, WeightsError};
 
 /// What was written.
@@ -27,6 +29,7 @@ pub(super) struct Written {
     pub(super) bytes: u64,
     pub(super) sha256: Option<String>,
     pub(super) notes: Vec<String>,
+    pub(super) safety: Option<Safety>,
 }
 
 pub(super) fn write(
@@ -45,7 +48,11 @@ pub(super) fn write(
             value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
         });
         let (done, total, sha256, notes) = (0, sizes.sum(), None, Vec::new());
-        Writer { plan, resolved, valid, source, applied, progress, done, total, digest, sha256, notes }.write(exported)
+        let half = plan.lowering.half.as_ref();
+        let safety = half.map(|half| Safety { kept: half.keep_f32.clone(), ..Safety::default() });
+        let writer =
+            Writer { plan, resolved, valid, source, applied, progress, done, total, digest, sha256, notes, safety };
+        writer.write(exported)
     })
 }
 
@@ -61,10 +68,12 @@ struct Writer<'a, 's> {
     digest: Option<ScopedJoinHandle<'s, Result<[u8; 32], CheckpointError>>>,
     sha256: Option<String>,
     notes: Vec<String>,
+    safety: Option<Safety>,
 }
 
 impl Writer<'_, '_> {
     fn write(mut self, exported: Exported) -> Result<Written, BuildError> {
+        self.check_ranges()?;
         let bytes = file::encoded_len(&exported.model).map_err(|e| declared(&e))?;
         // Metadata comes on top; labels and names stay far below this reserve.
         let too_large = bytes + (1 << 20) > MESSAGE_LIMIT;
@@ -91,7 +100,17 @@ impl Writer<'_, '_> {
             }
             Destination::File(path) => self.write_files(exported, path, external)?,
         };
-        Ok(Written { files, bytes, sha256: self.sha256, notes: self.notes })
+        Ok(Written { files, bytes, sha256: self.sha256, notes: self.notes, safety: self.safety })
+    }
+
+    /// Holds the calibration, if any, against the graph; whose it is the checkpoint's digest tells.
+    fn check_ranges(&mut self) -> Result<(), BuildError> {
+        let Some(calibration) = &self.plan.calibration else { return Ok(()) };
+        self.finish_digest()?;
+        let variant = self.resolved.variant.to_string();
+        calibration.check_origin(&variant, self.sha256.as_deref(), self.resolved.random.seed)?;
+        self.safety.get_or_insert_default().activations = Some(calibration.check(self.valid.graph())?);
+        Ok(())
     }
 
     /// Writes the model with all weights that it keeps inside.
@@ -130,24 +149,43 @@ impl Writer<'_, '_> {
     /// Cooks one weight.
     fn weight(&mut self, id: ValueId, tensor: &TensorProto) -> Result<Cooked, BuildError> {
         let value = self.valid.graph().value(id);
-        let data = match &value.weight {
-            Some(weight) => weight.eval_f32(&mut self.source)?,
-            None => Vec::new(),
+        let cooked = match &value.weight {
+            Some(Weight::Half { of }) => {
+                let exact = of.eval_f64(&mut self.source)?;
+                self.check_finite(tensor, exact.iter().position(|v| !v.is_finite()))?;
+                let rounded = self.safety.get_or_insert_default().weights.round(&tensor.name, &exact);
+                rounded.map_err(|index| self.overflow(tensor, id, index, exact[index]))?
+            }
+            Some(weight) => {
+                let data = weight.eval_f32(&mut self.source)?;
+                self.check_finite(tensor, data.iter().position(|v| !v.is_finite()))?;
+                Cooked::new(data, value.element)
+            }
+            None => Cooked::new(Vec::new(), value.element),
         };
-        if let Some(index) = data.iter().position(|v| !v.is_finite()) {
-            let passes: Vec<&str> = self.applied.iter().map(|a| a.pass).collect();
-            return Err(BuildError::NotFinite { name: tensor.name.clone(), index, passes: passes.join(", ") });
-        }
-        self.done += data.len() as u64 * value.element.size() as u64;
+        self.done += cooked.as_ref().len() as u64;
         (self.progress)(Progress::Writing { done: self.done, total: self.total });
-        Ok(Cooked::new(data, value.element))
+        Ok(cooked)
+    }
+
+    fn check_finite(&self, tensor: &TensorProto, broken: Option<usize>) -> Result<(), BuildError> {
+        let Some(index) = broken else { return Ok(()) };
+        let passes: Vec<&str> = self.applied.iter().map(|a| a.pass).collect();
+        Err(BuildError::NotFinite { name: tensor.name.clone(), index, passes: passes.join(", ") })
+    }
+
+    /// The error for a number that f16 cannot hold, in the weight `id`.
+    fn overflow(&self, tensor: &TensorProto, id: ValueId, index: usize, value: f64) -> BuildError {
+        let node = self.valid.graph().nodes.iter().find(|node| node.inputs.contains(&id));
+        let node = node.map(|node| node.name.clone()).unwrap_or_default();
+        BuildError::Overflow { name: tensor.name.clone(), index, value, node }
     }
 
     /// Waits for the digest and says all there is to say.
     fn metadata(&mut self) -> Result<Vec<StringStringEntryProto>, BuildError> {
         self.finish_digest()?;
         let digest = self.sha256.as_deref();
-        let description = describe(self.plan, self.resolved, self.applied, digest);
+        let description = describe(self.plan, self.resolved, self.applied, digest, self.safety.as_ref());
         self.notes.extend(description.notes);
         let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
         Ok(description.metadata.entries().iter().map(entry).collect())
@@ -182,30 +220,5 @@ fn write_error(error: WriteError<BuildError>, path: &Path) -> BuildError {
         WriteError::Tensor(error) => declared(&error),
         WriteError::Io(source) => BuildError::Output { path: path.display().to_string(), source },
         other => BuildError::Output { path: path.display().to_string(), source: io::Error::other(other.to_string()) },
-    }
-}
-
-/// A weight's little-endian bytes.
-struct Cooked(Vec<f32>, Option<Vec<u8>>);
-
-impl Cooked {
-    fn new(data: Vec<f32>, element: ElementType) -> Self {
-        match element {
-            ElementType::F16 => {
-                let bytes = data.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect();
-                Self(Vec::new(), Some(bytes))
-            }
-            _ if cfg!(target_endian = "big") => {
-                let bytes = data.iter().flat_map(|v| v.to_le_bytes()).collect();
-                Self(Vec::new(), Some(bytes))
-            }
-            _ => Self(data, None),
-        }
-    }
-}
-
-impl AsRef<[u8]> for Cooked {
-    fn as_ref(&self) -> &[u8] {
-        self.1.as_deref().unwrap_or_else(|| bytemuck::cast_slice(&self.0))
     }
 }

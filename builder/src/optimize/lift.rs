@@ -120,11 +120,15 @@ impl<'a> Lifter<'a> {
         let elements: Vec<ElementType> =
             parameters.iter().filter(|p| !p.is_empty()).map(|p| self.element(p)).collect::<Result<_, _>>()?;
         let Some(&element) = elements.first() else { return Err("it has no weight".into()) };
-        if elements.iter().any(|other| *other != element) || !matches!(element, ElementType::F32 | ElementType::F16) {
-            return Err("its weights are neither all float nor all float16".into());
+        if elements.iter().any(|other| *other != element) {
+            return Err("its parameters are of different types".into());
         }
-        if element == ElementType::F16 && matches!(op, Op::BatchNorm { .. }) {
-            return Err("in float16 folding would round twice".into());
+        match (element, op) {
+            (ElementType::F16 | ElementType::BF16, Op::BatchNorm { .. }) => {
+                return Err(format!("in {element} folding would round what is rounded already a second time"));
+            }
+            (ElementType::F16 | ElementType::BF16 | ElementType::F32 | ElementType::F64, _) => {}
+            _ => return Err(format!("its parameters are {element}, no floating-point numbers")),
         }
         let mut operands = vec![ValueId(0)];
         for name in parameters.iter().filter(|p| !p.is_empty()) {
@@ -164,7 +168,9 @@ impl<'a> Lifter<'a> {
     /// as the weight calls for.
     fn data(&mut self, name: &str, op: &Op, weight: ValueId, element: ElementType) -> Result<ValueId, String> {
         if let Some(&id) = self.values.get(name) {
-            return Ok(id);
+            let made = self.graph.value(id).element;
+            let refusal = || format!("its input is {made} and its parameters are {element}");
+            return if made == element { Ok(id) } else { Err(refusal()) };
         }
         let dims = &self.graph.value(weight).shape;
         let channels = match (op, &dims[..]) {

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
-use onnx_file::tensor::ElementType;
+use onnx_file::tensor::{ElementType, TensorError};
 
 use super::lift::{Lifted, position, uses};
 use super::{OptimizeError, Rewrite};
 use crate::export;
 use crate::graph::{Conv, Graph, Node, Op, ValueId};
+use crate::import::Initializers;
 use crate::passes::SUBSAMPLE_SUFFIX;
 use crate::weight::Weight;
 
@@ -117,16 +118,9 @@ fn cook(
     at: usize,
     path: &str,
 ) -> Result<TensorProto, OptimizeError> {
-    let damaged = |source| OptimizeError::Tensor { path: path.into(), source };
-    let data = weight.eval_f32(&mut lifted.weights).map_err(damaged)?;
-    if data.iter().any(|value| !value.is_finite()) {
-        return Err(OptimizeError::NotFinite { path: path.into(), node: lifted.label(at) });
-    }
-    let raw: Vec<u8> = match element {
-        // Only widening reaches float16, and it rounds nothing.
-        ElementType::F16 => data.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
-        _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-    };
+    let raw = bytes(weight, element, &mut lifted.weights);
+    let raw = raw.map_err(|source| OptimizeError::Tensor { path: path.into(), source })?;
+    let raw = raw.ok_or_else(|| OptimizeError::NotFinite { path: path.into(), node: lifted.label(at) })?;
     Ok(TensorProto {
         name: name.into(),
         data_type: element.to_proto(),
@@ -134,6 +128,22 @@ fn cook(
         raw_data: raw.into(),
         ..Default::default()
     })
+}
+
+/// A weight's bytes, or none where a number is not finite. Only widening reaches the narrow types, and it rounds nothing.
+fn bytes(weight: &Weight, element: ElementType, source: &mut Initializers) -> Result<Option<Vec<u8>>, TensorError> {
+    if element == ElementType::F64 {
+        let data = weight.eval_f64(source)?;
+        let finite = data.iter().all(|v| v.is_finite());
+        return Ok(finite.then(|| data.iter().flat_map(|v| v.to_le_bytes()).collect()));
+    }
+    let data = weight.eval_f32(source)?;
+    let finite = data.iter().all(|v| v.is_finite());
+    Ok(finite.then(|| match element {
+        ElementType::F16 => data.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        ElementType::BF16 => data.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+        _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    }))
 }
 
 /// The nodes that take the pixels of strided convolutions, by the position of the convolution.

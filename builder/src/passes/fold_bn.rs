@@ -73,6 +73,10 @@ fn scale_conv(graph: &mut Graph, index: usize, norm: &Arc<Norm>, carries_shift: 
     if let Some(bias) = bias {
         inputs.push(graph.add_weight(format!("{}.bias", node.name), bias));
     }
+    let element = graph.value(node.output).element;
+    for &id in &inputs[1..] {
+        graph.value_mut(id).element = element;
+    }
     graph.nodes[index].inputs = inputs;
 }
 

@@ -1,0 +1,300 @@
+//! The calibration file: ranges of a network's values on given inputs, measured once, and what they say of f16.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use onnx_file::tensor::ElementType::F16;
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Graph, Op, ValueId};
+use crate::weight::LARGEST;
+
+/// Version of the file's structure.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The part of a calibration file that is read; the file may hold more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// `calibration`.
+    pub kind: String,
+    /// The model that was measured.
+    pub model: Measured,
+    /// The inputs that it was measured on.
+    pub inputs: Inputs,
+    /// One for each value that a node makes.
+    pub values: Vec<Range>,
+}
+
+/// What a measured model says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Its file.
+    pub file: String,
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// Its `resnext.variant`.
+    pub variant: Option<String>,
+    /// Its `resnext.weights_sha256`.
+    pub source_sha256: Option<String>,
+    /// Its `resnext.seed`.
+    pub random_seed: Option<u64>,
+}
+
+/// What was fed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// `pictures` or `seeded`.
+    pub source: String,
+    /// How many.
+    pub count: u64,
+    /// Seed of seeded ones.
+    pub seed: Option<u64>,
+}
+
+impl fmt::Display for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.source.as_str(), self.seed) {
+            ("pictures", _) => write!(f, "{} pictures", self.count),
+            (source, Some(seed)) => write!(f, "{} {source} inputs (seed {seed})", self.count),
+            (source, None) => write!(f, "{} {source} inputs", self.count),
+        }
+    }
+}
+
+/// What a node put out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// The value.
+    pub name: String,
+    /// The node that makes it; none, or an empty name, for the graph's input.
+    pub node: Option<String>,
+    /// The node's operator.
+    pub op: Option<String>,
+    /// Largest magnitude; none where no element was finite.
+    pub max_abs: Option<f64>,
+    /// Elements that were infinite or not a number.
+    #[serde(default)]
+    pub non_finite: u64,
+}
+
+/// Why a calibration cannot be used, or what it speaks against.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    /// It could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("{path} is not a calibration file: {reason}; `resnext-run calibrate` writes one")]
+    Content {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It was measured on another network.
+    #[error(
+        "the calibration was measured on {file}, {found}, and this build is {asked}; run resnext-run calibrate on an f32 build with the same arguments"
+    )]
+    Other {
+        /// The model that was measured.
+        file: String,
+        /// What it says of itself.
+        found: String,
+        /// What is being built.
+        asked: String,
+    },
+    /// Values beyond f16.
+    #[error(
+        "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at 65504{more}; keep it and what takes its values in f32: {mend}"
+    )]
+    Overflow {
+        /// The node with the largest value.
+        node: String,
+        /// That value's magnitude.
+        max_abs: f64,
+        /// What it was measured on.
+        inputs: String,
+        /// Other nodes beyond.
+        more: String,
+        /// Flags to add.
+        mend: String,
+    },
+}
+
+/// Ranges that f16 holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Activations {
+    /// Largest magnitude of all values in f16.
+    pub largest: f64,
+    /// The node that put it out, or the graph's input.
+    pub largest_in: String,
+    /// f16's largest over that.
+    pub headroom: f64,
+    /// What they were measured on.
+    pub inputs: Inputs,
+}
+
+impl fmt::Display for Activations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { largest, largest_in, headroom, inputs } = self;
+        write!(
+            f,
+            "values up to {largest:.4} ({largest_in}) on {inputs}, headroom {headroom:.1} to f16's end at {LARGEST}"
+        )
+    }
+}
+
+impl Calibration {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`CalibrationError`].
+    pub fn read(path: &Path) -> Result<Self, CalibrationError> {
+        let name = || path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| CalibrationError::Read { path: name(), source })?;
+        let content = |reason: String| CalibrationError::Content { path: name(), reason };
+        let calibration: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+        if calibration.kind != "calibration" || calibration.schema_version != SCHEMA_VERSION {
+            return Err(content(format!("it is '{}' of version {}", calibration.kind, calibration.schema_version)));
+        }
+        if calibration.inputs.count == 0 {
+            return Err(content("it was measured on no input".into()));
+        }
+        match calibration.values.iter().find(|range| range.max_abs.is_some_and(|max| !(0.0..).contains(&max))) {
+            Some(range) => Err(content(format!("the largest magnitude of '{}' is negative", range.name))),
+            None if calibration.values.is_empty() => Err(content("it names no values".into())),
+            None => Ok(calibration),
+        }
+    }
+
+    /// Refuses another network than `variant` with the weights of a checkpoint of digest `sha256`, or else of `seed`.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Other`].
+    pub fn check_origin(&self, variant: &str, sha256: Option<&str>, seed: u64) -> Result<(), CalibrationError> {
+        let tell = |variant: &str, sha256: Option<&str>, seed: Option<u64>| match (sha256, seed) {
+            (Some(sha256), _) => format!("{variant} with the weights of SHA-256 {sha256}"),
+            (None, Some(seed)) => format!("{variant} with random weights of seed {seed}"),
+            (None, None) => format!("{variant} with weights that it does not name"),
+        };
+        let seed = if sha256.is_some() { None } else { Some(seed) };
+        let Measured { file, variant: measured, source_sha256, random_seed, .. } = &self.model;
+        let own_seed = if source_sha256.is_some() { None } else { *random_seed };
+        if measured.as_deref() == Some(variant) && source_sha256.as_deref() == sha256 && own_seed == seed {
+            return Ok(());
+        }
+        Err(CalibrationError::Other {
+            file: file.clone(),
+            found: tell(measured.as_deref().unwrap_or("of no known variant"), source_sha256.as_deref(), own_seed),
+            asked: tell(variant, sha256, seed),
+        })
+    }
+
+    /// Holds the ranges against a graph that `to_f16` has passed: every value that is f16, or becomes it, must fit.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Other`] where the nodes are not those measured, [`CalibrationError::Overflow`].
+    pub fn check(&self, graph: &Graph) -> Result<Activations, CalibrationError> {
+        let ranges = self.by_value(graph)?;
+        let halves = halves(graph);
+        let mut used: Vec<(ValueId, &Range)> = ranges.into_iter().filter(|(id, _)| halves.contains(id)).collect();
+        let magnitude =
+            |range: &Range| if range.non_finite > 0 { f64::INFINITY } else { range.max_abs.unwrap_or(f64::INFINITY) };
+        used.sort_by(|(a, x), (b, y)| magnitude(y).total_cmp(&magnitude(x)).then(a.cmp(b)));
+        let beyond: Vec<ValueId> =
+            used.iter().filter(|(_, range)| magnitude(range) > LARGEST).map(|(id, _)| *id).collect();
+        let label = |range: &Range| range.node.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| range.name.clone());
+        let (largest, largest_in) =
+            used.first().map_or((0.0, "none".into()), |(_, range)| (magnitude(range), label(range)));
+        if beyond.is_empty() {
+            let headroom = LARGEST / largest;
+            return Ok(Activations { largest, largest_in, headroom, inputs: self.inputs.clone() });
+        }
+        let more = match beyond.len() - 1 {
+            0 => String::new(),
+            n => format!(", and so do {n} more"),
+        };
+        let (inputs, mend) = (self.inputs.to_string(), mend(graph, &beyond));
+        Err(CalibrationError::Overflow { node: largest_in, max_abs: largest, inputs, more, mend })
+    }
+
+    /// The range of every value that nodes of `graph` make, Casts aside; and of its inputs, where they were measured.
+    fn by_value(&self, graph: &Graph) -> Result<Vec<(ValueId, &Range)>, CalibrationError> {
+        let is_cast = |op: &Option<String>| op.as_deref() == Some("Cast");
+        let named = |range: &&Range| range.node.as_deref().is_some_and(|node| !node.is_empty()) && !is_cast(&range.op);
+        let mut measured: HashMap<&str, &Range> = HashMap::new();
+        for range in self.values.iter().filter(named) {
+            measured.insert(range.node.as_deref().unwrap_or_default(), range);
+        }
+        let mut found = Vec::new();
+        for node in graph.nodes.iter().filter(|node| node.op != Op::Cast) {
+            match measured.remove(node.name.as_str()) {
+                Some(range) if range.op.as_deref().is_none_or(|op| op == node.op.name()) => {
+                    found.push((node.output, range));
+                }
+                _ => return Err(self.other(&format!("a network without its {} '{}'", node.op.name(), node.name))),
+            }
+        }
+        if let Some(extra) = measured.keys().min() {
+            return Err(self.other(&format!("a network with a node '{extra}' that this build has not")));
+        }
+        for &input in &graph.inputs {
+            let name = &graph.value(input).name;
+            found.extend(self.values.iter().find(|range| !named(range) && range.name == *name).map(|r| (input, r)));
+        }
+        Ok(found)
+    }
+
+    fn other(&self, found: &str) -> CalibrationError {
+        let asked = "made with other arguments (outputs, folding, block form)".into();
+        CalibrationError::Other { file: self.model.file.clone(), found: found.into(), asked }
+    }
+}
+
+/// Values that are f16 or are cast to it.
+fn halves(graph: &Graph) -> HashSet<ValueId> {
+    let made = graph.nodes.iter().map(|node| node.output).chain(graph.inputs.iter().copied());
+    let half: HashSet<ValueId> = made.filter(|&id| graph.value(id).element == F16).collect();
+    let casts = graph.nodes.iter().filter(|node| node.op == Op::Cast && half.contains(&node.output));
+    let sources: Vec<ValueId> = casts.flat_map(|node| node.inputs.iter().copied()).collect();
+    half.into_iter().chain(sources).collect()
+}
+
+/// The flags that keep all of `beyond` out of f16: the nodes that make them, those that take them, and the ends.
+fn mend(graph: &Graph, beyond: &[ValueId]) -> String {
+    // A Cast stands for its source.
+    let source = |id: ValueId| match graph.nodes.iter().find(|node| node.output == id) {
+        Some(node) if node.op == Op::Cast => node.inputs[0],
+        _ => id,
+    };
+    let mut nodes: Vec<&str> = Vec::new();
+    for node in graph.nodes.iter().filter(|node| node.op != Op::Cast && graph.value(node.output).element == F16) {
+        let takes = node.inputs.iter().any(|&id| beyond.contains(&source(id)));
+        if takes || beyond.contains(&node.output) {
+            nodes.push(&node.name);
+        }
+    }
+    let ends = graph.inputs.iter().chain(&graph.outputs);
+    let mut half_ends = ends.filter(|&&id| graph.value(id).element == F16);
+    let mut flags = Vec::new();
+    if half_ends.any(|&id| beyond.contains(&source(id))) {
+        flags.push("--keep-io-types".to_string());
+    }
+    if !nodes.is_empty() {
+        flags.push(format!("--keep-f32 {}", nodes.join(",")));
+    }
+    flags.join(" ")
+}
+
+#[cfg(test)]
+#[path = "calibration/tests.rs"]
+mod tests;

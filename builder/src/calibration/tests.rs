@@ -1,0 +1,136 @@
+use super::*;
+use crate::architecture::{Options, build};
+use crate::passes::{Half, fold_bn, to_f16};
+use crate::reference::testing::small_variant;
+
+/// The small network in f16.
+fn graph(half: &Half) -> Graph {
+    let variant = small_variant();
+    let mut graph = build(&variant, &Options { classes: 5, ..Options::classifier(&variant) }).unwrap();
+    fold_bn(&mut graph);
+    to_f16(&mut graph, half).unwrap();
+    graph
+}
+
+/// What measuring it might have found: 10 everywhere, but for `values`.
+fn calibration(values: &[(&str, f64)]) -> Calibration {
+    let range = |name: &str, node: Option<&str>, op: Option<&str>| Range {
+        name: name.into(),
+        node: node.map(String::from),
+        op: op.map(String::from),
+        max_abs: Some(values.iter().find(|(other, _)| *other == node.unwrap_or(name)).map_or(10.0, |(_, max)| *max)),
+        non_finite: 0,
+    };
+    let graph = graph(&Half::default());
+    let mut all: Vec<Range> =
+        graph.nodes.iter().map(|node| range(&node.name, Some(&node.name), Some(node.op.name()))).collect();
+    all.push(range("input", None, None));
+    let model = Measured {
+        file: "m.onnx".into(),
+        sha256: "00".into(),
+        variant: Some("v".into()),
+        source_sha256: Some("ab".into()),
+        random_seed: None,
+    };
+    let inputs = Inputs { source: "pictures".into(), count: 300, seed: None };
+    Calibration { schema_version: 1, kind: "calibration".into(), model, inputs, values: all }
+}
+
+fn keep(nodes: &str) -> Half {
+    Half { keep_f32: nodes.split(',').map(String::from).collect(), ..Half::default() }
+}
+
+#[test]
+fn ranges_within_f16_give_the_headroom() {
+    let found =
+        calibration(&[("layer2.0.conv3", -0.0), ("layer1.0.conv3", 32.0)]).check(&graph(&Half::default())).unwrap();
+    assert_eq!((found.largest, found.largest_in.as_str(), found.headroom), (32.0, "layer1.0.conv3", 2047.0));
+    assert!(found.to_string().contains("(layer1.0.conv3) on 300 pictures, headroom 2047.0"), "{found}");
+    assert!(calibration(&[("fc", 65504.0)]).check(&graph(&Half::default())).is_ok());
+}
+
+#[test]
+fn a_value_beyond_f16_is_refused_with_flags_that_mend_it() {
+    for (node, takers) in [
+        ("layer1.0.conv3", "layer1.0.conv3,layer1.0.add"),
+        ("layer1.0", "layer1.0,layer1.1.conv1,layer1.1.add"),
+        ("conv1", "conv1,relu"),
+    ] {
+        let calibration = calibration(&[(node, 7e4), ("maxpool", 6e4)]);
+        let error = calibration.check(&graph(&Half::default())).unwrap_err().to_string();
+        assert!(error.contains(&format!("'{node}' puts out up to 70000 on 300 pictures")), "{error}");
+        let mend = error.rsplit("--keep-f32 ").next().unwrap();
+        let asked: HashSet<&str> = mend.split(',').collect();
+        assert_eq!(asked, takers.split(',').collect::<HashSet<_>>());
+        // The node alone would be cast back to f16 by the next one, and is not enough.
+        let error = calibration.check(&graph(&keep(node))).unwrap_err().to_string();
+        assert!(!error.rsplit("--keep-f32 ").next().unwrap().split(',').any(|kept| kept == node), "{error}");
+        let kept = calibration.check(&graph(&keep(mend))).unwrap();
+        assert_eq!(kept.largest, 6e4);
+    }
+}
+
+#[test]
+fn the_ends_are_kept_by_their_own_flag() {
+    let logits = calibration(&[("fc", 7e4)]);
+    let error = logits.check(&graph(&Half::default())).unwrap_err().to_string();
+    assert!(error.ends_with("--keep-io-types --keep-f32 fc"), "{error}");
+    assert!(logits.check(&graph(&Half { keep_io_types: true, ..keep("fc") })).is_ok());
+    let input = calibration(&[("input", 7e4)]);
+    let error = input.check(&graph(&Half::default())).unwrap_err().to_string();
+    assert!(error.ends_with("--keep-io-types --keep-f32 conv1"), "{error}");
+    assert!(input.check(&graph(&Half { keep_io_types: true, ..keep("conv1") })).is_ok());
+}
+
+#[test]
+fn elements_that_were_not_finite_are_beyond_every_range() {
+    let mut broken = calibration(&[]);
+    broken.values[5].non_finite = 1;
+    let error = broken.check(&graph(&Half::default())).unwrap_err();
+    assert!(matches!(error, CalibrationError::Overflow { max_abs, .. } if max_abs == f64::INFINITY));
+}
+
+#[test]
+fn other_nodes_other_weights_and_other_networks_are_refused() {
+    let mut missing = calibration(&[]);
+    missing.values.remove(3);
+    let mut extra = calibration(&[]);
+    extra.values.push(Range { node: Some("bn1".into()), ..extra.values[0].clone() });
+    let mut other = calibration(&[]);
+    other.values[0].op = Some("Gemm".into());
+    for (calibration, part) in [(missing, "without its"), (extra, "a node 'bn1'"), (other, "without its Conv 'conv1'")]
+    {
+        let error = calibration.check(&graph(&Half::default())).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("resnext-run calibrate"), "{error}");
+    }
+    let mut calibration = calibration(&[]);
+    assert!(calibration.check_origin("v", Some("ab"), 0).is_ok());
+    for (variant, sha256) in [("w", Some("ab")), ("v", Some("cd")), ("v", None)] {
+        let error = calibration.check_origin(variant, sha256, 0).unwrap_err().to_string();
+        assert!(error.contains("m.onnx, v with the weights of SHA-256 ab"), "{error}");
+    }
+    (calibration.model.source_sha256, calibration.model.random_seed) = (None, Some(7));
+    assert!(calibration.check_origin("v", None, 7).is_ok());
+    assert!(calibration.check_origin("v", None, 8).is_err());
+    assert!(calibration.check_origin("v", Some("ab"), 7).is_err());
+}
+
+#[test]
+fn what_is_no_calibration_file_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.json");
+    let good = serde_json::to_string(&calibration(&[])).unwrap();
+    std::fs::write(&path, &good).unwrap();
+    assert_eq!(Calibration::read(&path).unwrap(), calibration(&[]));
+    for (content, reason) in [
+        (good.replace(r#""calibration""#, r#""tuning""#), "'tuning'"),
+        (good.replace(r#""count":300"#, r#""count":0"#), "no input"),
+        (good.replacen(r#""max_abs":10.0"#, r#""max_abs":-1"#, 1), "negative"),
+        ("{}".into(), "missing field"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let error = Calibration::read(&path).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    assert!(matches!(Calibration::read(&folder.path().join("none")), Err(CalibrationError::Read { .. })));
+}

@@ -1,0 +1,196 @@
+//! Arithmetic in f16, carried by the graph: weights and values become f16, but for the nodes kept in f32.
+//!
+//! The only pass that changes the function, and by how much is known: each number x becomes x (1 + d) with |d| <= 2^-11
+//! where 2^-14 <= |x| <= 65504, moves by at most 2^-25 below (subnormal, down to zero), and is lost above. A weight is
+//! rounded once, from its exact recipe. What is above is refused: weights when they are cooked, values where a
+//! calibration gives their ranges (`calibration.rs`). Neither says anything of the partial sums inside a node, which
+//! providers keep in f32 or in f16.
+//!
+//! Why last: what is rounded must be the folded weight, not its factors; and widening's zeros are exact in f16.
+//!
+//! A value has one type, that of the node that makes it; a Cast stands before the first node that takes it in the other
+//! one, and serves all of them. So nodes kept side by side exchange f32, and no Cast undoes another. A
+//! BatchNormalization gets all its parameters in f16: ONNX 17 lets scale and bias, and mean and variance, have types of
+//! their own (T1, T2), but opset 13 does not, nor has onnxruntime's CUDA provider a kernel for it (`batch_norm.cc`).
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_file::tensor::ElementType::{self, F16, F32};
+
+use crate::graph::{Graph, Node, Op, Value, ValueId};
+use crate::weight::Weight;
+
+/// What stays f32 in a graph of f16.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Half {
+    /// The graph's inputs and outputs.
+    pub keep_io_types: bool,
+    /// Nodes, by name.
+    pub keep_f32: Vec<String>,
+}
+
+/// A node to be kept that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--keep-f32: the graph has no node '{name}'{}", hint(close))]
+pub struct UnknownNode {
+    /// The name asked for.
+    pub name: String,
+    /// The nearest names there are.
+    pub close: Vec<String>,
+}
+
+fn hint(close: &[String]) -> String {
+    let names: Vec<String> = close.iter().map(|name| format!("'{name}'")).collect();
+    if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(" or ")) }
+}
+
+/// Turns `graph` to f16 and returns how many nodes compute in it.
+///
+/// # Errors
+/// [`UnknownNode`]; the graph is then as it was.
+pub fn to_f16(graph: &mut Graph, half: &Half) -> Result<usize, UnknownNode> {
+    let kept: HashSet<&str> = half.keep_f32.iter().map(String::as_str).collect();
+    if let Some(name) = half.keep_f32.iter().find(|name| graph.nodes.iter().all(|node| node.name != **name)) {
+        return Err(UnknownNode { name: name.clone(), close: close(graph, name) });
+    }
+    let ends = if half.keep_io_types { F32 } else { F16 };
+    for id in graph.inputs.clone() {
+        graph.value_mut(id).element = ends;
+    }
+    let old = std::mem::take(&mut graph.nodes);
+    let names = names(graph, &old);
+    let mut rewriter = Rewriter { graph, names, weights: HashMap::new(), casts: HashMap::new() };
+    let mut changed = 0;
+    for node in old {
+        let element = if kept.contains(node.name.as_str()) { F32 } else { F16 };
+        changed += usize::from(element == F16);
+        rewriter.node(node, element);
+    }
+    for position in 0..rewriter.graph.outputs.len() {
+        rewriter.output(position, ends);
+    }
+    Ok(changed)
+}
+
+/// Every name that a new node or value must not take.
+fn names(graph: &Graph, nodes: &[Node]) -> HashSet<String> {
+    let used = nodes.iter().flat_map(|node| node.inputs.iter().chain([&node.output])).chain(&graph.inputs);
+    let values = used.map(|&id| graph.value(id).name.clone());
+    values.chain(nodes.iter().map(|node| node.name.clone())).collect()
+}
+
+struct Rewriter<'a> {
+    graph: &'a mut Graph,
+    names: HashSet<String>,
+    /// Constants by what they were and the type they are needed in.
+    weights: HashMap<(ValueId, ElementType), ValueId>,
+    /// Values by what they are made as and the type they are needed in.
+    casts: HashMap<(ValueId, ElementType), ValueId>,
+}
+
+impl Rewriter<'_> {
+    fn node(&mut self, mut node: Node, element: ElementType) {
+        for input in &mut node.inputs {
+            let is_weight = self.graph.value(*input).weight.is_some();
+            *input = if is_weight { self.weight(*input, element) } else { self.cast(*input, element) };
+        }
+        self.graph.value_mut(node.output).element = element;
+        self.graph.nodes.push(node);
+    }
+
+    /// The constant `id` in the type asked for; one that nodes need in both types becomes two.
+    fn weight(&mut self, id: ValueId, element: ElementType) -> ValueId {
+        if let Some(&done) = self.weights.get(&(id, element)) {
+            return done;
+        }
+        let other = if element == F16 { F32 } else { F16 };
+        let mut value = self.graph.value(id).clone();
+        let exact = match value.weight.take() {
+            Some(Weight::Half { of }) => Some(*of),
+            exact => exact,
+        };
+        value.element = element;
+        value.weight = exact.map(|of| if element == F16 { Weight::Half { of: Box::new(of) } } else { of });
+        let done = if self.weights.contains_key(&(id, other)) {
+            value.name = self.fresh(&format!("{}.{element}", value.name));
+            self.graph.add_value(value)
+        } else {
+            *self.graph.value_mut(id) = value;
+            id
+        };
+        self.weights.insert((id, element), done);
+        done
+    }
+
+    /// The value `id` in the type asked for, through a Cast where it is made in another.
+    fn cast(&mut self, id: ValueId, element: ElementType) -> ValueId {
+        let value = self.graph.value(id);
+        if value.element == element {
+            return id;
+        }
+        if let Some(&done) = self.casts.get(&(id, element)) {
+            return done;
+        }
+        let (shape, name) = (value.shape.clone(), format!("{}.{element}", value.name));
+        let name = self.fresh(&name);
+        let output = self.graph.add_value(Value { name: name.clone(), element, shape, weight: None });
+        self.graph.nodes.push(Node { name, op: Op::Cast, inputs: vec![id], output });
+        self.casts.insert((id, element), output);
+        output
+    }
+
+    /// Gives an output the type asked for; it keeps its name, and what is made in the other type takes its node's.
+    fn output(&mut self, position: usize, element: ElementType) {
+        let id = self.graph.outputs[position];
+        if self.graph.value(id).element == element {
+            return;
+        }
+        let made_by = self.graph.nodes.iter().find(|node| node.output == id).map(|node| node.name.clone());
+        let name = self.graph.value(id).name.clone();
+        let taken = self.graph.nodes.iter().any(|node| Some(&self.graph.value(node.output).name) == made_by.as_ref());
+        let inner = made_by.filter(|_| !taken).unwrap_or_else(|| self.fresh(&format!("{name}.inner")));
+        self.graph.value_mut(id).name = inner;
+        let output = self.cast(id, element);
+        self.graph.value_mut(output).name = name;
+        self.graph.outputs[position] = output;
+    }
+
+    fn fresh(&mut self, stem: &str) -> String {
+        let mut name = stem.to_string();
+        let mut number = 2;
+        while !self.names.insert(name.clone()) {
+            name = format!("{stem}{number}");
+            number += 1;
+        }
+        name
+    }
+}
+
+/// The up to three node names with the fewest edits from `name`, at most a third of its letters.
+fn close(graph: &Graph, name: &str) -> Vec<String> {
+    let most = (name.chars().count() / 3).max(1);
+    let mut ranked: Vec<(usize, &str)> =
+        graph.nodes.iter().map(|node| (edits(&node.name, name), &*node.name)).collect();
+    ranked.retain(|(edits, _)| *edits <= most);
+    ranked.sort();
+    ranked.into_iter().take(3).map(|(_, name)| name.to_string()).collect()
+}
+
+/// Letters to insert, delete or replace between two words (Levenshtein 1966).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[path = "to_f16/tests.rs"]
+mod tests;

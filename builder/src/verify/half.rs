@@ -1,0 +1,126 @@
+//! What rounding to f16 makes of a checkpoint: the tolerance of an f16 model, or what it must equal.
+//!
+//! The checkpoint is lowered in the model's own form: folded or not, its blocks split or not, and in f16 but where the
+//! model has f32 weights. Run in f64, that is a function of its own, and a file of this program computes it to 1e-6, so
+//! that a wrong epsilon, which moves an output less than all roundings together, does not hide among them. That the
+//! lowering before rounding is the checkpoint's own forward pass is checked each time, so that a fault of the passes
+//! does not hide on both sides.
+//!
+//! Another program rounds at other places, such as before folding. Its file has to come within twice the distance that
+//! this rounding makes: two independent roundings of one size are sqrt(2) apart.
+
+use std::collections::HashSet;
+
+use ndarray::Array4;
+use onnx_file::proto::ModelProto;
+use onnx_file::tensor::ElementType;
+
+use super::{TOLERANCE, VerifyError, distance};
+use crate::architecture::{self, BlockForm, Options, Output, StrideIn};
+use crate::graph::{Dim, Graph, Op};
+use crate::passes::{Half, fold_bn, to_f16};
+use crate::reference::{Activation, Forward, evaluate};
+use crate::validate::validate;
+use crate::variant::Variant;
+use crate::weights::Source;
+
+/// Whether this program rounded the weights of `model`.
+pub(super) fn is_ours(model: &ModelProto) -> bool {
+    let dtype = model.metadata_props.iter().find(|entry| entry.key == "resnext.dtype");
+    model.producer_name == "resnext-build" && dtype.is_some_and(|entry| entry.value == "f16")
+}
+
+/// Whether a weight of `graph` is f16.
+pub(super) fn has_half(graph: &Graph) -> bool {
+    graph.weights().iter().any(|&id| graph.value(id).element == ElementType::F16)
+}
+
+/// A checkpoint's network in the form of a model, before and after its weights are rounded.
+pub(super) struct Lowered {
+    exact: Graph,
+    rounded: Graph,
+    /// Number of stages.
+    stages: usize,
+}
+
+impl Lowered {
+    /// The network `variant` in the form of `model`, for pictures of the given shape.
+    pub(super) fn like(
+        model: &Graph,
+        variant: &Variant,
+        classes: Option<usize>,
+        stride_in: StrideIn,
+        pictures: &Array4<f64>,
+    ) -> Result<Self, VerifyError> {
+        let stages = variant.blocks.len();
+        let (count, _, height, width) = pictures.dim();
+        let mut outputs: Vec<Output> = (1..=stages).map(Output::Stage).collect();
+        outputs.extend(classes.map(|_| Output::Logits));
+        let options = Options {
+            batch: Dim::Fixed(count),
+            image: [Dim::Fixed(height), Dim::Fixed(width)],
+            classes: classes.unwrap_or(1),
+            outputs,
+            block_form: block_form(model),
+            stride_in,
+        };
+        let mut exact = architecture::build(variant, &options)?;
+        if !model.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. })) {
+            fold_bn(&mut exact);
+        }
+        let mut rounded = exact.clone();
+        let half = Half { keep_f32: kept(model, &exact), ..Half::default() };
+        // Its names are the graph's own.
+        let _ = to_f16(&mut rounded, &half);
+        Ok(Self { exact, rounded, stages })
+    }
+
+    /// What the network puts out with rounded weights; `exact` is the checkpoint's own forward pass.
+    pub(super) fn evaluate(
+        &self,
+        source: &mut Source<'_>,
+        pictures: &Array4<f64>,
+        activation: Activation,
+        exact: &Forward,
+    ) -> Result<Forward, VerifyError> {
+        let mut run = |graph: &Graph| -> Result<Forward, VerifyError> {
+            let valid =
+                validate(graph).map_err(|source| VerifyError::Graph { model: "the checkpoint".into(), source })?;
+            let mut stages = evaluate(valid, source, pictures, activation)?;
+            let logits = (stages.len() > self.stages).then(|| stages.pop()).flatten();
+            Ok(Forward { stages, logits })
+        };
+        let before = run(&self.exact)?;
+        let pairs = before.stages.iter().zip(&exact.stages).enumerate();
+        let stages = pairs.map(|(index, (found, exact))| (format!("c{}", index + 2), distance(found, exact)));
+        let logits =
+            before.logits.iter().zip(&exact.logits).map(|(found, exact)| ("logits".into(), distance(found, exact)));
+        match stages.chain(logits).find(|(_, relative_l2)| *relative_l2 > TOLERANCE) {
+            Some((output, relative_l2)) => Err(VerifyError::Lowering { output, relative_l2 }),
+            None => run(&self.rounded),
+        }
+    }
+}
+
+/// The block form, by this program's names; rounding is the same in any form, so for others' files it matters not.
+fn block_form(model: &Graph) -> BlockForm {
+    let has = |part: &str| model.weights().iter().any(|&id| model.value(id).name.contains(part));
+    if has(".branch0.conv3.") {
+        BlockForm::Branches
+    } else if has(".branch0.conv2.") {
+        BlockForm::Concat
+    } else {
+        BlockForm::Grouped
+    }
+}
+
+/// The nodes of `lowered` whose weights are f32 in `model`.
+fn kept(model: &Graph, lowered: &Graph) -> Vec<String> {
+    let weights = model.weights();
+    let single = weights.iter().map(|&id| model.value(id)).filter(|value| value.element == ElementType::F32);
+    // `optimize` names a widened weight after the old one.
+    let single: HashSet<&str> = single.map(|v| v.name.split(".lowered").next().unwrap_or_default()).collect();
+    let uses = |&&id: &&crate::graph::ValueId| single.contains(lowered.value(id).name.as_str());
+    let nodes = lowered.nodes.iter().filter(|node| node.inputs.iter().any(|id| uses(&id)));
+    nodes.map(|node| node.name.clone()).collect()
+}
