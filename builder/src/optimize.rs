@@ -179,6 +179,13 @@ impl Model {
         self.proto.graph.as_ref().map(|graph| passes::stages(&lift::lift(graph).graph)).unwrap_or_default()
     }
 
+    /// How many places of it a pass of `lowering` would rewrite.
+    pub fn rewrites(&self, lowering: &Lowering, pass: &str) -> usize {
+        let Some(graph) = &self.proto.graph else { return 0 };
+        let applied = passes::run(&mut lift::lift(graph).graph, lowering).unwrap_or_default();
+        applied.iter().filter(|applied| applied.pass == pass).map(|applied| applied.rewrites).sum()
+    }
+
     /// Runs the passes of `lowering` on it and writes it to `output`, replacing what is there.
     ///
     /// # Errors

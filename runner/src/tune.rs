@@ -1,9 +1,10 @@
 //! Which widths of its grouped convolutions make a model fastest here?
 //!
-//! Stage by stage first: in each, the original takes turns with itself widened in that stage alone, since the gains of
-//! stages add up. Then the widths found together take turns with every fixed width and the original. Of those that are
-//! shown to be faster than the original, by intervals that hold for all of them together, the fastest wins; where there is none, the
-//! original stays as it is. Every candidate must compute what the original computes.
+//! Stage by stage first: in each, the original takes turns with itself widened in that stage alone, and then with its
+//! strided 1x1 convolutions made dense, since such gains add up. Then all that was found together takes turns with every
+//! fixed width and the original. Of those that are shown to be faster than the original, by intervals that hold for all
+//! of them together, the fastest wins; where there is none, the original stays as it is. Every candidate must compute
+//! what the original computes.
 
 mod choices;
 mod files;
@@ -16,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use resnext_builder::optimize::{Model, OptimizeError};
+use resnext_builder::passes::{Lowering, Width};
 use resnext_builder::tuning::TunedStage;
 use serde::Serialize;
 
@@ -55,11 +57,29 @@ pub trait Candidates {
     fn of<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>>;
 }
 
+/// A way to lower the model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Choice {
+    /// Least channels a group by stage; 1 is as it was.
+    pub widths: Vec<usize>,
+    /// Whether the pixels of strided 1x1 convolutions are taken before them.
+    pub subsample: bool,
+}
+
+impl Choice {
+    /// The passes it stands for.
+    fn lowering(&self) -> Lowering {
+        let group_widths = self.widths.iter().map(|&width| Width::at_least(width)).collect();
+        Lowering { group_widths, subsample: self.subsample, ..Lowering::default() }
+    }
+}
+
 /// One candidate in one round.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Trial {
-    /// Least channels a group by stage; 1 is as it was.
-    pub widths: Vec<usize>,
+    /// How the model was lowered.
+    #[serde(flatten)]
+    pub choice: Choice,
     /// One for each batch size that gave a result.
     pub rows: Vec<Timing>,
     /// Geometric mean over the batch sizes of how many times as fast as the original; `None` where it is out.
@@ -86,7 +106,7 @@ pub struct Timing {
 /// Candidates that took turns; the first is the original.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Round {
-    /// `stage 1`, ..., `all stages`.
+    /// `stage 1`, ..., `strided 1x1`, `all together`.
     pub name: String,
     /// In the order they were given.
     pub trials: Vec<Trial>,
@@ -126,6 +146,8 @@ pub struct Tuned {
     pub changed: bool,
     /// The winner: a width for each stage, 1 where it is as it was.
     pub stages: Vec<TunedStage>,
+    /// The winner: whether the pixels of strided 1x1 convolutions are taken before them.
+    pub subsample: bool,
     /// How many times as fast as the original the winner was, over the batch sizes; 1 for the original itself.
     pub score: f64,
     /// All that was tried.
@@ -203,28 +225,34 @@ pub fn tune(
         return Err(TuneError::Nothing { model: name(), reason });
     }
     let folder = Folder::make(&request.output)?;
-    let expected = choices.iter().filter(|choices| !choices.is_empty()).count() + 1;
+    let original = Choice { widths: vec![1; stages.len()], subsample: false };
+    let dense = Choice { subsample: true, ..original.clone() };
+    let is_strided = model.rewrites(&dense.lowering(), "subsample") > 0;
+    let expected = choices.iter().filter(|choices| !choices.is_empty()).count() + usize::from(is_strided) + 1;
     let mut search = Search::new(request, &model, &folder, candidates, stop, progress, expected);
-    let original = vec![1; stages.len()];
     let mut found = original.clone();
     for (stage, choices) in choices.iter().enumerate().filter(|(_, choices)| !choices.is_empty()) {
         let alone = choices.iter().map(|&width| {
-            let mut widths = original.clone();
-            widths[stage] = width;
-            widths
+            let mut choice = original.clone();
+            choice.widths[stage] = width;
+            choice
         });
-        let trials: Vec<Vec<usize>> = std::iter::once(original.clone()).chain(alone).collect();
+        let trials: Vec<Choice> = std::iter::once(original.clone()).chain(alone).collect();
         let round = search.round(format!("stage {}", stage + 1), &trials, &request.plan)?;
-        found[stage] = round.winner().map_or(1, |best| best.widths[stage]);
+        found.widths[stage] = round.winner().map_or(1, |best| best.choice.widths[stage]);
+    }
+    if is_strided {
+        let round = search.round("strided 1x1".into(), &[original.clone(), dense], &request.plan)?;
+        found.subsample = round.winner().is_some();
     }
     let fixed: BTreeSet<usize> = choices.iter().flatten().copied().collect();
-    let fixed = fixed.into_iter().map(|width| vec![width; stages.len()]);
-    let finalists = distinct(&stages, [original.clone(), found].into_iter().chain(fixed));
+    let fixed = fixed.into_iter().map(|width| Choice { widths: vec![width; stages.len()], subsample: found.subsample });
+    let finalists = distinct(&stages, [original.clone(), found.clone()].into_iter().chain(fixed));
     let plan = Plan { min_seconds: 2.0 * request.plan.min_seconds, ..request.plan.clone() };
-    let last = search.round("all stages".into(), &finalists, &plan)?;
+    let last = search.round("all together".into(), &finalists, &plan)?;
     let winner = last.winner();
     let score = winner.and_then(|winner| winner.score).unwrap_or(1.0);
-    let widths = winner.map_or(original, |winner| winner.widths.clone());
+    let choice = winner.map_or(original, |winner| winner.choice.clone());
     let (rounds, about) = search.finish();
     let About { provider, library_version, environment, notes } = about;
     Ok(Tuned {
@@ -238,7 +266,8 @@ pub fn tune(
         threads: request.threads,
         batches: request.plan.batches.clone(),
         changed: winner.is_some(),
-        stages: stages.iter().zip(widths).map(|(&stage, width)| TunedStage { stage, width }).collect(),
+        stages: stages.iter().zip(choice.widths).map(|(&stage, width)| TunedStage { stage, width }).collect(),
+        subsample: choice.subsample,
         score,
         rounds,
         seconds: start.elapsed().as_secs_f64(),

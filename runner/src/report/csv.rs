@@ -178,13 +178,13 @@ pub fn infer(inference: &Inference) -> String {
 /// for a candidate that was not measured.
 pub fn tune(tuned: &Tuned) -> String {
     let heading =
-        strings(&["round", "widths", "batch", "runs", "median_ms", "speed_up", "speed_up_low", "speed_up_high", "out"]);
+        strings(&["round", "widths", "subsample", "batch", "runs", "median_ms", "speed_up", "speed_up_low", "speed_up_high", "out"]);
     let trials = tuned.rounds.iter().flat_map(|round| round.trials.iter().map(move |trial| (round, trial)));
     let lines = trials.flat_map(|(round, trial)| {
-        let widths: Vec<String> = trial.widths.iter().map(ToString::to_string).collect();
+        let widths: Vec<String> = trial.choice.widths.iter().map(ToString::to_string).collect();
         let out = trial.out.as_deref().map(one_line).unwrap_or_default();
         if trial.rows.is_empty() {
-            let mut line = vec![round.name.clone(), widths.join(" ")];
+            let mut line = vec![round.name.clone(), widths.join(" "), trial.choice.subsample.to_string()];
             line.resize(8, String::new());
             line.push(out);
             return vec![line];
@@ -194,6 +194,7 @@ pub fn tune(tuned: &Tuned) -> String {
             vec![
                 round.name.clone(),
                 widths.join(" "),
+                trial.choice.subsample.to_string(),
                 timing.batch.to_string(),
                 timing.runs.to_string(),
                 timing.median_ms.to_string(),

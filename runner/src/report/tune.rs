@@ -4,7 +4,7 @@ use super::bench::{ratio_cells, ratio_text};
 use super::document::{Cell, Document, Table, Tone};
 use super::machine;
 use super::number::four_digits;
-use crate::tune::{Round, Timing, Trial, Tuned};
+use crate::tune::{Choice, Round, Timing, Trial, Tuned};
 
 /// Describes a search: every round, then the winner.
 pub fn document(tuned: &Tuned) -> Document {
@@ -25,12 +25,13 @@ pub fn document(tuned: &Tuned) -> Document {
     }
     document.list("Notes", tuned.notes.clone());
     let widths = widths(&tuned.widths());
+    let dense = if tuned.subsample { " and strided 1x1 convolutions made dense" } else { "" };
     if !tuned.changed {
         let text = "nothing is shown to be faster than the original here: the model stays as it was, byte for byte";
         document.verdict(text, Tone::Good);
     } else {
         document.verdict(
-            format!("fastest: at least {widths} channels a group by stage, {} times as fast", ratio_text(tuned.score)),
+            format!("fastest: at least {widths} channels a group by stage{dense}, {} times as fast", ratio_text(tuned.score)),
             Tone::Good,
         );
     }
@@ -43,10 +44,21 @@ fn widths(widths: &[usize]) -> String {
     widths.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
+/// `original`, `8, -, 16`, `8, -, 16, dense`.
+fn name(choice: &Choice) -> String {
+    let as_it_was = choice.widths.iter().all(|&width| width == 1);
+    match (as_it_was, choice.subsample) {
+        (true, false) => "original".into(),
+        (true, true) => "dense".into(),
+        (false, false) => widths(&choice.widths),
+        (false, true) => format!("{}, dense", widths(&choice.widths)),
+    }
+}
+
 fn table(round: &Round) -> Table {
     let mut table = Table::new(&["widths", ">batch", ">runs", ">median ms", ">speed-up", "interval", "out"]);
     for trial in &round.trials {
-        let name = if trial.widths.iter().all(|&width| width == 1) { "original".into() } else { widths(&trial.widths) };
+        let name = name(&trial.choice);
         if trial.rows.is_empty() {
             let mut cells: Vec<Cell> = vec![name.into()];
             cells.resize(6, Cell::default());

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use resnext_builder::passes::{Stage, Width};
 
+use super::Choice;
+
 /// The widths that change a stage, each giving another number of groups, and at most sixteen times its arithmetic.
 pub(super) fn choices(stage: &Stage, widths: &[usize]) -> Vec<usize> {
     let mut merges = BTreeSet::new();
@@ -19,13 +21,14 @@ fn merge(stage: &Stage, width: usize) -> Option<usize> {
     Width::at_least(width).merge(stage.groups, stage.inputs, outputs).ok()
 }
 
-/// Leaves out candidates, widths by stage, that are the same model as one before them.
-pub(super) fn distinct(stages: &[Stage], trials: impl Iterator<Item = Vec<usize>>) -> Vec<Vec<usize>> {
-    let merges = |widths: &[usize]| -> Vec<usize> {
-        stages.iter().zip(widths).map(|(stage, &width)| merge(stage, width).unwrap_or(1)).collect()
+/// Leaves out candidates that are the same model as one before them.
+pub(super) fn distinct(stages: &[Stage], trials: impl Iterator<Item = Choice>) -> Vec<Choice> {
+    let model = |choice: &Choice| {
+        let merges = stages.iter().zip(&choice.widths).map(|(stage, &width)| merge(stage, width).unwrap_or(1));
+        (merges.collect::<Vec<_>>(), choice.subsample)
     };
     let mut seen = BTreeSet::new();
-    trials.filter(|widths| seen.insert(merges(widths))).collect()
+    trials.filter(|choice| seen.insert(model(choice))).collect()
 }
 
 #[cfg(test)]
@@ -38,7 +41,10 @@ mod tests {
         assert_eq!(choices(&stage, &[64, 8, 5, 16, 32, 1, 4]), [5, 16, 32], "8 is 5 again, and 64 dense as 32 is");
         let wide = Stage { channels: 512, groups: 128, inputs: 4, convolutions: 1 };
         assert_eq!(choices(&wide, &[64, 128]), [64], "32 times the arithmetic is not tried");
-        let trials = [vec![1, 1], vec![8, 1], vec![5, 4], vec![8, 8]];
-        assert_eq!(distinct(&[stage, stage], trials.into_iter()), [vec![1, 1], vec![8, 1], vec![8, 8]]);
+        let choice = |widths: [usize; 2], subsample| Choice { widths: widths.to_vec(), subsample };
+        let trials = [([1, 1], false), ([8, 1], false), ([5, 4], false), ([5, 4], true), ([8, 8], false)];
+        let left = [([1, 1], false), ([8, 1], false), ([5, 4], true), ([8, 8], false)];
+        let all = |list: &[([usize; 2], bool)]| list.iter().map(|&(w, s)| choice(w, s)).collect::<Vec<_>>();
+        assert_eq!(distinct(&[stage, stage], all(&trials).into_iter()), all(&left));
     }
 }

@@ -7,11 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use onnx_file::atomic::AtomicFile;
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
-use resnext_builder::passes::{Lowering, Width};
 use resnext_builder::target::Chosen;
 use tempfile::TempDir;
 
-use super::TuneError;
+use super::{Choice, TuneError};
 use crate::metadata::ModelFile;
 
 /// A folder of its own that goes when it is dropped.
@@ -26,11 +25,12 @@ impl Folder {
         made.map(Folder).map_err(|source| TuneError::Write { path: beside.display().to_string(), source })
     }
 
-    /// Writes `model` with these widths.
-    pub(super) fn write(&self, model: &Model, widths: &[usize]) -> Result<PathBuf, TuneError> {
-        let text: Vec<String> = widths.iter().map(ToString::to_string).collect();
+    /// Writes `model` lowered in this way.
+    pub(super) fn write(&self, model: &Model, choice: &Choice) -> Result<PathBuf, TuneError> {
+        let mut text: Vec<String> = choice.widths.iter().map(ToString::to_string).collect();
+        text.extend(choice.subsample.then(|| "dense".to_owned()));
         let path = self.0.path().join(format!("{}.onnx", text.join("-")));
-        model.clone().lower(&lowering(widths), &Chosen::default(), &path, External::Auto)?;
+        model.clone().lower(&choice.lowering(), &Chosen::default(), &path, External::Auto)?;
         Ok(path)
     }
 
@@ -39,12 +39,6 @@ impl Folder {
         let entries = fs::read_dir(self.0.path()).into_iter().flatten().flatten();
         entries.for_each(|entry| drop(fs::remove_file(entry.path())));
     }
-}
-
-/// The passes that give a stage its width.
-fn lowering(widths: &[usize]) -> Lowering {
-    let group_widths = widths.iter().map(|&width| Width::at_least(width)).collect();
-    Lowering { group_widths, ..Lowering::default() }
 }
 
 /// Copies a model byte for byte, and the files that hold its weights to beside the copy, under the names that the model

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use resnext_builder::optimize::Model;
 
 use super::files::Folder;
-use super::{Candidates, Request, Round, Timing, Trial, TuneError};
+use super::{Candidates, Choice, Request, Round, Timing, Trial, TuneError};
 use crate::bench::{self, Bench, Plan};
 use crate::candidate::{Candidate, Progress};
 use crate::compare::{self, Asked};
@@ -62,11 +62,11 @@ impl<'s> Search<'s> {
     }
 
     /// Lets candidates take turns; the first must be the original.
-    pub(super) fn round(&mut self, name: String, trials: &[Vec<usize>], plan: &Plan) -> Result<Round, TuneError> {
+    pub(super) fn round(&mut self, name: String, trials: &[Choice], plan: &Plan) -> Result<Round, TuneError> {
         let mut paths = vec![self.request.model.clone()];
-        for widths in &trials[1..] {
+        for choice in &trials[1..] {
             self.go_on()?;
-            paths.push(self.folder.write(self.model, widths)?);
+            paths.push(self.folder.write(self.model, choice)?);
         }
         let files = paths.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
         let candidates = self.candidates.of(&files, &plan.batches);
@@ -89,7 +89,7 @@ impl<'s> Search<'s> {
             return Err(TuneError::Original { model, source: error });
         }
         let trials = trials.iter().zip(out).enumerate();
-        let trials = trials.map(|(index, (widths, out))| trial(&measured, index, widths, out)).collect();
+        let trials = trials.map(|(index, (choice, out))| trial(&measured, index, choice.clone(), out)).collect();
         let round = Round { name, trials };
         self.remember(measured);
         self.rounds.push(round.clone());
@@ -155,7 +155,7 @@ fn stoppable<'a>(candidate: Candidate<'a>, stop: &'a AtomicBool) -> Candidate<'a
     Candidate { file, provider, open: Box::new(open) }
 }
 
-fn trial(measured: &Bench, index: usize, widths: &[usize], out: Option<String>) -> Trial {
+fn trial(measured: &Bench, index: usize, choice: Choice, out: Option<String>) -> Trial {
     let rows: Vec<&bench::Row> = measured.rows.iter().filter(|row| row.candidate == index).collect();
     let timing = |row: &&bench::Row| {
         let summary = row.latency_ms.as_ref()?;
@@ -167,11 +167,11 @@ fn trial(measured: &Bench, index: usize, widths: &[usize], out: Option<String>) 
     let missing = (timings.len() < rows.len()).then(|| "not measured".to_owned());
     let out = out.or(error).or(missing);
     if index == 0 {
-        return Trial { widths: widths.to_vec(), rows: timings, score: out.is_none().then_some(1.0), gain: None, out };
+        return Trial { choice, rows: timings, score: out.is_none().then_some(1.0), gain: None, out };
     }
     let original =
         |row: &&bench::Row| measured.rows.iter().find(|other| other.candidate == 0 && other.batch == row.batch);
     let pairs: Vec<Sides> = rows.iter().filter_map(|row| Some(row.beside(original(row)?))).collect();
     let gain = if out.is_none() { mean_ratio(&pairs, measured.candidates.len() - 1, measured.plan.seed) } else { None };
-    Trial { widths: widths.to_vec(), rows: timings, score: gain.as_ref().map(|gain| gain.ratio), gain, out }
+    Trial { choice, rows: timings, score: gain.as_ref().map(|gain| gain.ratio), gain, out }
 }

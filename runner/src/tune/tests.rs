@@ -27,6 +27,12 @@ fn widths(path: &Path) -> Vec<usize> {
     Model::read(path).unwrap().stages().iter().map(|stage| stage.inputs).collect()
 }
 
+/// Whether the pixels of strided convolutions are taken before them.
+fn dense(path: &Path) -> bool {
+    let nodes = onnx_file::read::read(path).unwrap().graph.unwrap_or_default().node;
+    nodes.iter().any(|node| node.name.ends_with(".subsample"))
+}
+
 /// A runtime in which each stage is fastest at a width of its own, and a model with a 32-wide second stage computes
 /// something else.
 struct Runtime {
@@ -36,13 +42,15 @@ struct Runtime {
     together: Option<([usize; 2], f64)>,
     /// Instead: time of every model but the original, as a fraction of the original's.
     faster_when_wider: Option<f64>,
+    /// Time of a model without strides, as a fraction of one with them.
+    dense: f64,
     /// By how much runs scatter.
     noise: f64,
 }
 
 impl Runtime {
     fn fastest(fastest: [usize; 2]) -> Runtime {
-        Runtime { fastest, together: None, faster_when_wider: None, noise: 0.0 }
+        Runtime { fastest, together: None, faster_when_wider: None, dense: 1.0, noise: 0.0 }
     }
 
     fn milliseconds(&self, widths: &[usize]) -> f64 {
@@ -62,7 +70,7 @@ impl Candidates for Runtime {
             provider: "cpu".into(),
             open: Box::new(move |path: &Path| {
                 let widths = widths(path);
-                let milliseconds = self.milliseconds(&widths);
+                let milliseconds = self.milliseconds(&widths) * if dense(path) { self.dense } else { 1.0 };
                 let wrong = widths.get(1) == Some(&32);
                 let fake = Fake::new(move |inputs| {
                     let mut output = inputs[0].clone();
@@ -100,14 +108,28 @@ fn the_fastest_width_of_each_stage_is_found_and_beats_every_fixed_one() {
     assert_eq!(tuned.widths(), [16, 1]);
     assert!(tuned.changed && (tuned.score - 12.0 / 10.0).abs() < 1e-9, "{}", tuned.score);
     let names: Vec<&str> = tuned.rounds.iter().map(|round| round.name.as_str()).collect();
-    assert_eq!(names, ["stage 1", "stage 2", "all stages"]);
+    assert_eq!(names, ["stage 1", "stage 2", "strided 1x1", "all together"]);
     let last = tuned.rounds.last().unwrap();
-    let finalists: Vec<&[usize]> = last.trials.iter().map(|trial| &trial.widths[..]).collect();
+    let finalists: Vec<&[usize]> = last.trials.iter().map(|trial| &trial.choice.widths[..]).collect();
     assert_eq!(finalists, [&[1, 1][..], &[16, 1], &[8, 8], &[16, 16], &[32, 32]]);
-    let wrong = last.trials.iter().find(|trial| trial.widths == [32, 32]).unwrap();
+    let wrong = last.trials.iter().find(|trial| trial.choice.widths == [32, 32]).unwrap();
     assert!(wrong.score.is_none() && wrong.out.as_ref().unwrap().contains("shape"), "{wrong:?}");
     assert!(seen.is_sorted() || seen.iter().max() == seen.last(), "{seen:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "candidates are gone");
+}
+
+#[test]
+fn strided_convolutions_are_made_dense_where_that_is_faster() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    for (fraction, expected) in [(0.9, true), (1.1, false)] {
+        let runtime = Runtime { dense: fraction, ..Runtime::fastest([16, 8]) };
+        let tuned = tune(&request(folder.path(), &[16]), &runtime, &stop, &mut |_| {}).unwrap();
+        assert_eq!((tuned.widths(), tuned.subsample), (vec![16, 1], expected), "{:?}", tuned.rounds);
+        let last = tuned.rounds.last().unwrap();
+        assert_eq!(last.trials[0].choice, Choice { widths: vec![1, 1], subsample: false });
+        assert!(last.trials[1..].iter().all(|trial| trial.choice.subsample == expected));
+    }
 }
 
 #[test]
@@ -145,7 +167,7 @@ fn the_original_wins_where_nothing_is_shown_to_be_faster() {
         let tuned = tune(&request, runtime, &stop, &mut |_| {}).unwrap();
         assert_eq!((tuned.changed, tuned.widths(), tuned.score), (false, vec![1, 1], 1.0), "{:?}", tuned.rounds);
         let last = tuned.rounds.last().unwrap();
-        assert_eq!(last.trials[0].widths, [1, 1], "the original is in the running");
+        assert_eq!(last.trials[0].choice.widths, [1, 1], "the original is in the running");
         let text = crate::report::text::render(&crate::report::tune::document(&tuned), false);
         assert!(text.contains("nothing is shown to be faster than the original"), "{text}");
     }
