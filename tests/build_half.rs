@@ -212,6 +212,10 @@ fn measured_ranges_say_why_f16_is_safe_and_without_them_the_file_says_that_it_is
         let safe = "values up to 64.0000 (layer2.0.conv3) on 300 pictures, headroom 1023.5 to f16's end at 65504";
         assert!(said.contains(safe) && metadata(&model, "resnext.f16_activations") == Some(safe), "{said}");
     }
+    let (_, lowered) = build(folder.path(), &["--target", "cpu-avx512"]);
+    std::fs::write(folder.path().join("c.json"), calibration(&lowered, &[("layer2.0.conv3", 64.0)])).unwrap();
+    let (said, _) = build(folder.path(), &["--dtype", "f16", "--calibration", "c.json"]);
+    assert!(said.contains("values up to 64.0000 (layer2.0.conv3)"), "{said}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use onnx_file::tensor::ElementType::F16;
 use serde::{Deserialize, Serialize};
 
+use crate::passes::SUBSAMPLE_SUFFIX;
 use crate::graph::{Graph, Op, ValueId};
 use crate::weight::LARGEST;
 
@@ -236,7 +237,10 @@ impl Calibration {
             measured.insert(range.node.as_deref().unwrap_or_default(), range);
         }
         let mut found = Vec::new();
-        for node in graph.nodes.iter().filter(|node| node.op != Op::Cast) {
+        // The pixels taken before a strided convolution are some of those measured: it may be lowered so or not.
+        let pixels = |node: &str| node.ends_with(SUBSAMPLE_SUFFIX);
+        measured.retain(|node, _| !pixels(node));
+        for node in graph.nodes.iter().filter(|node| node.op != Op::Cast && !pixels(&node.name)) {
             match measured.remove(node.name.as_str()) {
                 Some(range) if range.op.as_deref().is_none_or(|op| op == node.op.name()) => {
                     found.push((node.output, range));
