@@ -39,7 +39,7 @@ pub(crate) struct Seed {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Batch {
     /// Pictures at once
-    #[arg(short, long, value_name = "N", default_value = "8", value_parser = at_least_one)]
+    #[arg(short, long, value_name = "N", default_value = "32", value_parser = at_least_one)]
     pub(crate) batch_size: usize,
 }
 
