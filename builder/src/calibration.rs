@@ -8,8 +8,8 @@ use std::path::Path;
 use onnx_file::tensor::ElementType::F16;
 use serde::{Deserialize, Serialize};
 
-use crate::passes::SUBSAMPLE_SUFFIX;
 use crate::graph::{Graph, Op, ValueId};
+use crate::passes::SUBSAMPLE_SUFFIX;
 use crate::weight::LARGEST;
 
 /// Version of the file's structure.

@@ -177,8 +177,18 @@ pub fn infer(inference: &Inference) -> String {
 /// A line for each candidate of each round at each batch size of a search for the fastest widths; one without numbers
 /// for a candidate that was not measured.
 pub fn tune(tuned: &Tuned) -> String {
-    let heading =
-        strings(&["round", "widths", "subsample", "batch", "runs", "median_ms", "speed_up", "speed_up_low", "speed_up_high", "out"]);
+    let heading = strings(&[
+        "round",
+        "widths",
+        "subsample",
+        "batch",
+        "runs",
+        "median_ms",
+        "speed_up",
+        "speed_up_low",
+        "speed_up_high",
+        "out",
+    ]);
     let trials = tuned.rounds.iter().flat_map(|round| round.trials.iter().map(move |trial| (round, trial)));
     let lines = trials.flat_map(|(round, trial)| {
         let widths: Vec<String> = trial.choice.widths.iter().map(ToString::to_string).collect();

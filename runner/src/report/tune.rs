@@ -31,7 +31,10 @@ pub fn document(tuned: &Tuned) -> Document {
         document.verdict(text, Tone::Good);
     } else {
         document.verdict(
-            format!("fastest: at least {widths} channels a group by stage{dense}, {} times as fast", ratio_text(tuned.score)),
+            format!(
+                "fastest: at least {widths} channels a group by stage{dense}, {} times as fast",
+                ratio_text(tuned.score)
+            ),
             Tone::Good,
         );
     }
