@@ -1,6 +1,6 @@
 """How busy `resnext-run eval` keeps two cores.
 
-    python eval_busy.py FOLDER_OF_PROGRAMS [--copies 20] [--batches 8,32] [--rounds 5] [--json RESULTS.json]
+    python eval_busy.py FOLDER_OF_PROGRAMS [--copies 40] [--batches 8,32] [--rounds 5] [--json RESULTS.json]
 
 The ideal is 2 / (decode + resize + run), in processor seconds a picture: decoding and resizing as `eval` counts them on
 its threads, running as the median of `bench` with one thread on the same model and batch size, by itself, in the same
@@ -37,7 +37,7 @@ def pictures(folder: Path, copies: int) -> Path:
 def measure(runner: Path, model: Path, folder: Path, batch: int) -> dict:
     alone = run(runner, "bench", model, "-b", batch, "--intra-op-threads", 1, "--duration", 3, "--json", "-q")
     run_s = alone["rows"][0]["latency_ms"]["median"] / 1e3 / batch
-    evaluation = run(runner, "eval", model, folder, "-b", batch, "--intra-op-threads", 2, "--json", "-q")
+    evaluation = run(runner, "eval", model, folder, "-b", batch, "--json", "-q")
     time, count = evaluation["time"], evaluation["pictures"]
     prepare_s = (time["decode_s"] + time["resize_s"]) / count
     ideal = 2 / (prepare_s + run_s)
@@ -48,7 +48,7 @@ def measure(runner: Path, model: Path, folder: Path, batch: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("programs", type=Path)
-    parser.add_argument("--copies", type=int, default=20)
+    parser.add_argument("--copies", type=int, default=40)
     parser.add_argument("--batches", default="8,32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)

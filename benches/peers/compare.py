@@ -108,7 +108,7 @@ class Program:
         self.process.wait()
 
 
-def candidates(files: dict[str, Path], peers: str | None, threads: int, batch: int, picture: np.ndarray, folder: Path):
+def candidates(files: dict[str, Path], build: str, peers: str | None, threads: int, batch: int, picture: np.ndarray, folder: Path):
     """(name, function that gives logits, function that gives the seconds of a run), the reference first."""
     listed = [("onnxruntime, " + name, ort, path) for name, path in files.items()]
     listed += [("OpenVINO, torchscript", openvino_run, files["torchscript"]), ("OpenVINO, ours", openvino_run, files["ours"])]
@@ -123,9 +123,14 @@ def candidates(files: dict[str, Path], peers: str | None, threads: int, batch: i
             return time.perf_counter() - start
 
         made.append((name, run(), seconds, None))
-    # tract runs on one thread.
+    # tract runs on one thread, and only files of a fixed batch.
     for runtime in (["tract"] if threads == 1 else []) + ["rten"] if peers else []:
-        program = Program(peers, runtime, files["ours"], threads, picture, folder)
+        path = files["ours"]
+        if runtime == "tract":
+            path = folder / f"ours-batch-{batch}.onnx"
+            weights = ["--weights", folder / "weights.pth", "-q", "--force", "--batch", str(batch)]
+            subprocess.run([build, *weights, "-o", path], check=True)
+        program = Program(peers, runtime, path, threads, picture, folder)
         made.append((f"{runtime}, ours", program.logits, program.seconds, program))
     return made
 
@@ -156,7 +161,7 @@ def main() -> None:
         for batch in map(int, arguments.batches.split(",")):
             for threads in map(int, arguments.threads.split(",")):
                 picture = random.standard_normal((batch, 3, 224, 224), dtype=np.float32)
-                made = candidates(files, arguments.peers, threads, batch, picture, folder)
+                made = candidates(files, arguments.build, arguments.peers, threads, batch, picture, folder)
                 reference = made[0][1].astype(np.float64)
                 for name, logits, _, _ in made:
                     error = np.linalg.norm(logits - reference) / np.linalg.norm(reference)

@@ -2,11 +2,29 @@
 
 use std::path::Path;
 
+use onnx_file::proto::AttributeProto;
+use prost::Message as _;
+use prost_types::field_descriptor_proto::Label;
+
+/// Lists of numbers that are not declared as packed are to be written one by one, as ONNX's own schema, which is proto2,
+/// has them: some readers (rten among them) know no other form. Both forms are read.
+fn unpack(descriptors: &mut prost_types::FileDescriptorSet) {
+    fn fields(message: &mut prost_types::DescriptorProto) {
+        let lists = message.field.iter_mut().filter(|field| field.label() == Label::Repeated);
+        for field in lists {
+            field.options.get_or_insert_default().packed.get_or_insert(false);
+        }
+        message.nested_type.iter_mut().for_each(fields);
+    }
+    descriptors.file.iter_mut().flat_map(|file| &mut file.message_type).for_each(fields);
+}
+
 /// Regenerates `src/proto.rs` from `onnx.proto` and compares. `UPDATE_PROTO=1` rewrites the file instead.
 #[test]
 fn generated_code_matches_the_schema() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let descriptors = protox::compile([root.join("onnx.proto")], [root]).expect("onnx.proto compiles");
+    let mut descriptors = protox::compile([root.join("onnx.proto")], [root]).expect("onnx.proto compiles");
+    unpack(&mut descriptors);
     let out = tempfile::tempdir().expect("temporary folder");
     prost_build::Config::new()
         .out_dir(out.path())
@@ -24,4 +42,13 @@ fn generated_code_matches_the_schema() {
     }
     let kept = std::fs::read_to_string(&path).expect("src/proto/generated.rs");
     assert!(kept == fresh, "src/proto/generated.rs is stale: run with UPDATE_PROTO=1");
+}
+
+#[test]
+fn lists_of_numbers_are_written_one_by_one_and_read_either_way() {
+    let ints = |bytes: &[u8]| AttributeProto::decode(bytes).expect("an attribute").ints;
+    // Field 8 three times as a varint, and once as three of them packed.
+    let (plain, packed) = (&[0x40, 1, 0x40, 2, 0x40, 3][..], &[0x42, 3, 1, 2, 3][..]);
+    assert_eq!((ints(plain), ints(packed)), (vec![1, 2, 3], vec![1, 2, 3]));
+    assert_eq!(AttributeProto { ints: vec![1, 2, 3], ..Default::default() }.encode_to_vec(), plain);
 }
