@@ -286,6 +286,80 @@ fn what_cannot_be_proven_is_left_alone_with_the_reason() {
     }
 }
 
+/// The graph of `two_convolutions` with a normalisation between them, whose values have the names given: the first
+/// convolution's, the normalisation's, the second convolution's.
+fn normalised(names: [&str; 3], stride: i64, change: impl Fn(&mut GraphProto)) -> Vec<u8> {
+    two_convolutions(|graph| {
+        let parameter = |(name, value): (&str, f32)| TensorProto {
+            name: name.into(),
+            data_type: ElementType::F32.to_proto(),
+            dims: vec![8],
+            float_data: vec![value; 8],
+            ..Default::default()
+        };
+        let parameters = [("scale", 3.0), ("bias", 0.5), ("mean", 0.25), ("variance", 1.0)];
+        graph.initializer.extend(parameters.map(parameter));
+        let input = [names[0], "scale", "bias", "mean", "variance"].map(String::from).to_vec();
+        let output = vec![names[1].into()];
+        let op_type = "BatchNormalization".into();
+        graph.node.insert(1, NodeProto { name: "n".into(), op_type, input, output, ..Default::default() });
+        graph.node[0].output = vec![names[0].into()];
+        graph.node[2].input[0] = names[1].into();
+        graph.node[2].output = vec![names[2].into()];
+        graph.output[0].name = names[2].into();
+        let attribute = graph.node[2].attribute[1].clone();
+        let strides = AttributeProto { name: "strides".into(), ints: vec![stride; 2], ..attribute };
+        graph.node[2].attribute.push(strides);
+        change(graph);
+    })
+}
+
+/// The names of values, from the input to the output, through nodes that each take what the one before makes.
+fn chain(graph: &GraphProto) -> Vec<&str> {
+    let mut names = vec![graph.input[0].name.as_str()];
+    for node in &graph.node {
+        assert_eq!(node.input[0], *names.last().unwrap(), "{} takes what the node before it makes", node.name);
+        names.push(&node.output[0]);
+    }
+    assert_eq!(graph.output[0].name, *names.last().unwrap());
+    names
+}
+
+#[test]
+fn a_folded_value_keeps_the_name_that_its_users_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let optimize = |model: Vec<u8>, flags: &[&str]| {
+        std::fs::write(folder.path().join("m.onnx"), model).unwrap();
+        succeed(folder.path(), &[&["optimize", "m.onnx", "-o", "o.onnx", "--force", "-q"], flags].concat());
+        read(&folder.path().join("o.onnx")).graph.unwrap()
+    };
+    // Numbers are what torch calls values, and this program the nodes that it works on.
+    for names in [["a.y", "n.y", "b.y"], ["2", "1", "0"], ["0", "2", "1"], ["1", "0", "0.weight"]] {
+        let expected = ["x", names[1], names[2]];
+        let plain = optimize(normalised(names, 1, |_| {}), &[]);
+        assert_eq!(chain(&plain), expected);
+        let wide = optimize(normalised(names, 1, |_| {}), &["--group-width", "4"]);
+        assert_eq!(chain(&wide), expected);
+        let pixels = optimize(normalised(names, 2, |_| {}), &["--subsample"]);
+        assert_eq!(chain(&pixels), ["x", names[1], "b.subsample", names[2]]);
+        assert_eq!(pixels.node[1].op_type, "MaxPool");
+        let alone = optimize(normalised(names, 2, |_| {}), &["--subsample", "--no-fold-bn"]);
+        assert_eq!(chain(&alone), ["x", names[0], names[1], "b.subsample", names[2]]);
+    }
+}
+
+#[test]
+fn two_convolutions_of_one_weight_are_both_rewritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = |graph: &mut GraphProto| graph.node[2].input[1] = "a.w".into();
+    std::fs::write(folder.path().join("m.onnx"), normalised(["a.y", "n.y", "b.y"], 1, shared)).unwrap();
+    for flags in [&["--no-fold-bn"][..], &[]] {
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--force", "-q", "--group-width", "4"];
+        succeed(folder.path(), &[&args[..], flags].concat());
+        assert_eq!(groups(&read(&folder.path().join("o.onnx"))), [2, 2]);
+    }
+}
+
 /// Stores a tensor's numbers as `element`, in the fields of that type or as raw bytes.
 fn store(tensor: &mut TensorProto, element: ElementType, raw: bool) {
     let values = to_f32(tensor).expect("floats");

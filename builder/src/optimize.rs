@@ -18,6 +18,7 @@ use onnx_file::tensor::TensorError;
 use serde::Serialize;
 
 use crate::build::External;
+use crate::graph::{Graph, ValueId};
 use crate::output::refusal;
 use crate::passes::{self, Applied, Lowering, Stage};
 use crate::target::Chosen;
@@ -210,6 +211,7 @@ impl Model {
             _ => passes::run(&mut lowered, lowering).map_err(|e| OptimizeError::Request(e.to_string()))?,
         };
         if !lowered.outputs.is_empty() {
+            number(&mut lowered);
             validate(&lowered)?;
         }
         lifted.explain(&lowered, lowering);
@@ -251,6 +253,13 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
     let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.chosen, &plan.output, plan.external)?;
     done.seconds = start.elapsed().as_secs_f64();
     Ok(done)
+}
+
+/// Names every value by its number: a pass's names are none of the model's, and could be like them.
+fn number(graph: &mut Graph) {
+    for id in 0..graph.value_count() as u32 {
+        graph.value_mut(ValueId(id)).name = id.to_string();
+    }
 }
 
 /// Says in the metadata what was done; what other passes left there stays.

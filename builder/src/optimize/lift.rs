@@ -196,6 +196,11 @@ impl Lifted {
         self.labels.get(position).cloned().unwrap_or_default()
     }
 
+    /// The name in the model of a value that is there: passes name values for their own graph.
+    pub(super) fn name(&self, id: ValueId) -> Option<&str> {
+        (self.graph.value_count() > id.0 as usize).then(|| self.graph.value(id).name.as_str())
+    }
+
     /// Adds the reasons of lifted nodes that `lowering` was meant for and that are as they were in `lowered`.
     pub(super) fn explain(&mut self, lowered: &Graph, lowering: &Lowering) {
         let stages = crate::passes::stages(&self.graph);
