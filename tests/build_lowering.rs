@@ -140,7 +140,7 @@ fn the_pixels_of_strided_pointwise_convolutions_are_taken_before_them() {
     let told: Vec<&str> = done["rewritten"].as_array().unwrap().iter().map(|r| r["node"].as_str().unwrap()).collect();
     assert_eq!(subsampled(&after), told);
     assert_eq!(done["rewritten"][0]["from"], "one group, stride 2");
-    assert_eq!(done["rewritten"][0]["to"], "one group, dense");
+    assert_eq!(done["rewritten"][0]["to"], "one group, stride 1");
     let again = ["optimize", "o.onnx", "-o", "again.onnx", "--subsample", "--json"];
     let done: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &again)).unwrap();
     assert_eq!(done["rewritten"].as_array().unwrap().len(), 0, "{done}");
@@ -346,6 +346,37 @@ fn a_folded_value_keeps_the_name_that_its_users_know() {
         let alone = optimize(normalised(names, 2, |_| {}), &["--subsample", "--no-fold-bn"]);
         assert_eq!(chain(&alone), ["x", names[0], names[1], "b.subsample", names[2]]);
     }
+}
+
+#[test]
+fn the_report_says_what_became_of_each_node_and_why_one_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let optimize = |model: Vec<u8>, flags: &[&str]| -> serde_json::Value {
+        std::fs::write(folder.path().join("m.onnx"), model).unwrap();
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--force", "--json"];
+        serde_json::from_slice(&succeed(folder.path(), &[&args[..], flags].concat())).unwrap()
+    };
+    let names = ["a.y", "n.y", "b.y"];
+    let done = optimize(normalised(names, 2, |_| {}), &[]);
+    assert_eq!(done["rewritten"][0]["from"], "4 groups of 2 channels, stride 1");
+    assert_eq!(done["rewritten"][0]["to"], "4 groups of 2 channels, stride 1, with its normalisation folded in");
+    assert_eq!(done["rewritten"][1]["to"], "folded into the node before");
+    assert_eq!(done["declined"].as_array().unwrap().len(), 0, "{done}");
+    // A padded one keeps its stride; one that was folded into is no node that was left as it is, whatever was declined.
+    let padded = |graph: &mut GraphProto| {
+        let strides = graph.node[2].attribute[2].clone();
+        graph.node[2].attribute.push(AttributeProto { name: "pads".into(), ints: vec![1, 0, 0, 0], ..strides });
+    };
+    let done = optimize(normalised(names, 2, padded), &["--subsample", "--group-width", "2"]);
+    let declined = done["declined"].as_array().unwrap();
+    assert_eq!((declined.len(), &declined[0]["node"]), (1, &"b".into()), "{done}");
+    assert!(declined[0]["reason"].as_str().unwrap().contains("as wide as asked for"), "{done}");
+    let done = optimize(normalised(names, 2, padded), &["--subsample"]);
+    let declined = done["declined"].as_array().unwrap();
+    assert_eq!((declined.len(), &declined[0]["node"]), (1, &"b".into()), "{done}");
+    assert!(declined[0]["reason"].as_str().unwrap().contains("padding"), "{done}");
+    // And without asking there is nothing to explain.
+    assert_eq!(optimize(normalised(names, 2, padded), &[])["declined"].as_array().unwrap().len(), 0);
 }
 
 #[test]

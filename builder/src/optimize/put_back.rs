@@ -41,7 +41,10 @@ pub(super) fn put_back(
             }
             Some(&new) if new != old => {
                 changed.push((at, new));
-                Rewrite { node: lifted.label(at), from: tell(&lifted.graph, old), to: tell(lowered, new) }
+                // A convolution that folds a normalisation makes what that one made.
+                let folded = if new.output == old.output { "" } else { ", with its normalisation folded in" };
+                let to = tell(lowered, new) + folded;
+                Rewrite { node: lifted.label(at), from: tell(&lifted.graph, old), to }
             }
             Some(_) => continue,
         };
@@ -101,7 +104,6 @@ fn tell(graph: &Graph, node: &Node) -> String {
 
 fn stride(conv: &Conv) -> String {
     match conv.stride {
-        [1, 1] => ", dense".into(),
         [height, width] if height == width => format!(", stride {height}"),
         [height, width] => format!(", strides {height} and {width}"),
     }
