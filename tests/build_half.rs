@@ -11,6 +11,8 @@ use common::{fail, names, run, succeed, text};
 use half::f16;
 use onnx_file::proto::{ModelProto, ValueInfoProto, type_proto};
 use onnx_file::tensor::{ElementType, to_f32, to_f64};
+use resnext_builder::build::{BuildError, Destination, Plan, Weights};
+use resnext_builder::calibration::Calibration;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::json;
@@ -249,6 +251,20 @@ fn ranges_beyond_f16_and_those_of_other_models_are_refused_and_nothing_is_left()
     // As the message says, so it is.
     std::fs::write(&path, calibration(&single, &[("layer2.0.conv3", 7e4), ("layer2.0.add", 66000.5)])).unwrap();
     succeed(folder.path(), &[&args[..], &["--keep-f32", "layer2.0.conv3,layer2.0.add,layer2.0"]].concat());
+}
+
+#[test]
+fn the_library_refuses_a_calibration_of_an_f32_build_as_the_program_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, single) = build(folder.path(), &[]);
+    let (calibration_file, path) = (folder.path().join("c.json"), folder.path().join("n.onnx"));
+    std::fs::write(&calibration_file, calibration(&single, &[])).unwrap();
+    let weights = Weights::File(fixture("resnext_zip.pth").into());
+    let mut plan = Plan::new(None, weights, Destination::File(path.clone()));
+    plan.calibration = Some(Calibration::read(&calibration_file).unwrap());
+    let error = resnext_builder::build::build(&plan, &mut |_| {}).unwrap_err();
+    assert!(matches!(&error, BuildError::Request(reason) if reason.contains("--dtype f16")), "{error}");
+    assert!(!path.exists());
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn the_pixels_of_strided_pointwise_convolutions_are_taken_before_them() {
     let told: Vec<&str> = done["rewritten"].as_array().unwrap().iter().map(|r| r["node"].as_str().unwrap()).collect();
     assert_eq!(subsampled(&after), told);
     assert_eq!(done["rewritten"][0]["from"], "one group, stride 2");
-    assert_eq!(done["rewritten"][0]["to"], "one group, dense");
+    assert_eq!(done["rewritten"][0]["to"], "one group, stride 1");
     let again = ["optimize", "o.onnx", "-o", "again.onnx", "--subsample", "--json"];
     let done: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &again)).unwrap();
     assert_eq!(done["rewritten"].as_array().unwrap().len(), 0, "{done}");
@@ -283,6 +283,111 @@ fn what_cannot_be_proven_is_left_alone_with_the_reason() {
         let before = ModelProto::decode(&two_convolutions(change)[..]).unwrap();
         let after = read(&folder.path().join("o.onnx"));
         assert_eq!(before.graph.unwrap().node[1], after.graph.unwrap().node[1]);
+    }
+}
+
+/// The graph of `two_convolutions` with a normalisation between them, whose values have the names given: the first
+/// convolution's, the normalisation's, the second convolution's.
+fn normalised(names: [&str; 3], stride: i64, change: impl Fn(&mut GraphProto)) -> Vec<u8> {
+    two_convolutions(|graph| {
+        let parameter = |(name, value): (&str, f32)| TensorProto {
+            name: name.into(),
+            data_type: ElementType::F32.to_proto(),
+            dims: vec![8],
+            float_data: vec![value; 8],
+            ..Default::default()
+        };
+        let parameters = [("scale", 3.0), ("bias", 0.5), ("mean", 0.25), ("variance", 1.0)];
+        graph.initializer.extend(parameters.map(parameter));
+        let input = [names[0], "scale", "bias", "mean", "variance"].map(String::from).to_vec();
+        let output = vec![names[1].into()];
+        let op_type = "BatchNormalization".into();
+        graph.node.insert(1, NodeProto { name: "n".into(), op_type, input, output, ..Default::default() });
+        graph.node[0].output = vec![names[0].into()];
+        graph.node[2].input[0] = names[1].into();
+        graph.node[2].output = vec![names[2].into()];
+        graph.output[0].name = names[2].into();
+        let attribute = graph.node[2].attribute[1].clone();
+        let strides = AttributeProto { name: "strides".into(), ints: vec![stride; 2], ..attribute };
+        graph.node[2].attribute.push(strides);
+        change(graph);
+    })
+}
+
+/// The names of values, from the input to the output, through nodes that each take what the one before makes.
+fn chain(graph: &GraphProto) -> Vec<&str> {
+    let mut names = vec![graph.input[0].name.as_str()];
+    for node in &graph.node {
+        assert_eq!(node.input[0], *names.last().unwrap(), "{} takes what the node before it makes", node.name);
+        names.push(&node.output[0]);
+    }
+    assert_eq!(graph.output[0].name, *names.last().unwrap());
+    names
+}
+
+#[test]
+fn a_folded_value_keeps_the_name_that_its_users_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let optimize = |model: Vec<u8>, flags: &[&str]| {
+        std::fs::write(folder.path().join("m.onnx"), model).unwrap();
+        succeed(folder.path(), &[&["optimize", "m.onnx", "-o", "o.onnx", "--force", "-q"], flags].concat());
+        read(&folder.path().join("o.onnx")).graph.unwrap()
+    };
+    // Numbers are what torch calls values, and this program the nodes that it works on.
+    for names in [["a.y", "n.y", "b.y"], ["2", "1", "0"], ["0", "2", "1"], ["1", "0", "0.weight"]] {
+        let expected = ["x", names[1], names[2]];
+        let plain = optimize(normalised(names, 1, |_| {}), &[]);
+        assert_eq!(chain(&plain), expected);
+        let wide = optimize(normalised(names, 1, |_| {}), &["--group-width", "4"]);
+        assert_eq!(chain(&wide), expected);
+        let pixels = optimize(normalised(names, 2, |_| {}), &["--subsample"]);
+        assert_eq!(chain(&pixels), ["x", names[1], "b.subsample", names[2]]);
+        assert_eq!(pixels.node[1].op_type, "MaxPool");
+        let alone = optimize(normalised(names, 2, |_| {}), &["--subsample", "--no-fold-bn"]);
+        assert_eq!(chain(&alone), ["x", names[0], names[1], "b.subsample", names[2]]);
+    }
+}
+
+#[test]
+fn the_report_says_what_became_of_each_node_and_why_one_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let optimize = |model: Vec<u8>, flags: &[&str]| -> serde_json::Value {
+        std::fs::write(folder.path().join("m.onnx"), model).unwrap();
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--force", "--json"];
+        serde_json::from_slice(&succeed(folder.path(), &[&args[..], flags].concat())).unwrap()
+    };
+    let names = ["a.y", "n.y", "b.y"];
+    let done = optimize(normalised(names, 2, |_| {}), &[]);
+    assert_eq!(done["rewritten"][0]["from"], "4 groups of 2 channels, stride 1");
+    assert_eq!(done["rewritten"][0]["to"], "4 groups of 2 channels, stride 1, with its normalisation folded in");
+    assert_eq!(done["rewritten"][1]["to"], "folded into the node before");
+    assert_eq!(done["declined"].as_array().unwrap().len(), 0, "{done}");
+    // A padded one keeps its stride; one that was folded into is no node that was left as it is, whatever was declined.
+    let padded = |graph: &mut GraphProto| {
+        let strides = graph.node[2].attribute[2].clone();
+        graph.node[2].attribute.push(AttributeProto { name: "pads".into(), ints: vec![1, 0, 0, 0], ..strides });
+    };
+    let done = optimize(normalised(names, 2, padded), &["--subsample", "--group-width", "2"]);
+    let declined = done["declined"].as_array().unwrap();
+    assert_eq!((declined.len(), &declined[0]["node"]), (1, &"b".into()), "{done}");
+    assert!(declined[0]["reason"].as_str().unwrap().contains("as wide as asked for"), "{done}");
+    let done = optimize(normalised(names, 2, padded), &["--subsample"]);
+    let declined = done["declined"].as_array().unwrap();
+    assert_eq!((declined.len(), &declined[0]["node"]), (1, &"b".into()), "{done}");
+    assert!(declined[0]["reason"].as_str().unwrap().contains("padding"), "{done}");
+    // And without asking there is nothing to explain.
+    assert_eq!(optimize(normalised(names, 2, padded), &[])["declined"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn two_convolutions_of_one_weight_are_both_rewritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = |graph: &mut GraphProto| graph.node[2].input[1] = "a.w".into();
+    std::fs::write(folder.path().join("m.onnx"), normalised(["a.y", "n.y", "b.y"], 1, shared)).unwrap();
+    for flags in [&["--no-fold-bn"][..], &[]] {
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--force", "-q", "--group-width", "4"];
+        succeed(folder.path(), &[&args[..], flags].concat());
+        assert_eq!(groups(&read(&folder.path().join("o.onnx"))), [2, 2]);
     }
 }
 

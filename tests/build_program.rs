@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{fail, names, run, succeed, text};
-use onnx_file::proto::{ModelProto, tensor_shape_proto::dimension, type_proto};
+use onnx_file::proto::{
+    GraphProto, ModelProto, OperatorSetIdProto, TensorProto, tensor_shape_proto::dimension, type_proto,
+};
+use onnx_file::tensor::ElementType;
+use prost::Message as _;
 
 /// A network of a few hundred kilobytes.
 const SMALL: [&str; 8] = ["--variant", "50_32x4d", "--blocks", "1,1,1,1", "--planes", "16", "--num-classes", "7"];
@@ -308,4 +312,31 @@ fn multiply_adds_of_a_network_of_open_size_are_those_at_its_usual_one() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["--variant", "26_32x4d", "--dynamic-hw", "-o", "m.onnx"]);
     assert!(text(&output.stderr).contains("2.47 G multiply-adds"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn tensors_said_to_be_larger_than_any_machine_are_counted_without_overflow() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensor = |index: usize| TensorProto {
+        name: format!("t{index}"),
+        data_type: ElementType::F16.to_proto(),
+        dims: vec![(1 << 60) - 1],
+        ..TensorProto::default()
+    };
+    let graph = GraphProto { initializer: (0..40).map(tensor).collect(), ..GraphProto::default() };
+    let opset_import = vec![OperatorSetIdProto { version: 17, ..OperatorSetIdProto::default() }];
+    let model = ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..ModelProto::default() };
+    std::fs::write(folder.path().join("m.onnx"), model.encode_to_vec()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&succeed(folder.path(), &["inspect", "m.onnx", "--json"])).unwrap();
+    assert_eq!((&json["tensors"], &json["elements"]), (&40.into(), &u64::MAX.into()));
+    assert!(text(&succeed(folder.path(), &["inspect", "m.onnx"])).contains("dtype         f16"));
+    // And a network with more classes than there are numbers for.
+    let mut model = build(folder.path(), &[]);
+    let tensors = &mut model.graph.as_mut().unwrap().initializer;
+    tensors.iter_mut().find(|tensor| tensor.name == "fc.weight").unwrap().dims = vec![1 << 58, 1];
+    std::fs::write(folder.path().join("m.onnx"), model.encode_to_vec()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&succeed(folder.path(), &["inspect", "m.onnx", "--json"])).unwrap();
+    assert_eq!(json["architecture"]["inferred"]["parameters"], u64::MAX);
 }

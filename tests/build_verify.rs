@@ -11,6 +11,8 @@ use half::f16;
 use onnx_file::proto::{ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use onnx_file::tensor::{ElementType, to_f32};
 use prost::Message as _;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints").join(name).display().to_string()
@@ -77,6 +79,47 @@ fn what_is_kept_in_f32_is_verified_as_such() {
         &["--keep-f32", "layer1.0.conv2", "--group-width", "8"],
     ] {
         assert_eq!(exit_code_after(&[flags, &["--dtype", "f16"]].concat(), |_| ()), Some(0), "{flags:?}");
+    }
+}
+
+#[test]
+fn what_optimize_folds_in_f32_beside_f16_is_verified_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = fixture("resnext_zip.pth");
+    let build = ["--weights", &weights, "--image-size", "64", "-o", "m.onnx", "--dtype", "f16", "--no-fold-bn"];
+    succeed(folder.path(), &[&build[..], &["--keep-f32", "layer1.0.conv2,layer1.0.bn2,layer2.0.conv3"]].concat());
+    for more in [&[][..], &["--group-width", "8"]] {
+        let args = ["optimize", "m.onnx", "-o", "o.onnx", "--force", "--json"];
+        let done = succeed(folder.path(), &[&args[..], more].concat());
+        let done: serde_json::Value = serde_json::from_slice(&done).unwrap();
+        assert_eq!(done["passes"][0]["rewrites"], 1, "the one pair in f32: {done}");
+        for model in ["m.onnx", "o.onnx"] {
+            let report = text(&succeed(folder.path(), &["verify", model, "--weights", &weights]));
+            assert!(report.contains("weights rounded to f16, as this program rounds"), "{report}");
+        }
+    }
+}
+
+#[test]
+fn outputs_that_are_zero_on_both_sides_are_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(fixture("resnext.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let zeros = vec![0; 4 * 5 * 64];
+    let views = tensors.tensors().into_iter().map(|(name, view)| {
+        let data = if name.starts_with("fc.") { &zeros[..view.data().len()] } else { view.data() };
+        (name, TensorView::new(view.dtype(), view.shape().to_vec(), data).unwrap())
+    });
+    safetensors::serialize_to_file(views.collect::<Vec<_>>(), None, &folder.path().join("w.safetensors")).unwrap();
+    for dtype in DTYPES {
+        succeed(folder.path(), &[&["--weights", "w.safetensors", "-o", "m.onnx", "--force"], dtype].concat());
+        succeed(folder.path(), &["verify", "m.onnx", "--weights", "w.safetensors"]);
+        // And what is not zero where it should be is still different.
+        let mut model = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap();
+        edit(&mut model, "fc.bias", |values| values[0] = 1.0);
+        std::fs::write(folder.path().join("m.onnx"), model.encode_to_vec()).unwrap();
+        let output = run(folder.path(), &["verify", "m.onnx", "--weights", "w.safetensors"]);
+        assert_eq!(output.status.code(), Some(1), "{dtype:?}");
     }
 }
 

@@ -124,7 +124,7 @@ pub struct Plan {
     pub lowering: Lowering,
     /// What they were chosen for.
     pub chosen: Chosen,
-    /// Ranges of values to hold f16 against.
+    /// Ranges of values to hold f16 against; refused where the lowering is not to f16.
     pub calibration: Option<Calibration>,
     /// Versions to declare.
     pub versions: Versions,

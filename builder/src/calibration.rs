@@ -113,6 +113,18 @@ pub enum CalibrationError {
         /// What is being built.
         asked: String,
     },
+    /// Values that are broken in any arithmetic.
+    #[error(
+        "node '{node}' puts out infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
+    )]
+    NotFinite {
+        /// The first such node.
+        node: String,
+        /// What it was measured on.
+        inputs: String,
+        /// The model that was measured.
+        file: String,
+    },
     /// Values beyond f16.
     #[error(
         "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at 65504{more}; keep it and what takes its values in f32: {mend}"
@@ -136,10 +148,10 @@ pub enum CalibrationError {
 pub struct Activations {
     /// Largest magnitude of all values in f16.
     pub largest: f64,
-    /// The node that put it out, or the graph's input.
+    /// The node that put it out, or the graph's input; empty where no value is in f16.
     pub largest_in: String,
-    /// f16's largest over that.
-    pub headroom: f64,
+    /// f16's largest over that; none where that is zero.
+    pub headroom: Option<f64>,
     /// What they were measured on.
     pub inputs: Inputs,
 }
@@ -147,6 +159,12 @@ pub struct Activations {
 impl fmt::Display for Activations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { largest, largest_in, headroom, inputs } = self;
+        let Some(headroom) = headroom else {
+            return match largest_in.as_str() {
+                "" => f.write_str("no value is in f16"),
+                _ => write!(f, "all values in f16 are zero on {inputs}"),
+            };
+        };
         write!(
             f,
             "values up to {largest:.4} ({largest_in}) on {inputs}, headroom {headroom:.1} to f16's end at {LARGEST}"
@@ -206,21 +224,24 @@ impl Calibration {
     /// [`CalibrationError::Other`] where the nodes are not those measured, [`CalibrationError::Overflow`].
     pub fn check(&self, graph: &Graph) -> Result<Activations, CalibrationError> {
         let ranges = self.by_value(graph)?;
+        let label = |range: &Range| range.node.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| range.name.clone());
+        if let Some(broken) = self.values.iter().find(|range| range.non_finite > 0 || range.max_abs.is_none()) {
+            let (inputs, file) = (self.inputs.to_string(), self.model.file.clone());
+            return Err(CalibrationError::NotFinite { node: label(broken), inputs, file });
+        }
         let halves = halves(graph);
         let mut used: Vec<(ValueId, &Range)> = ranges.into_iter().filter(|(id, _)| halves.contains(id)).collect();
-        let magnitude =
-            |range: &Range| if range.non_finite > 0 { f64::INFINITY } else { range.max_abs.unwrap_or(f64::INFINITY) };
+        let magnitude = |range: &Range| range.max_abs.unwrap_or(f64::INFINITY);
         used.sort_by(|(a, x), (b, y)| magnitude(y).total_cmp(&magnitude(x)).then(a.cmp(b)));
-        let beyond: Vec<ValueId> =
-            used.iter().filter(|(_, range)| magnitude(range) > LARGEST).map(|(id, _)| *id).collect();
-        let label = |range: &Range| range.node.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| range.name.clone());
-        let (largest, largest_in) =
-            used.first().map_or((0.0, "none".into()), |(_, range)| (magnitude(range), label(range)));
-        if beyond.is_empty() {
-            let headroom = LARGEST / largest;
+        let (largest, largest_in) = used.first().map_or((0.0, String::new()), |(_, r)| (magnitude(r), label(r)));
+        used.retain(|(_, range)| magnitude(range) > LARGEST);
+        if used.is_empty() {
+            let headroom = (largest > 0.0).then(|| LARGEST / largest);
             return Ok(Activations { largest, largest_in, headroom, inputs: self.inputs.clone() });
         }
-        let more = match beyond.len() - 1 {
+        let beyond: Vec<ValueId> = used.iter().map(|(id, _)| *id).collect();
+        // Pixels share the range that they are taken from.
+        let more = match used.iter().map(|(_, range)| range.name.as_str()).collect::<HashSet<_>>().len() - 1 {
             0 => String::new(),
             n => format!(", and so do {n} more"),
         };
@@ -229,6 +250,9 @@ impl Calibration {
     }
 
     /// The range of every value that nodes of `graph` make, Casts aside; and of its inputs, where they were measured.
+    ///
+    /// The pixels taken before a strided convolution are some of those measured, whether the measured model took them
+    /// before it or not: they have the range of the value that they are taken from.
     fn by_value(&self, graph: &Graph) -> Result<Vec<(ValueId, &Range)>, CalibrationError> {
         let is_cast = |op: &Option<String>| op.as_deref() == Some("Cast");
         let named = |range: &&Range| range.node.as_deref().is_some_and(|node| !node.is_empty()) && !is_cast(&range.op);
@@ -237,7 +261,6 @@ impl Calibration {
             measured.insert(range.node.as_deref().unwrap_or_default(), range);
         }
         let mut found = Vec::new();
-        // The pixels taken before a strided convolution are some of those measured: it may be lowered so or not.
         let pixels = |node: &str| node.ends_with(SUBSAMPLE_SUFFIX);
         measured.retain(|node, _| !pixels(node));
         for node in graph.nodes.iter().filter(|node| node.op != Op::Cast && !pixels(&node.name)) {
@@ -254,6 +277,11 @@ impl Calibration {
         for &input in &graph.inputs {
             let name = &graph.value(input).name;
             found.extend(self.values.iter().find(|range| !named(range) && range.name == *name).map(|r| (input, r)));
+        }
+        for node in graph.nodes.iter().filter(|node| pixels(&node.name)) {
+            let whole = uncast(graph, node.inputs[0]);
+            let range = found.iter().find(|(id, _)| *id == whole).map(|(_, range)| *range);
+            found.extend(range.map(|range| (node.output, range)));
         }
         Ok(found)
     }
@@ -273,13 +301,17 @@ fn halves(graph: &Graph) -> HashSet<ValueId> {
     half.into_iter().chain(sources).collect()
 }
 
-/// The flags that keep all of `beyond` out of f16: the nodes that make them, those that take them, and the ends.
-fn mend(graph: &Graph, beyond: &[ValueId]) -> String {
-    // A Cast stands for its source.
-    let source = |id: ValueId| match graph.nodes.iter().find(|node| node.output == id) {
+/// The value that `id` is, or was before a Cast.
+fn uncast(graph: &Graph, id: ValueId) -> ValueId {
+    match graph.nodes.iter().find(|node| node.output == id) {
         Some(node) if node.op == Op::Cast => node.inputs[0],
         _ => id,
-    };
+    }
+}
+
+/// The flags that keep all of `beyond` out of f16: the nodes that make them, those that take them, and the ends.
+fn mend(graph: &Graph, beyond: &[ValueId]) -> String {
+    let source = |id: ValueId| uncast(graph, id);
     let mut nodes: Vec<&str> = Vec::new();
     for node in graph.nodes.iter().filter(|node| node.op != Op::Cast && graph.value(node.output).element == F16) {
         let takes = node.inputs.iter().any(|&id| beyond.contains(&source(id)));

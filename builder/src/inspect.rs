@@ -1,6 +1,6 @@
 //! What a checkpoint or an ONNX file holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -170,13 +170,10 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
     let bytes = file.metadata().map_err(io)?.len();
     let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path)? };
     let mut element_types = BTreeMap::new();
-    let mut elements = 0;
     for tensor in &tensors {
         *element_types.entry(tensor.element.clone()).or_insert(0) += 1;
-        if tensor.is_float {
-            elements += tensor.shape.iter().product::<usize>() as u64;
-        }
     }
+    let elements = elements(tensors.iter().filter(|tensor| tensor.is_float));
     let shapes: BTreeMap<&str, &[usize]> = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
     let architecture = match architecture::infer(|name| shapes.get(name).copied()) {
         Ok(inferred) => describe(&inferred.variant, inferred.classes),
@@ -217,6 +214,12 @@ struct Tensor {
     shape: Vec<usize>,
     element: String,
     is_float: bool,
+}
+
+/// Elements of all `tensors` together. Files may declare any shapes: what u64 does not hold is its largest number.
+fn elements<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> u64 {
+    let of = |tensor: &Tensor| tensor.shape.iter().fold(1u64, |n, &extent| n.saturating_mul(extent as u64));
+    tensors.map(of).fold(0, u64::saturating_add)
 }
 
 fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
@@ -274,12 +277,12 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
     Ok((Content::Onnx(Box::new(onnx)), tensors))
 }
 
+/// The floating-point type of most elements.
 fn dtype(tensors: &[Tensor]) -> Option<String> {
-    let mut elements: BTreeMap<&str, usize> = BTreeMap::new();
-    for tensor in tensors.iter().filter(|tensor| tensor.is_float) {
-        *elements.entry(&tensor.element).or_default() += tensor.shape.iter().product::<usize>();
-    }
-    elements.into_iter().max_by_key(|(_, count)| *count).map(|(element, _)| element.to_string())
+    let float = || tensors.iter().filter(|tensor| tensor.is_float);
+    let types: BTreeSet<&str> = float().map(|tensor| tensor.element.as_str()).collect();
+    let most = types.into_iter().max_by_key(|&element| elements(float().filter(|tensor| tensor.element == element)));
+    most.map(str::to_string)
 }
 
 fn opsets(model: &ModelProto) -> BTreeMap<String, i64> {
@@ -318,11 +321,13 @@ fn describe(variant: &Variant, classes: Option<usize>) -> Architecture {
     if classes.is_some() {
         stages.push(stage(&graph, "head", None));
     }
+    let costs = stages.iter().map(|s| Cost { parameters: s.parameters, multiply_adds: s.multiply_adds });
+    let Cost { parameters, multiply_adds } = costs.sum();
     Architecture::Inferred(Box::new(Inferred {
         variant: variant.to_string(),
         classes,
-        parameters: stages.iter().map(|s| s.parameters).sum(),
-        multiply_adds: stages.iter().map(|s| s.multiply_adds).sum(),
+        parameters,
+        multiply_adds,
         stages,
     }))
 }

@@ -33,10 +33,6 @@ fn main() -> ExitCode {
 
 /// Ends the program once it has given up its half-written files, after two seconds at the latest.
 fn interrupt() {
-    let mut tries = 0;
-    while atomic::stop() && tries < 200 {
-        std::thread::sleep(Duration::from_millis(10));
-        tries += 1;
-    }
+    atomic::stop_within(Duration::from_secs(2));
     std::process::exit(INTERRUPTED.into());
 }

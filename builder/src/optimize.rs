@@ -18,6 +18,7 @@ use onnx_file::tensor::TensorError;
 use serde::Serialize;
 
 use crate::build::External;
+use crate::graph::{Graph, ValueId};
 use crate::output::refusal;
 use crate::passes::{self, Applied, Lowering, Stage};
 use crate::target::Chosen;
@@ -180,10 +181,13 @@ impl Model {
     }
 
     /// How many places of it a pass of `lowering` would rewrite.
-    pub fn rewrites(&self, lowering: &Lowering, pass: &str) -> usize {
-        let Some(graph) = &self.proto.graph else { return 0 };
-        let applied = passes::run(&mut lift::lift(graph).graph, lowering).unwrap_or_default();
-        applied.iter().filter(|applied| applied.pass == pass).map(|applied| applied.rewrites).sum()
+    ///
+    /// # Errors
+    /// [`OptimizeError::Request`] where `lowering` asks for what this model has not.
+    pub fn rewrites(&self, lowering: &Lowering, pass: &str) -> Result<usize, OptimizeError> {
+        let Some(graph) = &self.proto.graph else { return Ok(0) };
+        let applied = run(&mut lift::lift(graph).graph, lowering)?;
+        Ok(applied.iter().filter(|applied| applied.pass == pass).map(|applied| applied.rewrites).sum())
     }
 
     /// Runs the passes of `lowering` on it and writes it to `output`, replacing what is there.
@@ -204,12 +208,9 @@ impl Model {
         let mut lifted = lift::lift(&graph);
         chosen.check(&passes::stages(&lifted.graph)).map_err(OptimizeError::Request)?;
         let mut lowered = lifted.graph.clone();
-        // Without a convolution nothing is lifted, and a graph without an output is no graph.
-        let applied = match lowered.outputs[..] {
-            [] => Vec::new(),
-            _ => passes::run(&mut lowered, lowering).map_err(|e| OptimizeError::Request(e.to_string()))?,
-        };
+        let applied = run(&mut lowered, lowering)?;
         if !lowered.outputs.is_empty() {
+            number(&mut lowered);
             validate(&lowered)?;
         }
         lifted.explain(&lowered, lowering);
@@ -251,6 +252,21 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
     let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.chosen, &plan.output, plan.external)?;
     done.seconds = start.elapsed().as_secs_f64();
     Ok(done)
+}
+
+/// Runs the passes on the lifted part. Without a convolution nothing is lifted, and a graph without an output is no graph.
+fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<Applied>, OptimizeError> {
+    if graph.outputs.is_empty() {
+        return Ok(Vec::new());
+    }
+    passes::run(graph, lowering).map_err(|error| OptimizeError::Request(error.to_string()))
+}
+
+/// Names every value by its number: a pass's names are none of the model's, and could be like them.
+fn number(graph: &mut Graph) {
+    for id in 0..graph.value_count() as u32 {
+        graph.value_mut(ValueId(id)).name = id.to_string();
+    }
 }
 
 /// Says in the metadata what was done; what other passes left there stays.

@@ -51,9 +51,13 @@ impl Output {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let model = AtomicFile::create_over(path, |left| remove_orphans(path, left))?;
         // Not before the model's partial file is empty: together they tell that the data file was not renamed.
-        let partial = atomic::partial(&data_path(path))?;
-        if fs::symlink_metadata(&partial).is_ok() && atomic::claim(&partial)?.is_some() {
-            fs::remove_file(&partial)?;
+        let partial = data_partial(path)?;
+        if fs::symlink_metadata(&partial).is_ok() {
+            // Nobody else may take it before it is gone.
+            let claimed = atomic::claim(&partial)?;
+            if claimed.is_some() {
+                fs::remove_file(&partial)?;
+            }
         }
         Ok(Self { path: path.to_owned(), model, data: None })
     }
@@ -68,7 +72,7 @@ impl Output {
         if place_externally(model, "data")? == 0 {
             return Ok(());
         }
-        let file = AtomicFile::create(&data_path(&self.path))?;
+        let file = AtomicFile::create_unnamed(&data_partial(&self.path)?)?;
         let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
         let len = write_external(model, &mut hashing, weights)?;
         let (file, sha256) = hashing.into_inner().map_err(io::IntoInnerError::into_error)?.finish();
@@ -116,15 +120,18 @@ fn base(path: &Path) -> String {
     name.strip_suffix(".onnx").unwrap_or(&name).to_owned()
 }
 
-/// The data file before its content is known.
-fn data_path(path: &Path) -> PathBuf {
-    path.with_file_name(format!("{}.data", base(path)))
+/// The data file before its content is known: `.NAME.partial.data`, after the whole name, so that it is this output's
+/// alone; and no output's partial model ends so.
+fn data_partial(path: &Path) -> io::Result<PathBuf> {
+    let mut partial = atomic::partial(path)?.into_os_string();
+    partial.push(".data");
+    Ok(partial.into())
 }
 
 /// Removes a data file that a killed writer of `path` renamed into place for a model that never appeared; `left` is
 /// its partial model.
 fn remove_orphans(path: &Path, left: &File) -> io::Result<()> {
-    let renamed = fs::symlink_metadata(atomic::partial(&data_path(path))?).is_err();
+    let renamed = fs::symlink_metadata(data_partial(path)?).is_err();
     if !renamed || left.metadata()?.len() == 0 {
         return Ok(());
     }
@@ -203,7 +210,7 @@ mod tests {
     fn kill(output: Output, renamed: bool) -> String {
         let Output { path, model, data } = output;
         let data = data.unwrap();
-        let partials = [&path, &data_path(&path)].map(|file| atomic::partial(file).unwrap());
+        let partials = [atomic::partial(&path).unwrap(), data_partial(&path).unwrap()];
         let [left, left_data] = partials.each_ref().map(|partial| fs::read(partial).unwrap());
         drop(model);
         fs::write(&partials[0], left).unwrap();
@@ -272,6 +279,33 @@ mod tests {
         fs::write(folder.path().join("m"), format!("a model that names {used}")).unwrap();
         drop(Output::create(&path).unwrap());
         assert!(names(folder.path()).contains(&used));
+    }
+
+    #[test]
+    fn an_output_of_the_same_stem_does_not_take_the_partial_data_that_tells_of_a_kill() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        prepared(&path, 1).unwrap().commit().unwrap();
+        fs::copy(&path, folder.path().join("copy.onnx")).unwrap();
+        prepared(&path, 2).unwrap().commit().unwrap();
+        let before = names(folder.path());
+        for other in ["m", "m.data", ".m.onnx"] {
+            // Killed before any rename, with data that a copy of an older model uses.
+            kill(prepared(&path, 1).unwrap(), false);
+            let left = names(folder.path());
+            drop(Output::create(&folder.path().join(other)).unwrap());
+            assert_eq!(names(folder.path()), left, "{other}");
+            drop(Output::create(&path).unwrap());
+            assert_eq!(names(folder.path()), before, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_a_name_like_the_datas_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("m.data")).unwrap();
+        let (files, _) = prepared(&folder.path().join("m.onnx"), 1).unwrap().commit().unwrap();
+        assert_eq!(files.len(), 2);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod widen_groups;
 use serde::Serialize;
 
 pub use fold_bn::fold_bn;
+pub(crate) use fold_bn::fold_bn_where;
 pub(crate) use subsample::SUFFIX as SUBSAMPLE_SUFFIX;
 pub use subsample::subsample;
 pub use to_f16::{Half, UnknownNode, to_f16};

@@ -157,8 +157,8 @@ pub struct Cost {
 impl std::iter::Sum for Cost {
     fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
         costs.fold(Self::default(), |total, cost| Self {
-            parameters: total.parameters + cost.parameters,
-            multiply_adds: total.multiply_adds + cost.multiply_adds,
+            parameters: total.parameters.saturating_add(cost.parameters),
+            multiply_adds: total.multiply_adds.saturating_add(cost.multiply_adds),
         })
     }
 }
@@ -168,22 +168,22 @@ pub fn cost(graph: &Graph) -> Cost {
     graph.nodes.iter().map(|node| cost_of(graph, node)).sum()
 }
 
-/// What one node of `graph` costs.
+/// What one node of `graph` costs. A file's shapes may be absurd: what u64 does not hold is its largest number.
 pub fn cost_of(graph: &Graph, node: &Node) -> Cost {
-    let elements = |id| graph.value(id).shape.iter().map(|d| d.fixed().unwrap_or(1) as u64).product::<u64>();
+    let product = |dims: &[Dim]| dims.iter().filter_map(Dim::fixed).fold(1, |n: u64, d| n.saturating_mul(d as u64));
+    let elements = |id| product(&graph.value(id).shape);
     let learned = match node.op {
         Op::BatchNorm { .. } => &node.inputs[1..3],
         _ => &node.inputs[..],
     };
     let weights = learned.iter().filter(|&&id| graph.value(id).weight.is_some());
-    let parameters = weights.map(|&id| elements(id)).sum();
+    let parameters = weights.map(|&id| elements(id)).fold(0, u64::saturating_add);
     let multiply_adds = match (&node.op, node.inputs.get(1)) {
         (Op::Conv(_) | Op::Gemm, Some(&weight)) => {
             // Each output position takes the weights of one output channel once.
-            let output: u64 =
-                graph.value(node.output).shape[1..].iter().map(|d| d.fixed().unwrap_or(1) as u64).product();
-            let out_channels = graph.value(weight).shape[0].fixed().unwrap_or(1) as u64;
-            output / out_channels * elements(weight)
+            let output = product(&graph.value(node.output).shape[1..]);
+            let out_channels = graph.value(weight).shape[0].fixed().unwrap_or(1).max(1) as u64;
+            (output / out_channels).saturating_mul(elements(weight))
         }
         _ => 0,
     };

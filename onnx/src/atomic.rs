@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Writes to `.NAME.partial` beside the destination and renames it on [`AtomicFile::commit`].
 ///
@@ -16,17 +17,44 @@ pub struct AtomicFile {
     partial: PathBuf,
     destination: PathBuf,
     committed: bool,
+    // Last, so that it is dropped when the partial file is gone.
+    _open: Open,
 }
 
 /// How many are open in this process, and whether they are to be given up.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
+/// One in [`OPEN`].
+#[derive(Debug)]
+struct Open(());
+
+impl Open {
+    fn count() -> Self {
+        OPEN.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Makes writing to any [`AtomicFile`] of this process fail from now on, so that whoever writes gives up and leaves
 /// nothing behind. Returns whether any is still open.
 pub fn stop() -> bool {
     STOPPED.store(true, Ordering::SeqCst);
     OPEN.load(Ordering::SeqCst) > 0
+}
+
+/// As [`stop`]; then waits until none is open, at most for `longest`.
+pub fn stop_within(longest: Duration) {
+    let start = Instant::now();
+    while stop() && start.elapsed() < longest {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Whether [`stop`] was called.
@@ -58,7 +86,21 @@ impl AtomicFile {
             }
             _ => {}
         }
-        let partial = partial(destination)?;
+        Self::over(partial(destination)?, destination, inspect)
+    }
+
+    /// Opens `partial` itself, for a file whose name is known only when [`AtomicFile::commit_as`] gives it; without
+    /// that it is removed.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn create_unnamed(partial: &Path) -> io::Result<Self> {
+        Self::over(partial.to_owned(), partial, |_| Ok(()))
+    }
+
+    fn over(partial: PathBuf, destination: &Path, inspect: impl FnOnce(&File) -> io::Result<()>) -> io::Result<Self> {
+        // Before the file is there: an interrupt must not find one that nobody is said to write.
+        let open = Open::count();
         let Some(mut file) = claim(&partial)? else {
             let text = format!("another process is writing to {}; wait for it to end", partial.display());
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
@@ -66,8 +108,7 @@ impl AtomicFile {
         inspect(&file)?;
         file.set_len(0)?;
         file.rewind()?;
-        OPEN.fetch_add(1, Ordering::SeqCst);
-        Ok(Self { file, partial, destination: destination.to_owned(), committed: false })
+        Ok(Self { file, partial, destination: destination.to_owned(), committed: false, _open: open })
     }
 
     /// Renames the partial file into place.
@@ -165,7 +206,6 @@ impl Drop for AtomicFile {
             // Nobody is left to tell; the next writer replaces what cannot be removed.
             let _ = fs::remove_file(&self.partial);
         }
-        OPEN.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -225,6 +265,32 @@ mod tests {
         file.write_all(b"new").unwrap();
         file.commit().unwrap();
         assert_eq!((seen.as_str(), fs::read(&path).unwrap()), ("left", b"new".to_vec()));
+    }
+
+    #[test]
+    fn a_file_counts_as_open_before_it_is_there_and_until_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        // Other tests open files too, so that the count may be larger.
+        let file = AtomicFile::create_over(&path, |_| {
+            assert!(OPEN.load(Ordering::SeqCst) > 0);
+            Ok(())
+        });
+        assert!(OPEN.load(Ordering::SeqCst) > 0);
+        drop(file.unwrap());
+        assert!(AtomicFile::create_over(&path, |_| Err(io::Error::other("no"))).is_err());
+    }
+
+    #[test]
+    fn a_file_without_a_name_takes_the_one_that_it_is_committed_as() {
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, path) = (folder.path().join("p"), folder.path().join("m.data"));
+        drop(AtomicFile::create_unnamed(&partial).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut file = AtomicFile::create_unnamed(&partial).unwrap();
+        file.write_all(b"new").unwrap();
+        file.commit_as(&path).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), partial.exists()), (b"new".to_vec(), false));
     }
 
     #[cfg(unix)]

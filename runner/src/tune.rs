@@ -227,7 +227,7 @@ pub fn tune(
     let folder = Folder::make(&request.output)?;
     let original = Choice { widths: vec![1; stages.len()], subsample: false };
     let dense = Choice { subsample: true, ..original.clone() };
-    let is_strided = model.rewrites(&dense.lowering(), "subsample") > 0;
+    let is_strided = model.rewrites(&dense.lowering(), "subsample")? > 0;
     let expected = choices.iter().filter(|choices| !choices.is_empty()).count() + usize::from(is_strided) + 1;
     let mut search = Search::new(request, &model, &folder, candidates, stop, progress, expected);
     let mut found = original.clone();

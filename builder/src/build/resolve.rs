@@ -27,6 +27,10 @@ pub(super) struct Resolved {
 /// Settles `plan`. What can be refused without the weights is refused before they are downloaded.
 pub(super) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
     check_destination(plan)?;
+    if plan.calibration.is_some() && plan.lowering.half.is_none() {
+        let reason = "a calibration says whether f16 holds a network's values, and this build is f32; drop it, or build with --dtype f16";
+        return Err(BuildError::Request(reason.into()));
+    }
     let mut notes = Vec::new();
     let (variant, checkpoint, classes, weights_name) = match &plan.weights {
         Weights::Random { seed } => {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::architecture::{Options, build};
-use crate::passes::{Half, fold_bn, to_f16};
+use crate::passes::{Half, fold_bn, subsample, to_f16};
 use crate::reference::testing::small_variant;
 
 /// The small network in f16.
@@ -44,7 +44,7 @@ fn keep(nodes: &str) -> Half {
 fn ranges_within_f16_give_the_headroom() {
     let found =
         calibration(&[("layer2.0.conv3", -0.0), ("layer1.0.conv3", 32.0)]).check(&graph(&Half::default())).unwrap();
-    assert_eq!((found.largest, found.largest_in.as_str(), found.headroom), (32.0, "layer1.0.conv3", 2047.0));
+    assert_eq!((found.largest, found.largest_in.as_str(), found.headroom), (32.0, "layer1.0.conv3", Some(2047.0)));
     assert!(found.to_string().contains("(layer1.0.conv3) on 300 pictures, headroom 2047.0"), "{found}");
     assert!(calibration(&[("fc", 65504.0)]).check(&graph(&Half::default())).is_ok());
 }
@@ -83,11 +83,64 @@ fn the_ends_are_kept_by_their_own_flag() {
 }
 
 #[test]
-fn elements_that_were_not_finite_are_beyond_every_range() {
-    let mut broken = calibration(&[]);
-    broken.values[5].non_finite = 1;
-    let error = broken.check(&graph(&Half::default())).unwrap_err();
-    assert!(matches!(error, CalibrationError::Overflow { max_abs, .. } if max_abs == f64::INFINITY));
+fn a_network_that_is_not_finite_in_f32_is_refused_without_flags_that_would_not_mend_it() {
+    let (mut some, mut all) = (calibration(&[]), calibration(&[]));
+    some.values[5].non_finite = 1;
+    (all.values[5].non_finite, all.values[5].max_abs) = (9, None);
+    let node = some.values[5].node.clone().unwrap();
+    for broken in [some, all] {
+        // Whether the node is in f16 or not.
+        for half in [Half::default(), keep(&node)] {
+            let error = broken.check(&graph(&half)).unwrap_err().to_string();
+            assert!(error.contains(&format!("'{node}' puts out infinity")) && !error.contains("--keep"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn where_nothing_is_in_f16_or_all_is_zero_there_is_no_headroom() {
+    let all: Vec<String> = graph(&Half::default()).nodes.iter().map(|node| node.name.clone()).collect();
+    let found = calibration(&[]).check(&graph(&Half { keep_io_types: true, keep_f32: all.clone() })).unwrap();
+    assert_eq!((found.headroom, found.to_string().as_str()), (None, "no value is in f16"));
+    let zeros: Vec<(&str, f64)> = all.iter().map(|node| (node.as_str(), 0.0)).chain([("input", 0.0)]).collect();
+    let found = calibration(&zeros).check(&graph(&Half::default())).unwrap();
+    assert_eq!((found.headroom, found.to_string().as_str()), (None, "all values in f16 are zero on 300 pictures"));
+}
+
+#[test]
+fn pixels_have_the_range_of_the_value_that_they_are_taken_from() {
+    let lowered = |half: &Half| {
+        let variant = small_variant();
+        let mut graph = build(&variant, &Options { classes: 5, ..Options::classifier(&variant) }).unwrap();
+        fold_bn(&mut graph);
+        subsample(&mut graph);
+        to_f16(&mut graph, half).unwrap();
+        graph
+    };
+    // Measured with the pixels taken before the convolution, and without.
+    let plain = calibration(&[("layer1.1", 7e4)]);
+    let mut pixels = plain.clone();
+    let (name, op) = ("layer2.0.downsample.0.subsample", Some("MaxPool".into()));
+    pixels.values.push(Range { name: name.into(), node: Some(name.into()), op, ..pixels.values[0].clone() });
+    for calibration in [plain, pixels] {
+        let mut flags = String::new();
+        let mut kept: Vec<Half> = vec![Half::default()];
+        // The pixels in f32 alone are cast for the convolution that takes them.
+        kept.push(keep("layer1.1,layer2.0.conv1,layer2.0.downsample.0.subsample"));
+        for half in kept {
+            let error = calibration.check(&lowered(&half)).unwrap_err().to_string();
+            assert!(
+                error.contains("'layer1.1' puts out up to 70000 on 300 pictures, and f16 ends at 65504;"),
+                "{error}"
+            );
+            flags = error.rsplit("--keep-f32 ").next().unwrap().to_string();
+            assert!(flags.split(',').any(|node| node == "layer2.0.downsample.0"), "{error}");
+            let all = half.keep_f32.into_iter().chain(flags.split(',').map(String::from)).collect();
+            let mended = Half { keep_f32: all, ..Half::default() };
+            assert_eq!(calibration.check(&lowered(&mended)).unwrap().largest, 10.0);
+        }
+        assert_eq!(flags, "layer2.0.downsample.0");
+    }
 }
 
 #[test]

@@ -6,9 +6,9 @@ use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
 use onnx_file::tensor::{self, ElementType};
 
 use super::Declined;
-use crate::graph::{Dim, Graph, Op, ValueId};
+use crate::graph::{Conv, Dim, Graph, Node, Op, ValueId};
 use crate::import::{Attributes, Initializers, label};
-use crate::passes::Lowering;
+use crate::passes::{Lowering, Stage};
 use crate::weight::Weight;
 
 /// What was lifted, and from where.
@@ -196,29 +196,45 @@ impl Lifted {
         self.labels.get(position).cloned().unwrap_or_default()
     }
 
+    /// The name in the model of a value that is there: passes name values for their own graph.
+    pub(super) fn name(&self, id: ValueId) -> Option<&str> {
+        (self.graph.value_count() > id.0 as usize).then(|| self.graph.value(id).name.as_str())
+    }
+
     /// Adds the reasons of lifted nodes that `lowering` was meant for and that are as they were in `lowered`.
     pub(super) fn explain(&mut self, lowered: &Graph, lowering: &Lowering) {
         let stages = crate::passes::stages(&self.graph);
-        for node in &self.graph.nodes {
-            let Some(now) = lowered.nodes.iter().find(|other| other.name == node.name) else { continue };
-            let reason = match (node.op, now.op) {
-                (Op::BatchNorm { .. }, Op::BatchNorm { .. }) if lowering.fold_bn => {
-                    "no convolution before it whose result has this one use".to_string()
+        let now: HashMap<&str, &Node> = lowered.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+        for node in self.graph.nodes.iter().filter(|node| now.get(node.name.as_str()) == Some(node)) {
+            let reason = match node.op {
+                Op::BatchNorm { .. } if lowering.fold_bn => {
+                    Some("no convolution before it whose result has this one use".to_string())
                 }
-                (Op::Conv(before), Op::Conv(after)) if before.group > 1 && after.group == before.group => {
-                    let shape = &self.graph.value(node.inputs[1]).shape;
-                    let (Some(out), Some(inner)) = (shape[0].fixed(), shape[1].fixed()) else { continue };
-                    let stage = stages.iter().position(|stage| stage.channels == out);
-                    let Some(width) = stage.and_then(|stage| lowering.width(stage)) else { continue };
-                    match width.merge(before.group, inner, out / before.group) {
-                        Err(declined) => declined.to_string(),
-                        Ok(_) => continue,
-                    }
-                }
-                _ => continue,
+                Op::Conv(conv) => self
+                    .narrow(node, conv, &stages, lowering)
+                    .or_else(|| (lowering.subsample && steps_over_padding(&conv)).then(|| PADDED.to_string())),
+                _ => None,
             };
-            let op = node.op.name().into();
-            self.declined.push(Declined { node: self.labels[position(&node.name)].clone(), op, reason });
+            if let Some(reason) = reason {
+                let op = node.op.name().into();
+                self.declined.push(Declined { node: self.labels[position(&node.name)].clone(), op, reason });
+            }
         }
     }
+
+    /// Why a convolution's groups are no wider, where a width was asked for.
+    fn narrow(&self, node: &Node, conv: Conv, stages: &[Stage], lowering: &Lowering) -> Option<String> {
+        let shape = &self.graph.value(node.inputs[1]).shape;
+        let (out, inner) = (shape[0].fixed()?, shape[1].fixed()?);
+        let stage = stages.iter().position(|stage| conv.group > 1 && stage.channels == out)?;
+        let declined = lowering.width(stage)?.merge(conv.group, inner, out / conv.group).err()?;
+        Some(declined.to_string())
+    }
+}
+
+const PADDED: &str = "its padding: the zeros around the picture are not among the pixels that could be taken before it";
+
+/// A strided 1x1 convolution that the pass has no pixels for.
+fn steps_over_padding(conv: &Conv) -> bool {
+    conv.kernel == [1, 1] && conv.stride != [1, 1] && conv.padding != [0; 4]
 }

@@ -41,7 +41,10 @@ pub(super) fn put_back(
             }
             Some(&new) if new != old => {
                 changed.push((at, new));
-                Rewrite { node: lifted.label(at), from: tell(&lifted.graph, old), to: tell(lowered, new) }
+                // A convolution that folds a normalisation makes what that one made.
+                let folded = if new.output == old.output { "" } else { ", with its normalisation folded in" };
+                let to = tell(lowered, new) + folded;
+                Rewrite { node: lifted.label(at), from: tell(&lifted.graph, old), to }
             }
             Some(_) => continue,
         };
@@ -52,25 +55,23 @@ pub(super) fn put_back(
     for &(at, new) in &changed {
         let inputs = new.inputs.iter().enumerate().map(|(input, &id)| {
             let value = lowered.value(id);
-            let known = lifted.graph.value_count() > id.0 as usize;
-            match (&value.weight, known) {
-                (Some(weight), false) => {
-                    if let Some(name) = weights.get(&id) {
-                        return Ok(name.clone());
-                    }
-                    let old = model.node[at].input.get(input).cloned().unwrap_or_default();
-                    let name = names.fresh(&old, &format!("{}.{input}", lifted.label(at)));
-                    model.initializer.push(cook(weight, value.element, &name, lifted, at, path)?);
-                    weights.insert(id, name.clone());
-                    Ok(name)
-                }
-                _ => Ok(value.name.clone()),
+            if let Some(name) = lifted.name(id).or(weights.get(&id).map(String::as_str)) {
+                return Ok(name.to_owned());
             }
+            let old = model.node[at].input.get(input).cloned().unwrap_or_default();
+            let Some(weight) = &value.weight else {
+                // Pixels, which are put before the node below.
+                return Ok(old);
+            };
+            let name = names.fresh(&old, &format!("{}.{input}", lifted.label(at)));
+            model.initializer.push(cook(weight, value.element, &name, lifted, at, path)?);
+            weights.insert(id, name.clone());
+            Ok(name)
         });
         let inputs = inputs.collect::<Result<Vec<_>, OptimizeError>>()?;
         let node = &mut model.node[at];
         node.input = inputs;
-        node.output = vec![lowered.value(new.output).name.clone()];
+        node.output = vec![lifted.name(new.output).unwrap_or_default().to_owned()];
         if let Op::Conv(conv) = new.op {
             set(node, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
             let strides = conv.stride.map(|stride| stride as i64);
@@ -103,7 +104,6 @@ fn tell(graph: &Graph, node: &Node) -> String {
 
 fn stride(conv: &Conv) -> String {
     match conv.stride {
-        [1, 1] => ", dense".into(),
         [height, width] if height == width => format!(", stride {height}"),
         [height, width] => format!(", strides {height} and {width}"),
     }
@@ -153,7 +153,7 @@ fn subsampling(lowered: &Graph, lifted: &Lifted, names: &mut Names) -> HashMap<u
         let label = format!("{}{SUBSAMPLE_SUFFIX}", lifted.label(at));
         let proto = NodeProto {
             op_type: node.op.name().into(),
-            input: vec![lowered.value(node.inputs[0]).name.clone()],
+            input: vec![lifted.name(node.inputs[0])?.to_owned()],
             output: vec![names.fresh("", &label)],
             attribute: export::attributes(lowered, node),
             name: label,

@@ -15,11 +15,19 @@ use crate::weight::{Norm, Weight};
 
 /// Folds every normalisation it can and returns how many.
 pub fn fold_bn(graph: &mut Graph) -> usize {
+    fold_bn_where(graph, |_| true)
+}
+
+/// Folds every normalisation it can of those whose scale has a name that `is_wanted`, and returns how many.
+pub(crate) fn fold_bn_where(graph: &mut Graph, is_wanted: impl Fn(&str) -> bool) -> usize {
     let producers = graph.producers();
     let uses = graph.use_counts();
     let mut dead = vec![false; graph.nodes.len()];
     for (index, dead) in dead.iter_mut().enumerate() {
         let Some(norm) = norm_of(graph, index) else { continue };
+        if !is_wanted(&graph.value(graph.nodes[index].inputs[1]).name) {
+            continue;
+        }
         let data = graph.nodes[index].inputs[0];
         let single = |id: ValueId| producers[id.0 as usize].filter(|_| uses[id.0 as usize] == 1);
         let Some(before) = single(data) else { continue };

@@ -1,6 +1,6 @@
 //! What rounding to f16 makes of a checkpoint: the tolerance of an f16 model, or what it must equal.
 //!
-//! The checkpoint is lowered in the model's own form: folded or not, its blocks split or not, and in f16 but where the
+//! The checkpoint is lowered in the model's own form: each normalisation folded or not, its blocks split or not, and in f16 but where the
 //! model has f32 weights. Run in f64, that is a function of its own, and a file of this program computes it to 1e-6, so
 //! that a wrong epsilon, which moves an output less than all roundings together, does not hide among them. That the
 //! lowering before rounding is the checkpoint's own forward pass is checked each time, so that a fault of the passes
@@ -18,7 +18,7 @@ use onnx_file::tensor::ElementType;
 use super::{TOLERANCE, VerifyError, distance};
 use crate::architecture::{self, BlockForm, Options, Output, StrideIn};
 use crate::graph::{Dim, Graph, Op};
-use crate::passes::{Half, fold_bn, to_f16};
+use crate::passes::{Half, fold_bn_where, to_f16};
 use crate::reference::{Activation, Forward, evaluate};
 use crate::validate::validate;
 use crate::variant::Variant;
@@ -65,9 +65,8 @@ impl Lowered {
             stride_in,
         };
         let mut exact = architecture::build(variant, &options)?;
-        if !model.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. })) {
-            fold_bn(&mut exact);
-        }
+        let left = scales(model);
+        fold_bn_where(&mut exact, |scale| !left.contains(scale));
         let mut rounded = exact.clone();
         let half = Half { keep_f32: kept(model, &exact), ..Half::default() };
         // Its names are the graph's own.
@@ -112,6 +111,12 @@ fn block_form(model: &Graph) -> BlockForm {
     } else {
         BlockForm::Grouped
     }
+}
+
+/// The scales of the normalisations that the model still has: `optimize` folds in f32 and leaves those in f16.
+fn scales(model: &Graph) -> HashSet<&str> {
+    let norms = model.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
+    norms.map(|node| model.value(node.inputs[1]).name.as_str()).collect()
 }
 
 /// The nodes of `lowered` whose weights are f32 in `model`.
