@@ -91,15 +91,20 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads the data set once for each model, as its classes are named and numbered there; see [`Dataset::open`]. The
-    /// pictures of all are the same, in the same order.
+    /// Reads the data set once for each model, as its classes are named and numbered there; see [`Dataset::open`]. A model
+    /// that names none is taken to number them as the first model does that names as many. The pictures of all are the
+    /// same, in the same order.
     ///
     /// # Errors
     /// [`DatasetError`], also where the models do not find the same pictures.
     pub fn for_models(path: &Path, labels: Option<&Path>, models: &[Classes]) -> Result<Vec<Dataset>, DatasetError> {
         let mut datasets: Vec<Dataset> = Vec::new();
         for classes in models {
-            let dataset = Dataset::open(path, labels, classes)?;
+            let namesake = namesake(classes, models);
+            let mut dataset = Dataset::open(path, labels, namesake.unwrap_or(classes))?;
+            dataset.notes.extend(namesake.map(|other| {
+                format!("{} names no classes: it is taken to number them as {} does", classes.model, other.model)
+            }));
             let paths = |dataset: &Dataset| dataset.pictures.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
             if datasets.first().is_some_and(|first| paths(first) != paths(&dataset)) {
                 let (first, second) = (models[0].model.clone(), classes.model.clone());
@@ -141,6 +146,14 @@ impl Dataset {
             }),
         }
     }
+}
+
+/// The first model whose names of classes may hold for one that has none.
+fn namesake<'c>(classes: &Classes, models: &'c [Classes]) -> Option<&'c Classes> {
+    let fits = |other: &&Classes| {
+        !other.labels.is_empty() && classes.count.is_none_or(|count| other.count.is_none_or(|known| known == count))
+    };
+    models.iter().find(fits).filter(|_| classes.labels.is_empty())
 }
 
 /// Name of each folder directly below `path` that holds pictures, with the pictures.
@@ -363,6 +376,25 @@ mod tests {
         let models = [named(), classes(r#"["white shark","wolf","cat"]"#)];
         let error = Dataset::for_models(data.path(), None, &models).unwrap_err().to_string();
         assert!(error.contains("do not find the same pictures"), "{error}");
+    }
+
+    #[test]
+    fn a_model_without_names_takes_the_numbers_of_the_first_that_names_as_many() {
+        let data = folder(&["cat/1.jpg", "hound/2.jpg"]);
+        let counted = |labels: &str, count: Option<usize>| {
+            let mut classes = classes(labels);
+            classes.count = count;
+            classes
+        };
+        let mut models = [classes(""), counted(r#"["hound","cat"]"#, Some(2)), named(), counted("", None)];
+        models[0].model = "mute.onnx".into();
+        let datasets = Dataset::for_models(data.path(), None, &models).unwrap();
+        let of = |at: usize| datasets[at].pictures.iter().map(|picture| picture.class).collect::<Vec<_>>();
+        assert_eq!([of(0), of(1), of(2), of(3)], [vec![0, 1], vec![1, 0], vec![0, 1], vec![1, 0]]);
+        assert!(datasets[0].notes[0].contains("mute.onnx names no classes"), "{:?}", datasets[0].notes);
+        assert!(datasets[2].notes.is_empty(), "{:?}", datasets[2].notes);
+        let error = Dataset::for_models(data.path(), None, &[named(), counted("", Some(4))]).unwrap_err().to_string();
+        assert!(error.contains("knows no classes cat"), "{error}");
     }
 
     #[test]
