@@ -133,6 +133,20 @@ fn strided_convolutions_are_made_dense_where_that_is_faster() {
 }
 
 #[test]
+fn every_line_of_the_table_has_a_field_for_each_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let mut tuned = tune(&request(folder.path(), &[8]), &Runtime::fastest([8, 8]), &stop, &mut |_| {}).unwrap();
+    tuned.rounds[0].trials[1].rows.clear();
+    tuned.rounds[0].trials[1].out = Some("not measured".into());
+    let text = crate::report::csv::tune(&tuned);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert!(lines.len() > 4 && lines.iter().all(|line| line.len() == lines[0].len()), "{text}");
+    assert_eq!((&lines[0][9], &lines[2][9]), ("out", "not measured"), "{text}");
+}
+
+#[test]
 fn a_search_that_is_stopped_ends_soon_and_says_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for steps in [0, 1, 7, 30] {
