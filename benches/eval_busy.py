@@ -37,7 +37,7 @@ def pictures(folder: Path, copies: int) -> Path:
 def measure(runner: Path, model: Path, folder: Path, batch: int) -> dict:
     alone = run(runner, "bench", model, "-b", batch, "--intra-op-threads", 1, "--duration", 3, "--json", "-q")
     run_s = alone["rows"][0]["latency_ms"]["median"] / 1e3 / batch
-    evaluation = run(runner, "eval", model, folder, "-b", batch, "--intra-op-threads", 2, "--json", "-q")
+    evaluation = run(runner, "eval", model, folder, "-b", batch, "--json", "-q")
     time, count = evaluation["time"], evaluation["pictures"]
     prepare_s = (time["decode_s"] + time["resize_s"]) / count
     ideal = 2 / (prepare_s + run_s)
