@@ -1,15 +1,13 @@
 //! A calibration to be read.
 
 use super::document::{Cell, Document, Table, Tone};
-use super::machine;
 use super::number::{four_digits, percent, scientific, three_digits};
+use super::{broken, machine};
 use crate::calibrate::{COMFORTABLE, Calibration, Value, Verdict};
 use crate::stats::range::{F16_NORMAL, f16_headroom};
 
 /// Nodes of each stage that are shown; all are in the JSON.
 const EACH: usize = 3;
-/// Broken pictures that are shown; all are in the JSON.
-const SHOWN: usize = 20;
 
 /// Describes a calibration: the tightest nodes of each stage, the weights, the verdict and the flags that follow from it.
 pub fn document(calibration: &Calibration) -> Document {
@@ -28,7 +26,7 @@ pub fn document(calibration: &Calibration) -> Document {
     document.paragraph(weights(calibration));
     document.list("Weights beyond f16's range", calibration.weights.overflowing.clone());
     document.list("Weights that are not finite", calibration.weights.not_finite.clone());
-    document.list("Broken pictures, which are left out", broken(calibration));
+    document.list("Broken pictures, which are left out", broken(&calibration.inputs.broken));
     document.list("Notes", calibration.notes.clone());
     if calibration.interrupted {
         document.paragraph("stopped early: these are the ranges of the inputs seen until then");
@@ -107,16 +105,6 @@ fn weights(calibration: &Calibration) -> String {
         percent(weights.below_f16_normal as f64 / weights.count.max(1) as f64),
         scientific(F16_NORMAL)
     )
-}
-
-fn broken(calibration: &Calibration) -> Vec<String> {
-    let all = &calibration.inputs.broken;
-    let mut lines: Vec<String> =
-        all.iter().take(SHOWN).map(|broken| format!("{}: {}", broken.path, broken.reason)).collect();
-    if all.len() > SHOWN {
-        lines.push(format!("and {} more", all.len() - SHOWN));
-    }
-    lines
 }
 
 fn verdict(document: &mut Document, calibration: &Calibration) {
