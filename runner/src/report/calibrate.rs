@@ -1,5 +1,7 @@
 //! A calibration to be read.
 
+use std::collections::BTreeSet;
+
 use super::document::{Cell, Document, Table, Tone};
 use super::number::{four_digits, percent, scientific, three_digits};
 use super::{broken, machine};
@@ -119,18 +121,31 @@ fn verdict(document: &mut Document, calibration: &Calibration) {
     } else if verdict.f16_safe {
         document.verdict(format!("f16 is safe for these inputs: headroom {headroom}"), Tone::Good);
     } else {
-        if verdict.keep_f32.is_empty() {
-            document.paragraph("what is not finite is so in the model's own arithmetic: f32 does not mend it");
-        } else {
-            document.paragraph("these nodes, and those that take what they make, can stay f32:");
-            document.paragraph(format!("resnext-build --dtype f16 {}", flags(verdict)));
-        }
-        let count = match verdict.overflowing.len() {
-            1 => "1 node goes".to_owned(),
-            several => format!("{several} nodes go"),
-        };
-        document.verdict(format!("f16 is not safe: {count} beyond its range"), Tone::Bad);
+        not_safe(document, calibration);
     }
+}
+
+/// What can stay f32, what that does not mend, and how much goes beyond f16's range.
+fn not_safe(document: &mut Document, calibration: &Calibration) {
+    let verdict = &calibration.verdict;
+    if !verdict.keep_f32.is_empty() {
+        document.paragraph("these nodes, and those that take what they make, can stay f32:");
+        document.paragraph(format!("resnext-build --dtype f16 {}", flags(verdict)));
+    }
+    if verdict.beyond_mending {
+        let besides = if verdict.keep_f32.is_empty() { "f32 does not mend it" } else { "these flags do not mend that" };
+        document.paragraph(format!("what is not finite is so in the model's own arithmetic: {besides}"));
+    }
+    let count = |n: usize, what: &str| if n == 1 { format!("1 {what} goes") } else { format!("{n} {what}s go") };
+    let beyond = if verdict.overflowing.is_empty() {
+        let weights: BTreeSet<&String> =
+            calibration.weights.overflowing.iter().chain(&calibration.weights.not_finite).collect();
+        document.paragraph("no node of the main graph takes these weights, so that none can be named to stay f32");
+        count(weights.len(), "weight tensor")
+    } else {
+        count(verdict.overflowing.len(), "node")
+    };
+    document.verdict(format!("f16 is not safe: {beyond} beyond its range"), Tone::Bad);
 }
 
 /// `--keep-f32 NODE` for each node, as a shell takes it, and `--keep-io-types` before them where that is needed.
@@ -160,6 +175,7 @@ mod tests {
             overflowing: vec![],
             keep_f32: names.to_vec(),
             keep_io_types: true,
+            beyond_mending: false,
         };
         let expected = r"--keep-io-types --keep-f32 layer1.0.conv2 --keep-f32 /layer1/layer1.0/conv1/Conv --keep-f32 'a b' --keep-f32 '$(rm x)' --keep-f32 'it'\''s'";
         assert_eq!(flags(&verdict), expected);
