@@ -1,4 +1,4 @@
-//! Which widths of its grouped convolutions make a model fastest here?
+//! Which widths of its grouped convolutions, and which form of its strided 1x1s, make a model fastest here?
 //!
 //! Stage by stage first: in each, the original takes turns with itself widened in that stage alone, and then with its
 //! strided 1x1 convolutions made dense, since such gains add up. Then all that was found together takes turns with the
@@ -32,7 +32,7 @@ use choices::{choices, distinct};
 use files::Folder;
 use search::{About, Search};
 
-pub use files::copy_model;
+pub use files::{copy_model, same_file};
 
 /// Version of the tuning file, which [`Tuned`] is as JSON.
 pub const SCHEMA_VERSION: u32 = resnext_builder::tuning::SCHEMA_VERSION;
@@ -205,7 +205,7 @@ pub enum TuneError {
     },
 }
 
-/// Finds the fastest widths.
+/// Finds the fastest widths, and whether strided 1x1 convolutions are best made dense.
 ///
 /// # Errors
 /// [`TuneError`], [`TuneError::Interrupted`] soon after `stop` is set; a candidate that fails is out, and no error.
