@@ -5,7 +5,8 @@
 The ideal is 2 / (decode + resize + run), in processor seconds a picture: decoding and resizing as `eval` counts them on
 its threads, running as the median of `bench` with one thread on the same model and batch size, by itself, in the same
 round. Printed: what `eval` reached, as a part of that. Two models: the trained network under tests/trained (0.3 ms a
-picture) and a seeded 26_32x4d (20 ms). The pictures are those of tests/trained, several times each. Needs two free cores.
+picture) and a seeded 26_32x4d (20 ms). `eval` runs as it does by default: two copies of the model share every batch. The
+pictures are those of tests/trained, several times each. Needs two free cores.
 """
 
 import argparse

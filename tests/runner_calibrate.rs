@@ -338,12 +338,23 @@ fn an_interrupt_keeps_the_ranges_of_the_inputs_seen() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("m.onnx");
     random(&path, External::Never);
-    let mut command = command(&[text(&path), "--count", "1000000000", "--json"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-    std::thread::sleep(Duration::from_secs(5));
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupt.expect("kill runs").success());
-    let output = child.wait_with_output().expect("it ends");
+    // Later and later, until an input was through: before that it ends as interrupted, and prints nothing.
+    let mut wait = Duration::from_millis(500);
+    let output = loop {
+        let mut command = command(&[text(&path), "--count", "1000000000", "--json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        std::thread::sleep(wait);
+        let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(interrupt.expect("kill runs").success());
+        let output = child.wait_with_output().expect("it ends");
+        // Without a code it had not come so far as to answer interrupts.
+        if !matches!(output.status.code(), Some(130) | None) {
+            break output;
+        }
+        assert!(output.stdout.is_empty(), "{}", stdout(&output));
+        wait *= 2;
+        assert!(wait < Duration::from_secs(200), "no input was through: {}", stderr(&output));
+    };
     let found = parsed(&output, 0);
     assert_eq!(found["interrupted"], true);
     assert!(found["inputs"]["count"].as_u64() > Some(0), "{}", found["inputs"]);

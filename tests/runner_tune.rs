@@ -15,13 +15,13 @@ use resnext_builder::variant::Variant;
 use resnext_runner::runtime::install::Package;
 use runner_common::{library, program, run, stderr, stdout};
 
-/// A network of two stages, 32 groups of 4 and of 8 channels.
+/// A network of two stages, 32 groups of 4 and of 8 channels, the second with a strided 1x1 convolution.
 fn network(path: &Path) {
-    network_of(path, "50_32x4d");
+    network_of(path, "50_32x4d", &[1, 1]);
 }
 
-fn network_of(path: &Path, variant: &str) {
-    let variant = Variant::parse_with(variant, &[1, 1]).unwrap();
+fn network_of(path: &Path, variant: &str, blocks: &[usize]) {
+    let variant = Variant::parse_with(variant, blocks).unwrap();
     let mut plan = Plan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(path.to_owned()));
     plan.image = Some([Dim::Fixed(64), Dim::Fixed(64)]);
     plan.classes = Some(10);
@@ -44,7 +44,7 @@ fn what_tuning_writes_is_replayed_to_the_same_widths() {
     assert!(output.status.success(), "{}", stderr(&output));
     let printed: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let names: Vec<&str> = printed["rounds"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["stage 1", "stage 2", "all stages"]);
+    assert_eq!(names, ["stage 1", "stage 2", "strided 1x1", "all together"]);
     for trial in printed["rounds"].as_array().unwrap().iter().flat_map(|round| round["trials"].as_array().unwrap()) {
         assert!(trial["out"].is_null(), "every candidate computes the same: {trial}");
         assert_eq!(trial["rows"].as_array().unwrap().len(), 2, "a row for each batch size");
@@ -74,10 +74,11 @@ fn an_interrupted_search_ends_with_its_own_exit_code_and_writes_nothing() {
     let mut command = Command::new(program());
     command.args(["tune", &path("m.onnx"), "-o", &path("tuned.onnx"), "--duration", "600"]);
     command.arg("--ort-lib").arg(library(Package::Cpu).path);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let names =
         || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
     while names().len() < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it wrote a candidate");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
@@ -90,8 +91,9 @@ fn an_interrupted_search_ends_with_its_own_exit_code_and_writes_nothing() {
 #[test]
 fn a_model_that_nothing_beats_is_written_byte_for_byte() {
     let folder = tempfile::tempdir().unwrap();
-    // Groups as wide as any kernel wants them; merging all four is nothing but four times the arithmetic.
-    network_of(&folder.path().join("m.onnx"), "50_4x64d");
+    // Groups as wide as any kernel wants them; merging all four is nothing but four times the arithmetic. One stage alone
+    // has no strided 1x1 convolution, which would be faster made dense.
+    network_of(&folder.path().join("m.onnx"), "50_4x64d", &[1]);
     let output = tune(folder.path(), &["--widths", "512", "--json"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let printed: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -105,7 +107,7 @@ fn a_model_that_nothing_beats_is_written_byte_for_byte() {
 #[test]
 fn requests_without_an_answer_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    network(&folder.path().join("m.onnx"));
+    network_of(&folder.path().join("m.onnx"), "50_32x4d", &[1]);
     for (more, message) in [
         (&["--widths", "4"][..], "nothing to tune"),
         (&["--ep", "cpu,cpu", "--widths", "4,2"], "nothing to tune"),

@@ -81,7 +81,7 @@ impl Tuning {
         }
         match tuning.stages.iter().find(|stage| !(1..=65536).contains(&stage.width)) {
             Some(stage) => Err(content(format!("a width of {} is not sensible", stage.width))),
-            None if tuning.stages.is_empty() => Err(content("it names no stages".into())),
+            None if tuning.stages.is_empty() && !tuning.subsample => Err(content("it names no stages".into())),
             None => Ok(tuning),
         }
     }
@@ -100,11 +100,13 @@ impl Tuning {
         let widths = numbers(&mut self.stages.iter().map(|stage| stage.width));
         let batches = numbers(&mut self.batches.iter().copied());
         let processor = self.processor.as_deref().unwrap_or("an unnamed processor");
-        let pixels = if self.subsample { " and strided 1x1 convolutions made dense" } else { "" };
+        let groups = (!self.stages.is_empty()).then(|| format!("groups of at least {widths} channels by stage"));
+        let pixels = self.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());
+        let does = groups.into_iter().chain(pixels).collect::<Vec<_>>().join(" and ");
         Chosen {
             target: format!("tuned for {}", self.provider),
             reasons: vec![format!(
-                "groups of at least {widths} channels by stage{pixels}: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
+                "{does}: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
                 self.library_version, self.threads
             )],
             stages: self.stages.iter().map(|stage| stage.stage).collect(),
@@ -130,6 +132,10 @@ mod tests {
         let tuning = Tuning::read(&path).unwrap();
         assert_eq!(tuning.lowering(), Lowering { group_widths: vec![Width::at_least(8)], ..Lowering::default() });
         assert!(tuning.chosen().reasons[0].contains("batch 1, 8"), "{:?}", tuning.chosen());
+        std::fs::write(&path, file("tuning", "").replace(r#""tried""#, r#""subsample":true,"tried""#)).unwrap();
+        let tuning = Tuning::read(&path).unwrap();
+        assert_eq!(tuning.lowering(), Lowering { subsample: true, ..Lowering::default() });
+        assert!(tuning.chosen().reasons[0].starts_with("strided 1x1 convolutions made dense: "));
         for (content, reason) in [
             (file("bench", stage), "'bench'"),
             (file("tuning", ""), "no stages"),

@@ -169,6 +169,7 @@ pub fn calibrate(
         ranges.merge(opened.ranges(std::slice::from_ref(input), part)?);
         Ok(())
     })?;
+    let interrupted = stop.load(Ordering::Relaxed) && inputs.count + inputs.broken.len() < request.inputs.count();
     let (values, elements) = ranges.values(&made)?;
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
@@ -187,7 +188,7 @@ pub fn calibrate(
         weights,
         verdict,
         notes,
-        interrupted: stop.load(Ordering::Relaxed),
+        interrupted,
     })
 }
 

@@ -67,7 +67,7 @@ pub(crate) enum Verb {
     Bench(Bench),
     /// Measure accuracy on labelled pictures
     Eval(Eval),
-    /// Find the fastest lowering of a model's grouped convolutions by measuring
+    /// Find the fastest lowering of a model's grouped and strided convolutions by measuring
     Tune(Tune),
     /// Measure the ranges of all values inside a network, and judge whether f16 holds them
     Calibrate(Calibrate),

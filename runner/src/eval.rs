@@ -188,7 +188,7 @@ pub fn eval(
         None => (String::new(), [].as_slice()),
     };
     let largest = judges.iter().map(Judge::batch).max().unwrap_or(1);
-    let extent = Extent::for_batch(largest * preprocess.len());
+    let extent = Extent::for_batch(largest.saturating_mul(preprocess.len()));
     let mut session = Session::new(judges);
     let mut spent = Time::default();
     let begun = Instant::now();

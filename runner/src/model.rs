@@ -1,7 +1,7 @@
 //! The one seam between measuring and executing: named tensors in, named tensors out.
 //!
-//! `infer`, `compare`, `bench`, `eval` and `calibrate` see only this trait, so that they are tested with a fake and without a
-//! device; the worker process that runs onnxruntime implements it.
+//! `infer`, `compare`, `bench`, `eval` and `calibrate` see only this trait, so that they are tested with a fake and
+//! without a device; the worker process that runs onnxruntime implements it.
 
 use std::collections::BTreeMap;
 

@@ -23,6 +23,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::environment::Environment;
+use crate::eval::Broken;
+
+/// Classes, confusions, pictures that a list shows; all are in the JSON.
+pub(crate) const SHOWN: usize = 20;
+
+/// The first of a list, and how many more there are.
+pub(crate) fn shown(mut items: Vec<String>) -> Vec<String> {
+    let more = items.len().saturating_sub(SHOWN);
+    if more > 0 {
+        items.truncate(SHOWN);
+        items.push(format!("and {more} more"));
+    }
+    items
+}
+
+/// Pictures that could not be read, and why.
+pub(crate) fn broken(pictures: &[Broken]) -> Vec<String> {
+    shown(pictures.iter().map(|broken| format!("{}: {}", broken.path, broken.reason)).collect())
+}
 
 /// Names for model files: the file name alone where no two files share it, the path otherwise.
 pub(crate) fn short_names<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, String> {

@@ -1,8 +1,8 @@
-//! Which widths of its grouped convolutions make a model fastest here?
+//! Which widths of its grouped convolutions, and which form of its strided 1x1s, make a model fastest here?
 //!
 //! Stage by stage first: in each, the original takes turns with itself widened in that stage alone, and then with its
-//! strided 1x1 convolutions made dense, since such gains add up. Then all that was found together takes turns with every
-//! fixed width and the original. Of those that are shown to be faster than the original, by intervals that hold for all
+//! strided 1x1 convolutions made dense, since such gains add up. Then all that was found together takes turns with the
+//! widths found alone, every fixed width (dense where that was found), and the original. Of those that are shown to be faster than the original, by intervals that hold for all
 //! of them together, the fastest wins; where there is none, the original stays as it is. Every candidate must compute
 //! what the original computes.
 
@@ -32,7 +32,7 @@ use choices::{choices, distinct};
 use files::Folder;
 use search::{About, Search};
 
-pub use files::copy_model;
+pub use files::{copy_model, same_file};
 
 /// Version of the tuning file, which [`Tuned`] is as JSON.
 pub const SCHEMA_VERSION: u32 = resnext_builder::tuning::SCHEMA_VERSION;
@@ -205,7 +205,7 @@ pub enum TuneError {
     },
 }
 
-/// Finds the fastest widths.
+/// Finds the fastest widths, and whether strided 1x1 convolutions are best made dense.
 ///
 /// # Errors
 /// [`TuneError`], [`TuneError::Interrupted`] soon after `stop` is set; a candidate that fails is out, and no error.
@@ -220,14 +220,18 @@ pub fn tune(
     let name = || request.model.display().to_string();
     let stages = model.stages();
     let choices: Vec<Vec<usize>> = stages.iter().map(|stage| choices(stage, &request.widths)).collect();
-    if choices.iter().all(Vec::is_empty) {
-        let reason = if stages.is_empty() { "it has no grouped convolutions" } else { "no width asked for is wider" };
-        return Err(TuneError::Nothing { model: name(), reason });
-    }
-    let folder = Folder::make(&request.output)?;
     let original = Choice { widths: vec![1; stages.len()], subsample: false };
     let dense = Choice { subsample: true, ..original.clone() };
     let is_strided = model.rewrites(&dense.lowering(), "subsample")? > 0;
+    if choices.iter().all(Vec::is_empty) && !is_strided {
+        let reason = if stages.is_empty() {
+            "it has neither grouped nor strided 1x1 convolutions"
+        } else {
+            "no width asked for is wider, and it has no strided 1x1 convolutions"
+        };
+        return Err(TuneError::Nothing { model: name(), reason });
+    }
+    let folder = Folder::make(&request.output)?;
     let expected = choices.iter().filter(|choices| !choices.is_empty()).count() + usize::from(is_strided) + 1;
     let mut search = Search::new(request, &model, &folder, candidates, stop, progress, expected);
     let mut found = original.clone();
@@ -247,14 +251,20 @@ pub fn tune(
     }
     let fixed: BTreeSet<usize> = choices.iter().flatten().copied().collect();
     let fixed = fixed.into_iter().map(|width| Choice { widths: vec![width; stages.len()], subsample: found.subsample });
-    let finalists = distinct(&stages, [original.clone(), found.clone()].into_iter().chain(fixed));
+    let undone = Choice { subsample: false, ..found.clone() };
+    let finalists = distinct(&stages, [original.clone(), found.clone(), undone].into_iter().chain(fixed));
     let plan = Plan { min_seconds: 2.0 * request.plan.min_seconds, ..request.plan.clone() };
-    let last = search.round("all together".into(), &finalists, &plan)?;
-    let winner = last.winner();
+    // Where dense convolutions were all there was to try, and won nothing, the original is alone.
+    let last = match finalists.len() {
+        1 => None,
+        _ => Some(search.round("all together".into(), &finalists, &plan)?),
+    };
+    let winner = last.as_ref().and_then(Round::winner);
     let score = winner.and_then(|winner| winner.score).unwrap_or(1.0);
     let choice = winner.map_or(original, |winner| winner.choice.clone());
     let (rounds, about) = search.finish();
-    let About { provider, library_version, environment, notes } = about;
+    let About { provider, library_version, environment, mut notes } = about;
+    notes.extend(folding(&model, is_strided)?);
     Ok(Tuned {
         schema_version: SCHEMA_VERSION,
         kind: "tuning",
@@ -274,6 +284,19 @@ pub fn tune(
         environment,
         notes,
     })
+}
+
+/// What a candidate gains by being rewritten at all, where the model leaves something to fold.
+fn folding(model: &Model, is_strided: bool) -> Result<Option<String>, OptimizeError> {
+    let folded = model.rewrites(&Lowering::default(), "fold_bn")?;
+    let strided = if is_strided { ", that of `strided 1x1` as well" } else { "" };
+    let note = (folded > 0).then(|| {
+        format!(
+            "{folded} normalisations are folded into convolutions in every candidate but the original: the gain of each \
+             includes that{strided}"
+        )
+    });
+    Ok(note)
 }
 
 #[cfg(test)]

@@ -33,6 +33,16 @@ pub enum Source<'a> {
     },
 }
 
+impl Source<'_> {
+    /// How many inputs there are.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Source::Pictures(paths) => paths.len(),
+            Source::Seeded { count, .. } => *count,
+        }
+    }
+}
+
 /// What went in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inputs {

@@ -175,6 +175,11 @@ fn stopping_keeps_what_was_measured_and_needs_something() {
         let found = found.unwrap();
         assert_eq!((found.inputs.count, found.interrupted), (2, true));
     }
+    std::fs::write(&pictures[0], b"broken").unwrap();
+    for (inputs, runs) in [(SEEDED, 5), (Source::Pictures(&pictures), 2)] {
+        let (found, _) = calibrated(&file, inputs, 1, runs, |_| {});
+        assert!(!found.unwrap().interrupted, "a stop in the last run interrupts nothing");
+    }
     let (found, _) = calibrated(&file, SEEDED, 1, 0, |_| {});
     assert!(matches!(found, Err(CalibrateError::Stopped)));
 }

@@ -13,6 +13,10 @@ use crate::stats::range::{F16_MAX, f16_headroom};
 /// Headroom from which on other inputs are not expected to overflow.
 pub const COMFORTABLE: f64 = 8.0;
 
+/// What `resnext-build` appends to the name of a convolution to name the node that takes its pixels. It is no node of the
+/// network that is built anew, so no flag may name it.
+const PIXELS: &str = ".subsample";
+
 /// The judgement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
@@ -24,9 +28,14 @@ pub struct Verdict {
     pub headroom: Option<f64>,
     /// Nodes whose values or weights f16 cannot hold, in the order of the graph.
     pub overflowing: Vec<String>,
-    /// Nodes that must stay f32 for that: those and the ones that take their values. What is not finite in f32 already
-    /// is not among them, because it stays so.
+    /// Nodes that must stay f32 for that: those and the ones that take their values; instead of one that takes the pixels
+    /// of a strided convolution (`.subsample`), that convolution and who makes its input. What is not finite in f32
+    /// already is not among them, because it stays so.
     pub keep_f32: Vec<String>,
+    /// Whether something is NaN or infinite that no node in f32 mends: a weight, or a value of the model's own f32
+    /// arithmetic.
+    #[serde(skip)]
+    pub beyond_mending: bool,
     /// Whether an output of the model is too large for f16, so that outputs must stay f32, too.
     pub keep_io_types: bool,
 }
@@ -41,12 +50,16 @@ impl Verdict {
         let unsafe_values = names(&|value| too_large(value) || value.non_finite > 0);
         let unsafe_weights: BTreeSet<&str> =
             weights.overflowing.iter().chain(&weights.not_finite).map(String::as_str).collect();
+        let not_finite = |value: &Value| value.non_finite > 0;
+        let mut beyond_mending = !weights.not_finite.is_empty();
         let mut beyond = names(&too_large);
         beyond.extend(weights.overflowing.iter().map(String::as_str));
         if file.precision == Precision::F16 {
-            let mut not_finite = names(&|value| value.non_finite > 0);
+            let mut not_finite = names(&not_finite);
             not_finite.extend(weights.not_finite.iter().map(String::as_str));
             beyond.extend(first_of(&not_finite, &file.graph.node));
+        } else {
+            beyond_mending |= values.iter().any(not_finite);
         }
         let nodes = |chosen: &dyn Fn(&NodeProto) -> bool| -> Vec<String> {
             file.graph.node.iter().filter(|node| chosen(node)).map(|node| name(node).to_owned()).collect()
@@ -58,7 +71,8 @@ impl Verdict {
             largest,
             headroom: largest.and_then(f16_headroom),
             overflowing,
-            keep_f32: nodes(&|node| any(&node.output, &beyond) || any(&node.input, &beyond)),
+            keep_f32: kept(&beyond, &file.graph.node),
+            beyond_mending,
             keep_io_types: file.graph.output.iter().any(|output| beyond.contains(output.name.as_str())),
         }
     }
@@ -67,6 +81,18 @@ impl Verdict {
     pub fn is_tight(&self) -> bool {
         self.f16_safe && self.headroom.is_some_and(|headroom| headroom < COMFORTABLE)
     }
+}
+
+/// Names of the nodes that make or take one of `beyond`, in the order of the graph; see [`Verdict::keep_f32`].
+fn kept(beyond: &BTreeSet<&str>, nodes: &[NodeProto]) -> Vec<String> {
+    let is_pixels = |node: &NodeProto| node.op_type == "MaxPool" && name(node).ends_with(PIXELS);
+    let touches = |node: &&NodeProto| any(&node.output, beyond) || any(&node.input, beyond);
+    let pixels: Vec<&NodeProto> = nodes.iter().filter(touches).filter(|node| is_pixels(node)).collect();
+    let around: BTreeSet<&str> =
+        pixels.iter().flat_map(|node| node.input.iter().chain(&node.output)).map(String::as_str).collect();
+    let made: BTreeSet<&str> = pixels.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+    let chosen = |node: &&NodeProto| touches(node) || any(&node.output, &around) || any(&node.input, &made);
+    nodes.iter().filter(chosen).filter(|node| !is_pixels(node)).map(|node| name(node).to_owned()).collect()
 }
 
 fn any(names: &[String], of: &BTreeSet<&str>) -> bool {
@@ -134,8 +160,28 @@ mod tests {
     }
 
     #[test]
+    fn instead_of_the_pixels_of_a_strided_convolution_it_and_who_makes_its_input_stay_f32() {
+        let mut file = file(vec![], &[]);
+        file.graph.node = vec![
+            node("Conv", "conv", &["a", "weight"], "b"),
+            node("MaxPool", "down.subsample", &["b"], "c"),
+            node("Conv", "down", &["c", "weight"], "d"),
+            node("Conv", "other", &["a", "weight"], "e"),
+        ];
+        for of in [[(Some(1e5), 0), (Some(1e5), 0), (Some(1.0), 0)], [(Some(1e5), 0), (Some(1.0), 0), (Some(1.0), 0)]] {
+            let found = Verdict::of(&values(of), &Weights::default(), &file);
+            assert_eq!(found.keep_f32, ["conv", "down"]);
+        }
+        file.graph.node[1].op_type = "Relu".into();
+        let of = [(Some(1e5), 0), (Some(1.0), 0), (Some(1.0), 0)];
+        let found = Verdict::of(&values(of), &Weights::default(), &file);
+        assert_eq!(found.keep_f32, ["conv", "down.subsample"], "a node that happens to be called so");
+    }
+
+    #[test]
     fn what_is_not_finite_in_f32_is_unsafe_and_no_flag_mends_it() {
         let found = judged(Precision::F32, [(Some(1.0), 0), (Some(1.0), 1), (None, 4)], &[]);
+        assert!(found.beyond_mending);
         assert_eq!(
             (found.f16_safe, found.overflowing, found.keep_f32),
             (false, vec!["relu".into(), "fc".into()], vec![])
@@ -145,7 +191,7 @@ mod tests {
     #[test]
     fn in_an_f16_model_the_node_where_infinities_begin_stays_f32() {
         let found = judged(Precision::F16, [(Some(60_000.0), 1), (Some(1.0), 1), (None, 4)], &[]);
-        assert_eq!(found.overflowing.len(), 3);
+        assert_eq!((found.overflowing.len(), found.beyond_mending), (3, false));
         assert_eq!(found.keep_f32, ["conv", "relu"]);
     }
 

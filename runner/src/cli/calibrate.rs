@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::measure::{Exports, at_least_one};
+use super::measure::{Exports, at_least_one, pictures_at_once};
 use super::providers::ProviderArgs;
 
 /// Made-up inputs where nothing else is asked for.
@@ -25,7 +25,7 @@ pub(crate) struct Calibrate {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Inputs at once; all values inside the network are in memory for each of them
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = pictures_at_once)]
     pub(crate) batch_size: usize,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,

@@ -38,8 +38,8 @@ pub(crate) struct Seed {
 /// Pictures at once, of verbs that take one size.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Batch {
-    /// Pictures at once
-    #[arg(short, long, value_name = "N", default_value = "32", value_parser = at_least_one)]
+    /// Pictures at once in each run of a model; copies of a model that run side by side share them
+    #[arg(short, long, value_name = "N", default_value = "64", value_parser = pictures_at_once)]
     pub(crate) batch_size: usize,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Batch {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Batches {
     /// Pictures at once
-    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
+    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = pictures_at_once)]
     batch_size: Vec<usize>,
 }
 
@@ -146,7 +146,7 @@ pub(crate) struct Compare {
     #[command(flatten)]
     pub(crate) inputs: Inputs,
     /// Made-up pictures, and pictures at once
-    #[arg(short, long, value_name = "N", default_value = "4", value_parser = at_least_one)]
+    #[arg(short, long, value_name = "N", default_value = "4", value_parser = pictures_at_once)]
     pub(crate) batch_size: usize,
     /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
     #[arg(long, value_name = "FILE")]
@@ -269,6 +269,16 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// No machine holds the feature maps of more pictures than this.
+const MOST_AT_ONCE: usize = 65_536;
+
+pub(super) fn pictures_at_once(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=MOST_AT_ONCE) => Ok(number),
+        _ => Err(format!("it must be a number from 1 to {MOST_AT_ONCE}")),
+    }
+}
+
 fn tolerance(text: &str) -> Result<f64, String> {
     let parsed = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
     parsed.ok_or_else(|| "it must be a number from 0 on".to_owned())
@@ -299,6 +309,14 @@ mod tests {
     #[test]
     fn a_batch_size_given_again_is_measured_once() {
         assert_eq!(Batches { batch_size: vec![8, 1, 8, 1, 2] }.sizes(), [8, 1, 2]);
+    }
+
+    #[test]
+    fn so_many_pictures_at_once_that_no_memory_holds_them_are_refused() {
+        assert_eq!((pictures_at_once("1"), pictures_at_once("65536")), (Ok(1), Ok(65_536)));
+        for wrong in ["0", "65537", "18446744073709551615", "-1", "many"] {
+            assert!(pictures_at_once(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

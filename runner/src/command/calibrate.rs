@@ -56,7 +56,17 @@ fn failure(error: CalibrateError) -> Failure {
         CalibrateError::File(error) => return error.into(),
         CalibrateError::Weights(_) | CalibrateError::NoPicture { .. } => Exit::BadInput,
         CalibrateError::Write(_) => Exit::Output,
-        CalibrateError::Stopped => Exit::Unavailable,
+        CalibrateError::Stopped => Exit::Interrupted,
     };
     Failure::new(exit, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_before_the_first_result_is_an_interrupt() {
+        assert_eq!(failure(CalibrateError::Stopped).exit, Exit::Interrupted);
+    }
 }

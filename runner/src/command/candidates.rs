@@ -52,14 +52,17 @@ impl Providers {
         self.each.len()
     }
 
-    /// Opens every model once for each thread, with one thread each, where that does more in all: on the CPU provider,
-    /// and as far as memory goes. Returns how many copies there are, and how many there would be with more memory.
+    /// Opens every model once for each thread, or for each of the `batch` pictures at once that the copies share where
+    /// these are fewer, and divides the threads among them, where that does more in all: on the CPU provider, and as far
+    /// as memory goes. Returns how many copies there are, and how many there would be with more memory.
     pub(super) fn copy_models(&mut self, files: &[ModelFile], batch: usize) -> (usize, usize) {
         if self.each.iter().any(|(provider, _)| provider.kind() != Kind::Cpu) {
             return (1, 1);
         }
-        let each = files.iter().map(|file| copy_bytes(file, batch)).fold(0, u64::saturating_add);
-        let wanted = self.session.intra_op_threads.max(1);
+        let wanted = self.session.intra_op_threads.clamp(1, batch.max(1));
+        let each = |copies: usize| {
+            files.iter().map(|file| copy_bytes(file, batch.div_ceil(copies))).fold(0, u64::saturating_add)
+        };
         self.copies = memory::copies_that_fit(wanted, each, memory::available());
         (self.copies, wanted)
     }

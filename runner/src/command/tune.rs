@@ -9,7 +9,7 @@ use resnext_builder::optimize::{Model, OptimizeError};
 use resnext_builder::tuning::Tuning;
 use resnext_runner::metadata::ModelFile;
 use resnext_runner::report::json;
-use resnext_runner::tune::{self, Request, TuneError, Tuned, copy_model};
+use resnext_runner::tune::{self, Request, TuneError, Tuned, copy_model, same_file};
 
 use super::candidates::Providers;
 use super::interrupt::stop_on_interrupt;
@@ -92,10 +92,6 @@ fn measured(global: &Global, arguments: &Tune) -> Result<Tuned, Failure> {
     let stop = stop_on_interrupt(global.quiet, "stopping; interrupt again to stop at once")?;
     let mut bar = Bar::with_time_left(global.quiet);
     tune::tune(&request, &providers, &stop, &mut |progress| bar.show(progress)).map_err(failure)
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 fn failure(error: TuneError) -> Failure {

@@ -48,11 +48,11 @@ pub fn copy_bytes(weights: u64, input: u64) -> u64 {
     parts.into_iter().fold(0, u64::saturating_add)
 }
 
-/// How many copies, `wanted` at most and 1 at least, fit where one copy of every model takes `each` bytes together.
-pub fn copies_that_fit(wanted: usize, each: u64, available: Option<u64>) -> usize {
+/// How many copies, `wanted` at most and 1 at least, fit where one of so many copies of every model takes `each` bytes.
+pub fn copies_that_fit(wanted: usize, each: impl Fn(usize) -> u64, available: Option<u64>) -> usize {
     let Some(available) = available else { return wanted.max(1) };
-    let fit = (available as f64 * SHARE / each.max(1) as f64) as usize;
-    wanted.min(fit).max(1)
+    let fits = |copies: &usize| *copies as f64 * each(*copies) as f64 <= available as f64 * SHARE;
+    (1..=wanted).rev().find(fits).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -95,10 +95,11 @@ mod tests {
     #[test]
     fn copies_are_bounded_by_what_fits_and_one_there_always_is() {
         let gib = 1 << 30;
-        assert_eq!(copies_that_fit(64, gib, Some(8 * gib)), 6);
-        assert_eq!(copies_that_fit(4, gib, Some(8 * gib)), 4);
-        assert_eq!(copies_that_fit(4, 100 * gib, Some(8 * gib)), 1);
-        assert_eq!(copies_that_fit(4, gib, None), 4);
+        assert_eq!(copies_that_fit(64, |_| gib, Some(8 * gib)), 6);
+        assert_eq!(copies_that_fit(4, |_| gib, Some(8 * gib)), 4);
+        assert_eq!(copies_that_fit(4, |_| 100 * gib, Some(8 * gib)), 1);
+        assert_eq!(copies_that_fit(4, |_| gib, None), 4);
+        assert_eq!(copies_that_fit(64, |copies| 4 * gib / copies as u64, Some(8 * gib)), 64, "they share a batch");
         assert!(copy_bytes(100 << 20, 8 * 3 * 224 * 224 * 4) > 300 << 20);
         assert_eq!(copy_bytes(u64::MAX, 1), u64::MAX);
     }

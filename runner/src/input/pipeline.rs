@@ -58,7 +58,7 @@ impl Extent {
     /// A thread for each usable processor, and a batch and more ahead of the one that runs.
     pub fn for_batch(batch: usize) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Extent { threads, window: 2 * batch + 2 * threads }
+        Extent { threads, window: batch.saturating_mul(2).saturating_add(2 * threads) }
     }
 }
 
@@ -153,7 +153,7 @@ impl Queue {
     /// The next picture to prepare, as soon as it is within the window; `None` when there is no more to do.
     fn begin(&self) -> Option<usize> {
         let mut state = self.lock();
-        while !state.stopped && state.begun < self.count && state.begun >= state.taken + self.window {
+        while !state.stopped && state.begun < self.count && state.begun - state.taken >= self.window {
             state.idle += 1;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
@@ -189,7 +189,7 @@ impl Queue {
                 let idle = state.idle > 0;
                 drop(state);
                 if idle {
-                    self.room.notify_all();
+                    self.room.notify_one();
                 }
                 return prepared;
             }
@@ -305,6 +305,18 @@ mod tests {
                 assert_eq!(queue.take(index).index, index);
             }
         });
+    }
+
+    #[test]
+    fn a_batch_as_large_as_can_be_told_is_a_window_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = pictures(folder.path(), 3);
+        let mut seen = 0;
+        let _: Option<()> = prepare(&paths, &[SMALL], Extent::for_batch(usize::MAX), |_| {
+            seen += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!(seen, 3);
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! A calibration to be read.
 
+use std::collections::BTreeSet;
+
 use super::document::{Cell, Document, Table, Tone};
-use super::machine;
 use super::number::{four_digits, percent, scientific, three_digits};
+use super::{broken, machine};
 use crate::calibrate::{COMFORTABLE, Calibration, Value, Verdict};
 use crate::stats::range::{F16_NORMAL, f16_headroom};
 
 /// Nodes of each stage that are shown; all are in the JSON.
 const EACH: usize = 3;
-/// Broken pictures that are shown; all are in the JSON.
-const SHOWN: usize = 20;
 
 /// Describes a calibration: the tightest nodes of each stage, the weights, the verdict and the flags that follow from it.
 pub fn document(calibration: &Calibration) -> Document {
@@ -28,7 +28,7 @@ pub fn document(calibration: &Calibration) -> Document {
     document.paragraph(weights(calibration));
     document.list("Weights beyond f16's range", calibration.weights.overflowing.clone());
     document.list("Weights that are not finite", calibration.weights.not_finite.clone());
-    document.list("Broken pictures, which are left out", broken(calibration));
+    document.list("Broken pictures, which are left out", broken(&calibration.inputs.broken));
     document.list("Notes", calibration.notes.clone());
     if calibration.interrupted {
         document.paragraph("stopped early: these are the ranges of the inputs seen until then");
@@ -109,16 +109,6 @@ fn weights(calibration: &Calibration) -> String {
     )
 }
 
-fn broken(calibration: &Calibration) -> Vec<String> {
-    let all = &calibration.inputs.broken;
-    let mut lines: Vec<String> =
-        all.iter().take(SHOWN).map(|broken| format!("{}: {}", broken.path, broken.reason)).collect();
-    if all.len() > SHOWN {
-        lines.push(format!("and {} more", all.len() - SHOWN));
-    }
-    lines
-}
-
 fn verdict(document: &mut Document, calibration: &Calibration) {
     let verdict = &calibration.verdict;
     let headroom = verdict.headroom.map_or_else(|| "any".to_owned(), three_digits);
@@ -131,18 +121,31 @@ fn verdict(document: &mut Document, calibration: &Calibration) {
     } else if verdict.f16_safe {
         document.verdict(format!("f16 is safe for these inputs: headroom {headroom}"), Tone::Good);
     } else {
-        if verdict.keep_f32.is_empty() {
-            document.paragraph("what is not finite is so in the model's own arithmetic: f32 does not mend it");
-        } else {
-            document.paragraph("these nodes, and those that take what they make, can stay f32:");
-            document.paragraph(format!("resnext-build --dtype f16 {}", flags(verdict)));
-        }
-        let count = match verdict.overflowing.len() {
-            1 => "1 node goes".to_owned(),
-            several => format!("{several} nodes go"),
-        };
-        document.verdict(format!("f16 is not safe: {count} beyond its range"), Tone::Bad);
+        not_safe(document, calibration);
     }
+}
+
+/// What can stay f32, what that does not mend, and how much goes beyond f16's range.
+fn not_safe(document: &mut Document, calibration: &Calibration) {
+    let verdict = &calibration.verdict;
+    if !verdict.keep_f32.is_empty() {
+        document.paragraph("these nodes, and those that take what they make, can stay f32:");
+        document.paragraph(format!("resnext-build --dtype f16 {}", flags(verdict)));
+    }
+    if verdict.beyond_mending {
+        let besides = if verdict.keep_f32.is_empty() { "f32 does not mend it" } else { "these flags do not mend that" };
+        document.paragraph(format!("what is not finite is so in the model's own arithmetic: {besides}"));
+    }
+    let count = |n: usize, what: &str| if n == 1 { format!("1 {what} goes") } else { format!("{n} {what}s go") };
+    let beyond = if verdict.overflowing.is_empty() {
+        let weights: BTreeSet<&String> =
+            calibration.weights.overflowing.iter().chain(&calibration.weights.not_finite).collect();
+        document.paragraph("no node of the main graph takes these weights, so that none can be named to stay f32");
+        count(weights.len(), "weight tensor")
+    } else {
+        count(verdict.overflowing.len(), "node")
+    };
+    document.verdict(format!("f16 is not safe: {beyond} beyond its range"), Tone::Bad);
 }
 
 /// `--keep-f32 NODE` for each node, as a shell takes it, and `--keep-io-types` before them where that is needed.
@@ -172,6 +175,7 @@ mod tests {
             overflowing: vec![],
             keep_f32: names.to_vec(),
             keep_io_types: true,
+            beyond_mending: false,
         };
         let expected = r"--keep-io-types --keep-f32 layer1.0.conv2 --keep-f32 /layer1/layer1.0/conv1/Conv --keep-f32 'a b' --keep-f32 '$(rm x)' --keep-f32 'it'\''s'";
         assert_eq!(flags(&verdict), expected);

@@ -195,7 +195,7 @@ pub fn tune(tuned: &Tuned) -> String {
         let out = trial.out.as_deref().map(one_line).unwrap_or_default();
         if trial.rows.is_empty() {
             let mut line = vec![round.name.clone(), widths.join(" "), trial.choice.subsample.to_string()];
-            line.resize(8, String::new());
+            line.resize(9, String::new());
             line.push(out);
             return vec![line];
         }

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use super::document::{Cell, Document, Table, Tone};
 use super::number::{four_digits, percent, three_digits};
-use super::{machine, short_names};
+use super::{SHOWN, broken, machine, short_names, shown};
 use crate::eval::tally::ClassRow;
 use crate::eval::{Evaluated, Evaluation, Paired};
 use crate::stats::Wilson;
 
 /// Classes up to which the whole confusion matrix is shown.
 const MATRIX: usize = 16;
-/// Classes, confusions, pictures that a list shows; all are in the JSON.
-const SHOWN: usize = 20;
 
 /// Describes an evaluation: accuracy, classes, confusions, pairs, broken pictures, where the time went.
 pub fn document(evaluation: &Evaluation) -> Document {
@@ -38,8 +36,7 @@ pub fn document(evaluation: &Evaluation) -> Document {
         document
             .list(&format!("Pictures whose scores by {who} are NaN or infinite"), shown(candidate.not_finite.clone()));
     }
-    let broken = evaluation.broken.iter().map(|broken| format!("{}: {}", broken.path, broken.reason)).collect();
-    document.list("Broken pictures, which count neither as right nor as wrong", shown(broken));
+    document.list("Broken pictures, which count neither as right nor as wrong", broken(&evaluation.broken));
     document.heading("Where the time went");
     document.table(time(evaluation));
     document.list("Notes", evaluation.notes.clone());
@@ -59,16 +56,6 @@ pub fn document(evaluation: &Evaluation) -> Document {
 fn called(candidate: &Evaluated, names: &BTreeMap<&str, String>) -> String {
     let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
     format!("{} {name}", candidate.provider)
-}
-
-/// The first of a list, and how many more there are.
-fn shown(mut items: Vec<String>) -> Vec<String> {
-    let more = items.len().saturating_sub(SHOWN);
-    if more > 0 {
-        items.truncate(SHOWN);
-        items.push(format!("and {more} more"));
-    }
-    items
 }
 
 fn rate(rate: Option<Wilson>) -> [Cell; 2] {

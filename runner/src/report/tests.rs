@@ -260,6 +260,7 @@ fn calibration() -> crate::calibrate::Calibration {
             keep_f32: vec!["layer1.1.conv2".into(), "layer1.1.relu2".into()],
             overflowing,
             keep_io_types: false,
+            beyond_mending: true,
         },
         notes: vec!["a note".into()],
         interrupted: false,
@@ -282,6 +283,20 @@ fn a_calibration_reads_well() {
     );
     found.verdict.headroom = Some(512.0);
     assert_eq!(last(&found), "f16 is safe for these inputs: headroom 512");
+}
+
+#[test]
+fn what_no_flag_mends_is_told_and_a_weight_that_no_node_takes_is_no_node() {
+    let text = |found: &crate::calibrate::Calibration| text::render(&calibrate::document(found), false);
+    let mut found = calibration();
+    assert!(text(&found).contains("--keep-f32") && text(&found).contains("these flags do not mend that"));
+    found.verdict.beyond_mending = false;
+    assert!(!text(&found).contains("mend"), "{}", text(&found));
+    found.verdict = crate::calibrate::Verdict { overflowing: vec![], keep_f32: vec![], ..found.verdict };
+    found.weights.overflowing = vec!["table".into()];
+    let said = text(&found);
+    assert!(said.contains("f16 is not safe: 1 weight tensor goes beyond its range"), "{said}");
+    assert!(said.contains("no node of the main graph takes these weights") && !said.contains("mend"), "{said}");
 }
 
 #[test]

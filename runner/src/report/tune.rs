@@ -24,19 +24,16 @@ pub fn document(tuned: &Tuned) -> Document {
         document.table(table(round));
     }
     document.list("Notes", tuned.notes.clone());
-    let widths = widths(&tuned.widths());
-    let dense = if tuned.subsample { " and strided 1x1 convolutions made dense" } else { "" };
+    let as_they_were = tuned.stages.iter().all(|stage| stage.width == 1);
+    let wide = (!as_they_were).then(|| format!("at least {} channels a group by stage", widths(&tuned.widths())));
+    let dense = tuned.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());
+    let what: Vec<String> = wide.into_iter().chain(dense).collect();
     if !tuned.changed {
         let text = "nothing is shown to be faster than the original here: the model stays as it was, byte for byte";
         document.verdict(text, Tone::Good);
     } else {
-        document.verdict(
-            format!(
-                "fastest: at least {widths} channels a group by stage{dense}, {} times as fast",
-                ratio_text(tuned.score)
-            ),
-            Tone::Good,
-        );
+        document
+            .verdict(format!("fastest: {}, {} times as fast", what.join(" and "), ratio_text(tuned.score)), Tone::Good);
     }
     document
 }

@@ -57,8 +57,13 @@ pub fn copy_model(model: &ModelFile, output: &Path) -> Result<(), (PathBuf, io::
     copy(&model.path, output)
 }
 
+/// Whether both paths lead to one file that is there.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 fn copy(from: &Path, to: &Path) -> Result<(), (PathBuf, io::Error)> {
-    if matches!((from.canonicalize(), to.canonicalize()), (Ok(from), Ok(to)) if from == to) {
+    if same_file(from, to) {
         return Ok(());
     }
     let mut source = File::open(from).map_err(|error| (from.to_owned(), error))?;

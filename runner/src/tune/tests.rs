@@ -12,12 +12,18 @@ use crate::stats::random::SplitMix64;
 
 /// A small network of two stages: 16 groups of 4 channels, then 16 of 8.
 fn network(folder: &Path) -> PathBuf {
+    network_of(folder, &[1, 1], true)
+}
+
+/// A network of so many blocks in each stage; whether normalisations are folded into its convolutions.
+fn network_of(folder: &Path, blocks: &[usize], folded: bool) -> PathBuf {
     let path = folder.join("m.onnx");
-    let variant = Variant::parse_with("50_16x4d", &[1, 1]).unwrap();
+    let variant = Variant::parse_with("50_16x4d", blocks).unwrap();
     let mut plan = BuildPlan::new(Some(variant), Weights::Random { seed: 0 }, Destination::File(path.clone()));
     plan.image = Some([Dim::Fixed(32), Dim::Fixed(32)]);
     plan.classes = Some(5);
     plan.force = true;
+    plan.lowering.fold_bn = folded;
     build(&plan, &mut |_| {}).unwrap();
     path
 }
@@ -44,13 +50,15 @@ struct Runtime {
     faster_when_wider: Option<f64>,
     /// Time of a model without strides, as a fraction of one with them.
     dense: f64,
+    /// The same of one that is widened as well.
+    dense_when_wide: f64,
     /// By how much runs scatter.
     noise: f64,
 }
 
 impl Runtime {
     fn fastest(fastest: [usize; 2]) -> Runtime {
-        Runtime { fastest, together: None, faster_when_wider: None, dense: 1.0, noise: 0.0 }
+        Runtime { fastest, together: None, faster_when_wider: None, dense: 1.0, dense_when_wide: 1.0, noise: 0.0 }
     }
 
     fn milliseconds(&self, widths: &[usize]) -> f64 {
@@ -70,7 +78,12 @@ impl Candidates for Runtime {
             provider: "cpu".into(),
             open: Box::new(move |path: &Path| {
                 let widths = widths(path);
-                let milliseconds = self.milliseconds(&widths) * if dense(path) { self.dense } else { 1.0 };
+                let fraction = match (dense(path), widths == [4, 8]) {
+                    (false, _) => 1.0,
+                    (true, true) => self.dense,
+                    (true, false) => self.dense_when_wide,
+                };
+                let milliseconds = self.milliseconds(&widths) * fraction;
                 let wrong = widths.get(1) == Some(&32);
                 let fake = Fake::new(move |inputs| {
                     let mut output = inputs[0].clone();
@@ -123,13 +136,68 @@ fn strided_convolutions_are_made_dense_where_that_is_faster() {
     let folder = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
     for (fraction, expected) in [(0.9, true), (1.1, false)] {
-        let runtime = Runtime { dense: fraction, ..Runtime::fastest([16, 8]) };
+        let runtime = Runtime { dense: fraction, dense_when_wide: fraction, ..Runtime::fastest([16, 8]) };
         let tuned = tune(&request(folder.path(), &[16]), &runtime, &stop, &mut |_| {}).unwrap();
         assert_eq!((tuned.widths(), tuned.subsample), (vec![16, 1], expected), "{:?}", tuned.rounds);
         let last = tuned.rounds.last().unwrap();
         assert_eq!(last.trials[0].choice, Choice { widths: vec![1, 1], subsample: false });
-        assert!(last.trials[1..].iter().all(|trial| trial.choice.subsample == expected));
+        let undone = Choice { widths: vec![16, 1], subsample: false };
+        let others = last.trials[1..].iter().filter(|trial| trial.choice != undone);
+        assert!(others.map(|trial| trial.choice.subsample).all(|dense| dense == expected), "{:?}", last.trials);
+        assert!(last.trials.iter().any(|trial| trial.choice == undone), "{:?}", last.trials);
     }
+}
+
+#[test]
+fn the_widths_found_are_tried_without_dense_convolutions_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    // Dense convolutions are faster in the original alone.
+    let runtime = Runtime { dense: 0.9, dense_when_wide: 1.1, ..Runtime::fastest([16, 8]) };
+    let tuned = tune(&request(folder.path(), &[16]), &runtime, &stop, &mut |_| {}).unwrap();
+    assert_eq!((tuned.widths(), tuned.subsample), (vec![16, 1], false), "{:?}", tuned.rounds);
+}
+
+#[test]
+fn a_model_without_a_width_to_try_is_made_dense_where_that_is_faster() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    for (dense, rounds) in [(0.9, vec!["strided 1x1", "all together"]), (1.1, vec!["strided 1x1"])] {
+        let runtime = Runtime { dense, ..Runtime::fastest([4, 8]) };
+        let tuned = tune(&request(folder.path(), &[2]), &runtime, &stop, &mut |_| {}).unwrap();
+        let names: Vec<&str> = tuned.rounds.iter().map(|round| round.name.as_str()).collect();
+        let faster = dense < 1.0;
+        assert_eq!((tuned.changed, tuned.subsample, tuned.widths(), names), (faster, faster, vec![1, 1], rounds));
+        let text = crate::report::text::render(&crate::report::tune::document(&tuned), false);
+        assert_eq!(text.contains("fastest: strided 1x1 convolutions made dense, "), faster, "{text}");
+    }
+}
+
+#[test]
+fn what_folding_alone_gains_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let runtime = Runtime::fastest([4, 8]);
+    let mut plain = request(folder.path(), &[8]);
+    let tuned = tune(&plain, &runtime, &stop, &mut |_| {}).unwrap();
+    assert!(!tuned.notes.iter().any(|note| note.contains("folded")), "{:?}", tuned.notes);
+    plain.model = network_of(folder.path(), &[1, 1], false);
+    let tuned = tune(&plain, &runtime, &stop, &mut |_| {}).unwrap();
+    assert!(tuned.notes.iter().any(|note| note.contains("normalisations are folded")), "{:?}", tuned.notes);
+}
+
+#[test]
+fn every_line_of_the_table_has_a_field_for_each_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let mut tuned = tune(&request(folder.path(), &[8]), &Runtime::fastest([8, 8]), &stop, &mut |_| {}).unwrap();
+    tuned.rounds[0].trials[1].rows.clear();
+    tuned.rounds[0].trials[1].out = Some("not measured".into());
+    let text = crate::report::csv::tune(&tuned);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert!(lines.len() > 4 && lines.iter().all(|line| line.len() == lines[0].len()), "{text}");
+    assert_eq!((&lines[0][9], &lines[2][9]), ("out", "not measured"), "{text}");
 }
 
 #[test]
@@ -210,6 +278,8 @@ fn a_model_is_copied_byte_for_byte_with_the_files_of_its_weights() {
 fn a_model_without_a_choice_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
-    let error = tune(&request(folder.path(), &[2]), &Runtime::fastest([16, 8]), &stop, &mut |_| {}).unwrap_err();
+    let mut request = request(folder.path(), &[2]);
+    request.model = network_of(folder.path(), &[1], true);
+    let error = tune(&request, &Runtime::fastest([16, 8]), &stop, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("no width asked for is wider"), "{error}");
 }

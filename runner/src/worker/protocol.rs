@@ -306,9 +306,15 @@ mod tests {
     fn some_rows_are_a_frame_of_their_own_and_old_room_is_used_again() {
         let values: Vec<f32> = (0..6).map(|value| value as f32).collect();
         let tensor = Tensor { name: "x".into(), shape: vec![3, 2], data: Data::F32(values) };
-        let frame = encode(&Reply::Tensors, std::slice::from_ref(&tensor), Some(&(1..3)), vec![7; 100]).expect("rows");
-        let old = tensors();
+        let room = vec![7; 1000];
+        let at = room.as_ptr();
+        let frame = encode(&Reply::Tensors, std::slice::from_ref(&tensor), Some(&(1..3)), room).expect("rows");
+        assert_eq!(frame.as_ptr(), at, "the frame lies where the old one lay");
+        let values = vec![0f32; 100];
+        let at = values.as_ptr();
+        let old = vec![Tensor { name: "old".into(), shape: vec![100], data: Data::F32(values) }];
         let (_, read) = receive::<Reply>(&mut frame.as_slice(), old).expect("read");
+        assert!(matches!(&read[0].data, Data::F32(data) if data.as_ptr() == at), "and so do the values");
         let expected = Tensor { shape: vec![2, 2], data: Data::F32(vec![2.0, 3.0, 4.0, 5.0]), ..tensor.clone() };
         assert_eq!(read, [expected]);
         for (rows, shape) in [(2..4, vec![3, 2]), (0..1, vec![])] {

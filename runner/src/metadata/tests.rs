@@ -1,0 +1,140 @@
+//! Files as other programs write them, and what is read from them.
+
+use onnx_file::proto::{
+    NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    tensor_proto::DataType,
+    tensor_shape_proto::{Dimension, dimension},
+    type_proto,
+};
+
+use super::*;
+
+/// A value with a shape; an extent of -1 is dynamic.
+pub(crate) fn value(name: &str, kind: DataType, shape: &[i64]) -> ValueInfoProto {
+    let dim = shape
+        .iter()
+        .map(|&n| {
+            let value = if n < 0 { dimension::Value::DimParam("n".into()) } else { dimension::Value::DimValue(n) };
+            Dimension { value: Some(value), ..Default::default() }
+        })
+        .collect();
+    let tensor = type_proto::Tensor { elem_type: kind as i32, shape: Some(TensorShapeProto { dim }) };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+    ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
+}
+
+/// Writes a model of the given inputs and properties to a temporary file and reads it back.
+pub(crate) fn file(inputs: Vec<ValueInfoProto>, properties: &[(&str, &str)]) -> ModelFile {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let weight = TensorProto { name: "weight".into(), data_type: 1, dims: vec![8], ..Default::default() };
+    let graph = GraphProto {
+        node: vec![NodeProto { op_type: "Conv".into(), ..Default::default() }],
+        initializer: vec![weight],
+        input: inputs,
+        output: vec![value("logits", DataType::Float, &[-1, 10])],
+        ..Default::default()
+    };
+    let entry = |&(key, value): &(&str, &str)| StringStringEntryProto { key: key.into(), value: value.into() };
+    let model = ModelProto {
+        ir_version: 8,
+        graph: Some(graph),
+        metadata_props: properties.iter().map(entry).collect(),
+        ..Default::default()
+    };
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    ModelFile::read(&path).unwrap()
+}
+
+#[test]
+fn the_image_input_is_found_beside_weights_listed_as_inputs() {
+    let inputs = vec![value("x", DataType::Float16, &[-1, 3, 224, 320]), value("weight", DataType::Float, &[8])];
+    let image = file(inputs, &[]).image_input().unwrap();
+    assert_eq!((image.name.as_str(), image.element_type), ("x", ElementType::F16));
+    assert_eq!((image.batch, image.height, image.width), (None, Some(224), Some(320)));
+}
+
+#[test]
+fn a_model_that_takes_no_pictures_is_refused_with_its_inputs_named() {
+    for (inputs, said) in [
+        (vec![value("ids", DataType::Int64, &[1, 128])], "no input takes pictures"),
+        (vec![value("x", DataType::Float, &[1, 224, 224, 3])], "[N, H, W, 3]"),
+        (vec![value("x", DataType::Float, &[1, 1, 28, 28])], "no input takes pictures"),
+        (vec![], "inputs are: none"),
+        (vec![value("x", DataType::Float, &[1, 3, 8, 8]), value("size", DataType::Int64, &[2])], "inputs besides"),
+    ] {
+        let error = file(inputs, &[]).image_input().unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    let error = file(vec![value("ids", DataType::Int64, &[1, -1])], &[]).image_input().unwrap_err().to_string();
+    assert!(error.contains("ids i64 [1, ?]"), "{error}");
+}
+
+#[test]
+fn a_batch_divides_where_it_is_open_and_every_output_is_one_row_a_picture() {
+    let open = || file(vec![value("x", DataType::Float, &[-1, 3, 8, 8])], &[]);
+    assert!(open().batch_divides());
+    assert!(!file(vec![value("x", DataType::Float, &[4, 3, 8, 8])], &[]).batch_divides());
+    let with = |shape: Option<Vec<Option<usize>>>| {
+        let mut model = open();
+        let port = Port { shape, ..model.outputs[0].clone() };
+        model.outputs.push(port);
+        model.batch_divides()
+    };
+    assert!(with(Some(vec![None, Some(7)])));
+    assert!(!with(None) && !with(Some(vec![])) && !with(Some(vec![Some(1), Some(7)])));
+}
+
+#[test]
+fn weights_in_other_files_count_as_they_will_in_memory() {
+    let mut model = file(vec![], &[]);
+    let bytes = model.bytes;
+    assert_eq!(model.weight_bytes(), bytes);
+    model.graph.initializer[0].data_location = 1;
+    assert_eq!(model.weight_bytes(), bytes + 32);
+}
+
+#[test]
+fn labels_and_random_weights_are_read_from_the_properties() {
+    let model = file(vec![], &[("resnext.labels", r#"["cat","dog"]"#), ("resnext.weights", "random")]);
+    assert_eq!(model.labels().unwrap().unwrap(), ["cat", "dog"]);
+    assert!(model.random_weights());
+    let model = file(vec![], &[("resnext.labels", "cat, dog"), ("resnext.weights", "my.pth")]);
+    assert!(model.labels().unwrap_err().to_string().contains("resnext.labels"));
+    assert!(!model.random_weights());
+}
+
+#[test]
+fn the_origin_is_read_from_the_properties() {
+    let model = file(vec![], &[("resnext.variant", "50_32x4d"), ("resnext.seed", "7")]);
+    let found = model.origin().unwrap();
+    assert_eq!((found.variant.as_deref(), found.source_sha256, found.random_seed), (Some("50_32x4d"), None, Some(7)));
+    assert_eq!(file(vec![], &[]).origin().unwrap(), Origin::default());
+    let error = file(vec![], &[("resnext.seed", "-1")]).origin().unwrap_err().to_string();
+    assert!(error.contains("resnext.seed"), "{error}");
+}
+
+#[test]
+fn what_is_no_model_is_refused_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.onnx");
+    for (bytes, said) in
+        [(b"".as_slice(), "empty"), (b"\x08\x08", "no graph"), (b"some text, no model", "not an ONNX model")]
+    {
+        std::fs::write(&path, bytes).unwrap();
+        let error = ModelFile::read(&path).unwrap_err().to_string();
+        assert!(error.contains("odd.onnx") && error.contains(said), "{error}");
+    }
+    assert!(ModelFile::read(folder.path()).is_err(), "a folder");
+    assert!(matches!(ModelFile::read(&folder.path().join("none")), Err(MetadataError::Io { .. })));
+}
+
+#[test]
+fn precision_is_the_coarsest_in_the_file() {
+    let half = TensorProto { data_type: DataType::Float16 as i32, ..Default::default() };
+    let single = TensorProto { data_type: DataType::Float as i32, ..Default::default() };
+    let graph = GraphProto { initializer: vec![half, single], ..Default::default() };
+    assert_eq!(precision(&graph), Precision::F16);
+    let node = NodeProto { op_type: "QLinearConv".into(), ..Default::default() };
+    assert_eq!(precision(&GraphProto { node: vec![node], ..graph }), Precision::Int8);
+}
