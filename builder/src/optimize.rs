@@ -1,6 +1,6 @@
 //! The lowering passes on an existing model, whoever exported it.
 //!
-//! The convolutions and normalisations that can be proven are lifted into a [`Graph`](crate::graph::Graph) whose inputs
+//! The convolutions and normalisations that can be proven are lifted into a [`Graph`] whose inputs
 //! are whatever the rest of the model feeds them; the passes run there; what changed is put back in its place. Every
 //! other node passes through as it is.
 
