@@ -17,7 +17,7 @@ use crate::metadata::ModelFile;
 pub(super) struct Folder(TempDir);
 
 impl Folder {
-    /// Makes a folder that nobody else has, `.NAME.tuning-XXXXXX` beside `output`.
+    /// Makes a folder that nobody else has, `.NAME.tuning-` and a random end, beside `output`.
     pub(super) fn make(output: &Path) -> Result<Folder, TuneError> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let beside = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
