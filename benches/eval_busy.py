@@ -2,11 +2,11 @@
 
     python eval_busy.py FOLDER_OF_PROGRAMS [--copies 40] [--batches 8,32] [--rounds 5] [--json RESULTS.json]
 
-The ideal is 2 / (decode + resize + run), in processor seconds a picture: decoding and resizing as `eval` counts them on
+The ideal is 2 / (decode + resize + run), in processor seconds an image: decoding and resizing as `eval` counts them on
 its threads, running as the median of `bench` with one thread on the same model and batch size, by itself, in the same
-round. Printed: what `eval` reached, as a part of that. Two models: the trained network under tests/trained (0.3 ms a
-picture) and a seeded 26_32x4d (20 ms). `eval` runs as it does by default: two copies of the model share every batch. The
-pictures are those of tests/trained, several times each. Needs two free cores.
+round. Printed: what `eval` reached, as a part of that. Two models: the trained network under tests/trained (0.3 ms an
+image) and a seeded 26_32x4d (20 ms). `eval` runs as it does by default: two copies of the model share every batch. The
+images are those of tests/trained, several times each. Needs two free cores.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def run(*arguments) -> dict:
     return json.loads(done.stdout) if done.stdout else {}
 
 
-def pictures(folder: Path, copies: int) -> Path:
+def images(folder: Path, copies: int) -> Path:
     for source in sorted(TRAINED.glob("heldout/*/*.jpg")):
         target = folder / source.parent.name
         target.mkdir(parents=True, exist_ok=True)
@@ -39,10 +39,10 @@ def measure(runner: Path, model: Path, folder: Path, batch: int) -> dict:
     alone = run(runner, "bench", model, "-b", batch, "--intra-op-threads", 1, "--duration", 3, "--json", "-q")
     run_s = alone["rows"][0]["latency_ms"]["median"] / 1e3 / batch
     evaluation = run(runner, "eval", model, folder, "-b", batch, "--json", "-q")
-    time, count = evaluation["time"], evaluation["pictures"]
+    time, count = evaluation["time"], evaluation["images"]
     prepare_s = (time["decode_s"] + time["resize_s"]) / count
     ideal = 2 / (prepare_s + run_s)
-    reached = time["pictures_per_second"]
+    reached = time["images_per_second"]
     return {"run_ms": run_s * 1e3, "prepare_ms": prepare_s * 1e3, "ideal": ideal, "reached": reached, "part": reached / ideal}
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         run(build, *shapes, *stored, "-q", "-o", trained)
         run(build, "--variant", "26_32x4d", "--num-classes", 12, *stored, "--preprocess", "v1", "-q", "-o", plain)
         for model, copies in [(trained, arguments.copies), (plain, 1)]:
-            there = pictures(folder / model.stem, copies)
+            there = images(folder / model.stem, copies)
             for batch in map(int, arguments.batches.split(",")):
                 rounds = [measure(runner, model, there, batch) for _ in range(arguments.rounds)]
                 part = [r["part"] for r in rounds]
@@ -72,7 +72,7 @@ def main() -> None:
                 print(
                     f"{model.stem}, batch {batch}: {statistics.median(part):.3f} of the ideal ({min(part):.3f} to {max(part):.3f}); "
                     f"run {middle['run_ms']:.3f} ms, decode and resize {middle['prepare_ms']:.3f} ms, "
-                    f"{middle['reached']:.0f} pictures a second",
+                    f"{middle['reached']:.0f} images a second",
                     flush=True,
                 )
                 results.append({"model": model.stem, "batch": batch, "rounds": rounds})

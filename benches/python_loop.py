@@ -29,9 +29,9 @@ def main() -> None:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    picture = numpy.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=numpy.float32)
+    image = numpy.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=numpy.float32)
     for _ in range(5):
-        session.run(None, {name: picture})
+        session.run(None, {name: image})
     pairs = []
     for _ in range(rounds):
         blocks = json.loads(subprocess.run(bench, stdout=subprocess.PIPE, check=True).stdout)["rows"][0]["blocks"]
@@ -39,7 +39,7 @@ def main() -> None:
         theirs = []
         for _ in range(runs):
             start = time.perf_counter()
-            session.run(None, {name: picture})
+            session.run(None, {name: image})
             theirs.append(1000 * (time.perf_counter() - start))
         pairs.append((ours, statistics.median(theirs)))
     ratios = sorted(ours / theirs for ours, theirs in pairs)

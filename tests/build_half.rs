@@ -188,7 +188,7 @@ fn calibration(model: &ModelProto, values: &[(&str, f64)]) -> String {
             "source_sha256": metadata(model, "resnext.weights_sha256"),
             "random_seed": null,
         },
-        "inputs": {"source": "pictures", "count": 300, "seed": null},
+        "inputs": {"source": "images", "count": 300, "seed": null},
         "provider": "cpu",
         "values": ranges.collect::<Vec<_>>(),
     })
@@ -211,7 +211,7 @@ fn measured_ranges_say_why_f16_is_safe_and_without_them_the_file_says_that_it_is
     std::fs::write(folder.path().join("c.json"), checked).unwrap();
     for more in [&[][..], &["--keep-io-types", "--keep-f32", "fc"], &["--target", "cpu-avx512"]] {
         let (said, model) = build(folder.path(), &[&["--dtype", "f16", "--calibration", "c.json"], more].concat());
-        let safe = "values up to 64.0000 (layer2.0.conv3) on 300 pictures, headroom 1023.5 to f16's end at 65504";
+        let safe = "values up to 64.0000 (layer2.0.conv3) on 300 images, headroom 1023.5 to f16's end at 65504";
         assert!(said.contains(safe) && metadata(&model, "resnext.f16_activations") == Some(safe), "{said}");
     }
     let (_, lowered) = build(folder.path(), &["--target", "cpu-avx512"]);

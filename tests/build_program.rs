@@ -131,7 +131,7 @@ fn external_data_holds_the_same_numbers_under_a_name_made_of_them() {
 }
 
 #[test]
-fn metadata_tells_where_weights_come_from_and_how_to_prepare_pictures() {
+fn metadata_tells_where_weights_come_from_and_how_to_prepare_images() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("labels.txt"), "a\nb\nc\nd\ne\nf\ng\n").unwrap();
     let model = build(folder.path(), &["--labels", "labels.txt", "--preprocess", "v2", "--seed", "5"]);

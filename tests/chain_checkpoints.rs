@@ -55,7 +55,7 @@ fn expected(kind: &str, name: &str) -> (Vec<usize>, Vec<f64>) {
     (view.shape().to_vec(), values)
 }
 
-fn pictures(kind: &str) -> Array4<f64> {
+fn images(kind: &str) -> Array4<f64> {
     let (shape, values) = expected(kind, "input");
     Array4::from_shape_vec([shape[0], shape[1], shape[2], shape[3]], values).unwrap()
 }
@@ -72,7 +72,7 @@ fn the_reference_computes_what_torch_computes_in_float64() {
         let found = inferred(&checkpoint).unwrap();
         let mut source = Source::new(Origin::Checkpoint(&checkpoint));
         let outputs =
-            forward(&found.variant, StrideIn::Conv3x3, found.classes, &mut source, &pictures(kind), Activation::Relu)
+            forward(&found.variant, StrideIn::Conv3x3, found.classes, &mut source, &images(kind), Activation::Relu)
                 .unwrap();
         let far = distance(outputs.logits.unwrap().iter().copied(), &expected(kind, logits).1);
         assert!(far <= 1e-12, "{file}: {far}");
@@ -96,12 +96,12 @@ fn every_container_and_storage_type_gives_torchs_numbers_under_onnxruntime() {
             let mut plan = Plan::new(None, Weights::File(fixture(file)), Destination::File(path.clone()));
             plan.force = true;
             plan.lowering.fold_bn = fold;
-            let pictures = pictures(kind);
-            let size = resnext_builder::graph::Dim::Fixed(pictures.shape()[2]);
+            let images = images(kind);
+            let size = resnext_builder::graph::Dim::Fixed(images.shape()[2]);
             plan.image = Some([size.clone(), size]);
             build(&plan, &mut |_| {}).unwrap();
-            let data = pictures.iter().map(|&v| v as f32).collect();
-            let input = Tensor { name: "input".into(), shape: pictures.shape().to_vec(), data: Data::F32(data) };
+            let data = images.iter().map(|&v| v as f32).collect();
+            let input = Tensor { name: "input".into(), shape: images.shape().to_vec(), data: Data::F32(data) };
             let mut worker = launcher().load(&spec(library(Package::Cpu), Kind::Cpu, &path)).unwrap();
             let outputs = worker.run(&[input]).unwrap();
             let found = floats(&outputs[0]).iter().map(|&v| f64::from(v));
@@ -119,9 +119,9 @@ fn a_checkpoint_without_a_head_gives_feature_maps() {
     plan.outputs = vec![Output::Stage(2), Output::Stage(4)];
     plan.image = Some([resnext_builder::graph::Dim::Fixed(64), resnext_builder::graph::Dim::Fixed(64)]);
     build(&plan, &mut |_| {}).unwrap();
-    let pictures = pictures("resnext");
-    let data = pictures.iter().map(|&v| v as f32).collect();
-    let input = Tensor { name: "input".into(), shape: pictures.shape().to_vec(), data: Data::F32(data) };
+    let images = images("resnext");
+    let data = images.iter().map(|&v| v as f32).collect();
+    let input = Tensor { name: "input".into(), shape: images.shape().to_vec(), data: Data::F32(data) };
     let mut worker = launcher().load(&spec(library(Package::Cpu), Kind::Cpu, &path)).unwrap();
     for (output, name) in worker.run(&[input]).unwrap().iter().zip(["c3", "c5"]) {
         assert_eq!(output.name, name);

@@ -43,8 +43,8 @@ fn checkpoint(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(name)
 }
 
-/// Normal-looking pictures, the same on both sides.
-fn pictures() -> Array4<f64> {
+/// Normal-looking images, the same on both sides.
+fn images() -> Array4<f64> {
     let noise = input::noise::noise(4 * 3 * SIZE * SIZE, 9);
     Array4::from_shape_vec((4, 3, SIZE, SIZE), noise.into_iter().map(f64::from).collect()).unwrap()
 }
@@ -60,13 +60,13 @@ fn build_half(weights: &Path, path: &Path, lowering: Lowering) {
     build(&plan(weights, path, lowering), &mut |_| {}).unwrap();
 }
 
-/// The outputs of a file under onnxruntime's CPU provider, on pictures in the type that it takes.
+/// The outputs of a file under onnxruntime's CPU provider, on images in the type that it takes.
 fn logits(path: &Path) -> (Data, Vec<f64>) {
-    let pictures = pictures();
+    let images = images();
     let given = Tensor {
         name: "input".into(),
-        shape: pictures.shape().to_vec(),
-        data: Data::F32(pictures.iter().map(|&v| v as f32).collect()),
+        shape: images.shape().to_vec(),
+        data: Data::F32(images.iter().map(|&v| v as f32).collect()),
     };
     let file = ModelFile::read(path).unwrap();
     let fitted = input::fit(&[given], &file, &file.image_input().unwrap()).unwrap();
@@ -81,15 +81,15 @@ fn exact(weights: &Path, lowering: &Lowering) -> [ArrayD<f64>; 2] {
     let checkpoint = Checkpoint::open(weights).unwrap();
     let found = inferred(&checkpoint).unwrap();
     let mut source = Source::new(Origin::Checkpoint(&checkpoint));
-    let pictures = pictures();
+    let images = images();
     let exact =
-        forward(&found.variant, StrideIn::Conv3x3, found.classes, &mut source, &pictures, Activation::Relu).unwrap();
+        forward(&found.variant, StrideIn::Conv3x3, found.classes, &mut source, &images, Activation::Relu).unwrap();
     let image = [Dim::Fixed(SIZE), Dim::Fixed(SIZE)];
     let options = Options { image, classes: found.classes.unwrap(), ..Options::classifier(&found.variant) };
     let mut graph = architecture::build(&found.variant, &options).unwrap();
     passes::run(&mut graph, lowering).unwrap();
     let valid = validate(&graph).unwrap();
-    let rounded = evaluate(valid, &mut source, &pictures, Activation::Relu).unwrap().remove(0);
+    let rounded = evaluate(valid, &mut source, &images, Activation::Relu).unwrap().remove(0);
     [exact.logits.unwrap(), rounded]
 }
 
@@ -198,10 +198,10 @@ fn every_verb_takes_f16_inputs_and_outputs() {
     for row in done["rows"].as_array().unwrap() {
         assert_eq!(row["error"], Value::Null, "{done}");
     }
-    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/pictures/source/alpha.png");
-    let picture = pictures.to_str().unwrap();
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/images/source/alpha.png");
+    let image = images.to_str().unwrap();
     let best: Vec<Value> = [&single, &both, &inside]
-        .map(|model| verb(&["infer", model, picture, "--top-k", "5"])["pictures"][0]["top"].clone())
+        .map(|model| verb(&["infer", model, image, "--top-k", "5"])["images"][0]["top"].clone())
         .to_vec();
     for other in &best[1..] {
         for (class, expected) in other.as_array().unwrap().iter().zip(best[0].as_array().unwrap()) {

@@ -18,23 +18,23 @@ use resnext_runner::runtime::install::Package;
 use resnext_runner::tensor::{Data, Tensor};
 use runner_common::{floats, launcher, library, spec};
 
-/// Made-up pictures `[count, 3, size, size]`, roughly normalised.
-fn pictures(count: usize, size: usize) -> Array4<f64> {
+/// Made-up images `[count, 3, size, size]`, roughly normalised.
+fn images(count: usize, size: usize) -> Array4<f64> {
     Array4::from_shape_fn((count, 3, size, size), |(n, c, y, x)| {
         // Rounded to f32, so that both sides see the same numbers.
         f64::from((((n * 131 + c * 71 + y * 37 + x * 17) % 251) as f32) / 62.5 - 2.0)
     })
 }
 
-fn tensor(pictures: &Array4<f64>) -> Tensor {
-    let data = pictures.iter().map(|&v| v as f32).collect();
-    Tensor { name: "input".into(), shape: pictures.shape().to_vec(), data: Data::F32(data) }
+fn tensor(images: &Array4<f64>) -> Tensor {
+    let data = images.iter().map(|&v| v as f32).collect();
+    Tensor { name: "input".into(), shape: images.shape().to_vec(), data: Data::F32(data) }
 }
 
 /// The outputs of a file under onnxruntime's CPU provider.
-fn run(path: &Path, pictures: &Array4<f64>) -> Vec<Tensor> {
+fn run(path: &Path, images: &Array4<f64>) -> Vec<Tensor> {
     let mut worker = launcher().load(&spec(library(Package::Cpu), Kind::Cpu, path)).expect("loaded");
-    worker.run(&[tensor(pictures)]).expect("ran")
+    worker.run(&[tensor(images)]).expect("ran")
 }
 
 /// Relative L2 distance.
@@ -55,9 +55,9 @@ fn plan(variant: &Variant, path: PathBuf, image: usize) -> Plan {
     plan
 }
 
-fn exact(variant: &Variant, stride_in: StrideIn, pictures: &Array4<f64>) -> Forward {
+fn exact(variant: &Variant, stride_in: StrideIn, images: &Array4<f64>) -> Forward {
     let mut random = Random { seed: 11, features: variant.features() };
-    forward(variant, stride_in, Some(variant.default_classes()), &mut random, pictures, Activation::Relu)
+    forward(variant, stride_in, Some(variant.default_classes()), &mut random, images, Activation::Relu)
         .expect("every tensor has a rule")
 }
 
@@ -65,14 +65,14 @@ fn exact(variant: &Variant, stride_in: StrideIn, pictures: &Array4<f64>) -> Forw
 fn the_papers_three_block_forms_agree_with_the_reference_and_each_other_on_a_real_variant() {
     let folder = tempfile::tempdir().unwrap();
     let variant = Variant::parse("50_32x4d").unwrap();
-    let pictures = pictures(1, 64);
-    let exact = exact(&variant, StrideIn::Conv3x3, &pictures);
+    let images = images(1, 64);
+    let exact = exact(&variant, StrideIn::Conv3x3, &images);
     let mut logits = Vec::new();
     for form in [BlockForm::Grouped, BlockForm::Concat, BlockForm::Branches] {
         let path = folder.path().join(format!("{form:?}.onnx"));
         let plan = Plan { block_form: form, ..plan(&variant, path.clone(), 64) };
         build(&plan, &mut |_| {}).unwrap();
-        let outputs = run(&path, &pictures);
+        let outputs = run(&path, &images);
         let far = distance(floats(&outputs[0]), exact.logits.as_ref().unwrap());
         assert!(far <= 1e-6, "{form:?}: {far}");
         logits.push(floats(&outputs[0]).to_vec());
@@ -93,14 +93,14 @@ fn every_kind_of_network_computes_what_the_reference_computes() {
         ("wide_resnet50_2", 64, StrideIn::Conv3x3, true),
     ] {
         let variant = Variant::parse(name).unwrap();
-        let pictures = pictures(2, image);
-        let exact = exact(&variant, stride_in, &pictures);
+        let images = images(2, image);
+        let exact = exact(&variant, stride_in, &images);
         let path = folder.path().join("m.onnx");
         let mut plan = Plan { stride_in, force: true, ..plan(&variant, path.clone(), image) };
         plan.outputs = vec![Output::Logits, Output::Stage(1), Output::Stage(variant.blocks.len())];
         plan.lowering.fold_bn = fold;
         build(&plan, &mut |_| {}).unwrap();
-        let outputs = run(&path, &pictures);
+        let outputs = run(&path, &images);
         for (output, exact) in
             outputs.iter().zip([exact.logits.as_ref().unwrap(), &exact.stages[0], exact.stages.last().unwrap()])
         {
@@ -115,16 +115,16 @@ fn every_opset_dynamic_sizes_and_external_data_load_and_give_the_same_numbers() 
     let folder = tempfile::tempdir().unwrap();
     let mut variant = Variant::parse("50_32x4d").unwrap();
     variant.blocks = vec![1, 1, 1, 1];
-    let pictures = pictures(2, 64);
+    let images = images(2, 64);
     let reference_path = folder.path().join("reference.onnx");
     build(&plan(&variant, reference_path.clone(), 64), &mut |_| {}).unwrap();
-    let expected = exact_of(floats(&run(&reference_path, &pictures)[0]));
+    let expected = exact_of(floats(&run(&reference_path, &images)[0]));
     let same = |name: &str, change: &dyn Fn(&mut Plan)| {
         let path = folder.path().join(format!("{name}.onnx"));
         let mut plan = plan(&variant, path.clone(), 64);
         change(&mut plan);
         build(&plan, &mut |_| {}).unwrap();
-        let far = distance(floats(&run(&path, &pictures)[0]), &expected);
+        let far = distance(floats(&run(&path, &images)[0]), &expected);
         assert!(far <= 1e-6, "{name}: {far}");
     };
     for opset in resnext_builder::export::OPSETS {
@@ -139,14 +139,14 @@ fn every_opset_dynamic_sizes_and_external_data_load_and_give_the_same_numbers() 
 fn widened_groups_compute_the_same_under_onnxruntime() {
     let folder = tempfile::tempdir().unwrap();
     let variant = Variant::parse("26_32x4d").unwrap();
-    let pictures = pictures(1, 64);
-    let exact = exact(&variant, StrideIn::Conv3x3, &pictures);
+    let images = images(1, 64);
+    let exact = exact(&variant, StrideIn::Conv3x3, &images);
     for width in [16, 64] {
         let path = folder.path().join(format!("{width}.onnx"));
         let mut plan = plan(&variant, path.clone(), 64);
         plan.lowering.group_widths = vec![resnext_builder::passes::Width::at_least(width)];
         build(&plan, &mut |_| {}).unwrap();
-        let far = distance(floats(&run(&path, &pictures)[0]), exact.logits.as_ref().unwrap());
+        let far = distance(floats(&run(&path, &images)[0]), exact.logits.as_ref().unwrap());
         assert!(far <= 1e-6, "{width}: {far}");
     }
 }

@@ -1,4 +1,4 @@
-//! The network of `trained/` on its held-out pictures: what the program makes of the same files as torch.
+//! The network of `trained/` on its held-out images: what the program makes of the same files as torch.
 #![cfg(unix)]
 
 mod runner_common;
@@ -54,7 +54,7 @@ fn on_cpu(file: &ModelFile) -> Candidate<'_> {
     Candidate { file, provider: "cpu".into(), open: Box::new(open) }
 }
 
-/// What torch made of the held-out pictures.
+/// What torch made of the held-out images.
 struct Expected {
     files: Vec<PathBuf>,
     logits: Vec<Vec<f64>>,
@@ -65,14 +65,14 @@ struct Expected {
 fn expected() -> Expected {
     let text = std::fs::read_to_string(trained("expected.json")).expect("expected.json");
     let all: Value = serde_json::from_str(&text).expect("JSON");
-    let pictures = all["pictures"].as_array().expect("pictures");
-    let logits = |picture: &Value| -> Vec<f64> {
-        picture["logits"].as_array().expect("logits").iter().map(|logit| logit.as_f64().expect("a number")).collect()
+    let images = all["images"].as_array().expect("images");
+    let logits = |image: &Value| -> Vec<f64> {
+        image["logits"].as_array().expect("logits").iter().map(|logit| logit.as_f64().expect("a number")).collect()
     };
-    let file = |picture: &Value| trained("heldout").join(picture["file"].as_str().expect("a file"));
+    let file = |image: &Value| trained("heldout").join(image["file"].as_str().expect("a file"));
     Expected {
-        files: pictures.iter().map(file).collect(),
-        logits: pictures.iter().map(logits).collect(),
+        files: images.iter().map(file).collect(),
+        logits: images.iter().map(logits).collect(),
         right: all["top1_correct"].as_u64().expect("a count") as usize,
         in_top5: all["top5_correct"].as_u64().expect("a count") as usize,
     }
@@ -84,8 +84,8 @@ fn best_two(logits: &[f64]) -> (usize, f64) {
     (order[0], logits[order[0]] - logits[order[1]])
 }
 
-fn inferred(file: &ModelFile, pictures: &[PathBuf], batch: usize) -> Inference {
-    let request = infer::Request { pictures, batch, top_k: 12 };
+fn inferred(file: &ModelFile, images: &[PathBuf], batch: usize) -> Inference {
+    let request = infer::Request { images, batch, top_k: 12 };
     infer::infer(&mut on_cpu(file), &request, &mut |_| {}).expect("classified")
 }
 
@@ -101,23 +101,23 @@ fn from_the_same_files_the_classes_are_torchs_and_the_logits_differ_by_the_decod
     let folder = tempfile::tempdir().expect("temporary folder");
     let expected = expected();
     let found = inferred(&model(folder.path()), &expected.files, 16);
-    assert_eq!(found.pictures.len(), 300);
+    assert_eq!(found.images.len(), 300);
     assert!(found.notes.is_empty(), "{:?}", found.notes);
     let mut largest: f64 = 0.0;
-    for (picture, logits) in found.pictures.iter().zip(&expected.logits) {
-        for class in &picture.top {
+    for (image, logits) in found.images.iter().zip(&expected.logits) {
+        for class in &image.top {
             largest = largest.max((class.score - logits[class.index]).abs());
         }
         let (class, margin) = best_two(logits);
         if margin > 2.0 * DECODERS {
-            assert_eq!(picture.top[0].index, class, "{} with a margin of {margin}", picture.path);
+            assert_eq!(image.top[0].index, class, "{} with a margin of {margin}", image.path);
         }
     }
     assert!(largest <= DECODERS, "a logit differs by {largest}");
 }
 
 #[test]
-fn the_accuracy_is_torchs_to_one_picture_at_any_batch_size() {
+fn the_accuracy_is_torchs_to_one_image_at_any_batch_size() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let (file, expected) = (model(folder.path()), expected());
     let found = evaluated(&file, 7);
@@ -128,11 +128,11 @@ fn the_accuracy_is_torchs_to_one_picture_at_any_batch_size() {
     assert!(top5.successes.abs_diff(expected.in_top5) <= 1, "{} against torch's {}", top5.successes, expected.in_top5);
     assert_eq!(evaluated(&file, 64).candidates[0].top1, one.top1);
     assert_eq!(one.classes.len(), 12);
-    assert!(one.classes.iter().all(|class| class.pictures == 25 && class.label.is_some()));
+    assert!(one.classes.iter().all(|class| class.images == 25 && class.label.is_some()));
 }
 
 #[test]
-fn in_f16_the_accuracy_is_that_of_f32_to_one_picture() {
+fn in_f16_the_accuracy_is_that_of_f32_to_one_image() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let f32_right = evaluated(&model(folder.path()), 32).candidates[0].top1.expect("top-1").successes;
     let keep = |nodes: &[&str]| nodes.iter().map(ToString::to_string).collect();

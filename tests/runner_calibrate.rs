@@ -29,7 +29,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// The trained network, for pictures whose shorter side is brought to `resize`.
+/// The trained network, for images whose shorter side is brought to `resize`.
 fn shapes(folder: &Path, resize: usize) -> PathBuf {
     let path = folder.join("shapes.onnx");
     let mut plan = Plan::new(None, Weights::File(trained("shapes.safetensors")), Destination::File(path.clone()));
@@ -87,28 +87,28 @@ fn keys(value: &Value) -> Vec<&str> {
     keys
 }
 
-/// The bundled pictures as files without loss.
+/// The bundled images as files without loss.
 fn bundled(folder: &Path) -> PathBuf {
-    let pictures = folder.join("pictures");
-    fs::create_dir(&pictures).expect("created");
+    let images = folder.join("images");
+    fs::create_dir(&images).expect("created");
     let pixels = arrays::load(&trained("bundled-pixels.npy")).expect("pixels").remove(0);
     let Data::U8(levels) = pixels.data else { panic!("8 bits a level") };
     for (index, levels) in levels.chunks(64 * 64 * 3).enumerate() {
-        let picture = RgbImage::from_raw(64, 64, levels.to_vec()).expect("64x64");
-        picture.save(pictures.join(format!("{index:02}.png"))).expect("saved");
+        let image = RgbImage::from_raw(64, 64, levels.to_vec()).expect("64x64");
+        image.save(images.join(format!("{index:02}.png"))).expect("saved");
     }
-    pictures
+    images
 }
 
 #[test]
 fn the_ranges_of_the_trained_network_are_torchs_whatever_the_batch() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let (model, pictures) = (shapes(folder.path(), 64), bundled(folder.path()));
+    let (model, images) = (shapes(folder.path(), 64), bundled(folder.path()));
     let expected: Value =
         serde_json::from_str(&fs::read_to_string(trained("ranges.json")).expect("ranges.json")).expect("JSON");
     for batch in ["1", "5"] {
-        let found = parsed(&calibrate(&[text(&model), "--images", text(&pictures), "-b", batch, "--json"]), 0);
-        assert_eq!((&found["inputs"]["source"], &found["inputs"]["count"]), (&"pictures".into(), &16.into()));
+        let found = parsed(&calibrate(&[text(&model), "--images", text(&images), "-b", batch, "--json"]), 0);
+        assert_eq!((&found["inputs"]["source"], &found["inputs"]["count"]), (&"images".into(), &16.into()));
         let values = found["values"].as_array().expect("values");
         assert_eq!(values.len(), 59, "every node of the graph");
         for value in values {
@@ -129,21 +129,21 @@ fn the_ranges_of_the_trained_network_are_torchs_whatever_the_batch() {
 }
 
 #[test]
-fn the_held_out_pictures_give_torchs_logits_but_for_the_decoder_and_a_broken_one_is_named() {
+fn the_held_out_images_give_torchs_logits_but_for_the_decoder_and_a_broken_one_is_named() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = shapes(folder.path(), 72);
-    let broken = write(folder.path(), "broken.jpg", b"no picture");
-    let pictures = trained("heldout");
-    let arguments = [text(&model), "--images", text(&pictures), text(&broken), "--json"];
+    let broken = write(folder.path(), "broken.jpg", b"no image");
+    let images = trained("heldout");
+    let arguments = [text(&model), "--images", text(&images), text(&broken), "--json"];
     let found = parsed(&calibrate(&arguments), 0);
     assert_eq!(found["inputs"]["count"], 300);
-    let named = found["inputs"]["broken"].as_array().expect("broken pictures");
+    let named = found["inputs"]["broken"].as_array().expect("broken images");
     assert_eq!(named.len(), 1);
     assert_eq!(named[0]["path"], text(&broken));
     let expected: Value =
         serde_json::from_str(&fs::read_to_string(trained("expected.json")).expect("expected.json")).expect("JSON");
-    let pictures = expected["pictures"].as_array().expect("pictures");
-    let logits = pictures.iter().flat_map(|picture| picture["logits"].as_array().expect("logits"));
+    let images = expected["images"].as_array().expect("images");
+    let logits = images.iter().flat_map(|image| image["logits"].as_array().expect("logits"));
     let logits: Vec<f64> = logits.map(|logit| logit.as_f64().expect("a number")).collect();
     let (low, high) = logits.iter().fold((0.0_f64, 0.0_f64), |(low, high), &logit| (low.min(logit), high.max(logit)));
     let value = found["values"].as_array().expect("values").last().expect("logits");
@@ -155,7 +155,7 @@ fn the_held_out_pictures_give_torchs_logits_but_for_the_decoder_and_a_broken_one
     let few = parsed(&calibrate(&[&arguments[..], &["--count", "12"]].concat()), 0);
     assert_eq!(few["inputs"]["count"], 12);
     let told = stdout(&calibrate(&[text(&model), "--images", text(&broken), text(&trained("heldout/ring"))]));
-    assert!(told.contains("broken.jpg: ") && told.contains("25 pictures on cpu"), "{told}");
+    assert!(told.contains("broken.jpg: ") && told.contains("25 images on cpu"), "{told}");
 }
 
 #[test]
@@ -317,9 +317,9 @@ fn requests_without_an_answer_are_refused_with_the_codes_of_the_other_verbs() {
     for (arguments, code, message) in [
         (&[text(&path), "--ep", "cpu,openvino"][..], 2, "one --ep"),
         (&[text(&path), "--count", "0"], 2, "a number from 1 on"),
-        (&[text(&path), "--images", text(&empty)], 3, "hold no pictures"),
+        (&[text(&path), "--images", text(&empty)], 3, "hold no images"),
         (&[text(&path), "--images", "/nowhere.png"], 3, "/nowhere.png"),
-        (&[text(&path), "--images", text(&broken)], 3, "none of the 1 pictures can be read"),
+        (&[text(&path), "--images", text(&broken)], 3, "none of the 1 images can be read"),
         (&[text(&cut)], 3, "cut.onnx"),
         (&[text(&path), "--count", "1", "--export-json", "/nowhere/c.json"], 6, "/nowhere/c.json"),
     ] {

@@ -1,4 +1,4 @@
-//! `eval` and `infer` as a user meets them where a model, a picture or a label is not what it should be.
+//! `eval` and `infer` as a user meets them where a model, an image or a label is not what it should be.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod runner_common;
@@ -16,9 +16,9 @@ use serde_json::Value;
 
 const COLOURS: [(&str, [u8; 3]); 3] = [("red", [250, 10, 10]), ("green", [10, 250, 10]), ("blue", [10, 10, 250])];
 
-/// Four pictures of each colour, in folders of classes.
-fn pictures(folder: &Path) -> PathBuf {
-    let root = folder.join("pictures");
+/// Four images of each colour, in folders of classes.
+fn images(folder: &Path) -> PathBuf {
+    let root = folder.join("images");
     for (name, colour) in COLOURS {
         fs::create_dir_all(root.join(name)).expect("created");
         for index in 0..4 {
@@ -86,29 +86,21 @@ fn parsed(output: &Output) -> Value {
 #[test]
 fn a_model_whose_scores_are_not_numbers_fails_whoever_asks() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let pictures = pictures(folder.path());
+    let images = images(folder.path());
     write(folder.path(), "nan.onnx", &broken());
-    let (code, output) = run_in(folder.path(), &["eval", "nan.onnx", "pictures"]);
+    let (code, output) = run_in(folder.path(), &["eval", "nan.onnx", "images"]);
     assert_eq!(code, Some(1), "{}{}", stdout(&output), stderr(&output));
-    assert!(
-        stdout(&output).contains("NaN or infinite for 12 of 12 pictures; it has no accuracy"),
-        "{}",
-        stdout(&output)
-    );
-    assert!(
-        stdout(&output).contains("pictures/red/0.png") && !stdout(&output).contains("33.3%"),
-        "{}",
-        stdout(&output)
-    );
-    let result = parsed(&run_in(folder.path(), &["eval", "nan.onnx", "pictures", "--json"]).1);
+    assert!(stdout(&output).contains("NaN or infinite for 12 of 12 images; it has no accuracy"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("images/red/0.png") && !stdout(&output).contains("33.3%"), "{}", stdout(&output));
+    let result = parsed(&run_in(folder.path(), &["eval", "nan.onnx", "images", "--json"]).1);
     assert!(result["candidates"][0]["top1"].is_null(), "{result}");
     assert_eq!(result["candidates"][0]["not_finite"].as_array().map(Vec::len), Some(12), "{result}");
-    let picture = pictures.join("red/0.png").display().to_string();
-    let (code, output) = run_in(folder.path(), &["infer", "nan.onnx", &picture, "--json"]);
+    let image = images.join("red/0.png").display().to_string();
+    let (code, output) = run_in(folder.path(), &["infer", "nan.onnx", &image, "--json"]);
     assert_eq!(code, Some(1), "{}", stderr(&output));
     let result = parsed(&output);
-    assert_eq!(result["pictures"][0]["top"].as_array().map(Vec::len), Some(0), "{result}");
-    assert!(result["pictures"][0]["error"].to_string().contains("NaN"), "{result}");
+    assert_eq!(result["images"][0]["top"].as_array().map(Vec::len), Some(0), "{result}");
+    assert!(result["images"][0]["error"].to_string().contains("NaN"), "{result}");
     let (code, output) = run_in(folder.path(), &["compare", "nan.onnx", "nan.onnx", "--json"]);
     assert_eq!(code, Some(1), "{}", stderr(&output));
     let classes = &parsed(&output)["rows"][1]["outputs"][0]["classes"];
@@ -118,7 +110,7 @@ fn a_model_whose_scores_are_not_numbers_fails_whoever_asks() {
 #[test]
 fn two_models_that_number_classes_differently_are_both_right_and_agree() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    pictures(folder.path());
+    images(folder.path());
     write(folder.path(), "first.onnx", &right());
     // The channels in another order, and their names with them.
     let mut proto = ModelProto::decode(channel_means(["blue", "red", "green"], &[("Identity", "logits")]).as_slice())
@@ -131,7 +123,7 @@ fn two_models_that_number_classes_differently_are_both_right_and_agree() {
     order.raw_data = numbers.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into();
     graph.initializer.push(order);
     write(folder.path(), "second.onnx", &proto.encode_to_vec());
-    let (code, output) = run_in(folder.path(), &["eval", "first.onnx", "second.onnx", "pictures", "--json"]);
+    let (code, output) = run_in(folder.path(), &["eval", "first.onnx", "second.onnx", "images", "--json"]);
     assert_eq!(code, Some(0), "{}", stderr(&output));
     let result = parsed(&output);
     for candidate in result["candidates"].as_array().expect("candidates") {
@@ -143,39 +135,39 @@ fn two_models_that_number_classes_differently_are_both_right_and_agree() {
 #[test]
 fn a_second_output_that_is_a_single_number_is_no_reason_to_crash() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    pictures(folder.path());
+    images(folder.path());
     write(folder.path(), "declared.onnx", &with_a_scalar(true));
-    let (code, output) = run_in(folder.path(), &["eval", "declared.onnx", "pictures", "--json"]);
+    let (code, output) = run_in(folder.path(), &["eval", "declared.onnx", "images", "--json"]);
     assert_eq!(code, Some(0), "{}", stderr(&output));
     assert_eq!(parsed(&output)["candidates"][0]["top1"]["proportion"].as_f64(), Some(1.0));
-    assert_eq!(parsed(&output)["batch"], 64, "pictures at once, however many copies share them");
+    assert_eq!(parsed(&output)["batch"], 64, "images at once, however many copies share them");
     write(folder.path(), "undeclared.onnx", &with_a_scalar(false));
-    let (code, output) = run_in(folder.path(), &["eval", "undeclared.onnx", "pictures", "--json"]);
+    let (code, output) = run_in(folder.path(), &["eval", "undeclared.onnx", "images", "--json"]);
     assert_eq!(code, Some(0), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(parsed(&output)["candidates"][0]["top1"]["proportion"].as_f64(), Some(1.0));
 }
 
 #[test]
-fn a_set_of_broken_pictures_alone_is_a_bad_input() {
+fn a_set_of_broken_images_alone_is_a_bad_input() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let root = pictures(folder.path());
+    let root = images(folder.path());
     write(folder.path(), "model.onnx", &right());
     for (name, _) in COLOURS {
         (0..4).for_each(|index| fs::write(root.join(name).join(format!("{index}.png")), b"broken").expect("written"));
     }
-    let (code, output) = run_in(folder.path(), &["eval", "model.onnx", "pictures"]);
+    let (code, output) = run_in(folder.path(), &["eval", "model.onnx", "images"]);
     assert_eq!(code, Some(3), "{}{}", stdout(&output), stderr(&output));
 }
 
 #[test]
 fn a_file_of_labels_is_found_by_its_bare_name_and_refused_where_it_is_ambiguous() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let root = pictures(folder.path());
+    let root = images(folder.path());
     write(folder.path(), "model.onnx", &right());
     fs::write(root.join("labels.csv"), "red/0.png,red\nblue/1.png,blue\n").expect("written");
     let (code, output) = run_in(&root, &["eval", "../model.onnx", "labels.csv", "--json"]);
     assert_eq!(code, Some(0), "{}", stderr(&output));
-    assert_eq!(parsed(&output)["pictures"], 2);
+    assert_eq!(parsed(&output)["images"], 2);
     fs::write(root.join("labels.csv"), "0.png,red\n").expect("written");
     let (code, output) = run_in(&root, &["eval", "../model.onnx", "labels.csv"]);
     assert_eq!(code, Some(3), "{}", stdout(&output));

@@ -1,4 +1,4 @@
-//! Files that are no models, or models that are no picture classifiers: an error each, never a crash, never a result.
+//! Files that are no models, or models that are no image classifiers: an error each, never a crash, never a result.
 
 mod runner_common;
 
@@ -81,7 +81,7 @@ fn an_input_that_the_harness_cannot_give_is_named() {
 }
 
 #[test]
-fn a_model_of_something_else_than_pictures_still_runs() {
+fn a_model_of_something_else_than_images_still_runs() {
     let nodes = vec![node("Relu", &["input"], "output", vec![])];
     let table = model(nodes, vec![], value_info("input", &[-1, 8]), value_info("output", &[-1, 8]));
     let worker = load(&table).expect("any tensor will do");

@@ -117,20 +117,20 @@ fn a_search_for_layers_that_fails_keeps_the_comparison_and_its_verdict() {
 }
 
 #[test]
-fn pictures_are_classified_and_a_bad_one_is_reported_in_its_place() {
+fn images_are_classified_and_a_bad_one_is_reported_in_its_place() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let model = network(folder.path(), "resnet18", 0);
-    let pictures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/pictures/source");
-    let (good, cut) = (format!("{pictures}/alpha.png"), format!("{pictures}/cut.jpg"));
+    let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/images/source");
+    let (good, cut) = (format!("{images}/alpha.png"), format!("{images}/cut.jpg"));
     let (code, output) = finish(on(Package::Cpu, &["infer", text(&model), &good, "--top-k", "3", "--json"]));
     assert_eq!(code, Some(0), "{}", stderr(&output));
     let result = parsed(&output);
-    assert_eq!(result["pictures"][0]["top"].as_array().map(Vec::len), Some(3));
+    assert_eq!(result["images"][0]["top"].as_array().map(Vec::len), Some(3));
     assert!(result["notes"].to_string().contains("random"), "{}", result["notes"]);
     let (code, output) = finish(on(Package::Cpu, &["infer", text(&model), &cut, &good, "--json"]));
     assert_eq!(code, Some(3), "{}", stderr(&output));
     let result = parsed(&output);
-    assert!(result["pictures"][0]["error"].is_string() && result["pictures"][1]["error"].is_null(), "{result}");
+    assert!(result["images"][0]["error"].is_string() && result["images"][1]["error"].is_null(), "{result}");
     let (code, output) = finish(on(Package::Cpu, &["infer", text(&model), &good, "--ep", "cpu,openvino"]));
     assert_eq!(code, Some(2), "{}", stderr(&output));
 }
@@ -263,7 +263,7 @@ fn wrong_usage_bad_files_and_missing_libraries_have_their_exit_codes() {
         (vec!["compare", "/nowhere/model.onnx"], 3),
         (vec!["compare", text(&table)], 3),
         (vec!["compare", model, "--load-inputs", "/nowhere/inputs.npz"], 3),
-        (vec!["infer", model, "/nowhere/picture.png"], 3),
+        (vec!["infer", model, "/nowhere/image.png"], 3),
         (vec!["compare", model, "--ep", "cuda"], 4),
         (vec!["compare", model, "--save-outputs", "/nowhere/outputs.npz"], 6),
     ] {
@@ -354,15 +354,15 @@ fn the_first_command_of_all_goes_the_whole_way() {
     assert_eq!(compared["rows"][1]["status"], "agrees", "{compared}");
     assert!(measured["rows"].as_array().is_some_and(|rows| rows.iter().all(|row| row["latency_ms"].is_object())));
     assert!(folder.path().join("model.onnx").is_file());
-    let pictures = read("pictures.json");
-    let pictures = pictures["pictures"].as_array().expect("classified");
-    let right = pictures.iter().filter(|picture| {
-        let folder = Path::new(picture["path"].as_str().expect("a path")).parent().and_then(Path::file_name);
-        folder.expect("a class") == picture["top"][0]["label"].as_str().expect("a label")
+    let images = read("images.json");
+    let images = images["images"].as_array().expect("classified");
+    let right = images.iter().filter(|image| {
+        let folder = Path::new(image["path"].as_str().expect("a path")).parent().and_then(Path::file_name);
+        folder.expect("a class") == image["top"][0]["label"].as_str().expect("a label")
     });
-    // The very pictures that torch gets right, 15 of 16.
-    assert_eq!((right.count(), pictures.len()), (15, 16));
-    assert!(stdout(&output).contains("15 of 16 pictures"), "{}", stdout(&output));
+    // The very images that torch gets right, 15 of 16.
+    assert_eq!((right.count(), images.len()), (15, 16));
+    assert!(stdout(&output).contains("15 of 16 images"), "{}", stdout(&output));
 }
 
 #[test]

@@ -52,15 +52,15 @@ fn is_alive(process: u32) -> bool {
 }
 
 #[test]
-fn a_batch_gives_what_its_pictures_give_one_by_one() {
+fn a_batch_gives_what_its_images_give_one_by_one() {
     let (_folder, mut worker) = loaded();
     let outputs = worker.run(&[input(3)]).expect("ran");
     assert_eq!(outputs.len(), 1);
     assert_eq!((outputs[0].name.as_str(), outputs[0].shape.as_slice()), ("logits", [3, 10].as_slice()));
     let all = input(3);
     for (index, expected) in floats(&outputs[0]).chunks(10).enumerate() {
-        let picture = floats(&all)[index * 3072..(index + 1) * 3072].to_vec();
-        let one = Tensor { shape: vec![1, 3, 32, 32], data: Data::F32(picture), ..all.clone() };
+        let image = floats(&all)[index * 3072..(index + 1) * 3072].to_vec();
+        let one = Tensor { shape: vec![1, 3, 32, 32], data: Data::F32(image), ..all.clone() };
         let output = worker.run(&[one]).expect("ran");
         for (got, expected) in floats(&output[0]).iter().zip(expected) {
             assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{got} {expected}");
@@ -111,7 +111,7 @@ fn memory_is_that_of_the_worker() {
 fn inputs_that_do_not_fit_are_named_and_the_worker_lives_on() {
     let (_folder, mut worker) = loaded();
     let wrong = [
-        (Tensor { name: "picture".into(), ..input(1) }, "`picture`: the model has no such input; it has `input`"),
+        (Tensor { name: "image".into(), ..input(1) }, "`image`: the model has no such input; it has `input`"),
         (Tensor { shape: vec![1, 3, 16, 64], ..input(1) }, "takes shape [-1, 3, 32, 32]"),
         (Tensor { data: Data::F64(vec![0.0; 3072]), ..input(1) }, "the model takes f32, not f64"),
         (Tensor { data: Data::F32(vec![0.0; 5]), ..input(1) }, "another number of elements"),
@@ -308,7 +308,7 @@ fn a_worker_that_runs_out_of_memory_is_an_error() {
     let script = format!("ulimit -v 600000; exec {} \"$@\"", runner_common::program().display());
     let tight = imposter(folder.path(), &script);
     let mut worker = tight.load(&spec(library(Package::Cpu), Kind::Cpu, &model)).expect("loaded");
-    worker.run(&[input(1)]).expect("one picture fits");
+    worker.run(&[input(1)]).expect("one image fits");
     let error = worker.run(&[input(20_000)]).map(|outputs| outputs.len()).expect_err("twenty thousand do not");
     assert!(matches!(error, ModelError::Crashed(_) | ModelError::Failed(_)), "{error:?}");
 }

@@ -39,13 +39,13 @@ def export(variant: str, folder: Path, build: str) -> dict[str, Path]:
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
             torch.nn.init.uniform_(module.weight, 0.3, 0.7)
     torch.save(model.state_dict(), folder / "weights.pth")
-    picture = torch.randn(1, 3, 224, 224)
+    image = torch.randn(1, 3, 224, 224)
     names = {"input_names": ["input"], "output_names": ["logits"]}
     files = {name: folder / f"{name}.onnx" for name in ["torchscript", "dynamo", "onnxsim", "onnxslim", "ours", "ours-cpu", "optimized"]}
     axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
-    torch.onnx.export(model, picture, files["torchscript"], dynamo=False, opset_version=17, dynamic_axes=axes, **names)
+    torch.onnx.export(model, image, files["torchscript"], dynamo=False, opset_version=17, dynamic_axes=axes, **names)
     shapes = ({0: torch.export.Dim("batch")},)
-    torch.onnx.export(model, (picture,), files["dynamo"], dynamo=True, dynamic_shapes=shapes, external_data=False, **names)
+    torch.onnx.export(model, (image,), files["dynamo"], dynamo=True, dynamic_shapes=shapes, external_data=False, **names)
     onnx.save(onnxsim.simplify(onnx.load(files["torchscript"]))[0], files["onnxsim"])
     onnx.save(onnxslim.slim(str(files["torchscript"])), files["onnxslim"])
     weights = ["--weights", folder / "weights.pth", "-q", "--force", "-o"]
@@ -55,31 +55,31 @@ def export(variant: str, folder: Path, build: str) -> dict[str, Path]:
     return files
 
 
-def ort(path: Path, threads: int, batch: int, picture: np.ndarray):
+def ort(path: Path, threads: int, batch: int, image: np.ndarray):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"input": picture})[0]
+    return lambda: session.run(None, {"input": image})[0]
 
 
-def openvino_run(path: Path, threads: int, batch: int, picture: np.ndarray):
+def openvino_run(path: Path, threads: int, batch: int, image: np.ndarray):
     core = openvino.Core()
     model = core.read_model(path)
     model.reshape([batch, 3, 224, 224])
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(model, "CPU", config).create_infer_request()
-    return lambda: next(iter(request.infer([picture]).values()))
+    return lambda: next(iter(request.infer([image]).values()))
 
 
-def opencv(path: Path, threads: int, batch: int, picture: np.ndarray):
+def opencv(path: Path, threads: int, batch: int, image: np.ndarray):
     net = cv2.dnn.readNetFromONNX(str(path))
 
     def run():
         cv2.setNumThreads(threads)
-        net.setInput(picture)
+        net.setInput(image)
         return net.forward()
 
     return run
@@ -88,15 +88,15 @@ def opencv(path: Path, threads: int, batch: int, picture: np.ndarray):
 class Program:
     """tract or rten in a process of its own."""
 
-    def __init__(self, binary: str, runtime: str, path: Path, threads: int, picture: np.ndarray, folder: Path):
-        (folder / "input.bin").write_bytes(picture.tobytes())
+    def __init__(self, binary: str, runtime: str, path: Path, threads: int, image: np.ndarray, folder: Path):
+        (folder / "input.bin").write_bytes(image.tobytes())
         output = folder / "output.bin"
         environment = dict(os.environ, RTEN_NUM_THREADS=str(threads), RAYON_NUM_THREADS=str(threads))
-        arguments = [binary, runtime, path, str(len(picture)), folder / "input.bin", output]
+        arguments = [binary, runtime, path, str(len(image)), folder / "input.bin", output]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         if self.process.stdout.readline().strip() != "ready":
             raise RuntimeError(f"{runtime} could not run the model")
-        self.logits = np.frombuffer(output.read_bytes(), np.float32).reshape(len(picture), -1)
+        self.logits = np.frombuffer(output.read_bytes(), np.float32).reshape(len(image), -1)
 
     def seconds(self) -> float:
         self.process.stdin.write("\n")
@@ -108,14 +108,14 @@ class Program:
         self.process.wait()
 
 
-def candidates(files: dict[str, Path], build: str, peers: str | None, threads: int, batch: int, picture: np.ndarray, folder: Path):
+def candidates(files: dict[str, Path], build: str, peers: str | None, threads: int, batch: int, image: np.ndarray, folder: Path):
     """(name, function that gives logits, function that gives the seconds of a run), the reference first."""
     listed = [("onnxruntime, " + name, ort, path) for name, path in files.items()]
     listed += [("OpenVINO, torchscript", openvino_run, files["torchscript"]), ("OpenVINO, ours", openvino_run, files["ours"])]
     listed += [("OpenCV DNN, torchscript", opencv, files["torchscript"])]
     made = []
     for name, make, path in listed:
-        run = make(path, threads, batch, picture)
+        run = make(path, threads, batch, image)
 
         def seconds(run=run):
             start = time.perf_counter()
@@ -130,7 +130,7 @@ def candidates(files: dict[str, Path], build: str, peers: str | None, threads: i
             path = folder / f"ours-batch-{batch}.onnx"
             weights = ["--weights", folder / "weights.pth", "-q", "--force", "--batch", str(batch)]
             subprocess.run([build, *weights, "-o", path], check=True)
-        program = Program(peers, runtime, path, threads, picture, folder)
+        program = Program(peers, runtime, path, threads, image, folder)
         made.append((f"{runtime}, ours", program.logits, program.seconds, program))
     return made
 
@@ -160,8 +160,8 @@ def main() -> None:
         files = export(arguments.variant, folder, arguments.build)
         for batch in map(int, arguments.batches.split(",")):
             for threads in map(int, arguments.threads.split(",")):
-                picture = random.standard_normal((batch, 3, 224, 224), dtype=np.float32)
-                made = candidates(files, arguments.build, arguments.peers, threads, batch, picture, folder)
+                image = random.standard_normal((batch, 3, 224, 224), dtype=np.float32)
+                made = candidates(files, arguments.build, arguments.peers, threads, batch, image, folder)
                 reference = made[0][1].astype(np.float64)
                 for name, logits, _, _ in made:
                     error = np.linalg.norm(logits - reference) / np.linalg.norm(reference)

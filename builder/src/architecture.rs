@@ -61,9 +61,9 @@ impl Output {
 /// How a variant becomes a graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Pictures in a batch.
+    /// Images in a batch.
     pub batch: Dim,
-    /// Height and width of the input picture, in pixels.
+    /// Height and width of the input image, in pixels.
     pub image: [Dim; 2],
     /// Classes of the fully-connected layer.
     pub classes: usize,
@@ -76,7 +76,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// A classifier for pictures and classes the variant was described for, with a batch chosen at run time.
+    /// A classifier for images and classes the variant was described for, with a batch chosen at run time.
     pub fn classifier(variant: &Variant) -> Self {
         let size = variant.default_image_size();
         Self {
@@ -93,7 +93,7 @@ impl Options {
 /// Builds the graph, its weights the tensors of a checkpoint by torchvision's names.
 ///
 /// # Errors
-/// [`ShapeError`] where the picture is too small for the network's strides.
+/// [`ShapeError`] where the image is too small for the network's strides.
 pub fn build(variant: &Variant, options: &Options) -> Result<Graph, ShapeError> {
     let mut graph = Graph::default();
     let [height, width] = options.image.clone();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_is_too_small_is_refused() {
+    fn an_image_that_is_too_small_is_refused() {
         let variant = Variant::parse("50_32x4d").unwrap();
         let image = [Dim::Fixed(0), Dim::Fixed(224)];
         assert!(build(&variant, &Options { image, ..Options::classifier(&variant) }).is_err());

@@ -232,7 +232,7 @@ pub enum BuildError {
     /// A node to be kept in f32 that is not there.
     #[error(transparent)]
     Keep(#[from] UnknownNode),
-    /// The network does not fit the picture.
+    /// The network does not fit the image.
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// A bug in a pass.
@@ -295,7 +295,7 @@ pub struct Summary {
     pub weights_sha256: Option<String>,
     /// Trainable parameters of the network as built, before folding.
     pub parameters: u64,
-    /// Multiply-adds for one picture.
+    /// Multiply-adds for one image.
     pub multiply_adds: u64,
     /// Type that the graph computes in.
     pub dtype: &'static str,
@@ -383,7 +383,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
     })
 }
 
-/// The network on pictures of a fixed size, to count its multiply-adds: the size asked for, else the variant's own.
+/// The network on images of a fixed size, to count its multiply-adds: the size asked for, else the variant's own.
 fn at_usual_size(resolved: &resolve::Resolved) -> Result<Graph, ShapeError> {
     let mut options = resolved.options.clone();
     let usual = resolved.variant.default_image_size();

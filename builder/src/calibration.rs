@@ -48,7 +48,7 @@ pub struct Measured {
 /// What was fed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// `pictures` or `seeded`.
+    /// `images` or `seeded`.
     pub source: String,
     /// How many.
     pub count: u64,
@@ -59,7 +59,7 @@ pub struct Inputs {
 impl fmt::Display for Inputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.source.as_str(), self.seed) {
-            ("pictures", _) => write!(f, "{} pictures", self.count),
+            ("images", _) => write!(f, "{} images", self.count),
             (source, Some(seed)) => write!(f, "{} {source} inputs (seed {seed})", self.count),
             (source, None) => write!(f, "{} {source} inputs", self.count),
         }

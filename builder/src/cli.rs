@@ -67,7 +67,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up pictures
+    /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up images
     #[command(
         after_help = "Exit codes: 0 equal within 1e-6 (an f16 model to the checkpoint with its weights rounded), 1 different, 2 usage, 3 bad input file, 4 weights could not be downloaded."
     )]
@@ -83,7 +83,7 @@ pub enum Command {
         /// Convolution that has the stride in a downsampling block, in the checkpoint's network
         #[arg(long, value_enum, default_value_t)]
         stride_in: StrideInArg,
-        /// Seed of the pictures
+        /// Seed of the images
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
         /// JSON instead of text
@@ -140,10 +140,10 @@ pub struct BuildArgs {
     /// Preprocessing to store: v1 (resize 256), v2 (resize 232), or a JSON file
     #[arg(long, value_name = "v1|v2|FILE")]
     pub preprocess: Option<PathBuf>,
-    /// Pictures in a batch, or 'dynamic' [default: dynamic]
+    /// Images in a batch, or 'dynamic' [default: dynamic]
     #[arg(long, value_name = "N|dynamic", value_parser = parse_batch)]
     pub batch: Option<Dim>,
-    /// Picture height and width in pixels: 224 or 224x320 [default: 224; 32 for 29_*]
+    /// Image height and width in pixels: 224 or 224x320 [default: 224; 32 for 29_*]
     #[arg(long, value_name = "H[xW]", value_parser = parse_image_size)]
     pub image_size: Option<ImageSize>,
     /// Leave height and width to run time

@@ -46,7 +46,7 @@ impl fmt::Display for Dim {
     }
 }
 
-/// Dimensions, outermost first; pictures and feature maps are `[N, C, H, W]`.
+/// Dimensions, outermost first; images and feature maps are `[N, C, H, W]`.
 pub type Shape = Vec<Dim>;
 
 /// A fixed shape.

@@ -27,7 +27,7 @@ pub enum ImportError {
         /// What is not understood.
         reason: String,
     },
-    /// The model does not take one picture.
+    /// The model does not take one image.
     #[error("the model should have one input [N, 3, H, W]; it has {found}")]
     Input {
         /// What it has.
@@ -75,21 +75,21 @@ pub fn import(model: ModelProto, open: Option<[usize; 4]>) -> Result<Imported, I
     let GraphProto { node, initializer, input, output, .. } = model.graph.unwrap_or_default();
     let weights: HashMap<String, TensorProto> = initializer.into_iter().map(|t| (t.name.clone(), t)).collect();
     let mut importer = Importer { graph: Graph::default(), values: HashMap::new(), weights };
-    let pictures: Vec<&ValueInfoProto> = input.iter().filter(|i| !importer.weights.contains_key(&i.name)).collect();
-    let [picture] = pictures[..] else {
-        let names: Vec<&str> = pictures.iter().map(|p| p.name.as_str()).collect();
+    let images: Vec<&ValueInfoProto> = input.iter().filter(|i| !importer.weights.contains_key(&i.name)).collect();
+    let [image] = images[..] else {
+        let names: Vec<&str> = images.iter().map(|p| p.name.as_str()).collect();
         return Err(ImportError::Input { found: format!("{} ({})", names.len(), names.join(", ")) });
     };
-    let shape = declared_shape(picture).filter(|s| s.len() == 4);
-    let shape = shape.ok_or_else(|| ImportError::Input { found: format!("'{}' of another shape", picture.name) })?;
+    let shape = declared_shape(image).filter(|s| s.len() == 4);
+    let shape = shape.ok_or_else(|| ImportError::Input { found: format!("'{}' of another shape", image.name) })?;
     let settle = |(axis, dim): (usize, Dim)| match (dim, open) {
         (Dim::Named(_) | Dim::Unknown, Some(open)) => Dim::Fixed(open[axis]),
         (dim, _) => dim,
     };
     let shape = shape.into_iter().enumerate().map(settle).collect();
-    let id = importer.graph.add_input(&picture.name, shape);
-    importer.graph.value_mut(id).element = declared_element(picture)?;
-    importer.values.insert(picture.name.clone(), id);
+    let id = importer.graph.add_input(&image.name, shape);
+    importer.graph.value_mut(id).element = declared_element(image)?;
+    importer.values.insert(image.name.clone(), id);
     for node in &node {
         importer.node(node)?;
     }
@@ -102,13 +102,13 @@ pub fn import(model: ModelProto, open: Option<[usize; 4]>) -> Result<Imported, I
     Ok(Imported { graph: importer.graph, weights: Initializers(importer.weights) })
 }
 
-fn declared_element(picture: &ValueInfoProto) -> Result<ElementType, ImportError> {
-    let number = match picture.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+fn declared_element(image: &ValueInfoProto) -> Result<ElementType, ImportError> {
+    let number = match image.r#type.as_ref().and_then(|t| t.value.as_ref()) {
         Some(type_proto::Value::TensorType(tensor)) => tensor.elem_type,
         _ => 0,
     };
     let element = ElementType::from_proto(number);
-    element.ok_or_else(|| ImportError::Input { found: format!("'{}' of ONNX type {number}", picture.name) })
+    element.ok_or_else(|| ImportError::Input { found: format!("'{}' of ONNX type {number}", image.name) })
 }
 
 fn declared_shape(value: &ValueInfoProto) -> Option<Shape> {

@@ -106,7 +106,7 @@ pub struct Inferred {
     pub classes: Option<usize>,
     /// Trainable parameters.
     pub parameters: u64,
-    /// Multiply-adds for one picture of the network's usual size.
+    /// Multiply-adds for one image of the network's usual size.
     pub multiply_adds: u64,
     /// Stem, stages and head.
     pub stages: Vec<Stage>,
@@ -125,11 +125,11 @@ pub struct Stage {
     pub width: Option<usize>,
     /// Channels or classes put out.
     pub out_channels: usize,
-    /// Height and width put out, for the network's usual picture.
+    /// Height and width put out, for the network's usual image.
     pub out_size: Option<[usize; 2]>,
     /// Trainable parameters.
     pub parameters: u64,
-    /// Multiply-adds for one picture.
+    /// Multiply-adds for one image.
     pub multiply_adds: u64,
 }
 

@@ -18,11 +18,11 @@ pub struct Listed {
     pub source: &'static str,
     /// Classes that the parameters count.
     pub classes: usize,
-    /// Height and width of the picture that the multiply-adds count, in pixels.
+    /// Height and width of the image that the multiply-adds count, in pixels.
     pub image_size: usize,
     /// Trainable parameters.
     pub parameters: u64,
-    /// Multiply-adds for one picture.
+    /// Multiply-adds for one image.
     pub multiply_adds: u64,
     /// Published checkpoints.
     pub checkpoints: Vec<Known>,
@@ -45,7 +45,7 @@ pub enum ListError {
     /// A name in the list is none.
     #[error(transparent)]
     Variant(#[from] VariantError),
-    /// A network in the list does not fit its own picture.
+    /// A network in the list does not fit its own image.
     #[error(transparent)]
     Shape(#[from] ShapeError),
 }

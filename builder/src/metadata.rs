@@ -1,10 +1,10 @@
-//! What a model file says about itself: where its weights come from, how to prepare pictures, what the classes are.
+//! What a model file says about itself: where its weights come from, how to prepare images, what the classes are.
 //!
 //! Everything stands in the model's `metadata_props` under `resnext.*`, values that are not plain text as JSON.
 
 use serde::{Deserialize, Serialize};
 
-/// How a resized picture's pixels are computed.
+/// How a resized image's pixels are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -14,7 +14,7 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// Preprocessing of a picture: shorter side to `resize`, central `crop` x `crop`, to [0, 1], minus mean, over std.
+/// Preprocessing of an image: shorter side to `resize`, central `crop` x `crop`, to [0, 1], minus mean, over std.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
@@ -41,7 +41,7 @@ pub enum Recipe {
 }
 
 impl Preprocess {
-    /// The preprocessing of `recipe` for pictures whose shorter side is `size`; the resized side keeps the ratio it has
+    /// The preprocessing of `recipe` for images whose shorter side is `size`; the resized side keeps the ratio it has
     /// to the crop at 224.
     pub fn imagenet(recipe: Recipe, size: usize) -> Self {
         let at_224 = match recipe {
@@ -68,7 +68,7 @@ impl Preprocess {
         }
     }
 
-    /// Refuses numbers no picture can be prepared with.
+    /// Refuses numbers no image can be prepared with.
     ///
     /// # Errors
     /// What is wrong, as a sentence.
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn recipes_scale_with_the_picture() {
+    fn recipes_scale_with_the_image() {
         assert_eq!(Preprocess::imagenet(Recipe::V1, 224).resize, 256);
         assert_eq!(Preprocess::imagenet(Recipe::V2, 224).resize, 232);
         assert_eq!(Preprocess::imagenet(Recipe::V1, 448).resize, 512);

@@ -47,7 +47,7 @@ impl Activation {
     }
 }
 
-/// The whole network in f64 on pictures `[N, 3, H, W]`; without `classes`, only the stages.
+/// The whole network in f64 on images `[N, 3, H, W]`; without `classes`, only the stages.
 ///
 /// # Errors
 /// What `source` returns.
@@ -56,7 +56,7 @@ pub fn forward<R: Read>(
     stride_in: StrideIn,
     classes: Option<usize>,
     source: &mut R,
-    pictures: &Array4<f64>,
+    images: &Array4<f64>,
     activation: Activation,
 ) -> Result<Forward, R::Error> {
     let mut net = Net { source, activation };
@@ -64,7 +64,7 @@ pub fn forward<R: Read>(
         Stem::ImageNet => Conv::square(7, 2, 3, 1),
         Stem::Cifar => Conv::square(3, 1, 1, 1),
     };
-    let mut x = net.conv_bn("conv1", "bn1", stem, [variant.planes, 3], pictures)?.mapv(|v| activation.apply(v));
+    let mut x = net.conv_bn("conv1", "bn1", stem, [variant.planes, 3], images)?.mapv(|v| activation.apply(v));
     if variant.stem == Stem::ImageNet {
         x = kernels::max_pool(&x, &Pool { kernel: [3; 2], stride: [2; 2], padding: [1; 4] });
     }
@@ -153,19 +153,19 @@ impl<R: Read> Net<'_, R> {
     }
 }
 
-/// Runs a graph of one picture input in f64 and returns its outputs in order.
+/// Runs a graph of one image input in f64 and returns its outputs in order.
 ///
 /// # Errors
 /// What `source` returns.
 pub fn evaluate<R: Read>(
     valid: Valid<'_>,
     source: &mut R,
-    pictures: &Array4<f64>,
+    images: &Array4<f64>,
     activation: Activation,
 ) -> Result<Vec<ArrayD<f64>>, R::Error> {
     let graph = valid.graph();
     let mut values: HashMap<ValueId, ArrayD<f64>> = HashMap::new();
-    values.extend(graph.inputs.iter().map(|&id| (id, pictures.clone().into_dyn())));
+    values.extend(graph.inputs.iter().map(|&id| (id, images.clone().into_dyn())));
     let mut remaining = graph.use_counts();
     for node in &graph.nodes {
         let mut weights: Vec<Vec<f64>> = Vec::new();
@@ -190,11 +190,11 @@ pub fn evaluate<R: Read>(
 
 /// One operator; `data` and `weights` are its operands in order, as validation has checked them.
 fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>], activation: Activation) -> ArrayD<f64> {
-    let picture =
+    let image =
         |index: usize| data[index].view().into_dimensionality::<Ix4>().map(|v| v.to_owned()).unwrap_or_default();
     match op {
         Op::Conv(conv) => {
-            let x = picture(0);
+            let x = image(0);
             let inner = x.len_of(Axis(1)) / conv.group;
             let [height, width] = conv.kernel;
             let out = weights[0].len() / (inner * height * width);
@@ -202,7 +202,7 @@ fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>], activation: Activ
         }
         Op::BatchNorm { epsilon } => {
             let parameters = [&weights[0], &weights[1], &weights[2], &weights[3]].map(Vec::as_slice);
-            kernels::batch_norm(picture(0), parameters, *epsilon).into_dyn()
+            kernels::batch_norm(image(0), parameters, *epsilon).into_dyn()
         }
         Op::Relu => data[0].mapv(|v| activation.apply(v)),
         Op::Add | Op::Sum => data[1..].iter().fold(data[0].clone(), |sum, &x| sum + x),
@@ -210,9 +210,9 @@ fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>], activation: Activ
             let views: Vec<_> = data.iter().map(|x| x.view()).collect();
             ndarray::concatenate(Axis(1), &views).unwrap_or_default()
         }
-        Op::MaxPool(pool) => kernels::max_pool(&picture(0), pool).into_dyn(),
+        Op::MaxPool(pool) => kernels::max_pool(&image(0), pool).into_dyn(),
         Op::GlobalAveragePool => {
-            let means = kernels::global_average(&picture(0));
+            let means = kernels::global_average(&image(0));
             means.insert_axis(Axis(2)).insert_axis(Axis(3)).into_dyn()
         }
         Op::Flatten => data[0].index_axis(Axis(3), 0).index_axis(Axis(2), 0).to_owned(),

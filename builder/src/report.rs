@@ -12,7 +12,7 @@ use crate::verify::{Basis, Verdict};
 pub fn list(listing: &Listing) -> String {
     let mut text = format!(
         "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} {}\n",
-        "variant", "parameters", "mult-adds", "picture", "also called", "source", "known checkpoints"
+        "variant", "parameters", "mult-adds", "image", "also called", "source", "known checkpoints"
     );
     for row in &listing.networks {
         let checkpoints: Vec<String> = row
@@ -151,7 +151,7 @@ pub fn verdict(verdict: &Verdict) -> String {
     let [height, width] = verdict.image_size;
     let _ = writeln!(
         text,
-        "{} {} {} ({}), in f64 on {height}x{width} pictures of seed {}",
+        "{} {} {} ({}), in f64 on {height}x{width} images of seed {}",
         verdict.model,
         if verdict.equal { "computes what" } else { "does not compute what" },
         verdict.weights,

@@ -112,7 +112,7 @@ fn infer_concat(shapes: &[&Shape]) -> Result<Shape, String> {
 fn window(extent: &Dim, [reach, stride, padding]: [usize; 3]) -> Result<Dim, String> {
     let Some(extent) = extent.fixed() else { return Ok(Dim::Unknown) };
     if stride == 0 || extent + padding < reach {
-        return Err(format!("a window of {reach} does not fit {extent} + {padding} of padding; use a larger picture"));
+        return Err(format!("a window of {reach} does not fit {extent} + {padding} of padding; use a larger image"));
     }
     Ok(Dim::Fixed((extent + padding - reach) / stride + 1))
 }
@@ -150,7 +150,7 @@ fn same(shapes: &[&Shape]) -> Result<Shape, String> {
 pub struct Cost {
     /// Elements of all weights and biases; batch normalisation counts its scale and shift, not its statistics.
     pub parameters: u64,
-    /// Multiply-adds of convolutions and the fully-connected layer for one picture.
+    /// Multiply-adds of convolutions and the fully-connected layer for one image.
     pub multiply_adds: u64,
 }
 
@@ -163,7 +163,7 @@ impl std::iter::Sum for Cost {
     }
 }
 
-/// Parameters and multiply-adds of `graph` for one picture; extents chosen at run time count as 1.
+/// Parameters and multiply-adds of `graph` for one image; extents chosen at run time count as 1.
 pub fn cost(graph: &Graph) -> Cost {
     graph.nodes.iter().map(|node| cost_of(graph, node)).sum()
 }

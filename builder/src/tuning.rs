@@ -26,7 +26,7 @@ pub struct Tuning {
     pub processor: Option<String>,
     /// Threads within a node.
     pub threads: usize,
-    /// Pictures at once.
+    /// Images at once.
     pub batches: Vec<usize>,
     /// One for each stage with grouped convolutions, from the input on.
     pub stages: Vec<TunedStage>,

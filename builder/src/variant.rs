@@ -263,7 +263,7 @@ impl Variant {
         self.out_channels(self.blocks.len() - 1)
     }
 
-    /// Height and width of the pictures the network was described for.
+    /// Height and width of the images the network was described for.
     pub fn default_image_size(&self) -> usize {
         match self.stem {
             Stem::ImageNet => 224,

@@ -1,9 +1,9 @@
 //! Whether a model computes what a checkpoint means.
 //!
 //! The model's own graph, whatever passes and other programs have made of it, runs in f64 beside the checkpoint's
-//! unfolded forward pass, on the same seeded pictures. What is compared is functions, so the model may have other
+//! unfolded forward pass, on the same seeded images. What is compared is functions, so the model may have other
 //! names, merged groups or folded normalisations. It runs twice: as it is, and with every ReLU made leaky on both sides,
-//! so that no wrong weight hides behind a channel that these pictures leave at zero.
+//! so that no wrong weight hides behind a channel that these images leave at zero.
 //!
 //! A model with f16 weights is compared in two steps (`verify/half.rs`), since rounding moves the function by far more
 //! than a wrong weight may.
@@ -40,9 +40,9 @@ pub struct Verdict {
     pub weights: String,
     /// The architecture in the checkpoint.
     pub variant: String,
-    /// Height and width of the pictures.
+    /// Height and width of the images.
     pub image_size: [usize; 2],
-    /// Seed of the pictures.
+    /// Seed of the images.
     pub seed: u64,
     /// Largest distance that passes.
     pub tolerance: f64,
@@ -115,7 +115,7 @@ pub enum VerifyError {
     },
     /// A value too large to compute.
     #[error(
-        "{model}: the value '{value}' has {elements} elements, more than any picture calls for; the file is damaged, or its picture size is wrong"
+        "{model}: the value '{value}' has {elements} elements, more than any image calls for; the file is damaged, or its image size is wrong"
     )]
     TooLarge {
         /// The model.
@@ -136,7 +136,7 @@ pub enum VerifyError {
     /// The checkpoint.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The network does not fit the model's pictures.
+    /// The network does not fit the model's images.
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// A bug in a pass.
@@ -167,7 +167,7 @@ impl From<CheckpointError> for VerifyError {
     }
 }
 
-/// Compares the model at `model` with the checkpoint at `weights` on two pictures of seed `seed`.
+/// Compares the model at `model` with the checkpoint at `weights` on two images of seed `seed`.
 ///
 /// # Errors
 /// [`VerifyError`] where one of them cannot be read or they cannot be compared; a difference is a verdict.
@@ -186,9 +186,9 @@ pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> R
         import(proto, Some([2, 3, usual, usual])).map_err(|source| VerifyError::Import { model: name(), source })?;
     let valid = validate(&graph).map_err(|source| VerifyError::Graph { model: name(), source })?;
     check_size(&graph).map_err(|(value, elements)| VerifyError::TooLarge { model: name(), value, elements })?;
-    let pictures = pictures(&graph, seed);
+    let images = images(&graph, seed);
     let rounded = if half::has_half(&graph) {
-        Some(half::Lowered::like(&graph, &variant, found.classes, stride_in, &pictures)?)
+        Some(half::Lowered::like(&graph, &variant, found.classes, stride_in, &images)?)
     } else {
         None
     };
@@ -199,11 +199,11 @@ pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> R
     };
     let mut compared = Vec::new();
     for activation in [Activation::Relu, Activation::Leaky] {
-        let outputs = evaluate(valid, &mut initializers, &pictures, activation)
+        let outputs = evaluate(valid, &mut initializers, &images, activation)
             .map_err(|source| VerifyError::Tensor { model: name(), source })?;
         let mut source = Source::remembering(Origin::Checkpoint(&checkpoint));
-        let exact = forward(&variant, stride_in, found.classes, &mut source, &pictures, activation)?;
-        let lowered = rounded.as_ref().map(|r| r.evaluate(&mut source, &pictures, activation, &exact)).transpose()?;
+        let exact = forward(&variant, stride_in, found.classes, &mut source, &images, activation)?;
+        let lowered = rounded.as_ref().map(|r| r.evaluate(&mut source, &images, activation, &exact)).transpose()?;
         for (&id, output) in graph.outputs.iter().zip(&outputs) {
             let label = graph.value(id).name.clone();
             let (against, expected) = counterpart(&exact, output).ok_or_else(|| VerifyError::Output {
@@ -227,7 +227,7 @@ pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> R
         model: name(),
         weights: weights.display().to_string(),
         variant: variant.to_string(),
-        image_size: [pictures.dim().2, pictures.dim().3],
+        image_size: [images.dim().2, images.dim().3],
         seed,
         tolerance: compared.iter().map(|c| c.tolerance).fold(TOLERANCE, f64::max),
         basis,
@@ -236,7 +236,7 @@ pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> R
     })
 }
 
-/// Refuses values that no network of the family makes of a picture, before they are computed: 2^28 elements are 2 GiB.
+/// Refuses values that no network of the family makes of an image, before they are computed: 2^28 elements are 2 GiB.
 fn check_size(graph: &Graph) -> Result<(), (String, u64)> {
     for id in graph.inputs.iter().copied().chain(graph.nodes.iter().map(|n| n.output)) {
         let value = graph.value(id);
@@ -249,7 +249,7 @@ fn check_size(graph: &Graph) -> Result<(), (String, u64)> {
 }
 
 /// Normal noise in the shape that `graph` takes.
-fn pictures(graph: &Graph, seed: u64) -> Array4<f64> {
+fn images(graph: &Graph, seed: u64) -> Array4<f64> {
     let shape = graph.inputs.first().map(|&id| graph.value(id).shape.clone()).unwrap_or_default();
     let extent = |axis: usize| shape.get(axis).and_then(Dim::fixed).unwrap_or(0);
     let dims = (extent(0), extent(1), extent(2), extent(3));

@@ -91,7 +91,7 @@ pub enum WeightsError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
-    /// The picture is too small for the network.
+    /// The image is too small for the network.
     #[error(transparent)]
     Architecture(#[from] ShapeError),
     /// A bug.

@@ -33,7 +33,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// What to calibrate on.
 pub struct Request<'a> {
-    /// Pictures, or a seed.
+    /// Images, or a seed.
     pub inputs: Source<'a>,
     /// Inputs at once, for models that leave it open. All values of a batch are in memory together.
     pub batch: usize,
@@ -54,10 +54,10 @@ pub enum CalibrateError {
     /// The provider gave no result, or stopped giving any.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// No picture could be read.
-    #[error("none of the {count} pictures can be read; the first, {}: {}", first.path, first.reason)]
-    NoPicture {
-        /// Pictures tried.
+    /// No image could be read.
+    #[error("none of the {count} images can be read; the first, {}: {}", first.path, first.reason)]
+    NoImage {
+        /// Images tried.
         count: usize,
         /// The first of them.
         first: Broken,
@@ -254,7 +254,7 @@ fn remarks(inputs: &Source<'_>, file: &ModelFile) -> Vec<String> {
         remarks.push(format!("the weights of {} are random: trained ones give other ranges", file.name()));
     }
     if matches!(inputs, Source::Seeded { .. }) {
-        remarks.push("made-up inputs are no pictures: --images gives the ranges that count".to_owned());
+        remarks.push("made-up inputs are no images: --images gives the ranges that count".to_owned());
     }
     if file.precision == Precision::F16 {
         let told =

@@ -1,4 +1,4 @@
-//! Prepared pictures through an open model, to class scores: what `infer` and `eval` share.
+//! Prepared images through an open model, to class scores: what `infer` and `eval` share.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::metadata::ImageInput;
 use crate::model::{Model, ModelError};
 use crate::tensor::{Data, Tensor};
 
-/// A class that a picture may belong to.
+/// A class that an image may belong to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Class {
     /// Index of the class.
@@ -22,10 +22,10 @@ pub struct Class {
     pub score: f64,
 }
 
-/// What is said of a picture whose scores [`top`] does not rank.
+/// What is said of an image whose scores [`top`] does not rank.
 pub const NOT_FINITE: &str = "the model's scores for it are NaN or infinite";
 
-/// Runs `pictures`, each a normalised `[3, H, W]` tensor, and returns each one's scores by class. `room` is what a batch
+/// Runs `images`, each a normalised `[3, H, W]` tensor, and returns each one's scores by class. `room` is what a batch
 /// is put together in, kept for the next: large ones would cost the system more to give and take back than to fill.
 ///
 /// # Errors
@@ -35,26 +35,26 @@ pub fn scores(
     image: &ImageInput,
     batch: Batch,
     extent: (usize, usize),
-    pictures: &[&[f32]],
+    images: &[&[f32]],
     room: &mut Vec<f32>,
 ) -> Result<Vec<Vec<f64>>, ModelError> {
     let mut values = std::mem::take(room);
     values.clear();
-    pictures.iter().for_each(|picture| values.extend_from_slice(picture));
-    let input = input::tensor(image, [pictures.len(), 3, extent.0, extent.1], values);
+    images.iter().for_each(|image| values.extend_from_slice(image));
+    let input = input::tensor(image, [images.len(), 3, extent.0, extent.1], values);
     let outputs = batch::run(model, &input, batch);
     if let Data::F32(values) = input.data {
         *room = values;
     }
     let outputs = outputs?;
-    let output = scores_output(&outputs, pictures.len())?;
+    let output = scores_output(&outputs, images.len())?;
     let classes = class_count(&output.shape).unwrap_or(1);
     Ok(to_f64(&output.data).chunks_exact(classes).map(<[f64]>::to_vec).collect())
 }
 
 /// The output that holds class scores: `logits` where there is one of that name, otherwise the first `[N, classes]`.
-fn scores_output(outputs: &[Tensor], pictures: usize) -> Result<&Tensor, ModelError> {
-    let fits = |output: &&Tensor| class_count(&output.shape).is_some() && output.shape[0] == pictures;
+fn scores_output(outputs: &[Tensor], images: usize) -> Result<&Tensor, ModelError> {
+    let fits = |output: &&Tensor| class_count(&output.shape).is_some() && output.shape[0] == images;
     let named = outputs.iter().filter(fits).find(|output| output.name == "logits");
     named.or_else(|| outputs.iter().find(fits)).ok_or_else(|| {
         let shapes: Vec<String> = outputs.iter().map(|output| format!("{} {:?}", output.name, output.shape)).collect();

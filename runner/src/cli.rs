@@ -59,13 +59,13 @@ pub(crate) enum Verb {
     Setup(Setup),
     /// Tell which library and providers really work here, and how to mend those that do not
     Doctor(Doctor),
-    /// Classify pictures; preprocessing and labels come from the model file
+    /// Classify images; preprocessing and labels come from the model file
     Infer(Infer),
     /// Run the same inputs through every provider and model, and judge whether they agree
     Compare(Compare),
     /// Measure latency and throughput of every model on every provider
     Bench(Bench),
-    /// Measure accuracy on labelled pictures
+    /// Measure accuracy on labelled images
     Eval(Eval),
     /// Find the fastest lowering of a model's grouped and strided convolutions by measuring
     Tune(Tune),

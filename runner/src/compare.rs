@@ -27,11 +27,11 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Request<'a> {
     /// The inputs; each candidate gets them in its own element type.
     pub inputs: &'a [Tensor],
-    /// Where the inputs came from, for people: `noise, seed 0`, a file, pictures.
+    /// Where the inputs came from, for people: `noise, seed 0`, a file, images.
     pub inputs_source: String,
     /// Outputs to compare against, and where they came from; otherwise the first candidate that gives a result.
     pub reference: Option<(&'a [Tensor], String)>,
-    /// Pictures at once, for models that leave it open.
+    /// Images at once, for models that leave it open.
     pub batch: usize,
     /// Tolerances asked for.
     pub tolerance: Asked,

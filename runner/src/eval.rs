@@ -1,6 +1,6 @@
-//! How often is a model right on labelled pictures, and do two models differ?
+//! How often is a model right on labelled images, and do two models differ?
 //!
-//! Pictures are decoded and resized on threads of their own while the provider runs; nothing kept grows with their
+//! Images are decoded and resized on threads of their own while the provider runs; nothing kept grows with their
 //! number but what is told of broken and differing ones.
 
 pub mod classes;
@@ -33,10 +33,10 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// What to evaluate on.
 pub struct Request<'a> {
-    /// The labelled pictures, one set for each candidate: the same pictures in the same order, their classes numbered as
+    /// The labelled images, one set for each candidate: the same images in the same order, their classes numbered as
     /// that candidate's model numbers them; see [`Dataset::for_models`].
     pub datasets: Vec<&'a Dataset>,
-    /// Pictures at once, for models that leave it open.
+    /// Images at once, for models that leave it open.
     pub batch: usize,
 }
 
@@ -49,12 +49,12 @@ pub struct Evaluated {
     pub provider: String,
     /// Library, options, placement; absent where it could not be opened.
     pub loaded: Option<Loaded>,
-    /// How pictures were prepared.
+    /// How images were prepared.
     pub preprocess: Preprocess,
-    /// Pictures judged.
-    pub pictures: usize,
-    /// Pictures for which the model gave NaN or infinite scores. With a single one of them the model has failed, and no
-    /// accuracy is given: not of the other pictures either.
+    /// Images judged.
+    pub images: usize,
+    /// Images for which the model gave NaN or infinite scores. With a single one of them the model has failed, and no
+    /// accuracy is given: not of the other images either.
     pub not_finite: Vec<String>,
     /// Fraction whose best class is right, with its 95% interval.
     pub top1: Option<Wilson>,
@@ -75,17 +75,17 @@ pub struct Evaluated {
 pub struct Paired {
     /// Position of the candidate compared with the first.
     pub candidate: usize,
-    /// Pictures that both judged.
-    pub pictures: usize,
+    /// Images that both judged.
+    pub images: usize,
     /// Fraction of those on which both say the same class: of the same name where the models number classes differently.
     pub agreement: Option<f64>,
     /// McNemar's test on which of the two is right.
     pub mcnemar: McNemar,
-    /// Pictures on which they differ.
+    /// Images on which they differ.
     pub differences: Vec<Difference>,
 }
 
-/// A picture that could not be read.
+/// An image that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Broken {
     /// Its file.
@@ -97,10 +97,10 @@ pub struct Broken {
 /// Where the time went.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spent {
-    /// From the first picture to the last.
+    /// From the first image to the last.
     pub wall_s: f64,
-    /// Pictures by that, broken ones included.
-    pub pictures_per_second: f64,
+    /// Images by that, broken ones included.
+    pub images_per_second: f64,
     /// Threads that decoded and resized.
     pub threads: usize,
     /// Processor time of decoding and of resizing, over all threads.
@@ -119,23 +119,23 @@ pub struct Evaluation {
     pub kind: &'static str,
     /// Machine and time.
     pub environment: Environment,
-    /// Folder of the pictures.
+    /// Folder of the images.
     pub folder: String,
-    /// Pictures in it, broken ones included.
-    pub pictures: usize,
-    /// Pictures at once, for models that leave it open.
+    /// Images in it, broken ones included.
+    pub images: usize,
+    /// Images at once, for models that leave it open.
     pub batch: usize,
     /// One for each candidate, in the order asked for.
     pub candidates: Vec<Evaluated>,
     /// Every further candidate against the first; none with a candidate whose model failed.
     pub pairs: Vec<Paired>,
-    /// Pictures that could not be read; they count neither as right nor as wrong.
+    /// Images that could not be read; they count neither as right nor as wrong.
     pub broken: Vec<Broken>,
     /// Where the time went.
     pub time: Spent,
     /// What a reader must know besides.
     pub notes: Vec<String>,
-    /// Whether it was stopped before the last picture.
+    /// Whether it was stopped before the last image.
     pub interrupted: bool,
 }
 
@@ -150,13 +150,13 @@ impl Evaluation {
         self.candidates.iter().any(|candidate| !candidate.not_finite.is_empty())
     }
 
-    /// Whether no picture could be read.
+    /// Whether no image could be read.
     pub fn nothing_read(&self) -> bool {
-        !self.broken.is_empty() && self.candidates.iter().all(|one| one.pictures == 0 && one.not_finite.is_empty())
+        !self.broken.is_empty() && self.candidates.iter().all(|one| one.images == 0 && one.not_finite.is_empty())
     }
 }
 
-/// Evaluates the candidates on the same pictures. Setting `stop` ends it after the batch in progress; what was judged
+/// Evaluates the candidates on the same images. Setting `stop` ends it after the batch in progress; what was judged
 /// is kept.
 ///
 /// # Errors
@@ -183,8 +183,8 @@ pub fn eval(
             preprocess.push(judge.preprocess);
         }
     }
-    let (folder, pictures) = match request.datasets.first() {
-        Some(dataset) => (dataset.folder.display().to_string(), dataset.pictures.as_slice()),
+    let (folder, images) = match request.datasets.first() {
+        Some(dataset) => (dataset.folder.display().to_string(), dataset.images.as_slice()),
         None => (String::new(), [].as_slice()),
     };
     let largest = judges.iter().map(Judge::batch).max().unwrap_or(1);
@@ -193,11 +193,11 @@ pub fn eval(
     let mut spent = Time::default();
     let begun = Instant::now();
     let mut seen = 0;
-    let _: Option<()> = prepare(pictures, &preprocess, extent, |prepared| {
+    let _: Option<()> = prepare(images, &preprocess, extent, |prepared| {
         seen += 1;
         spent.add(prepared.time);
         let flow = session.add(prepared);
-        progress(&Progress { doing: "evaluating".to_owned(), done: seen, total: pictures.len() });
+        progress(&Progress { doing: "evaluating".to_owned(), done: seen, total: images.len() });
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { flow }
     });
     session.finish();
@@ -210,20 +210,20 @@ pub fn eval(
         kind: "eval",
         environment,
         folder,
-        pictures: pictures.len(),
+        images: images.len(),
         batch: request.batch,
         candidates,
         pairs,
         broken,
         time: Spent {
             wall_s,
-            pictures_per_second: seen as f64 / wall_s.max(f64::MIN_POSITIVE),
+            images_per_second: seen as f64 / wall_s.max(f64::MIN_POSITIVE),
             threads: extent.threads,
             prepare: spent,
             run_s,
         },
         notes,
-        interrupted: seen < pictures.len() && stop.load(Ordering::Relaxed),
+        interrupted: seen < images.len() && stop.load(Ordering::Relaxed),
     })
 }
 

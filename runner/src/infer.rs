@@ -1,4 +1,4 @@
-//! What is in these pictures? The classes a model sees, by name and probability.
+//! What is in these images? The classes a model sees, by name and probability.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -18,9 +18,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// What to classify.
 pub struct Request<'a> {
-    /// Picture files, in the order of the result.
-    pub pictures: &'a [PathBuf],
-    /// Pictures at once, for models that leave it open.
+    /// Image files, in the order of the result.
+    pub images: &'a [PathBuf],
+    /// Images at once, for models that leave it open.
     pub batch: usize,
     /// Classes to report for each.
     pub top_k: usize,
@@ -37,9 +37,9 @@ pub enum InferError {
     Model(#[from] ModelError),
 }
 
-/// One picture.
+/// One image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Picture {
+pub struct Image {
     /// Its file.
     pub path: String,
     /// The best classes, best first; none where there is an error.
@@ -50,7 +50,7 @@ pub struct Picture {
     pub not_finite: bool,
 }
 
-/// The classified pictures.
+/// The classified images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inference {
     /// [`SCHEMA_VERSION`].
@@ -61,29 +61,29 @@ pub struct Inference {
     pub model: String,
     /// Provider, library, placement.
     pub loaded: Loaded,
-    /// How pictures were prepared.
+    /// How images were prepared.
     pub preprocess: Preprocess,
-    /// One for each picture, in order.
-    pub pictures: Vec<Picture>,
+    /// One for each image, in order.
+    pub images: Vec<Image>,
     /// What a reader must know besides.
     pub notes: Vec<String>,
-    /// What ended it before the last picture.
+    /// What ended it before the last image.
     pub error: Option<ModelError>,
 }
 
 impl Inference {
-    /// Number of pictures that could not be read.
-    pub fn bad_pictures(&self) -> usize {
-        self.pictures.iter().filter(|picture| picture.error.is_some() && !picture.not_finite).count()
+    /// Number of images that could not be read.
+    pub fn bad_images(&self) -> usize {
+        self.images.iter().filter(|image| image.error.is_some() && !image.not_finite).count()
     }
 
-    /// Whether the model failed on a picture: its scores are NaN or infinite.
+    /// Whether the model failed on an image: its scores are NaN or infinite.
     pub fn model_failed(&self) -> bool {
-        self.pictures.iter().any(|picture| picture.not_finite)
+        self.images.iter().any(|image| image.not_finite)
     }
 }
 
-/// Classifies pictures in batches. A picture that cannot be read is reported in its place, and the rest go on.
+/// Classifies images in batches. An image that cannot be read is reported in its place, and the rest go on.
 ///
 /// # Errors
 /// [`InferError`] where the model file is unusable or cannot be opened.
@@ -110,10 +110,10 @@ pub fn infer(
         waiting: Vec::new(),
         done: Vec::new(),
     };
-    let mut error = prepare(request.pictures, &[preprocess], Extent::for_batch(batch.size), |prepared| {
+    let mut error = prepare(request.images, &[preprocess], Extent::for_batch(batch.size), |prepared| {
         let done = prepared.index;
-        let flow = batches.add(&request.pictures[done], prepared);
-        progress(&Progress { doing: "classifying".to_owned(), done: done + 1, total: request.pictures.len() });
+        let flow = batches.add(&request.images[done], prepared);
+        progress(&Progress { doing: "classifying".to_owned(), done: done + 1, total: request.images.len() });
         flow
     });
     if error.is_none() {
@@ -126,7 +126,7 @@ pub fn infer(
         model: file.path.display().to_string(),
         loaded,
         preprocess,
-        pictures: batches.done,
+        images: batches.done,
         notes,
         error,
     })
@@ -137,7 +137,7 @@ pub(crate) fn weights_note(file: &ModelFile) -> Option<String> {
     file.random_weights().then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
 }
 
-/// Pictures gathered until a batch is full.
+/// Images gathered until a batch is full.
 struct Batches<'a> {
     model: Box<dyn Model + 'a>,
     image: ImageInput,
@@ -145,21 +145,21 @@ struct Batches<'a> {
     preprocess: Preprocess,
     labels: Option<Vec<String>>,
     top_k: usize,
-    /// Positions in `done` and tensors of the pictures that wait.
+    /// Positions in `done` and tensors of the images that wait.
     waiting: Vec<(usize, Vec<f32>)>,
-    done: Vec<Picture>,
+    done: Vec<Image>,
 }
 
 impl Batches<'_> {
     fn add(&mut self, path: &std::path::Path, prepared: Prepared) -> ControlFlow<ModelError> {
         let path = path.display().to_string();
-        let picture = Picture { path, top: Vec::new(), error: None, not_finite: false };
+        let image = Image { path, top: Vec::new(), error: None, not_finite: false };
         match prepared.tensors {
             Ok(tensors) => {
                 self.waiting.extend(tensors.into_iter().map(|tensor| (self.done.len(), tensor)));
-                self.done.push(picture);
+                self.done.push(image);
             }
-            Err(error) => self.done.push(Picture { error: Some(error.reason()), ..picture }),
+            Err(error) => self.done.push(Image { error: Some(error.reason()), ..image }),
         }
         if self.waiting.len() < self.batch.size {
             return ControlFlow::Continue(());
@@ -181,23 +181,23 @@ impl Batches<'_> {
         let scores = match result {
             Ok(scores) => scores,
             Err(error) => {
-                // Pictures without classes must not look as if they had been classified.
+                // Images without classes must not look as if they had been classified.
                 self.done.truncate(positions[0]);
                 return Err(error);
             }
         };
         for (position, scores) in positions.into_iter().zip(scores) {
-            let picture = &mut self.done[position];
+            let image = &mut self.done[position];
             match classify::top(&scores, self.top_k, self.labels.as_deref()) {
-                Some(top) => picture.top = top,
-                None => (picture.error, picture.not_finite) = (Some(classify::NOT_FINITE.to_owned()), true),
+                Some(top) => image.top = top,
+                None => (image.error, image.not_finite) = (Some(classify::NOT_FINITE.to_owned()), true),
             }
         }
         Ok(())
     }
 
     fn labels_note(&self) -> Option<String> {
-        let unnamed = self.done.iter().flat_map(|picture| &picture.top).any(|class| class.label.is_none());
+        let unnamed = self.done.iter().flat_map(|image| &image.top).any(|class| class.label.is_none());
         let known = self.labels.as_ref().map(Vec::len);
         match known {
             Some(count) if unnamed => Some(format!("the model file names {count} classes, and the model has more")),
@@ -234,7 +234,7 @@ mod tests {
         vec![Tensor { name: "logits".into(), shape: vec![inputs[0].shape[0], 3], data: Data::F32(means) }]
     }
 
-    fn classify(file: &ModelFile, pictures: &[PathBuf], batch: usize, fail_at: usize) -> (Inference, Vec<usize>) {
+    fn classify(file: &ModelFile, images: &[PathBuf], batch: usize, fail_at: usize) -> (Inference, Vec<usize>) {
         let sizes = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let seen = sizes.clone();
         let open = move |_: &Path| -> Result<Box<dyn Model>, ModelError> {
@@ -248,12 +248,12 @@ mod tests {
             })))
         };
         let mut candidate = Candidate { file, provider: "cpu".into(), open: Box::new(open) };
-        let request = Request { pictures, batch, top_k: 2 };
+        let request = Request { images, batch, top_k: 2 };
         let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
         (found, sizes.take())
     }
 
-    fn pictures(folder: &Path) -> Vec<PathBuf> {
+    fn images(folder: &Path) -> Vec<PathBuf> {
         let colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 20, 20], [20, 200, 20]];
         let save = |(index, colour): (usize, &[u8; 3])| {
             let path = folder.join(format!("{index}.png"));
@@ -264,36 +264,36 @@ mod tests {
     }
 
     fn first_labels(found: &Inference) -> Vec<Option<&str>> {
-        found.pictures.iter().map(|picture| picture.top.first().and_then(|class| class.label.as_deref())).collect()
+        found.images.iter().map(|image| image.top.first().and_then(|class| class.label.as_deref())).collect()
     }
 
     #[test]
-    fn pictures_are_classified_in_batches_and_in_order() {
+    fn images_are_classified_in_batches_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let pictures = pictures(folder.path());
+        let images = images(folder.path());
         for (batch, fixed, expected) in [(2, -1, vec![2, 2, 1]), (8, -1, vec![5]), (8, 2, vec![2, 2, 2])] {
-            let (found, sizes) = classify(&model_file(fixed), &pictures, batch, 99);
+            let (found, sizes) = classify(&model_file(fixed), &images, batch, 99);
             let labels = ["red", "green", "blue", "red", "green"].map(Some);
             assert_eq!((first_labels(&found), sizes), (labels.to_vec(), expected));
-            assert_eq!(found.pictures[0].top.len(), 2);
+            assert_eq!(found.images[0].top.len(), 2);
         }
     }
 
     #[test]
-    fn a_bad_picture_is_reported_in_its_place_and_the_rest_go_on() {
+    fn a_bad_image_is_reported_in_its_place_and_the_rest_go_on() {
         let folder = tempfile::tempdir().unwrap();
-        let pictures = pictures(folder.path());
-        std::fs::write(&pictures[1], b"").unwrap();
-        let (found, sizes) = classify(&model_file(-1), &pictures, 2, 99);
+        let images = images(folder.path());
+        std::fs::write(&images[1], b"").unwrap();
+        let (found, sizes) = classify(&model_file(-1), &images, 2, 99);
         assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
-        assert_eq!(found.pictures[1].error.as_deref(), Some("the file is empty"));
-        assert_eq!((found.bad_pictures(), sizes), (1, vec![2, 2]));
+        assert_eq!(found.images[1].error.as_deref(), Some("the file is empty"));
+        assert_eq!((found.bad_images(), sizes), (1, vec![2, 2]));
     }
 
     #[test]
-    fn a_picture_with_scores_that_are_not_finite_has_no_class_and_the_model_failed_on_it() {
+    fn an_image_with_scores_that_are_not_finite_has_no_class_and_the_model_failed_on_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (pictures, file) = (pictures(folder.path()), model_file(-1));
+        let (images, file) = (images(folder.path()), model_file(-1));
         for bad in [f32::NAN, f32::INFINITY] {
             let open = move |_: &Path| -> Result<Box<dyn Model>, ModelError> {
                 Ok(Box::new(Fake::new(move |inputs| {
@@ -304,29 +304,29 @@ mod tests {
                 })))
             };
             let mut candidate = Candidate { file: &file, provider: "cpu".into(), open: Box::new(open) };
-            let request = Request { pictures: &pictures, batch: 8, top_k: 1 };
+            let request = Request { images: &images, batch: 8, top_k: 1 };
             let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
             assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
-            assert!(found.pictures[1].error.as_deref().unwrap().contains("NaN or infinite"), "{found:?}");
-            assert!(found.model_failed() && found.bad_pictures() == 0);
+            assert!(found.images[1].error.as_deref().unwrap().contains("NaN or infinite"), "{found:?}");
+            assert!(found.model_failed() && found.bad_images() == 0);
         }
     }
 
     #[test]
     fn random_weights_and_missing_labels_are_told() {
         let folder = tempfile::tempdir().unwrap();
-        let pictures = pictures(folder.path());
-        let (found, _) = classify(&model_file(-1), &pictures, 2, 99);
+        let images = images(folder.path());
+        let (found, _) = classify(&model_file(-1), &images, 2, 99);
         assert!(found.notes.iter().any(|note| note.contains("random")), "{:?}", found.notes);
         let unnamed = file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], &[SMALL]);
-        let (found, _) = classify(&unnamed, &pictures, 2, 99);
+        let (found, _) = classify(&unnamed, &images, 2, 99);
         assert_eq!(found.notes, ["the model file names no classes: they are given by index"]);
     }
 
     #[test]
     fn a_crash_midway_keeps_what_was_classified() {
         let folder = tempfile::tempdir().unwrap();
-        let (found, _) = classify(&model_file(-1), &pictures(folder.path()), 2, 2);
+        let (found, _) = classify(&model_file(-1), &images(folder.path()), 2, 2);
         assert_eq!(first_labels(&found), [Some("red"), Some("green")]);
         assert!(matches!(found.error, Some(ModelError::Crashed(_))));
     }

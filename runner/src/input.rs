@@ -1,9 +1,9 @@
-//! What goes into a model: pictures, arrays from files, or seeded noise, as named tensors `[N, 3, H, W]`.
+//! What goes into a model: images, arrays from files, or seeded noise, as named tensors `[N, 3, H, W]`.
 
 pub mod arrays;
 pub mod batch;
+pub mod decode;
 pub mod noise;
-pub mod picture;
 pub mod pipeline;
 pub mod preprocess;
 
@@ -100,20 +100,20 @@ pub fn fit(tensors: &[Tensor], file: &ModelFile, image: &ImageInput) -> Result<T
     Ok(Tensor { name: image.name.clone(), shape: given.shape.clone(), data })
 }
 
-/// The pictures meant by `paths`: files as they are, folders as every picture file below them in order of name.
+/// The images meant by `paths`: files as they are, folders as every image file below them in order of name.
 ///
 /// # Errors
 /// The path and the error where a folder or file cannot be looked at.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for path in paths {
-        if path.is_dir() { walk(path, &mut Vec::new(), &mut pictures)? } else { pictures.push(path.clone()) }
+        if path.is_dir() { walk(path, &mut Vec::new(), &mut images)? } else { images.push(path.clone()) }
     }
-    Ok(pictures)
+    Ok(images)
 }
 
 /// `above`: the real paths of the folders that led here, so that a link to one of them is not followed for ever.
-fn walk(folder: &Path, above: &mut Vec<PathBuf>, pictures: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
+fn walk(folder: &Path, above: &mut Vec<PathBuf>, images: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
     let told = |error| (folder.to_owned(), error);
     let real = folder.canonicalize().map_err(told)?;
     if above.contains(&real) {
@@ -126,17 +126,17 @@ fn walk(folder: &Path, above: &mut Vec<PathBuf>, pictures: &mut Vec<PathBuf>) ->
     entries.sort();
     for entry in entries {
         if entry.is_dir() {
-            walk(&entry, above, pictures)?;
-        } else if is_picture_name(&entry) {
-            pictures.push(entry);
+            walk(&entry, above, images)?;
+        } else if is_image_name(&entry) {
+            images.push(entry);
         }
     }
     above.pop();
     Ok(())
 }
 
-/// Whether a file name ends like that of a picture this program reads.
-pub fn is_picture_name(path: &Path) -> bool {
+/// Whether a file name ends like that of an image this program reads.
+pub fn is_image_name(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     matches!(extension.as_deref(), Some("jpg" | "jpeg" | "jpe" | "png" | "webp"))
 }

@@ -45,7 +45,7 @@ pub enum MetadataError {
         /// What is wrong.
         reason: String,
     },
-    /// No input, or more than one, is a batch of pictures, or its extents are none that pictures can be brought to.
+    /// No input, or more than one, is a batch of images, or its extents are none that images can be brought to.
     #[error("{}: {reason}; its inputs are: {inputs}", path.display())]
     NotAnImageModel {
         /// The file.
@@ -143,28 +143,28 @@ impl ModelFile {
         })
     }
 
-    /// The one input that takes pictures: four dimensions, three channels in the second, f32 or f16.
+    /// The one input that takes images: four dimensions, three channels in the second, f32 or f16.
     ///
     /// # Errors
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.
     pub fn image_input(&self) -> Result<ImageInput, MetadataError> {
         let refuse = |reason: &str| Err(self.not_an_image_model(reason.into()));
-        let pictures: Vec<ImageInput> = self.inputs.iter().filter_map(as_image).collect();
-        match pictures.as_slice() {
+        let images: Vec<ImageInput> = self.inputs.iter().filter_map(as_image).collect();
+        match images.as_slice() {
             [image] if [image.batch, image.height, image.width].contains(&Some(0)) => refuse(
-                "it takes empty batches or pictures, an extent is 0; export it with the real one, or leave it open",
+                "it takes empty batches or images, an extent is 0; export it with the real one, or leave it open",
             ),
             [image] if self.inputs.len() == 1 => Ok(image.clone()),
-            [_] => refuse("it needs inputs besides the pictures"),
+            [_] => refuse("it needs inputs besides the images"),
             [] if self.inputs.iter().any(is_channels_last) => {
-                refuse("it takes pictures as [N, H, W, 3]; only [N, 3, H, W] is supported")
+                refuse("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")
             }
-            [] => refuse("no input takes pictures, f32 or f16 [N, 3, H, W]"),
-            _ => refuse("more than one input takes pictures"),
+            [] => refuse("no input takes images, f32 or f16 [N, 3, H, W]"),
+            _ => refuse("more than one input takes images"),
         }
     }
 
-    /// Why pictures cannot be given to this model, beside the inputs that it has.
+    /// Why images cannot be given to this model, beside the inputs that it has.
     pub(crate) fn not_an_image_model(&self, reason: String) -> MetadataError {
         let inputs: Vec<String> = self.inputs.iter().map(Port::to_string).collect();
         let inputs = if inputs.is_empty() { "none".to_owned() } else { inputs.join("; ") };
@@ -212,8 +212,8 @@ impl ModelFile {
         serde_json::from_str(text).map(Some).map_err(|error| bad(format!("no JSON array of strings ({error})")))
     }
 
-    /// Whether a batch can be divided among several runs: the number of pictures is left open, and every output is declared
-    /// to be one row a picture.
+    /// Whether a batch can be divided among several runs: the number of images is left open, and every output is declared
+    /// to be one row an image.
     pub fn batch_divides(&self) -> bool {
         let open = self.image_input().is_ok_and(|image| image.batch.is_none());
         let follows = |output: &Port| output.shape.as_deref().is_some_and(|shape| matches!(shape, [None, ..]));

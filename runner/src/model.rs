@@ -111,14 +111,14 @@ impl OutputRange {
 /// How much of a batch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// Pictures that count; they come first.
+    /// Images that count; they come first.
     pub kept: usize,
-    /// Pictures in the batch; the rest fills up a batch of fixed size.
+    /// Images in the batch; the rest fills up a batch of fixed size.
     pub of: usize,
 }
 
 impl Part {
-    /// The elements of the pictures that count, of a tensor `[of, ...]`; all elements of any other.
+    /// The elements of the images that count, of a tensor `[of, ...]`; all elements of any other.
     pub fn of<'v, T>(self, shape: &[usize], values: &'v [T]) -> &'v [T] {
         if shape.first() != Some(&self.of) || self.of == 0 {
             return values;

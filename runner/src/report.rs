@@ -25,7 +25,7 @@ use std::path::Path;
 use crate::environment::Environment;
 use crate::eval::Broken;
 
-/// Classes, confusions, pictures that a list shows; all are in the JSON.
+/// Classes, confusions, images that a list shows; all are in the JSON.
 pub(crate) const SHOWN: usize = 20;
 
 /// The first of a list, and how many more there are.
@@ -38,9 +38,9 @@ pub(crate) fn shown(mut items: Vec<String>) -> Vec<String> {
     items
 }
 
-/// Pictures that could not be read, and why.
-pub(crate) fn broken(pictures: &[Broken]) -> Vec<String> {
-    shown(pictures.iter().map(|broken| format!("{}: {}", broken.path, broken.reason)).collect())
+/// Images that could not be read, and why.
+pub(crate) fn broken(images: &[Broken]) -> Vec<String> {
+    shown(images.iter().map(|broken| format!("{}: {}", broken.path, broken.reason)).collect())
 }
 
 /// Names for model files: the file name alone where no two files share it, the path otherwise.

@@ -22,7 +22,7 @@ pub enum Data {
 pub struct Tensor {
     /// Name of the model input or output.
     pub name: String,
-    /// Extent of each dimension, for pictures `[N, 3, H, W]`.
+    /// Extent of each dimension, for images `[N, 3, H, W]`.
     pub shape: Vec<usize>,
     /// The elements, row-major.
     pub data: Data,

@@ -53,7 +53,7 @@ pub struct Request {
 
 /// Makes candidates of model files, on the provider to tune for.
 pub trait Candidates {
-    /// One for each file, to run the given numbers of pictures at once.
+    /// One for each file, to run the given numbers of images at once.
     fn of<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>>;
 }
 
@@ -93,7 +93,7 @@ pub struct Trial {
 /// How fast a candidate was.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timing {
-    /// Pictures at once.
+    /// Images at once.
     pub batch: usize,
     /// Runs.
     pub runs: usize,
@@ -140,7 +140,7 @@ pub struct Tuned {
     pub processor: Option<String>,
     /// Threads within a node.
     pub threads: usize,
-    /// Pictures at once.
+    /// Images at once.
     pub batches: Vec<usize>,
     /// Whether a lowering is shown to be faster than the original. Where none is, the original wins and stays as it is.
     pub changed: bool,

@@ -1,8 +1,8 @@
-"""Draws the picture set: twelve classes of shapes, textures and arrangements, from a seed.
+"""Draws the image set: twelve classes of shapes, textures and arrangements, from a seed.
 
-A picture is a function of (seed, class, index) alone, so that any of them can be drawn again without the others. The
+An image is a function of (seed, class, index) alone, so that any of them can be drawn again without the others. The
 class never shows in colour, position, size, rotation or background: those are drawn alike for all classes, which is
-what keeps a linear classifier on pixels low. Pictures are JPEG of many sizes, aspect ratios, qualities, chroma
+what keeps a linear classifier on pixels low. Images are JPEG of many sizes, aspect ratios, qualities, chroma
 subsamplings, some progressive, some grey, so that decoding and resizing count.
 
     python draw.py heldout --seed 2 --per-class 25
@@ -183,7 +183,7 @@ def paint(canvas, distance, pixel, fill, opacity=1.0):
 
 
 class Frame:
-    """Pixel coordinates of a picture, and local coordinates of things in it."""
+    """Pixel coordinates of an image, and local coordinates of things in it."""
 
     def __init__(self, width, height):
         self.width, self.height, self.short = width, height, min(width, height)
@@ -209,7 +209,7 @@ def background(rng, frame):
 
 
 def clutter(rng, frame, canvas):
-    """Small things and strokes about the picture, behind the subject."""
+    """Small things and strokes about the image, behind the subject."""
     for _ in range(rng.integers(0, 7)):
         radius = frame.short * rng.uniform(0.03, 0.1)
         x, y = rng.uniform(0, frame.width), rng.uniform(0, frame.height)
@@ -254,7 +254,7 @@ def occlude(rng, frame, canvas, x, y, radius):
 
 
 def draw(seed, label, index):
-    """The picture of class number `label`, as RGB."""
+    """The image of class number `label`, as RGB."""
     rng = np.random.default_rng([seed, label, index])
     short = np.exp(rng.uniform(np.log(60), np.log(240)))
     ratio = np.exp(rng.uniform(np.log(1.0), np.log(1.8)))
@@ -267,34 +267,34 @@ def draw(seed, label, index):
     x, y, radius = subject(rng, frame, canvas, SUBJECTS[CLASSES[label]], base)
     for _ in range(rng.choice([0, 1, 2], p=[0.4, 0.4, 0.2])):
         occlude(rng, frame, canvas, x, y, radius)
-    picture = Image.fromarray((np.clip(canvas, 0, 1) * 255).astype(np.uint8))
+    image = Image.fromarray((np.clip(canvas, 0, 1) * 255).astype(np.uint8))
     if rng.random() < 0.5:
-        picture = picture.filter(ImageFilter.GaussianBlur(float(short * rng.uniform(0.002, 0.022))))
+        image = image.filter(ImageFilter.GaussianBlur(float(short * rng.uniform(0.002, 0.022))))
     grain = rng.uniform(0, 22) * (short / 240) ** 0.5
-    noisy = np.asarray(picture, np.float32) + rng.normal(0, grain, (height, width, 3))
+    noisy = np.asarray(image, np.float32) + rng.normal(0, grain, (height, width, 3))
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)), rng
 
 
 def jpeg(seed, label, index):
-    """The same picture as the bytes of a JPEG file."""
-    picture, rng = draw(seed, label, index)
+    """The same image as the bytes of a JPEG file."""
+    image, rng = draw(seed, label, index)
     if rng.random() < 0.06:
-        picture = picture.convert("L")
+        image = image.convert("L")
     options = {
         "quality": int(rng.integers(40, 93)),
         "subsampling": ["4:4:4", "4:2:2", "4:2:0"][rng.integers(3)],
         "progressive": bool(rng.random() < 0.25),
         "optimize": True,
     }
-    if picture.mode == "L":
+    if image.mode == "L":
         del options["subsampling"]
     data = io.BytesIO()
-    picture.save(data, "JPEG", **options)
+    image.save(data, "JPEG", **options)
     return data.getvalue()
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Draw pictures into a folder of class folders.")
+    parser = argparse.ArgumentParser(description="Draw images into a folder of class folders.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--per-class", type=int, default=25)

@@ -1,5 +1,5 @@
-"""Writes what torch says of the held-out pictures, in float64, from the committed files: expected.json, and the pixels
-of the bundled pictures as they enter the network.
+"""Writes what torch says of the held-out images, in float64, from the committed files: expected.json, and the pixels
+of the bundled images as they enter the network.
 
     python export_expected.py [--predictions FILE]
 """
@@ -15,7 +15,7 @@ from PIL import Image, features
 from safetensors.torch import load_file
 
 import network
-import pictures
+import images
 from contact_sheet import spread
 
 
@@ -36,8 +36,8 @@ def model_in_float64(state, classes):
 
 
 def logits_of(model, pixels):
-    """One picture at a time, as little as possible shared between them."""
-    x = torch.from_numpy(pictures.normalized(pixels, np.float64))
+    """One image at a time, as little as possible shared between them."""
+    x = torch.from_numpy(images.normalized(pixels, np.float64))
     with torch.no_grad():
         return torch.cat([model(one) for one in x.split(1)])
 
@@ -46,11 +46,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--predictions", type=Path, help="also write label and probability, for contact_sheet.py")
     arguments = parser.parse_args()
-    here = pictures.HERE
+    here = images.HERE
     labels = (here / "labels.txt").read_text().split()
-    files, truth = pictures.held_out()
+    files, truth = images.held_out()
     names = [file.relative_to(here / "heldout").as_posix() for file in files]
-    pixels = np.stack([pictures.cropped(Image.open(file)) for file in files])
+    pixels = np.stack([images.cropped(Image.open(file)) for file in files])
     logits = logits_of(model_in_float64(checkpoint(here), len(labels)), pixels)
     best = logits.topk(5).indices.numpy()
     probabilities = logits.softmax(1).max(1).values.tolist()
@@ -65,10 +65,10 @@ def main():
         "checkpoint": "shapes.safetensors",
         "arithmetic": "float64, weights and preprocessing too; decoded and resized by Pillow in 8 bits",
         "labels": labels,
-        "pictures_count": len(files),
+        "images_count": len(files),
         "top1_correct": int((best[:, 0] == truth).sum()),
         "top5_correct": int((best == truth[:, None]).any(1).sum()),
-        "pictures": [
+        "images": [
             {"file": name, "truth": int(label), "top1": int(top[0]), "margin": float(row[top[0]] - row[top[1]]),
              "logits": row.tolist()}
             for name, label, top, row in zip(names, truth, best, logits)
@@ -87,15 +87,15 @@ def main():
     total = len(files)
     print(f"top-1 {expected['top1_correct']}/{total}, top-5 {expected['top5_correct']}/{total}; "
           f"of the {len(sample)} bundled {int((best[sample, 0] == truth[sample]).sum())} right")
-    margins = np.sort([picture["margin"] for picture in expected["pictures"]])
+    margins = np.sort([image["margin"] for image in expected["images"]])
     print("smallest margins", np.round(margins[:6], 4).tolist(), "median", round(float(np.median(margins)), 3))
 
 
 def lines(expected):
-    """JSON with a line for each picture."""
-    head = {key: value for key, value in expected.items() if key != "pictures"}
-    body = ",\n  ".join(json.dumps(picture) for picture in expected["pictures"])
-    return json.dumps(head, indent=1)[:-2] + ',\n "pictures": [\n  ' + body + "\n ]\n}\n"
+    """JSON with a line for each image."""
+    head = {key: value for key, value in expected.items() if key != "images"}
+    body = ",\n  ".join(json.dumps(image) for image in expected["images"])
+    return json.dumps(head, indent=1)[:-2] + ',\n "images": [\n  ' + body + "\n ]\n}\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes the ranges of the values inside the network on the bundled pictures, in float64, from the committed files:
+"""Writes the ranges of the values inside the network on the bundled images, in float64, from the committed files:
 ranges.json. Values are called as in the exported graph with batch normalisation folded.
 
     python export_ranges.py
@@ -9,7 +9,7 @@ import json
 import numpy as np
 import torch
 
-import pictures
+import images
 from export_expected import checkpoint, model_in_float64
 
 # A block calls its one ReLU three times; the last is the block's own output, and what goes into it is the sum.
@@ -55,16 +55,16 @@ def recorded(model, x):
 
 
 def main():
-    here = pictures.HERE
+    here = images.HERE
     labels = (here / "labels.txt").read_text().split()
     pixels = np.load(here / "bundled-pixels.npy")
     model = model_in_float64(checkpoint(here), len(labels))
-    ranges = recorded(model, torch.from_numpy(pictures.normalized(pixels, np.float64)))
+    ranges = recorded(model, torch.from_numpy(images.normalized(pixels, np.float64)))
     expected = {
         "schema_version": 1,
         "made_by": {"torch": torch.__version__.split("+")[0]},
         "arithmetic": "float64, weights and preprocessing too",
-        "pictures": "bundled-pixels.npy",
+        "images": "bundled-pixels.npy",
     }
     head = json.dumps(expected, indent=1)[:-2]
     body = ",\n  ".join(f"{json.dumps(name)}: {json.dumps(bounds)}" for name, bounds in ranges.items())

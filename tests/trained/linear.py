@@ -1,7 +1,7 @@
-"""How far a linear classifier on pixels gets on the picture set: what the network must be better than.
+"""How far a linear classifier on pixels gets on the image set: what the network must be better than.
 
 Multinomial logistic regression, given every advantage: on the full pixels and on pixels averaged over squares (fewer
-weights, less overfitting), with several weight decays, and reported is the best of them all on the judging pictures
+weights, less overfitting), with several weight decays, and reported is the best of them all on the judging images
 themselves, after any epoch.
 """
 

@@ -1,8 +1,8 @@
-"""Draws the picture set, measures a linear classifier on it, trains the network and saves it in three containers.
+"""Draws the image set, measures a linear classifier on it, trains the network and saves it in three containers.
 
     python train.py | tee train.log
 
-Training is tuned by a validation set drawn from its own seed; the held-out pictures judge what came out.
+Training is tuned by a validation set drawn from its own seed; the held-out images judge what came out.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 import draw
 import linear
 import network
-import pictures
+import images
 
 TRAIN_SEED, HELD_OUT_SEED, VALIDATION_SEED = 1, 2, 3
 # Trained on crops from a margin around what is judged.
@@ -34,18 +34,18 @@ def log(text):
 def augmented(pixels, rng):
     """Crops of uint8 `[N, 72, 72, 3]`, flipped and turned by quarters, their channels shuffled, stretched, inverted;
     all of which leave every class what it is."""
-    size = pictures.CROP
+    size = images.CROP
     out = np.empty((len(pixels), size, size, 3), np.float32)
-    for index, picture in enumerate(pixels):
+    for index, image in enumerate(pixels):
         top, left = rng.integers(0, MARGIN - size + 1, 2)
-        crop = picture[top : top + size, left : left + size]
+        crop = image[top : top + size, left : left + size]
         crop = np.rot90(crop, rng.integers(4))
         crop = crop[:, ::-1] if rng.random() < 0.5 else crop
         out[index] = crop[:, :, rng.permutation(3)]
     gain = rng.choice([-1.0, 1.0], (len(pixels), 1, 1, 1), p=[0.3, 0.7]) * rng.uniform(0.7, 1.2, (len(pixels), 1, 1, 3))
     shift = rng.uniform(-25, 25, (len(pixels), 1, 1, 3))
     np.clip((out - 127.5) * gain + 127.5 + shift, 0, 255, out=out)
-    return torch.from_numpy(pictures.normalized(out))
+    return torch.from_numpy(images.normalized(out))
 
 
 def groups_of_parameters(model, decay):
@@ -58,7 +58,7 @@ def groups_of_parameters(model, decay):
 def logits_of(model, pixels, batch=300):
     model.eval()
     with torch.no_grad():
-        x = torch.from_numpy(pictures.normalized(pixels)).to(memory_format=torch.channels_last)
+        x = torch.from_numpy(images.normalized(pixels)).to(memory_format=torch.channels_last)
         return torch.cat([model(part) for part in x.split(batch)]).numpy()
 
 
@@ -102,8 +102,8 @@ def save(model, folder):
 
 def main():
     parser = argparse.ArgumentParser(description="Train the network of the tests.")
-    parser.add_argument("--output", type=Path, default=pictures.HERE)
-    parser.add_argument("--cache", type=Path, default=pictures.HERE.parents[1] / "target" / "trained")
+    parser.add_argument("--output", type=Path, default=images.HERE)
+    parser.add_argument("--cache", type=Path, default=images.HERE.parents[1] / "target" / "trained")
     parser.add_argument("--per-class", type=int, default=1500)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=128)
@@ -119,18 +119,18 @@ def main():
     log(", ".join(f"{name} {version}" for name, version in versions.items()) + f", python {platform.python_version()}")
     log(" ".join(f"{name}={value}" for name, value in vars(arguments).items() if not isinstance(value, Path)))
 
-    pixels, labels = pictures.drawn(TRAIN_SEED, arguments.per_class, MARGIN, arguments.cache, arguments.threads)
-    validation = pictures.drawn(VALIDATION_SEED, 100, pictures.CROP, arguments.cache, arguments.threads)
-    held_out = pictures.drawn(HELD_OUT_SEED, 25, pictures.CROP, arguments.cache, arguments.threads)
-    log(f"{len(draw.CLASSES)} classes; {len(labels)} pictures to train on, {len(validation[1])} to tune on, "
+    pixels, labels = images.drawn(TRAIN_SEED, arguments.per_class, MARGIN, arguments.cache, arguments.threads)
+    validation = images.drawn(VALIDATION_SEED, 100, images.CROP, arguments.cache, arguments.threads)
+    held_out = images.drawn(HELD_OUT_SEED, 25, images.CROP, arguments.cache, arguments.threads)
+    log(f"{len(draw.CLASSES)} classes; {len(labels)} images to train on, {len(validation[1])} to tune on, "
         f"{len(held_out[1])} held out")
     if not arguments.no_linear:
-        edge = (MARGIN - pictures.CROP) // 2
+        edge = (MARGIN - images.CROP) // 2
         centre = np.ascontiguousarray(pixels[:, edge:-edge, edge:-edge])
         best = linear.baseline((centre, labels), held_out, len(draw.CLASSES), log)
-        log(f"linear: best top-1 on the held-out pictures {best:.2%}")
+        log(f"linear: best top-1 on the held-out images {best:.2%}")
         if best >= 0.5:
-            raise SystemExit("the picture set is too easy: a linear classifier reaches half of it")
+            raise SystemExit("the image set is too easy: a linear classifier reaches half of it")
 
     model = network.shapes_network(len(draw.CLASSES)).to(memory_format=torch.channels_last)
     log(f"network: {sum(p.numel() for p in model.parameters())} parameters")

@@ -32,7 +32,7 @@ fn calibration(values: &[(&str, f64)]) -> Calibration {
         source_sha256: Some("ab".into()),
         random_seed: None,
     };
-    let inputs = Inputs { source: "pictures".into(), count: 300, seed: None };
+    let inputs = Inputs { source: "images".into(), count: 300, seed: None };
     Calibration { schema_version: 1, kind: "calibration".into(), model, inputs, values: all }
 }
 
@@ -45,7 +45,7 @@ fn ranges_within_f16_give_the_headroom() {
     let found =
         calibration(&[("layer2.0.conv3", -0.0), ("layer1.0.conv3", 32.0)]).check(&graph(&Half::default())).unwrap();
     assert_eq!((found.largest, found.largest_in.as_str(), found.headroom), (32.0, "layer1.0.conv3", Some(2047.0)));
-    assert!(found.to_string().contains("(layer1.0.conv3) on 300 pictures, headroom 2047.0"), "{found}");
+    assert!(found.to_string().contains("(layer1.0.conv3) on 300 images, headroom 2047.0"), "{found}");
     assert!(calibration(&[("fc", 65504.0)]).check(&graph(&Half::default())).is_ok());
 }
 
@@ -58,7 +58,7 @@ fn a_value_beyond_f16_is_refused_with_flags_that_mend_it() {
     ] {
         let calibration = calibration(&[(node, 7e4), ("maxpool", 6e4)]);
         let error = calibration.check(&graph(&Half::default())).unwrap_err().to_string();
-        assert!(error.contains(&format!("'{node}' puts out up to 70000 on 300 pictures")), "{error}");
+        assert!(error.contains(&format!("'{node}' puts out up to 70000 on 300 images")), "{error}");
         let mend = error.rsplit("--keep-f32 ").next().unwrap();
         let asked: HashSet<&str> = mend.split(',').collect();
         assert_eq!(asked, takers.split(',').collect::<HashSet<_>>());
@@ -104,7 +104,7 @@ fn where_nothing_is_in_f16_or_all_is_zero_there_is_no_headroom() {
     assert_eq!((found.headroom, found.to_string().as_str()), (None, "no value is in f16"));
     let zeros: Vec<(&str, f64)> = all.iter().map(|node| (node.as_str(), 0.0)).chain([("input", 0.0)]).collect();
     let found = calibration(&zeros).check(&graph(&Half::default())).unwrap();
-    assert_eq!((found.headroom, found.to_string().as_str()), (None, "all values in f16 are zero on 300 pictures"));
+    assert_eq!((found.headroom, found.to_string().as_str()), (None, "all values in f16 are zero on 300 images"));
 }
 
 #[test]
@@ -129,10 +129,7 @@ fn pixels_have_the_range_of_the_value_that_they_are_taken_from() {
         kept.push(keep("layer1.1,layer2.0.conv1,layer2.0.downsample.0.subsample"));
         for half in kept {
             let error = calibration.check(&lowered(&half)).unwrap_err().to_string();
-            assert!(
-                error.contains("'layer1.1' puts out up to 70000 on 300 pictures, and f16 ends at 65504;"),
-                "{error}"
-            );
+            assert!(error.contains("'layer1.1' puts out up to 70000 on 300 images, and f16 ends at 65504;"), "{error}");
             flags = error.rsplit("--keep-f32 ").next().unwrap().to_string();
             assert!(flags.split(',').any(|node| node == "layer2.0.downsample.0"), "{error}");
             let all = half.keep_f32.into_iter().chain(flags.split(',').map(String::from)).collect();

@@ -232,7 +232,7 @@ impl Lifted {
     }
 }
 
-const PADDED: &str = "its padding: the zeros around the picture are not among the pixels that could be taken before it";
+const PADDED: &str = "its padding: the zeros around the image are not among the pixels that could be taken before it";
 
 /// A strided 1x1 convolution that the pass has no pixels for.
 fn steps_over_padding(conv: &Conv) -> bool {

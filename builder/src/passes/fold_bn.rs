@@ -115,7 +115,7 @@ mod tests {
             let mut graph = build(&variant, &options).unwrap();
             let before = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. })).count();
             let mut source = Noise(7);
-            let input = source.picture(2, 48);
+            let input = source.image(2, 48);
             let expected =
                 forward(&variant, StrideIn::Conv3x3, Some(5), &mut source, &input, Activation::Relu).unwrap();
             assert_eq!(fold_bn(&mut graph), before, "{block_form:?}");

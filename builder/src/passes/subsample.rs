@@ -8,7 +8,7 @@
 //! row by row (onnxruntime's `snchwc.cpp`, MLAS_NCHWC_CONV_POINTWISE_ALGORITHM), so that the last 14 or 7 pixels of
 //! every row leave their registers half empty. In a ResNeXt these are the projection shortcuts of stages 2 to 4.
 //!
-//! Declined where the convolution has padding (the zeros around the picture are no maximum) or a larger kernel.
+//! Declined where the convolution has padding (the zeros around the image are no maximum) or a larger kernel.
 
 use crate::graph::{Conv, Graph, Op, Pool};
 
@@ -111,7 +111,7 @@ mod tests {
         let variant = small_variant();
         let mut graph = build(&variant, &Options { classes: 5, ..Options::classifier(&variant) }).unwrap();
         let mut source = Noise(3);
-        let x = source.picture(1, 40);
+        let x = source.image(1, 40);
         fold_bn(&mut graph);
         widen_groups(&mut graph, |_| Some(Width::at_least(4)));
         let before = evaluate(validate(&graph).unwrap(), &mut source, &x, Activation::Relu).unwrap();

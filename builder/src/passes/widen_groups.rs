@@ -195,7 +195,7 @@ mod tests {
         let mut graph = build(&variant, &Options { classes: 5, ..Options::classifier(&variant) }).unwrap();
         fold_bn(&mut graph);
         let mut source = Noise(3);
-        let x = source.picture(1, 40);
+        let x = source.image(1, 40);
         let before = evaluate(validate(&graph).unwrap(), &mut source, &x, Activation::Relu).unwrap();
         assert_eq!(
             widen_groups(&mut graph, |_| Some(Width::at_least(4))),

@@ -14,21 +14,21 @@ pub(super) fn conv(
     bias: Option<&[f64]>,
     conv: &Conv,
 ) -> Array4<f64> {
-    let (pictures, channels, height, width) = x.dim();
+    let (images, channels, height, width) = x.dim();
     let reach = |axis: usize| conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
     let [top, left, bottom, right] = conv.padding;
     let rows = (height + top + bottom - reach(0)) / conv.stride[0] + 1;
     let columns = (width + left + right - reach(1)) / conv.stride[1] + 1;
-    let mut padded = Array4::zeros((pictures, channels, height + top + bottom, width + left + right));
+    let mut padded = Array4::zeros((images, channels, height + top + bottom, width + left + right));
     padded.slice_mut(s![.., .., top..top + height, left..left + width]).assign(x);
-    let mut y = Array4::zeros((pictures, out, rows, columns));
+    let mut y = Array4::zeros((images, out, rows, columns));
     let per_group = out / conv.group;
     // A convolution of one group is shared out by output channels, so that no processor is idle.
     let share = if conv.group > 1 { per_group } else { out.div_ceil(processors()) };
     let mut tasks = Vec::new();
-    for (n, picture) in y.axis_iter_mut(Axis(0)).enumerate() {
+    for (n, image) in y.axis_iter_mut(Axis(0)).enumerate() {
         for (index, planes) in
-            picture.into_shape_with_order((out, rows * columns)).into_iter().flat_map(|p| split(p, share))
+            image.into_shape_with_order((out, rows * columns)).into_iter().flat_map(|p| split(p, share))
         {
             tasks.push((n, index, planes));
         }
@@ -110,11 +110,11 @@ pub(super) fn batch_norm(mut x: Array4<f64>, [scale, bias, mean, variance]: [&[f
 
 /// Maximum over windows; padding never wins.
 pub(super) fn max_pool(x: &Array4<f64>, pool: &Pool) -> Array4<f64> {
-    let (pictures, channels, height, width) = x.dim();
+    let (images, channels, height, width) = x.dim();
     let [top, left, bottom, right] = pool.padding;
     let rows = (height + top + bottom - pool.kernel[0]) / pool.stride[0] + 1;
     let columns = (width + left + right - pool.kernel[1]) / pool.stride[1] + 1;
-    Array4::from_shape_fn((pictures, channels, rows, columns), |(n, c, row, column)| {
+    Array4::from_shape_fn((images, channels, rows, columns), |(n, c, row, column)| {
         let mut best = f64::NEG_INFINITY;
         for ky in 0..pool.kernel[0] {
             for kx in 0..pool.kernel[1] {
@@ -130,8 +130,8 @@ pub(super) fn max_pool(x: &Array4<f64>, pool: &Pool) -> Array4<f64> {
 
 /// Means over H and W: `[N, C]`.
 pub(super) fn global_average(x: &Array4<f64>) -> Array2<f64> {
-    let (pictures, channels, height, width) = x.dim();
-    Array2::from_shape_fn((pictures, channels), |(n, c)| x.slice(s![n, c, .., ..]).sum() / (height * width) as f64)
+    let (images, channels, height, width) = x.dim();
+    Array2::from_shape_fn((images, channels), |(n, c)| x.slice(s![n, c, .., ..]).sum() / (height * width) as f64)
 }
 
 /// x W^T + b, with `weight` `[out, in]`.

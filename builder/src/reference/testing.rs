@@ -23,8 +23,8 @@ impl Noise {
         })
     }
 
-    pub(crate) fn picture(&self, count: usize, size: usize) -> Array4<f64> {
-        let values: Vec<f64> = self.values("picture", count * 3 * size * size).collect();
+    pub(crate) fn image(&self, count: usize, size: usize) -> Array4<f64> {
+        let values: Vec<f64> = self.values("image", count * 3 * size * size).collect();
         Array4::from_shape_vec((count, 3, size, size), values).unwrap()
     }
 }

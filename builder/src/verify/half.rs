@@ -44,16 +44,16 @@ pub(super) struct Lowered {
 }
 
 impl Lowered {
-    /// The network `variant` in the form of `model`, for pictures of the given shape.
+    /// The network `variant` in the form of `model`, for images of the given shape.
     pub(super) fn like(
         model: &Graph,
         variant: &Variant,
         classes: Option<usize>,
         stride_in: StrideIn,
-        pictures: &Array4<f64>,
+        images: &Array4<f64>,
     ) -> Result<Self, VerifyError> {
         let stages = variant.blocks.len();
-        let (count, _, height, width) = pictures.dim();
+        let (count, _, height, width) = images.dim();
         let mut outputs: Vec<Output> = (1..=stages).map(Output::Stage).collect();
         outputs.extend(classes.map(|_| Output::Logits));
         let options = Options {
@@ -78,14 +78,14 @@ impl Lowered {
     pub(super) fn evaluate(
         &self,
         source: &mut Source<'_>,
-        pictures: &Array4<f64>,
+        images: &Array4<f64>,
         activation: Activation,
         exact: &Forward,
     ) -> Result<Forward, VerifyError> {
         let mut run = |graph: &Graph| -> Result<Forward, VerifyError> {
             let valid =
                 validate(graph).map_err(|source| VerifyError::Graph { model: "the checkpoint".into(), source })?;
-            let mut stages = evaluate(valid, source, pictures, activation)?;
+            let mut stages = evaluate(valid, source, images, activation)?;
             let logits = (stages.len() > self.stages).then(|| stages.pop()).flatten();
             Ok(Forward { stages, logits })
         };

@@ -43,7 +43,7 @@ pub struct Row {
     pub model: String,
     /// Provider.
     pub provider: String,
-    /// Pictures at once.
+    /// Images at once.
     pub batch: usize,
     /// What the clock encloses.
     pub scope: Scope,
@@ -55,8 +55,8 @@ pub struct Row {
     pub wall_s: f64,
     /// Time of a run, in milliseconds, over all processes.
     pub latency_ms: Option<Summary>,
-    /// Pictures divided by the wall time of the runs.
-    pub pictures_per_second: Option<f64>,
+    /// Images divided by the wall time of the runs.
+    pub images_per_second: Option<f64>,
     /// Median of each process, in milliseconds: what differs from start to start, kept apart from the spread within.
     pub process_medians_ms: Vec<f64>,
     /// Change of the median from the first third of the blocks to the last, as a fraction.
@@ -86,7 +86,7 @@ impl Row {
                         blocks: Vec::new(),
                         wall_s: 0.0,
                         latency_ms: None,
-                        pictures_per_second: None,
+                        images_per_second: None,
                         process_medians_ms: Vec::new(),
                         drift: None,
                         speed_up: None,
@@ -146,7 +146,7 @@ pub(super) fn summarise(rows: &mut [Row], plan: &Plan) {
         let samples = row.all_samples();
         row.wall_s = samples.iter().sum::<f64>() / 1e3;
         row.latency_ms = Summary::of(&samples, &plan.percentiles);
-        row.pictures_per_second = (row.wall_s > 0.0).then(|| (row.batch * samples.len()) as f64 / row.wall_s);
+        row.images_per_second = (row.wall_s > 0.0).then(|| (row.batch * samples.len()) as f64 / row.wall_s);
         let medians = (0..plan.processes.max(1)).map(|process| median(&row.samples(process).collect::<Vec<_>>()));
         row.process_medians_ms = medians.flatten().collect();
         let blocks: Vec<Vec<f64>> = row.blocks.iter().map(|block| block.samples_ms.clone()).collect();

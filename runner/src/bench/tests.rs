@@ -68,7 +68,7 @@ fn every_candidate_and_batch_is_a_row_with_as_many_samples_as_asked_for() {
     assert_eq!(rows, [("cpu", 1, 70), ("cpu", 4, 70), ("openvino", 1, 70), ("openvino", 4, 70)]);
     assert!(found.rows.iter().all(|row| row.error.is_none() && row.blocks.len() == 10));
     assert!((found.rows[1].latency_ms.as_ref().unwrap().median - 40.0).abs() < 0.2);
-    let throughput = found.rows[1].pictures_per_second.unwrap();
+    let throughput = found.rows[1].images_per_second.unwrap();
     assert!((throughput - 100.0).abs() < 0.5, "{throughput}");
 }
 

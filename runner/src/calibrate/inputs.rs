@@ -1,4 +1,4 @@
-//! Batches of pictures or of seeded noise, one after the other.
+//! Batches of images or of seeded noise, one after the other.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -22,8 +22,8 @@ pub use crate::eval::Broken;
 /// Where inputs come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// Picture files, prepared as the model says.
-    Pictures(&'a [PathBuf]),
+    /// Image files, prepared as the model says.
+    Images(&'a [PathBuf]),
     /// Noise, as `compare` makes it.
     Seeded {
         /// How many inputs.
@@ -37,7 +37,7 @@ impl Source<'_> {
     /// How many inputs there are.
     pub(super) fn count(&self) -> usize {
         match self {
-            Source::Pictures(paths) => paths.len(),
+            Source::Images(paths) => paths.len(),
             Source::Seeded { count, .. } => *count,
         }
     }
@@ -46,13 +46,13 @@ impl Source<'_> {
 /// What went in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inputs {
-    /// `pictures` or `seeded`.
+    /// `images` or `seeded`.
     pub source: &'static str,
-    /// Inputs that the ranges hold for; broken pictures are none.
+    /// Inputs that the ranges hold for; broken images are none.
     pub count: usize,
     /// Seed of made-up inputs.
     pub seed: Option<u64>,
-    /// Pictures that could not be read.
+    /// Images that could not be read.
     pub broken: Vec<Broken>,
 }
 
@@ -84,25 +84,25 @@ impl Feed<'_> {
         take: Take<'_>,
     ) -> Result<Inputs, CalibrateError> {
         let inputs = match source {
-            Source::Pictures(paths) => self.pictures(paths, stop, progress, take)?,
+            Source::Images(paths) => self.images(paths, stop, progress, take)?,
             Source::Seeded { count, seed } => self.seeded(*count, *seed, stop, progress, take)?,
         };
         match inputs.broken.first() {
             _ if inputs.count > 0 => Ok(inputs),
             _ if stop.load(Ordering::Relaxed) => Err(CalibrateError::Stopped),
-            Some(first) => Err(CalibrateError::NoPicture { count: inputs.broken.len(), first: first.clone() }),
+            Some(first) => Err(CalibrateError::NoImage { count: inputs.broken.len(), first: first.clone() }),
             None => Err(CalibrateError::Stopped),
         }
     }
 
-    fn pictures(
+    fn images(
         &self,
         paths: &[PathBuf],
         stop: &AtomicBool,
         progress: &mut dyn FnMut(&Progress),
         take: Take<'_>,
     ) -> Result<Inputs, CalibrateError> {
-        let mut inputs = Inputs { source: "pictures", count: 0, seed: None, broken: Vec::new() };
+        let mut inputs = Inputs { source: "images", count: 0, seed: None, broken: Vec::new() };
         let mut waiting: Vec<Vec<f32>> = Vec::new();
         let failed = prepare(paths, &[self.preprocess], Extent::for_batch(self.batch.size), |prepared| {
             let at = prepared.index;

@@ -15,7 +15,7 @@ use crate::input::noise::noise;
 use crate::metadata::tests::value;
 use crate::tensor::{Data, Tensor};
 
-/// x -> conv1 -> c -> layer1.0 -> r -> shape -> s, fc -> logits, of pictures of 4x4 pixels.
+/// x -> conv1 -> c -> layer1.0 -> r -> shape -> s, fc -> logits, of images of 4x4 pixels.
 fn network(folder: &Path, batch: i64) -> ModelFile {
     let graph = GraphProto {
         node: vec![
@@ -135,7 +135,7 @@ fn a_value_beyond_f16_is_named_with_those_who_take_it() {
     );
 }
 
-fn pictures(folder: &Path) -> Vec<PathBuf> {
+fn images(folder: &Path) -> Vec<PathBuf> {
     let save = |level: u8| {
         let path = folder.join(format!("{level}.png"));
         RgbImage::from_pixel(4, 4, Rgb([level; 3])).save(&path).unwrap();
@@ -145,38 +145,38 @@ fn pictures(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn broken_pictures_are_named_and_the_rest_counts() {
+fn broken_images_are_named_and_the_rest_counts() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, pictures) = (network(folder.path(), -1), pictures(folder.path()));
+    let (file, images) = (network(folder.path(), -1), images(folder.path()));
     for broken in 0..3 {
-        let before = std::fs::read(&pictures[broken]).unwrap();
-        std::fs::write(&pictures[broken], b"").unwrap();
-        let (found, sizes) = calibrated(&file, Source::Pictures(&pictures), 2, 99, |_| {});
+        let before = std::fs::read(&images[broken]).unwrap();
+        std::fs::write(&images[broken], b"").unwrap();
+        let (found, sizes) = calibrated(&file, Source::Images(&images), 2, 99, |_| {});
         let found = found.unwrap();
         assert_eq!((found.inputs.count, sizes), (2, vec![2]));
         assert_eq!(found.inputs.broken.len(), 1);
-        assert!(found.inputs.broken[0].path.ends_with(pictures[broken].file_name().unwrap().to_str().unwrap()));
+        assert!(found.inputs.broken[0].path.ends_with(images[broken].file_name().unwrap().to_str().unwrap()));
         let expected = if broken == 2 { 0.8 } else { 1.6 };
         assert!((found.values[0].max.unwrap() - expected).abs() < 1e-6, "{:?}", found.values[0]);
-        std::fs::write(&pictures[broken], before).unwrap();
+        std::fs::write(&images[broken], before).unwrap();
     }
-    pictures.iter().for_each(|path| std::fs::write(path, b"").unwrap());
-    let (found, _) = calibrated(&file, Source::Pictures(&pictures), 2, 99, |_| {});
+    images.iter().for_each(|path| std::fs::write(path, b"").unwrap());
+    let (found, _) = calibrated(&file, Source::Images(&images), 2, 99, |_| {});
     let error = found.unwrap_err().to_string();
-    assert!(error.contains("none of the 3 pictures") && error.contains("the file is empty"), "{error}");
+    assert!(error.contains("none of the 3 images") && error.contains("the file is empty"), "{error}");
 }
 
 #[test]
 fn stopping_keeps_what_was_measured_and_needs_something() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, pictures) = (network(folder.path(), -1), pictures(folder.path()));
-    for inputs in [SEEDED, Source::Pictures(&pictures)] {
+    let (file, images) = (network(folder.path(), -1), images(folder.path()));
+    for inputs in [SEEDED, Source::Images(&images)] {
         let (found, _) = calibrated(&file, inputs, 1, 2, |_| {});
         let found = found.unwrap();
         assert_eq!((found.inputs.count, found.interrupted), (2, true));
     }
-    std::fs::write(&pictures[0], b"broken").unwrap();
-    for (inputs, runs) in [(SEEDED, 5), (Source::Pictures(&pictures), 2)] {
+    std::fs::write(&images[0], b"broken").unwrap();
+    for (inputs, runs) in [(SEEDED, 5), (Source::Images(&images), 2)] {
         let (found, _) = calibrated(&file, inputs, 1, runs, |_| {});
         assert!(!found.unwrap().interrupted, "a stop in the last run interrupts nothing");
     }
@@ -185,7 +185,7 @@ fn stopping_keeps_what_was_measured_and_needs_something() {
 }
 
 #[test]
-fn fewer_pictures_than_there_are_are_taken_at_equal_distances() {
+fn fewer_images_than_there_are_are_taken_at_equal_distances() {
     let paths: Vec<PathBuf> = (0..10).map(|n| PathBuf::from(n.to_string())).collect();
     let names = |count| -> Vec<String> {
         spread(paths.clone(), count).into_iter().map(|path| path.display().to_string()).collect()

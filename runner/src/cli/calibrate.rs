@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::measure::{Exports, at_least_one, pictures_at_once};
+use super::measure::{Exports, at_least_one, images_at_once};
 use super::providers::ProviderArgs;
 
 /// Made-up inputs where nothing else is asked for.
@@ -15,17 +15,17 @@ const MADE_UP: usize = 16;
 pub(crate) struct Calibrate {
     /// The ONNX model
     pub(crate) model: PathBuf,
-    /// Pictures (JPEG, PNG, WebP), or folders of them, prepared as the model says; seeded made-up inputs unless given
+    /// Images (JPEG, PNG, WebP), or folders of them, prepared as the model says; seeded made-up inputs unless given
     #[arg(long, value_name = "DIR", num_args = 1..)]
     pub(crate) images: Vec<PathBuf>,
-    /// Pictures to take, at equal distances (all unless given); or made-up inputs (16 unless given)
+    /// Images to take, at equal distances (all unless given); or made-up inputs (16 unless given)
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) count: Option<usize>,
     /// Seed of made-up inputs
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Inputs at once; all values inside the network are in memory for each of them
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = pictures_at_once)]
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = images_at_once)]
     pub(crate) batch_size: usize,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,

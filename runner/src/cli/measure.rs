@@ -35,19 +35,19 @@ pub(crate) struct Seed {
     pub(crate) seed: u64,
 }
 
-/// Pictures at once, of verbs that take one size.
+/// Images at once, of verbs that take one size.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Batch {
-    /// Pictures at once in each run of a model; copies of a model that run side by side share them
-    #[arg(short, long, value_name = "N", default_value = "64", value_parser = pictures_at_once)]
+    /// Images at once in each run of a model; copies of a model that run side by side share them
+    #[arg(short, long, value_name = "N", default_value = "64", value_parser = images_at_once)]
     pub(crate) batch_size: usize,
 }
 
-/// Pictures at once, of verbs that measure several sizes.
+/// Images at once, of verbs that measure several sizes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Batches {
-    /// Pictures at once
-    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = pictures_at_once)]
+    /// Images at once
+    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = images_at_once)]
     batch_size: Vec<usize>,
 }
 
@@ -78,10 +78,10 @@ fn each_once<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
 pub(crate) struct Infer {
     /// The ONNX model
     pub(crate) model: PathBuf,
-    /// Pictures (JPEG, PNG, WebP), or folders of them
+    /// Images (JPEG, PNG, WebP), or folders of them
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    /// Classes to show for each picture
+    /// Classes to show for each image
     #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one)]
     pub(crate) top_k: usize,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub(crate) struct Infer {
 /// `eval`.
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
-    /// ONNX models, then the labelled pictures: a folder of class folders, or of pictures with a file of labels
+    /// ONNX models, then the labelled images: a folder of class folders, or of images with a file of labels
     #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
     paths: Vec<PathBuf>,
     /// File of labels, where it does not lie in the folder
@@ -127,7 +127,7 @@ pub(crate) struct Inputs {
     /// Take inputs from a file (.npz, .npy, .safetensors)
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub(crate) load_inputs: Option<PathBuf>,
-    /// Take pictures, or folders of them, as inputs
+    /// Take images, or folders of them, as inputs
     #[arg(long, value_name = "IMAGE", num_args = 1..)]
     pub(crate) images: Vec<PathBuf>,
     /// Keep the inputs used (.npz, .npy, .safetensors)
@@ -145,8 +145,8 @@ pub(crate) struct Compare {
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     pub(crate) inputs: Inputs,
-    /// Made-up pictures, and pictures at once
-    #[arg(short, long, value_name = "N", default_value = "4", value_parser = pictures_at_once)]
+    /// Made-up images, and images at once
+    #[arg(short, long, value_name = "N", default_value = "4", value_parser = images_at_once)]
     pub(crate) batch_size: usize,
     /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
     #[arg(long, value_name = "FILE")]
@@ -269,10 +269,10 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// No machine holds the feature maps of more pictures than this.
+/// No machine holds the feature maps of more images than this.
 const MOST_AT_ONCE: usize = 65_536;
 
-pub(super) fn pictures_at_once(text: &str) -> Result<usize, String> {
+pub(super) fn images_at_once(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=MOST_AT_ONCE) => Ok(number),
         _ => Err(format!("it must be a number from 1 to {MOST_AT_ONCE}")),
@@ -312,10 +312,10 @@ mod tests {
     }
 
     #[test]
-    fn so_many_pictures_at_once_that_no_memory_holds_them_are_refused() {
-        assert_eq!((pictures_at_once("1"), pictures_at_once("65536")), (Ok(1), Ok(65_536)));
+    fn so_many_images_at_once_that_no_memory_holds_them_are_refused() {
+        assert_eq!((images_at_once("1"), images_at_once("65536")), (Ok(1), Ok(65_536)));
         for wrong in ["0", "65537", "18446744073709551615", "-1", "many"] {
-            assert!(pictures_at_once(wrong).is_err(), "{wrong}");
+            assert!(images_at_once(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -19,10 +19,10 @@ pub(super) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
         return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
     }
     let files = read_models(std::slice::from_ref(&arguments.model))?;
-    let pictures = pictures(arguments)?;
+    let images = images(arguments)?;
     let providers = Providers::of(global, &arguments.providers)?;
-    let inputs = match &pictures {
-        Some(pictures) => Source::Pictures(pictures),
+    let inputs = match &images {
+        Some(images) => Source::Images(images),
         None => Source::Seeded { count: arguments.made_up(), seed: arguments.seed },
     };
     let stop = stop_on_interrupt(global.quiet, KEEPS)?;
@@ -36,15 +36,15 @@ pub(super) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
     Ok(exit_code(!calibration.verdict.f16_safe, std::iter::empty()))
 }
 
-/// The pictures to calibrate on; `None` for made-up inputs.
-fn pictures(arguments: &Calibrate) -> Result<Option<Vec<PathBuf>>, Failure> {
+/// The images to calibrate on; `None` for made-up inputs.
+fn images(arguments: &Calibrate) -> Result<Option<Vec<PathBuf>>, Failure> {
     if arguments.images.is_empty() {
         return Ok(None);
     }
     let all = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     if all.is_empty() {
-        return Err(Failure::new(Exit::BadInput, "the folders given hold no pictures"));
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no images"));
     }
     let count = arguments.count.unwrap_or(all.len());
     Ok(Some(spread(all, count)))
@@ -54,7 +54,7 @@ fn failure(error: CalibrateError) -> Failure {
     let exit = match error {
         CalibrateError::Model(error) => return error.into(),
         CalibrateError::File(error) => return error.into(),
-        CalibrateError::Weights(_) | CalibrateError::NoPicture { .. } => Exit::BadInput,
+        CalibrateError::Weights(_) | CalibrateError::NoImage { .. } => Exit::BadInput,
         CalibrateError::Write(_) => Exit::Output,
         CalibrateError::Stopped => Exit::Interrupted,
     };

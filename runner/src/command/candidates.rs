@@ -52,7 +52,7 @@ impl Providers {
         self.each.len()
     }
 
-    /// Opens every model once for each thread, or for each of the `batch` pictures at once that the copies share where
+    /// Opens every model once for each thread, or for each of the `batch` images at once that the copies share where
     /// these are fewer, and divides the threads among them, where that does more in all: on the CPU provider, and as far
     /// as memory goes. Returns how many copies there are, and how many there would be with more memory.
     pub(super) fn copy_models(&mut self, files: &[ModelFile], batch: usize) -> (usize, usize) {
@@ -73,7 +73,7 @@ impl Providers {
     }
 
     /// Every model on every provider: all providers of the first model, then of the next. `batches` are the numbers of
-    /// pictures at once that will be asked for.
+    /// images at once that will be asked for.
     pub(super) fn candidates<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
         let pairs = files.iter().flat_map(|file| self.each.iter().map(move |each| (file, each)));
         pairs.map(|(file, each)| self.candidate(file, each, batches)).collect()

@@ -121,10 +121,10 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
         let noise = input::noise_tensor(&image, count, (height, width), arguments.seed.seed);
         return Ok((vec![noise], format!("noise, seed {}", arguments.seed.seed)));
     }
-    let pictures = input::expand(&arguments.images)
+    let images = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     let mut values = Vec::new();
-    let bad = prepare(&pictures, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
+    let bad = prepare(&images, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
         Ok(tensors) => {
             values.extend(tensors.into_iter().flatten());
             ControlFlow::Continue(())
@@ -133,10 +133,10 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
     });
     match bad {
         Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
-        None if pictures.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no pictures")),
+        None if images.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no images")),
         None => {
-            let tensor = input::tensor(&image, [pictures.len(), 3, height, width], values);
-            Ok((vec![tensor], format!("{} pictures", pictures.len())))
+            let tensor = input::tensor(&image, [images.len(), 3, height, width], values);
+            Ok((vec![tensor], format!("{} images", images.len())))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `eval`: accuracy on labelled pictures.
+//! `eval`: accuracy on labelled images.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `infer`: classifies pictures.
+//! `infer`: classifies images.
 
 use std::process::ExitCode;
 
@@ -18,30 +18,30 @@ pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failur
     Ok(judge(&inference))
 }
 
-/// The exit code: a model that failed on a picture before a provider that failed before a picture that cannot be read.
+/// The exit code: a model that failed on an image before a provider that failed before an image that cannot be read.
 fn judge(inference: &Inference) -> ExitCode {
     exit_code(inference.model_failed(), exits(inference))
 }
 
-/// What the provider and the pictures call for.
+/// What the provider and the images call for.
 pub(super) fn exits(inference: &Inference) -> impl Iterator<Item = Exit> {
-    inference.error.iter().map(exit_of).chain((inference.bad_pictures() > 0).then_some(Exit::BadInput))
+    inference.error.iter().map(exit_of).chain((inference.bad_images() > 0).then_some(Exit::BadInput))
 }
 
-/// The classified pictures, not yet shown.
+/// The classified images, not yet shown.
 pub(super) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, Failure> {
     let files = read_models(std::slice::from_ref(&arguments.model))?;
-    let pictures = input::expand(&arguments.images)
+    let images = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
-    if pictures.is_empty() {
-        return Err(Failure::new(Exit::BadInput, "the folders given hold no pictures (JPEG, PNG or WebP)"));
+    if images.is_empty() {
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no images (JPEG, PNG or WebP)"));
     }
     let providers = Providers::of(global, &arguments.providers)?;
     if providers.count() != 1 {
         return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
     }
-    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size.min(pictures.len())]);
-    let request = Request { pictures: &pictures, batch: arguments.batch.batch_size, top_k: arguments.top_k };
+    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size.min(images.len())]);
+    let request = Request { images: &images, batch: arguments.batch.batch_size, top_k: arguments.top_k };
     let mut bar = Bar::new(global.quiet);
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);

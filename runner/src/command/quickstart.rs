@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use resnext_builder::build::{self, BuildError, Destination, Plan, Weights};
 use resnext_builder::variant::Variant;
 use resnext_runner::doctor::{self, Findings};
-use resnext_runner::infer::{Inference, Picture};
+use resnext_runner::infer::{Image, Inference};
 use resnext_runner::provider::Kind;
 use resnext_runner::report::{self, number::bytes};
 use resnext_runner::runtime::find::Search;
@@ -70,15 +70,15 @@ pub(super) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     if measured.interrupted {
         return Err(Failure::new(
             Exit::Interrupted,
-            "interrupted: the measurement is short, and no pictures are classified",
+            "interrupted: the measurement is short, and no images are classified",
         ));
     }
 
-    heading("6. pictures")?;
+    heading("6. images")?;
     let inference = classify(global, dir, working[0])?;
 
     heading("results")?;
-    for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "pictures", "pictures.json"] {
+    for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "images", "images.json"] {
         terminal::print(&format!("  {}\n", dir.join(name).display()))?;
     }
     let exits = comparison.errors().chain(measured.errors()).map(exit_of).chain(infer::exits(&inference));
@@ -117,9 +117,9 @@ fn check_up(global: &Global) -> Result<Findings, Failure> {
     }
 }
 
-/// Classifies the bundled pictures with the bundled trained network, and tells how many are right.
+/// Classifies the bundled images with the bundled trained network, and tells how many are right.
 fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Failure> {
-    let (checkpoint, pictures) = bundled::unpack(dir)?;
+    let (checkpoint, images) = bundled::unpack(dir)?;
     let model = dir.join("shapes.onnx");
     let (labels, preprocess, image) = bundled::description()?;
     let mut plan = Plan::new(None, Weights::File(checkpoint), Destination::File(model.clone()));
@@ -127,22 +127,22 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
     build_network(plan)?;
     let arguments = cli::Infer {
         model,
-        images: pictures,
+        images: images,
         top_k: 1,
         batch: cli::Batch { batch_size: 8 },
         providers: ProviderArgs::defaults(vec![provider]),
-        exports: Exports { export_json: Some(dir.join("pictures.json")), ..Exports::default() },
+        exports: Exports { export_json: Some(dir.join("images.json")), ..Exports::default() },
     };
     let inference = infer::measured(global, &arguments)?;
     publish(global, &inference, &arguments.exports)?;
-    // Each picture lies in a folder named after its class.
+    // Each image lies in a folder named after its class.
     let class = |path: &str| Path::new(path).parent().and_then(Path::file_name).map(|name| name.to_owned());
-    let is_right = |picture: &&Picture| match (class(&picture.path), picture.top.first()) {
+    let is_right = |image: &&Image| match (class(&image.path), image.top.first()) {
         (Some(truth), Some(best)) => best.label.as_deref().is_some_and(|label| truth == label),
         _ => false,
     };
-    let (right, all) = (inference.pictures.iter().filter(is_right).count(), inference.pictures.len());
-    terminal::print(&format!("{right} of {all} pictures are what their folder says\n"))?;
+    let (right, all) = (inference.images.iter().filter(is_right).count(), inference.images.len());
+    terminal::print(&format!("{right} of {all} images are what their folder says\n"))?;
     Ok(inference)
 }
 
@@ -159,7 +159,7 @@ fn build_network(mut plan: Plan) -> Result<(), Failure> {
     let summary = build::build(&plan, &mut |_| {}).map_err(failed)?;
     let (parameters, adds) = (summary.parameters as f64 / 1e6, summary.multiply_adds as f64 / 1e9);
     terminal::print(&format!(
-        "{} ({}): {parameters:.1} million parameters, {adds:.2} billion multiply-adds a picture, {} in {:.1} s\n",
+        "{} ({}): {parameters:.1} million parameters, {adds:.2} billion multiply-adds an image, {} in {:.1} s\n",
         summary.variant,
         summary.weights,
         bytes(summary.bytes),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onnx_file::proto::{GraphProto, NodeProto};
 
-/// A value that alone carries everything from the pictures to the outputs.
+/// A value that alone carries everything from the images to the outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boundary {
     /// Name of the value.
@@ -20,7 +20,7 @@ pub struct Boundary {
 /// output would change what is examined.
 pub fn boundaries(graph: &GraphProto, image: &str) -> Vec<Boundary> {
     let consumers = consumers(graph);
-    // Values computed from the picture; everything else is constant.
+    // Values computed from the image; everything else is constant.
     let mut live: BTreeMap<&str, usize> = BTreeMap::new();
     live.insert(image, consumers.get(image).map_or(0, Vec::len));
     let mut found = Vec::new();

@@ -49,17 +49,17 @@ pub struct Metrics {
 /// Agreement of two classifiers' scores.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassAgreement {
-    /// Pictures.
-    pub pictures: usize,
-    /// Pictures for which a side gave NaN or infinite scores: they have no best class, and agree on none.
+    /// Images.
+    pub images: usize,
+    /// Images for which a side gave NaN or infinite scores: they have no best class, and agree on none.
     pub not_ranked: usize,
-    /// Fraction of pictures with the same best class.
+    /// Fraction of images with the same best class.
     pub top1: f64,
     /// Mean fraction of the best five classes that are shared; `None` below six classes.
     pub top5: Option<f64>,
-    /// Pictures whose best class changed although the reference's margin exceeds what the tolerance allows.
+    /// Images whose best class changed although the reference's margin exceeds what the tolerance allows.
     pub margin_flips: usize,
-    /// Pictures whose best class changed within that margin: ties, as far as the tolerance can tell.
+    /// Images whose best class changed within that margin: ties, as far as the tolerance can tell.
     pub ties: usize,
     /// Smallest margin between the best and the second-best class in the reference.
     pub smallest_margin: f64,
@@ -178,7 +178,7 @@ fn class_agreement(
 ) -> Option<ClassAgreement> {
     let classes = class_count(shape)?;
     let mut agreement = ClassAgreement {
-        pictures: shape[0],
+        images: shape[0],
         not_ranked: 0,
         top1: 0.0,
         top5: None,
@@ -203,16 +203,16 @@ fn class_agreement(
             agreement.ties += 1;
         }
     }
-    let pictures = shape[0] as f64;
-    agreement.top1 /= pictures;
-    agreement.top5 = (classes >= CLASSES_FOR_TOP5).then(|| shared as f64 / (5.0 * pictures));
+    let images = shape[0] as f64;
+    agreement.top1 /= images;
+    agreement.top5 = (classes >= CLASSES_FOR_TOP5).then(|| shared as f64 / (5.0 * images));
     Some(agreement)
 }
 
 /// Number of classes of an output `[N, classes]` or `[N, classes, 1, 1]`; `None` where it is no such output.
 pub fn class_count(shape: &[usize]) -> Option<usize> {
     match shape {
-        [pictures, classes] | [pictures, classes, 1, 1] if *pictures > 0 && *classes > 1 => Some(*classes),
+        [images, classes] | [images, classes, 1, 1] if *images > 0 && *classes > 1 => Some(*classes),
         _ => None,
     }
 }

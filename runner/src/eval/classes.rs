@@ -93,7 +93,7 @@ pub struct Alike {
 }
 
 impl Alike {
-    /// From the names of both models' classes, and the classes that both see in the same pictures.
+    /// From the names of both models' classes, and the classes that both see in the same images.
     pub fn of(first: &[String], second: &[String], meant: impl Iterator<Item = (usize, usize)>) -> Alike {
         let mut pairs: BTreeSet<(usize, usize)> = meant.collect();
         let unnamed = first.is_empty() || second.is_empty();
@@ -112,7 +112,7 @@ impl Alike {
                 pairs.insert((*one, *other));
             }
         }
-        // Of such a name the index tells, where both models number as many and no picture says otherwise.
+        // Of such a name the index tells, where both models number as many and no image says otherwise.
         if first.len() == second.len() {
             let free = |at: &usize| pairs.iter().all(|(a, b)| a != at && b != at);
             let same = (0..first.len()).filter(|&at| normal(&first[at]) == normal(&second[at]));
@@ -182,20 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_alike_by_name_by_the_pictures_they_stand_for_and_by_index_where_nothing_else_tells() {
+    fn classes_are_alike_by_name_by_the_images_they_stand_for_and_by_index_where_nothing_else_tells() {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let (first, second) = (names(&["cat", "dog", "crane", "crane"]), names(&["Dog", "cat", "crane", "machine"]));
         let alike = Alike::of(&first, &second, [(3, 3)].into_iter());
         assert!(alike.holds(0, 1) && alike.holds(1, 0) && alike.holds(3, 3));
         assert!(!alike.holds(0, 0) && !alike.holds(1, 1));
         assert!(alike.holds(2, 2) && !alike.holds(2, 3), "two are called crane, and this one has the same number");
-        assert!(!Alike::of(&first, &second, [(2, 3)].into_iter()).holds(2, 2), "a picture says otherwise");
+        assert!(!Alike::of(&first, &second, [(2, 3)].into_iter()).holds(2, 2), "an image says otherwise");
         assert!(!Alike::of(&first, &second[..3], [].into_iter()).holds(2, 2), "other numbers of classes");
         assert!(Alike::of(&first, &first, [].into_iter()).holds(2, 2));
-        assert!(
-            Alike::of(&first, &[], [(1, 1)].into_iter()).holds(2, 2),
-            "no names, and the pictures do not contradict"
-        );
+        assert!(Alike::of(&first, &[], [(1, 1)].into_iter()).holds(2, 2), "no names, and the images do not contradict");
         let reversed = Alike::of(&first, &[], [(0, 1), (1, 0)].into_iter());
         assert!(reversed.holds(0, 1) && !reversed.holds(2, 2));
     }

@@ -1,4 +1,4 @@
-//! Labelled pictures: a folder of class folders, or pictures listed in a file of labels.
+//! Labelled images: a folder of class folders, or images listed in a file of labels.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ mod listed;
 
 use listed::listed;
 
-/// Files that are taken for labels when they lie in a folder of pictures without class folders.
+/// Files that are taken for labels when they lie in a folder of images without class folders.
 const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
 /// How many names an error lists.
 const MOST_NAMED: usize = 5;
@@ -42,8 +42,8 @@ pub enum DatasetError {
         /// Which, and what they may have meant.
         reason: String,
     },
-    /// Two models take the folder for different sets of pictures.
-    #[error("{}: {first} and {second} do not find the same pictures in it; give a file of labels, or evaluate them one by one", path.display())]
+    /// Two models take the folder for different sets of images.
+    #[error("{}: {first} and {second} do not find the same images in it; give a file of labels, or evaluate them one by one", path.display())]
     NotTheSame {
         /// The folder.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum DatasetError {
     },
 }
 
-/// A labelled picture.
+/// A labelled image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labelled {
     /// Its file.
@@ -79,24 +79,24 @@ impl AsRef<Path> for Labelled {
     }
 }
 
-/// A set of labelled pictures.
+/// A set of labelled images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     /// The folder.
     pub folder: PathBuf,
-    /// The pictures, by class folder and name, or in the order of the file of labels.
-    pub pictures: Vec<Labelled>,
+    /// The images, by class folder and name, or in the order of the file of labels.
+    pub images: Vec<Labelled>,
     /// What a reader must know besides.
     pub notes: Vec<String>,
 }
 
 impl Dataset {
     /// Reads the data set once for each model, as its classes are named and numbered there; see [`Dataset::open`]. A model
-    /// that names none is taken to number them as the first model does that names as many. The pictures of all are the
+    /// that names none is taken to number them as the first model does that names as many. The images of all are the
     /// same, in the same order.
     ///
     /// # Errors
-    /// [`DatasetError`], also where the models do not find the same pictures.
+    /// [`DatasetError`], also where the models do not find the same images.
     pub fn for_models(path: &Path, labels: Option<&Path>, models: &[Classes]) -> Result<Vec<Dataset>, DatasetError> {
         let mut datasets: Vec<Dataset> = Vec::new();
         for classes in models {
@@ -105,7 +105,7 @@ impl Dataset {
             dataset.notes.extend(namesake.map(|other| {
                 format!("{} names no classes: it is taken to number them as {} does", classes.model, other.model)
             }));
-            let paths = |dataset: &Dataset| dataset.pictures.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
+            let paths = |dataset: &Dataset| dataset.images.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
             if datasets.first().is_some_and(|first| paths(first) != paths(&dataset)) {
                 let (first, second) = (models[0].model.clone(), classes.model.clone());
                 return Err(DatasetError::NotTheSame { path: path.to_owned(), first, second });
@@ -115,7 +115,7 @@ impl Dataset {
         Ok(datasets)
     }
 
-    /// Reads a data set: a folder of class folders (names, synonyms, WordNet ids, indices), or a folder of pictures with
+    /// Reads a data set: a folder of class folders (names, synonyms, WordNet ids, indices), or a folder of images with
     /// a file of labels, given as `labels`, or lying in it, or given in place of the folder.
     ///
     /// # Errors
@@ -133,16 +133,13 @@ impl Dataset {
         let folders = class_folders(path)?;
         let lying_there = LABEL_FILES.iter().map(|name| path.join(name)).find(|file| file.is_file());
         match (in_class_folders(path, folders, classes), lying_there) {
-            (Ok(dataset), _) if !dataset.pictures.is_empty() => Ok(dataset),
+            (Ok(dataset), _) if !dataset.images.is_empty() => Ok(dataset),
             // Folders that are no classes may be shards of a set whose labels are in a file.
             (_, Some(labels)) => listed(path, &labels, classes),
             (Err(error), None) => Err(error),
             (Ok(_), None) => Err(DatasetError::Empty {
                 path: path.to_owned(),
-                reason: format!(
-                    "neither class folders with pictures nor a file of labels ({})",
-                    LABEL_FILES.join(", ")
-                ),
+                reason: format!("neither class folders with images nor a file of labels ({})", LABEL_FILES.join(", ")),
             }),
         }
     }
@@ -156,7 +153,7 @@ fn namesake<'c>(classes: &Classes, models: &'c [Classes]) -> Option<&'c Classes>
     models.iter().find(fits).filter(|_| classes.labels.is_empty())
 }
 
-/// Name of each folder directly below `path` that holds pictures, with the pictures.
+/// Name of each folder directly below `path` that holds images, with the images.
 fn class_folders(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
     let io = |(path, source)| DatasetError::Io { path, source };
     let told = |source| DatasetError::Io { path: path.to_owned(), source };
@@ -166,9 +163,9 @@ fn class_folders(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetE
         if !folder.is_dir() {
             continue;
         }
-        let pictures = input::expand(std::slice::from_ref(&folder)).map_err(io)?;
-        if let (false, Some(name)) = (pictures.is_empty(), folder.file_name()) {
-            folders.insert(name.to_string_lossy().into_owned(), pictures);
+        let images = input::expand(std::slice::from_ref(&folder)).map_err(io)?;
+        if let (false, Some(name)) = (images.is_empty(), folder.file_name()) {
+            folders.insert(name.to_string_lossy().into_owned(), images);
         }
     }
     Ok(folders)
@@ -199,11 +196,11 @@ fn in_class_folders(
         }
         found.into_iter().flatten().collect()
     };
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for (files, class) in folders.into_values().zip(indices) {
-        pictures.extend(files.into_iter().map(|path| Labelled { path, class }));
+        images.extend(files.into_iter().map(|path| Labelled { path, class }));
     }
-    Ok(Dataset { folder: path.to_owned(), pictures, notes })
+    Ok(Dataset { folder: path.to_owned(), images, notes })
 }
 
 /// What to say of names that match no class, and what may have been meant.

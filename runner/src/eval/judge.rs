@@ -1,4 +1,4 @@
-//! Candidates at work: each is fed batches of its own size, and what two of them say of a picture is compared once both
+//! Candidates at work: each is fed batches of its own size, and what two of them say of an image is compared once both
 //! have said it.
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use crate::input::preprocess::Preprocess;
 use crate::metadata::{ImageInput, MetadataError};
 use crate::model::{Model, ModelError};
 
-/// Position of a picture, and what is said of it; nothing where its scores are NaN or infinite.
+/// Position of an image, and what is said of it; nothing where its scores are NaN or infinite.
 type Said = (usize, Option<Verdict>);
 
 /// A candidate at work.
@@ -28,11 +28,11 @@ pub(super) struct Judge<'a, 'd> {
     image: ImageInput,
     batch: Batch,
     pub(super) preprocess: Preprocess,
-    /// Which of a picture's tensors it takes.
+    /// Which of an image's tensors it takes.
     pub(super) preparation: usize,
     labels: Vec<String>,
     dataset: &'d Dataset,
-    /// Positions and tensors of the pictures that wait until a batch is full.
+    /// Positions and tensors of the images that wait until a batch is full.
     waiting: Vec<(usize, Rc<Vec<Vec<f32>>>)>,
     /// What a batch is put together in.
     room: Vec<f32>,
@@ -58,7 +58,7 @@ impl<'a, 'd> Judge<'a, 'd> {
             provider: candidate.provider.clone(),
             loaded: opened.as_ref().ok().map(|model| model.loaded().clone()),
             preprocess,
-            pictures: 0,
+            images: 0,
             not_finite: Vec::new(),
             top1: None,
             top5: None,
@@ -83,12 +83,12 @@ impl<'a, 'd> Judge<'a, 'd> {
         })
     }
 
-    /// Pictures at once.
+    /// Images at once.
     pub(super) fn batch(&self) -> usize {
         self.batch.size
     }
 
-    /// Takes a picture in; judges once a batch is full. Only the very last batch is ever short.
+    /// Takes an image in; judges once a batch is full. Only the very last batch is ever short.
     fn add(&mut self, position: usize, tensors: &Rc<Vec<Vec<f32>>>) -> Vec<Said> {
         if self.model.is_none() {
             return Vec::new();
@@ -97,7 +97,7 @@ impl<'a, 'd> Judge<'a, 'd> {
         if self.waiting.len() < self.batch.size { Vec::new() } else { self.judge() }
     }
 
-    /// Judges the pictures that wait; nothing is said where the provider gives no result, now or ever.
+    /// Judges the images that wait; nothing is said where the provider gives no result, now or ever.
     fn judge(&mut self) -> Vec<Said> {
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
@@ -116,33 +116,33 @@ impl<'a, 'd> Judge<'a, 'd> {
     fn scores(&mut self, waiting: &[(usize, Rc<Vec<Vec<f32>>>)]) -> Result<Vec<Vec<f64>>, ModelError> {
         let gone = || ModelError::Failed("its process ended".to_owned());
         let model = self.model.as_mut().ok_or_else(gone)?;
-        let pictures: Vec<&[f32]> = waiting.iter().map(|(_, tensors)| tensors[self.preparation].as_slice()).collect();
+        let images: Vec<&[f32]> = waiting.iter().map(|(_, tensors)| tensors[self.preparation].as_slice()).collect();
         let begun = Instant::now();
         let extent = self.preprocess.height_width();
-        let result = classify::scores(model.as_mut(), &self.image, self.batch, extent, &pictures, &mut self.room);
+        let result = classify::scores(model.as_mut(), &self.image, self.batch, extent, &images, &mut self.room);
         self.result.run_s += begun.elapsed().as_secs_f64();
         let scores = result?;
-        let largest = waiting.iter().map(|(at, _)| self.dataset.pictures[*at].class).max().unwrap_or(0);
+        let largest = waiting.iter().map(|(at, _)| self.dataset.images[*at].class).max().unwrap_or(0);
         match scores.iter().map(Vec::len).find(|&known| known <= largest) {
             Some(known) => Err(ModelError::BadModel(format!(
-                "the model knows {known} classes, and the pictures have class {largest}"
+                "the model knows {known} classes, and the images have class {largest}"
             ))),
             None => Ok(scores),
         }
     }
 
     fn count(&mut self, position: usize, scores: &[f64]) -> Option<Verdict> {
-        let picture = &self.dataset.pictures[position];
-        let verdict = Verdict::of(scores, picture.class);
+        let image = &self.dataset.images[position];
+        let verdict = Verdict::of(scores, image.class);
         match verdict {
-            Some(verdict) => self.tally.add(verdict, picture.class, scores.len()),
-            None => self.result.not_finite.push(picture.path.display().to_string()),
+            Some(verdict) => self.tally.add(verdict, image.class, scores.len()),
+            None => self.result.not_finite.push(image.path.display().to_string()),
         }
         verdict
     }
 
     fn finish(self) -> Evaluated {
-        let evaluated = Evaluated { pictures: self.tally.pictures(), ..self.result };
+        let evaluated = Evaluated { images: self.tally.images(), ..self.result };
         if !evaluated.not_finite.is_empty() {
             return evaluated;
         }
@@ -166,7 +166,7 @@ struct Pairing {
 
 impl Pairing {
     fn of(first: &Judge<'_, '_>, second: &Judge<'_, '_>) -> Self {
-        let classes = |judge: &Judge<'_, '_>| judge.dataset.pictures.iter().map(|p| p.class).collect::<Vec<_>>();
+        let classes = |judge: &Judge<'_, '_>| judge.dataset.images.iter().map(|p| p.class).collect::<Vec<_>>();
         let meant = classes(first).into_iter().zip(classes(second));
         let alike = Alike::of(&first.labels, &second.labels, meant);
         Pairing { alike, pair: Pair::default(), first: VecDeque::new(), second: VecDeque::new() }
@@ -175,9 +175,9 @@ impl Pairing {
     fn compare(&mut self, first: &Judge<'_, '_>, second: &Judge<'_, '_>) {
         while let (Some(one), Some(other)) = (self.first.front(), self.second.front()) {
             if let ((at, Some(one)), (_, Some(other))) = (one, other) {
-                let picture = &first.dataset.pictures[*at];
+                let image = &first.dataset.images[*at];
                 let same = self.alike.holds(one.predicted, other.predicted);
-                self.pair.add(&picture.path, picture.class, *one, *other, same);
+                self.pair.add(&image.path, image.class, *one, *other, same);
             }
             self.first.pop_front();
             self.second.pop_front();
@@ -194,7 +194,7 @@ impl Pairing {
     fn finish(self, candidate: usize) -> Paired {
         Paired {
             candidate,
-            pictures: self.pair.pictures(),
+            images: self.pair.images(),
             agreement: self.pair.agreement(),
             mcnemar: self.pair.mcnemar(),
             differences: self.pair.into_differences(),
@@ -218,7 +218,7 @@ impl<'a, 'd> Session<'a, 'd> {
         Session { judges, pairings, broken: Vec::new() }
     }
 
-    /// Takes a picture in; breaks off where no candidate is left.
+    /// Takes an image in; breaks off where no candidate is left.
     pub(super) fn add(&mut self, prepared: Prepared) -> ControlFlow<()> {
         match prepared.tensors {
             Ok(tensors) => {
@@ -228,7 +228,7 @@ impl<'a, 'd> Session<'a, 'd> {
             }
             Err(error) => {
                 let Some(judge) = self.judges.first() else { return ControlFlow::Break(()) };
-                let path = judge.dataset.pictures[prepared.index].path.display().to_string();
+                let path = judge.dataset.images[prepared.index].path.display().to_string();
                 self.broken.push(Broken { path, reason: error.reason() });
             }
         }

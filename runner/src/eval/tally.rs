@@ -10,7 +10,7 @@ use crate::stats::{McNemar, Wilson, mcnemar, wilson};
 /// Classes below which the best five mean nothing.
 const CLASSES_FOR_TOP5: usize = 6;
 
-/// What a classifier said of one picture.
+/// What a classifier said of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Its best class.
@@ -30,14 +30,14 @@ impl Verdict {
     }
 }
 
-/// Running counts; their size depends on the classes, not on the pictures.
+/// Running counts; their size depends on the classes, not on the images.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    pictures: usize,
+    images: usize,
     right: usize,
     in_top5: usize,
     classes: usize,
-    /// Pictures by actual and predicted class.
+    /// Images by actual and predicted class.
     confusion: BTreeMap<(usize, usize), usize>,
 }
 
@@ -48,13 +48,13 @@ pub struct ClassRow {
     pub index: usize,
     /// Name, where the model file holds names.
     pub label: Option<String>,
-    /// Pictures of this class.
-    pub pictures: usize,
+    /// Images of this class.
+    pub images: usize,
     /// Those recognised (top-1).
     pub right: usize,
     /// Fraction recognised, with its interval.
     pub recall: Option<Wilson>,
-    /// Pictures taken for this class.
+    /// Images taken for this class.
     pub predicted: usize,
     /// Fraction of those that are of this class.
     pub precision: Option<f64>,
@@ -67,38 +67,38 @@ pub struct Cell {
     pub actual: usize,
     /// The class it was taken for.
     pub predicted: usize,
-    /// Pictures.
-    pub pictures: usize,
+    /// Images.
+    pub images: usize,
 }
 
 impl Tally {
-    /// Counts one picture of class `class`, judged among `classes` classes.
+    /// Counts one image of class `class`, judged among `classes` classes.
     pub fn add(&mut self, verdict: Verdict, class: usize, classes: usize) {
-        self.pictures += 1;
+        self.images += 1;
         self.classes = self.classes.max(classes);
         self.right += usize::from(verdict.right);
         self.in_top5 += usize::from(verdict.in_top5);
         *self.confusion.entry((class, verdict.predicted)).or_default() += 1;
     }
 
-    /// Pictures counted.
-    pub fn pictures(&self) -> usize {
-        self.pictures
+    /// Images counted.
+    pub fn images(&self) -> usize {
+        self.images
     }
 
     /// Fraction whose best class is right.
     pub fn top1(&self) -> Option<Wilson> {
-        wilson(self.right, self.pictures)
+        wilson(self.right, self.images)
     }
 
     /// Fraction whose right class is among the best five; `None` below six classes.
     pub fn top5(&self) -> Option<Wilson> {
-        if self.classes < CLASSES_FOR_TOP5 { None } else { wilson(self.in_top5, self.pictures) }
+        if self.classes < CLASSES_FOR_TOP5 { None } else { wilson(self.in_top5, self.images) }
     }
 
     /// The confusion matrix, its zeros left out, by actual and predicted class.
     pub fn confusion(&self) -> Vec<Cell> {
-        let cell = |(&(actual, predicted), &pictures): (&(usize, usize), &usize)| Cell { actual, predicted, pictures };
+        let cell = |(&(actual, predicted), &images): (&(usize, usize), &usize)| Cell { actual, predicted, images };
         self.confusion.iter().map(cell).collect()
     }
 
@@ -108,7 +108,7 @@ impl Tally {
         let new = |index: usize| ClassRow {
             index,
             label: labels.get(index).cloned(),
-            pictures: 0,
+            images: 0,
             right: 0,
             recall: None,
             predicted: 0,
@@ -116,22 +116,22 @@ impl Tally {
         };
         for (&(actual, predicted), &count) in &self.confusion {
             let row = rows.entry(actual).or_insert_with(|| new(actual));
-            row.pictures += count;
+            row.images += count;
             row.right += if actual == predicted { count } else { 0 };
             rows.entry(predicted).or_insert_with(|| new(predicted)).predicted += count;
         }
         for row in rows.values_mut() {
-            row.recall = wilson(row.right, row.pictures);
+            row.recall = wilson(row.right, row.images);
             row.precision = (row.predicted > 0).then(|| row.right as f64 / row.predicted as f64);
         }
         rows.into_values().collect()
     }
 }
 
-/// A picture on which two classifiers differ.
+/// An image on which two classifiers differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The picture.
+    /// The image.
     pub path: String,
     /// Its class, as the first numbers them.
     pub class: usize,
@@ -145,19 +145,19 @@ pub struct Difference {
     pub second_right: bool,
 }
 
-/// Two classifiers on the same pictures.
+/// Two classifiers on the same images.
 #[derive(Clone, Debug, Default)]
 pub struct Pair {
-    pictures: usize,
+    images: usize,
     only_first: usize,
     only_second: usize,
     differences: Vec<Difference>,
 }
 
 impl Pair {
-    /// Counts one picture of class `class`; `same` where both took it for the same class.
+    /// Counts one image of class `class`; `same` where both took it for the same class.
     pub fn add(&mut self, path: &std::path::Path, class: usize, first: Verdict, second: Verdict, same: bool) {
-        self.pictures += 1;
+        self.images += 1;
         self.only_first += usize::from(first.right && !second.right);
         self.only_second += usize::from(second.right && !first.right);
         if !same {
@@ -172,14 +172,14 @@ impl Pair {
         }
     }
 
-    /// Pictures counted.
-    pub fn pictures(&self) -> usize {
-        self.pictures
+    /// Images counted.
+    pub fn images(&self) -> usize {
+        self.images
     }
 
-    /// Fraction of pictures on which both say the same.
+    /// Fraction of images on which both say the same.
     pub fn agreement(&self) -> Option<f64> {
-        (self.pictures > 0).then(|| 1.0 - self.differences.len() as f64 / self.pictures as f64)
+        (self.images > 0).then(|| 1.0 - self.differences.len() as f64 / self.images as f64)
     }
 
     /// Whether one is better than the other.
@@ -187,7 +187,7 @@ impl Pair {
         mcnemar(self.only_first, self.only_second)
     }
 
-    /// The pictures on which they differ, in order.
+    /// The images on which they differ, in order.
     pub fn into_differences(self) -> Vec<Difference> {
         self.differences
     }
@@ -223,9 +223,9 @@ mod tests {
         assert_eq!(tally.top1().unwrap().proportion, 0.6);
         assert_eq!(tally.top5().unwrap().successes, 5);
         assert_eq!(tally.confusion().len(), 4);
-        assert_eq!(tally.confusion()[1], Cell { actual: 0, predicted: 1, pictures: 1 });
+        assert_eq!(tally.confusion()[1], Cell { actual: 0, predicted: 1, images: 1 });
         let rows = tally.by_class(&["cat".to_owned(), "dog".to_owned()]);
-        assert_eq!((rows[0].pictures, rows[0].right, rows[0].precision), (3, 2, Some(1.0)));
+        assert_eq!((rows[0].images, rows[0].right, rows[0].precision), (3, 2, Some(1.0)));
         assert_eq!((rows[1].predicted, rows[1].precision), (3, Some(1.0 / 3.0)));
         assert_eq!((rows[2].label.as_deref(), rows[2].precision), (None, None));
     }

@@ -1,4 +1,4 @@
-//! The evaluation as a whole, on pictures whose colour is their class and models that look at the colour.
+//! The evaluation as a whole, on images whose colour is their class and models that look at the colour.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ fn model_file(resize: u32) -> ModelFile {
     model_of(resize, -1, LABELS)
 }
 
-/// A model that takes `batch` pictures at once, any number where it is negative.
+/// A model that takes `batch` images at once, any number where it is negative.
 fn model_of(resize: u32, batch: i64, labels: &str) -> ModelFile {
     let preprocess =
         format!(r#"{{"resize":{resize},"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}}"#);
@@ -26,8 +26,8 @@ fn model_of(resize: u32, batch: i64, labels: &str) -> ModelFile {
     file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &properties)
 }
 
-/// Ten pictures each of red, green and blue; one of them is broken.
-fn pictures(folder: &Path) -> Vec<PathBuf> {
+/// Ten images each of red, green and blue; one of them is broken.
+fn images(folder: &Path) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for (name, colour) in [("red", [250, 10, 10]), ("green", [10, 250, 10]), ("blue", [10, 10, 250])] {
         std::fs::create_dir(folder.join(name)).unwrap();
@@ -45,8 +45,8 @@ fn pictures(folder: &Path) -> Vec<PathBuf> {
 fn look(inputs: &[Tensor], blind: bool) -> Vec<Tensor> {
     let Data::F32(values) = &inputs[0].data else { panic!("f32 input") };
     let mut scores = Vec::new();
-    for picture in values.chunks(48) {
-        let mean = |channel: usize| picture[16 * channel..16 * (channel + 1)].iter().sum::<f32>() / 16.0;
+    for image in values.chunks(48) {
+        let mean = |channel: usize| image[16 * channel..16 * (channel + 1)].iter().sum::<f32>() / 16.0;
         let blue = mean(2);
         let [red, blue] = if blind { [mean(0) + 2.0 * blue, 0.0] } else { [mean(0), blue] };
         scores.extend([red, mean(1), blue, -1.0, -2.0, -3.0]);
@@ -73,13 +73,13 @@ fn evaluate(folder: &Path, candidates: &mut [Candidate<'_>]) -> Evaluation {
 }
 
 #[test]
-fn accuracy_classes_and_broken_pictures_are_counted() {
+fn accuracy_classes_and_broken_images_are_counted() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let file = model_file(4);
     let found = evaluate(folder.path(), &mut [candidate(&file, true, 99)]);
     let one = &found.candidates[0];
-    assert_eq!((found.pictures, one.pictures), (30, 29));
+    assert_eq!((found.images, one.images), (30, 29));
     let top1 = one.top1.unwrap();
     assert_eq!((top1.successes, top1.trials), (19, 29));
     assert!(top1.interval[0] < top1.proportion && top1.proportion < top1.interval[1]);
@@ -87,15 +87,15 @@ fn accuracy_classes_and_broken_pictures_are_counted() {
     assert_eq!(found.broken.len(), 1);
     assert!(found.broken[0].path.ends_with("3.png") && found.broken[0].reason.contains("not a JPEG"));
     let red = &one.classes[0];
-    assert_eq!((red.label.as_deref(), red.pictures, red.right, red.predicted), (Some("red"), 10, 10, 20));
-    assert!(one.confusion.contains(&Cell { actual: 2, predicted: 0, pictures: 10 }));
-    assert!(found.time.prepare.decode_s > 0.0 && found.time.pictures_per_second > 0.0);
+    assert_eq!((red.label.as_deref(), red.images, red.right, red.predicted), (Some("red"), 10, 10, 20));
+    assert!(one.confusion.contains(&Cell { actual: 2, predicted: 0, images: 10 }));
+    assert!(found.time.prepare.decode_s > 0.0 && found.time.images_per_second > 0.0);
 }
 
 #[test]
-fn two_models_are_compared_picture_by_picture_even_with_different_preprocessing() {
+fn two_models_are_compared_image_by_image_even_with_different_preprocessing() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let (first, second) = (model_file(4), model_file(6));
     let found = evaluate(folder.path(), &mut [candidate(&first, false, 99), candidate(&second, true, 99)]);
     let pair = &found.pairs[0];
@@ -108,9 +108,9 @@ fn two_models_are_compared_picture_by_picture_even_with_different_preprocessing(
 }
 
 #[test]
-fn providers_of_one_model_and_a_model_prepared_otherwise_each_see_their_own_pictures() {
+fn providers_of_one_model_and_a_model_prepared_otherwise_each_see_their_own_images() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let (first, second) = (model_file(4), model_file(6));
     let mut candidates = [candidate(&first, false, 99), candidate(&second, true, 99), candidate(&first, true, 99)];
     let found = evaluate(folder.path(), &mut candidates);
@@ -122,12 +122,12 @@ fn providers_of_one_model_and_a_model_prepared_otherwise_each_see_their_own_pict
 #[test]
 fn a_provider_that_fails_midway_keeps_its_count_and_the_other_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let file = model_file(4);
     let found = evaluate(folder.path(), &mut [candidate(&file, false, 3), candidate(&file, false, 99)]);
-    assert_eq!(found.candidates[0].pictures, 8);
+    assert_eq!(found.candidates[0].images, 8);
     assert!(matches!(found.candidates[0].error, Some(ModelError::TimedOut(_))));
-    assert_eq!((found.candidates[1].pictures, found.errors().count()), (29, 1));
+    assert_eq!((found.candidates[1].images, found.errors().count()), (29, 1));
     let alone = evaluate(folder.path(), &mut [candidate(&file, false, 1)]);
     assert_eq!(alone.candidates[0].top1, None);
 }
@@ -138,11 +138,8 @@ fn classes_beyond_the_models_are_an_error_not_a_wrong_count() {
     let path = folder.path().join("p.png");
     RgbImage::from_pixel(8, 8, Rgb([1, 2, 3])).save(&path).unwrap();
     let file = model_file(4);
-    let dataset = Dataset {
-        folder: folder.path().to_owned(),
-        pictures: vec![dataset::Labelled { path, class: 6 }],
-        notes: vec![],
-    };
+    let dataset =
+        Dataset { folder: folder.path().to_owned(), images: vec![dataset::Labelled { path, class: 6 }], notes: vec![] };
     let request = Request { datasets: vec![&dataset], batch: 4 };
     let mut candidates = [candidate(&file, false, 99)];
     let found = eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
@@ -152,7 +149,7 @@ fn classes_beyond_the_models_are_an_error_not_a_wrong_count() {
 #[test]
 fn stopping_keeps_what_was_judged() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let file = model_file(4);
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
     let request = Request { datasets: vec![&dataset], batch: 4 };
@@ -162,10 +159,10 @@ fn stopping_keeps_what_was_judged() {
         stop.store(progress.done >= 10, Ordering::Relaxed);
     });
     let found = found.unwrap();
-    assert!(found.interrupted && found.candidates[0].pictures == 10, "{}", found.candidates[0].pictures);
+    assert!(found.interrupted && found.candidates[0].images == 10, "{}", found.candidates[0].images);
 }
 
-/// As [`candidate`], but `change` has the scores of each picture, and the sizes of the batches are kept.
+/// As [`candidate`], but `change` has the scores of each image, and the sizes of the batches are kept.
 fn changed<'a>(
     file: &'a ModelFile,
     sizes: &'a std::cell::RefCell<Vec<usize>>,
@@ -186,15 +183,15 @@ fn changed<'a>(
 #[test]
 fn a_model_that_gives_scores_that_are_not_finite_has_failed_and_has_no_accuracy() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let (file, sizes) = (model_file(4), Default::default());
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        // Of blue pictures alone, and in a class that would not be the best one.
+        // Of blue images alone, and in a class that would not be the best one.
         let spoil = move |scores: &mut [f32]| scores[5] = if scores[2] > 0.5 { bad } else { scores[5] };
         let found = evaluate(folder.path(), &mut [candidate(&file, false, 99), changed(&file, &sizes, spoil)]);
         let (good, failed) = (&found.candidates[0], &found.candidates[1]);
         assert!(found.model_failed() && good.not_finite.is_empty() && good.top1.is_some());
-        assert_eq!((failed.pictures, failed.not_finite.len()), (19, 10), "{bad}");
+        assert_eq!((failed.images, failed.not_finite.len()), (19, 10), "{bad}");
         assert!(failed.not_finite.iter().all(|path| path.contains("blue")), "{:?}", failed.not_finite);
         assert_eq!((failed.top1, failed.top5, failed.classes.len()), (None, None, 0));
         assert!(found.pairs.is_empty(), "no agreement with a model that failed");
@@ -204,7 +201,7 @@ fn a_model_that_gives_scores_that_are_not_finite_has_failed_and_has_no_accuracy(
 #[test]
 fn each_model_is_judged_by_its_own_labels_and_agreement_is_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let (first, sizes) = (model_file(4), Default::default());
     let second = model_of(4, -1, r#"["blue","teal","red","grey","green","pink"]"#);
     let reorder = |scores: &mut [f32]| {
@@ -215,7 +212,7 @@ fn each_model_is_judged_by_its_own_labels_and_agreement_is_by_name() {
     let found = evaluate(folder.path(), &mut candidates);
     assert_eq!(found.candidates[1].top1.unwrap().proportion, 1.0);
     assert_eq!(found.candidates[1].classes[0].label.as_deref(), Some("blue"));
-    assert_eq!((found.pairs[0].pictures, found.pairs[0].agreement), (29, Some(1.0)));
+    assert_eq!((found.pairs[0].images, found.pairs[0].agreement), (29, Some(1.0)));
     let mut turned = [changed(&second, &sizes, reorder), candidate(&first, true, 99)];
     let found = evaluate(folder.path(), &mut turned);
     let pair = &found.pairs[0];
@@ -232,25 +229,25 @@ fn each_model_is_judged_by_its_own_labels_and_agreement_is_by_name() {
 #[test]
 fn a_fixed_batch_is_fed_full_batches_and_only_the_last_is_filled_up() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let (fixed, open) = (model_of(4, 12, LABELS), model_file(4));
     let (of_fixed, of_open) = (Default::default(), Default::default());
     let mut judged = 0;
     let mut candidates = [changed(&fixed, &of_fixed, |_| ()), changed(&open, &of_open, |_| ())];
     let found = evaluate(folder.path(), &mut candidates);
     for one in &found.candidates {
-        judged += one.pictures;
+        judged += one.images;
         assert_eq!(one.top1.unwrap().proportion, 1.0);
     }
-    assert_eq!((judged, found.pairs[0].pictures), (58, 29));
-    assert_eq!(*of_fixed.borrow(), [12, 12, 12], "29 pictures");
+    assert_eq!((judged, found.pairs[0].images), (58, 29));
+    assert_eq!(*of_fixed.borrow(), [12, 12, 12], "29 images");
     assert_eq!(*of_open.borrow(), [4, 4, 4, 4, 4, 4, 4, 1]);
 }
 
 #[test]
-fn where_no_picture_can_be_read_nothing_was_evaluated() {
+fn where_no_image_can_be_read_nothing_was_evaluated() {
     let folder = tempfile::tempdir().unwrap();
-    for path in pictures(folder.path()) {
+    for path in images(folder.path()) {
         std::fs::write(path, b"broken").unwrap();
     }
     let file = model_file(4);
@@ -258,14 +255,14 @@ fn where_no_picture_can_be_read_nothing_was_evaluated() {
     assert_eq!((found.broken.len(), found.candidates[0].top1), (30, None));
     assert!(found.nothing_read());
     let one = tempfile::tempdir().unwrap();
-    pictures(one.path());
+    images(one.path());
     assert!(!evaluate(one.path(), &mut [candidate(&file, false, 99)]).nothing_read());
 }
 
 #[test]
-fn a_stop_that_comes_after_the_last_picture_interrupts_nothing() {
+fn a_stop_that_comes_after_the_last_image_interrupts_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(folder.path());
+    images(folder.path());
     let file = model_file(4);
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
     let request = Request { datasets: vec![&dataset], batch: 4 };

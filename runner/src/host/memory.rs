@@ -11,7 +11,7 @@ const SHARE: f64 = 0.75;
 const WORKER: u64 = 64 << 20;
 /// A session holds its weights twice, as they are and as its kernels want them, and the file once while it loads.
 const WEIGHTS: u64 = 3;
-/// Feature maps alive at once, by the bytes of the pictures that went in: about what a ResNeXt-50 takes.
+/// Feature maps alive at once, by the bytes of the images that went in: about what a ResNeXt-50 takes.
 const FEATURES: u64 = 64;
 
 /// Bytes that this process and its children may still take: what the machine has left, and every control group above

@@ -1,12 +1,12 @@
-//! Many pictures through a model in pieces of its batch size.
+//! Many images through a model in pieces of its batch size.
 
 use crate::model::{Model, ModelError};
 use crate::tensor::{Data, Tensor};
 
-/// How many pictures go through a model at once.
+/// How many images go through a model at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Pictures at once, at least 1.
+    /// Images at once, at least 1.
     pub size: usize,
     /// Whether the model takes exactly that many: a smaller piece is then filled up.
     pub fixed: bool,
@@ -20,14 +20,14 @@ impl Batch {
 }
 
 /// Runs `input`, `[N, ...]`, in pieces along its first dimension and joins the outputs along theirs, so that every
-/// output is `[N, ...]`. A fixed batch is filled by repeating the last picture; what comes of the filling is dropped.
+/// output is `[N, ...]`. A fixed batch is filled by repeating the last image; what comes of the filling is dropped.
 ///
 /// # Errors
 /// [`ModelError`] of the first piece that fails, or where a piece's outputs cannot be joined.
 pub fn run(model: &mut dyn Model, input: &Tensor, batch: Batch) -> Result<Vec<Tensor>, ModelError> {
     let rows = input.shape.first().copied().unwrap_or(0);
     if rows == 0 {
-        return Err(ModelError::BadInput(format!("input {} holds no picture", input.name)));
+        return Err(ModelError::BadInput(format!("input {} holds no image", input.name)));
     }
     if rows == batch.size || (rows < batch.size && !batch.fixed) {
         return model.run(std::slice::from_ref(input));
@@ -37,7 +37,7 @@ pub fn run(model: &mut dyn Model, input: &Tensor, batch: Batch) -> Result<Vec<Te
         let kept = batch.size.min(rows - start);
         let filled = if batch.fixed { batch.size } else { kept };
         let piece = select(input, (0..filled).map(|row| (start + row).min(rows - 1)));
-        let mut outputs = one_row_a_picture(model.run(&[piece])?, filled)?;
+        let mut outputs = one_row_a_image(model.run(&[piece])?, filled)?;
         if kept < filled {
             outputs = outputs.iter().map(|output| select(output, 0..kept)).collect();
         }
@@ -46,21 +46,21 @@ pub fn run(model: &mut dyn Model, input: &Tensor, batch: Batch) -> Result<Vec<Te
     Ok(joined.unwrap_or_default())
 }
 
-/// The outputs of a run of `rows` pictures, if they can be divided among the pictures.
+/// The outputs of a run of `rows` images, if they can be divided among the images.
 ///
 /// # Errors
 /// [`ModelError::Failed`] where an output has another first dimension, or none.
-pub(crate) fn one_row_a_picture(outputs: Vec<Tensor>, rows: usize) -> Result<Vec<Tensor>, ModelError> {
+pub(crate) fn one_row_a_image(outputs: Vec<Tensor>, rows: usize) -> Result<Vec<Tensor>, ModelError> {
     match outputs.iter().find(|output| output.shape.first() != Some(&rows)) {
         Some(Tensor { name, shape, .. }) => Err(ModelError::Failed(format!(
-            "output {name} of shape {shape:?} is not one row for each of {rows} pictures: batches of this model cannot be \
+            "output {name} of shape {shape:?} is not one row for each of {rows} images: batches of this model cannot be \
              divided"
         ))),
         None => Ok(outputs),
     }
 }
 
-/// Adds the outputs of a piece to those of the pieces before it; all of them one row a picture.
+/// Adds the outputs of a piece to those of the pieces before it; all of them one row an image.
 ///
 /// # Errors
 /// [`ModelError::Failed`] where number, names, types or the other dimensions differ.
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_is_not_one_row_a_picture_cannot_be_joined() {
+    fn an_output_that_is_not_one_row_a_image_cannot_be_joined() {
         let mut fake = Fake::new(|_| Ok(vec![rows(1)]));
         assert!(matches!(run(&mut fake, &rows(4), Batch { size: 2, fixed: false }), Err(ModelError::Failed(_))));
         let scalar = Tensor { name: "temperature".into(), shape: vec![], data: Data::F32(vec![1.0]) };

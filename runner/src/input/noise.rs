@@ -2,7 +2,7 @@
 
 use crate::stats::random::SplitMix64;
 
-/// `count` numbers with mean 0 and standard deviation 1, within ±3.47: about what normalised pictures are.
+/// `count` numbers with mean 0 and standard deviation 1, within ±3.47: about what normalised images are.
 pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     Noise::new(seed).take(count).collect()
 }

@@ -1,7 +1,7 @@
 //! Decoding and resizing on threads of their own while the provider runs.
 //!
-//! Pictures come out in the order they went in. No thread begins a picture further ahead than a window, so memory does
-//! not grow with the number of pictures, nor when one picture takes long.
+//! Images come out in the order they went in. No thread begins an image further ahead than a window, so memory does
+//! not grow with the number of images, nor when one image takes long.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -14,16 +14,16 @@ use std::time::Instant;
 use fast_image_resize::Resizer;
 use serde::Serialize;
 
-use super::picture::{self, PictureError};
+use super::decode::{self, ImageError};
 use super::preprocess::Preprocess;
 
-/// A picture on its way into a model.
+/// An image on its way into a model.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Its position among all pictures.
+    /// Its position among all images.
     pub index: usize,
     /// One normalised `[3, H, W]` tensor for each preprocessing asked for, or why there is none.
-    pub tensors: Result<Vec<Vec<f32>>, PictureError>,
+    pub tensors: Result<Vec<Vec<f32>>, ImageError>,
     /// Processor time it took.
     pub time: Time,
 }
@@ -45,12 +45,12 @@ impl Time {
     }
 }
 
-/// How many pictures are prepared at once and ahead.
+/// How many images are prepared at once and ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Threads, at least 1.
     pub threads: usize,
-    /// Pictures that may be finished or in work before they are taken, at least 1.
+    /// Images that may be finished or in work before they are taken, at least 1.
     pub window: usize,
 }
 
@@ -93,36 +93,35 @@ pub fn prepare<T>(
 /// Lets the provider go first where both want a core: in turns of a batch each finds its data in the cache, while a
 /// core that changes between them every few milliseconds loads both again and again.
 fn give_way() {
-    // Nice values are a thread's own on Linux alone. Pictures are prepared all the same where it may not be changed.
+    // Nice values are a thread's own on Linux alone. Images are prepared all the same where it may not be changed.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(10);
 }
 
 fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resizer) -> Prepared {
     let mut time = Time::default();
-    // A decoder that panics on a damaged file must cost one picture, not the evaluation.
+    // A decoder that panics on a damaged file must cost one image, not the evaluation.
     let tensors = catch_unwind(AssertUnwindSafe(|| {
         let begun = Clock::now();
-        let picture = picture::read(path);
+        let image = decode::read(path);
         let decoded = Clock::now();
         time.decode_s = begun.seconds_until(&decoded);
-        let picture = picture?;
-        let tensor = |how: &Preprocess| how.crop(&picture, resizer).map(|cropped| how.normalize(&cropped));
+        let image = image?;
+        let tensor = |how: &Preprocess| how.crop(&image, resizer).map(|cropped| how.normalize(&cropped));
         let tensors = preprocess.iter().map(tensor).collect::<Result<Vec<_>, _>>();
         time.resize_s = decoded.seconds_until(&Clock::now());
-        tensors.map_err(|error| PictureError::Unsizable { path: path.to_owned(), reason: error.to_string() })
+        tensors.map_err(|error| ImageError::Unsizable { path: path.to_owned(), reason: error.to_string() })
     }));
-    let panicked =
-        |_| PictureError::Undecodable { path: path.to_owned(), reason: "the decoder failed on it".to_owned() };
+    let panicked = |_| ImageError::Undecodable { path: path.to_owned(), reason: "the decoder failed on it".to_owned() };
     Prepared { index, tensors: tensors.unwrap_or_else(|panic| Err(panicked(panic))), time }
 }
 
-/// Who works on what; see [`prepare`]. Nobody is woken in vain: on small pictures that would take longer than a resize.
+/// Who works on what; see [`prepare`]. Nobody is woken in vain: on small images that would take longer than a resize.
 struct Queue {
     count: usize,
     window: usize,
     state: Mutex<State>,
-    /// Something was taken, so that a picture more may be begun.
+    /// Something was taken, so that an image more may be begun.
     room: Condvar,
     /// Enough is finished to be taken.
     ready: Condvar,
@@ -136,7 +135,7 @@ struct State {
     stopped: bool,
     /// Threads that wait for room.
     idle: usize,
-    /// Whether someone waits to take the next picture.
+    /// Whether someone waits to take the next image.
     awaited: bool,
 }
 
@@ -150,7 +149,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next picture to prepare, as soon as it is within the window; `None` when there is no more to do.
+    /// The next image to prepare, as soon as it is within the window; `None` when there is no more to do.
     fn begin(&self) -> Option<usize> {
         let mut state = self.lock();
         while !state.stopped && state.begun < self.count && state.begun - state.taken >= self.window {
@@ -175,7 +174,7 @@ impl Queue {
         }
     }
 
-    /// Whether the next picture is finished, and half a window of them: whoever takes them then takes many at once.
+    /// Whether the next image is finished, and half a window of them: whoever takes them then takes many at once.
     fn worth_waking(&self, state: &State) -> bool {
         let enough = self.window.div_ceil(2).min(self.count - state.taken);
         state.finished.contains_key(&state.taken) && state.finished.len() >= enough
@@ -257,7 +256,7 @@ mod tests {
 
     const SMALL: Preprocess = Preprocess { resize: 4, crop: Crop::Square(4), ..IMAGENET_V1 };
 
-    fn pictures(folder: &Path, count: usize) -> Vec<PathBuf> {
+    fn images(folder: &Path, count: usize) -> Vec<PathBuf> {
         let make = |index: usize| {
             let path = folder.join(format!("{index}.png"));
             let side = if index.is_multiple_of(5) { 200 } else { 8 };
@@ -268,10 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn pictures_come_out_in_order_and_a_bad_one_is_in_its_place() {
+    fn images_come_out_in_order_and_a_bad_one_is_in_its_place() {
         let folder = tempfile::tempdir().unwrap();
-        let mut paths = pictures(folder.path(), 30);
-        std::fs::write(&paths[7], b"no picture").unwrap();
+        let mut paths = images(folder.path(), 30);
+        std::fs::write(&paths[7], b"no image").unwrap();
         paths[11] = folder.path().join("missing.png");
         for (threads, window) in [(1, 1), (4, 3), (3, 100)] {
             let mut seen = Vec::new();
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn no_picture_is_begun_beyond_the_window() {
+    fn no_image_is_begun_beyond_the_window() {
         let queue = Queue::new(100, 5);
         let begun = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -310,7 +309,7 @@ mod tests {
     #[test]
     fn a_batch_as_large_as_can_be_told_is_a_window_as_well() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = pictures(folder.path(), 3);
+        let paths = images(folder.path(), 3);
         let mut seen = 0;
         let _: Option<()> = prepare(&paths, &[SMALL], Extent::for_batch(usize::MAX), |_| {
             seen += 1;
@@ -322,7 +321,7 @@ mod tests {
     #[test]
     fn breaking_off_ends_the_threads() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = pictures(folder.path(), 20);
+        let paths = images(folder.path(), 20);
         let found = prepare(&paths, &[SMALL], Extent { threads: 2, window: 4 }, |prepared| {
             if prepared.index == 3 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
         });

@@ -1,4 +1,4 @@
-//! Pictures to the numbers a network was trained on: torchvision's classification preset.
+//! Images to the numbers a network was trained on: torchvision's classification preset.
 //!
 //! `Resize` (shorter side, Pillow's antialiased filter) -> `CenterCrop` -> `ToTensor` -> `Normalize`, with
 //! torchvision's roundings. A wrong preprocessing costs 15 to 20 points of accuracy and gives no error, so where a
@@ -14,10 +14,10 @@ use crate::metadata::{ImageInput, MetadataError, ModelFile};
 const KEY: &str = "resnext.preprocess";
 /// Longest side of a crop, in pixels.
 const MOST_CROP: u32 = 16_384;
-/// Longest shorter side that a picture is resized to, in pixels; only the crop of it is ever made.
+/// Longest shorter side that an image is resized to, in pixels; only the crop of it is ever made.
 const MOST_RESIZE: u32 = 65_536;
 
-/// Why a picture could not be brought to the size of the network's input.
+/// Why an image could not be brought to the size of the network's input.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be resized: {0}")]
 pub struct ResizeError(String);
@@ -56,7 +56,7 @@ impl Crop {
     }
 }
 
-/// How a picture becomes a `[3, H, W]` tensor.
+/// How an image becomes a `[3, H, W]` tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
     /// Length of the shorter side after resizing, in pixels.
@@ -96,7 +96,7 @@ impl Preprocess {
             })?,
             None => {
                 notes.push(format!(
-                    "{} does not say how pictures are prepared: ImageNet's usual preprocessing (resize 256, crop 224, \
+                    "{} does not say how images are prepared: ImageNet's usual preprocessing (resize 256, crop 224, \
                      bilinear) is assumed",
                     file.name()
                 ));
@@ -150,20 +150,20 @@ impl Preprocess {
         (height as usize, width as usize)
     }
 
-    /// Resizes and crops: the picture as the network sees it, before normalisation.
+    /// Resizes and crops: the image as the network sees it, before normalisation.
     ///
     /// # Errors
-    /// [`ResizeError`] where the picture has no pixels or the resizer refuses it.
-    pub fn crop(&self, picture: &RgbImage, resizer: &mut Resizer) -> Result<RgbImage, ResizeError> {
-        if picture.width() == 0 || picture.height() == 0 {
+    /// [`ResizeError`] where the image has no pixels or the resizer refuses it.
+    pub fn crop(&self, image: &RgbImage, resizer: &mut Resizer) -> Result<RgbImage, ResizeError> {
+        if image.width() == 0 || image.height() == 0 {
             // The resizer would leave the target black.
             return Err(ResizeError("it has no pixels".to_owned()));
         }
         let (crop_height, crop_width) = self.crop.height_width();
-        let (width, height) = resized_extent(picture.dimensions(), self.resize);
+        let (width, height) = resized_extent(image.dimensions(), self.resize);
         let horizontal = Window::center(width, crop_width);
         let vertical = Window::center(height, crop_height);
-        let kept = resample(picture, (width, horizontal), (height, vertical), self.interpolation, resizer)?;
+        let kept = resample(image, (width, horizontal), (height, vertical), self.interpolation, resizer)?;
         if kept.dimensions() == (crop_width, crop_height) {
             return Ok(kept);
         }
@@ -172,9 +172,9 @@ impl Preprocess {
         Ok(canvas)
     }
 
-    /// Normalises an already cropped picture into `[3, H, W]`, row-major.
-    pub fn normalize(&self, picture: &RgbImage) -> Vec<f32> {
-        let plane = picture.len() / 3;
+    /// Normalises an already cropped image into `[3, H, W]`, row-major.
+    pub fn normalize(&self, image: &RgbImage) -> Vec<f32> {
+        let plane = image.len() / 3;
         let mut tensor = vec![0.0; 3 * plane];
         if plane == 0 {
             return tensor;
@@ -183,7 +183,7 @@ impl Preprocess {
             // In f32 and in torch's order of operations, so that the numbers are torch's bit for bit.
             let (mean, std) = (self.mean[channel], self.std[channel]);
             let table: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
-            for (value, pixel) in out.iter_mut().zip(picture.pixels()) {
+            for (value, pixel) in out.iter_mut().zip(image.pixels()) {
                 *value = table[usize::from(pixel.0[channel])];
             }
         }
@@ -222,13 +222,13 @@ impl Window {
     }
 }
 
-/// Resamples `picture` to the extents of `horizontal` and `vertical`, but makes only their windows: the same numbers as
+/// Resamples `image` to the extents of `horizontal` and `vertical`, but makes only their windows: the same numbers as
 /// resampling the whole and cropping, without the work, and without the memory that a long strip would need.
 ///
 /// Two passes, rows first, as Pillow does it: in between, levels are rounded and clipped to 8 bits, and where the
 /// filter overshoots, the order shows.
 fn resample(
-    picture: &RgbImage,
+    image: &RgbImage,
     (width, horizontal): (u32, Window),
     (height, vertical): (u32, Window),
     interpolation: Interpolation,
@@ -253,10 +253,10 @@ fn resample(
         resizer.resize(&source, &mut target, Some(&options)).map_err(|error| refused(&error))?;
         RgbImage::from_raw(width, height, target.into_vec()).ok_or_else(|| refused(&"it came out in another size"))
     };
-    let (left, across) = span(horizontal, width, picture.width());
-    let (top, down) = span(vertical, height, picture.height());
-    let rows = f64::from(picture.height());
-    let narrowed = pass(picture, (left, 0.0, across, rows), horizontal.kept, picture.height())?;
+    let (left, across) = span(horizontal, width, image.width());
+    let (top, down) = span(vertical, height, image.height());
+    let rows = f64::from(image.height());
+    let narrowed = pass(image, (left, 0.0, across, rows), horizontal.kept, image.height())?;
     pass(&narrowed, (0.0, top, f64::from(horizontal.kept), down), horizontal.kept, vertical.kept)
 }
 
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_smaller_than_the_crop_is_padded_with_black() {
+    fn an_image_smaller_than_the_crop_is_padded_with_black() {
         let white = RgbImage::from_pixel(3, 5, Rgb([255, 255, 255]));
         let wide = Preprocess { resize: 3, crop: Crop::Rectangle([4, 6]), ..IMAGENET_V1 };
         let cropped = wide.crop(&white, &mut Resizer::new()).unwrap();
@@ -298,12 +298,12 @@ mod tests {
 
     #[test]
     fn making_only_the_window_is_the_same_as_cropping_the_whole() {
-        let picture = RgbImage::from_fn(97, 61, |x, y| Rgb([(x * 5) as u8, (y * 7) as u8, (x * y) as u8]));
+        let image = RgbImage::from_fn(97, 61, |x, y| Rgb([(x * 5) as u8, (y * 7) as u8, (x * y) as u8]));
         let mut resizer = Resizer::new();
         let whole = Preprocess { resize: 40, crop: Crop::Rectangle([40, 63]), ..IMAGENET_V1 };
         let window = Preprocess { crop: Crop::Rectangle([30, 20]), ..whole };
-        let expected = imageops::crop_imm(&whole.crop(&picture, &mut resizer).unwrap(), 22, 5, 20, 30).to_image();
-        let found = window.crop(&picture, &mut resizer).unwrap();
+        let expected = imageops::crop_imm(&whole.crop(&image, &mut resizer).unwrap(), 22, 5, 20, 30).to_image();
+        let found = window.crop(&image, &mut resizer).unwrap();
         let worst = found.as_raw().iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(worst <= Some(1), "{worst:?}");
     }
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_cannot_be_resized_is_an_error_and_not_black() {
+    fn an_image_that_cannot_be_resized_is_an_error_and_not_black() {
         let error = IMAGENET_V1.crop(&RgbImage::new(0, 7), &mut Resizer::new()).unwrap_err();
         assert!(error.to_string().starts_with("cannot be resized: "), "{error}");
     }
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn extents_that_no_picture_can_be_brought_to_are_refused() {
+    fn extents_that_no_image_can_be_brought_to_are_refused() {
         for [batch, height, width] in [[0, 64, 64], [-1, 0, 64], [-1, 64, 0]] {
             let model = file(vec![value("x", DataType::Float, &[batch, 3, height, width])], &[]);
             let error = model.image_input().unwrap_err().to_string();
@@ -371,8 +371,8 @@ mod tests {
 
     #[test]
     fn normalising_divides_by_255_then_centres_then_scales() {
-        let picture = RgbImage::from_pixel(2, 1, Rgb([0, 128, 255]));
-        let tensor = IMAGENET_V1.normalize(&picture);
+        let image = RgbImage::from_pixel(2, 1, Rgb([0, 128, 255]));
+        let tensor = IMAGENET_V1.normalize(&image);
         let expected = [(0.0 - 0.485) / 0.229, (128.0 / 255.0 - 0.456) / 0.224, (1.0 - 0.406) / 0.225];
         for (channel, expected) in expected.iter().enumerate() {
             assert!((tensor[2 * channel] - expected).abs() < 1e-6, "{tensor:?}");

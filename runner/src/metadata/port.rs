@@ -1,4 +1,4 @@
-//! Inputs and outputs of a model: their types and shapes, and whether they are for pictures.
+//! Inputs and outputs of a model: their types and shapes, and whether they are for images.
 
 use onnx_file::proto::tensor_proto::DataType;
 use onnx_file::proto::tensor_shape_proto::dimension;
@@ -107,7 +107,7 @@ impl std::fmt::Display for Port {
     }
 }
 
-/// The one input that takes pictures, `[N, 3, H, W]`.
+/// The one input that takes images, `[N, 3, H, W]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImageInput {
     /// Its name.
@@ -143,7 +143,7 @@ impl Port {
     }
 }
 
-/// The port as an input for pictures, if it can be one.
+/// The port as an input for images, if it can be one.
 pub(super) fn as_image(port: &Port) -> Option<ImageInput> {
     if !matches!(port.element_type, ElementType::F32 | ElementType::F16) {
         return None;
@@ -162,7 +162,7 @@ pub(super) fn as_image(port: &Port) -> Option<ImageInput> {
     })
 }
 
-/// Whether the port takes pictures with the channels last.
+/// Whether the port takes images with the channels last.
 pub(super) fn is_channels_last(port: &Port) -> bool {
     matches!(port.shape.as_deref(), Some([_, _, _, Some(3)]))
 }

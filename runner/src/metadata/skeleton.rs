@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_pictures_are_refused() {
+    fn text_and_images_are_refused() {
         for bytes in
             [b"Hello, this is no model\n".as_slice(), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"PK\x03\x04\x14\0\0\0"]
         {

@@ -55,11 +55,11 @@ fn the_image_input_is_found_beside_weights_listed_as_inputs() {
 }
 
 #[test]
-fn a_model_that_takes_no_pictures_is_refused_with_its_inputs_named() {
+fn a_model_that_takes_no_images_is_refused_with_its_inputs_named() {
     for (inputs, said) in [
-        (vec![value("ids", DataType::Int64, &[1, 128])], "no input takes pictures"),
+        (vec![value("ids", DataType::Int64, &[1, 128])], "no input takes images"),
         (vec![value("x", DataType::Float, &[1, 224, 224, 3])], "[N, H, W, 3]"),
-        (vec![value("x", DataType::Float, &[1, 1, 28, 28])], "no input takes pictures"),
+        (vec![value("x", DataType::Float, &[1, 1, 28, 28])], "no input takes images"),
         (vec![], "inputs are: none"),
         (vec![value("x", DataType::Float, &[1, 3, 8, 8]), value("size", DataType::Int64, &[2])], "inputs besides"),
     ] {
@@ -71,7 +71,7 @@ fn a_model_that_takes_no_pictures_is_refused_with_its_inputs_named() {
 }
 
 #[test]
-fn a_batch_divides_where_it_is_open_and_every_output_is_one_row_a_picture() {
+fn a_batch_divides_where_it_is_open_and_every_output_is_one_row_a_image() {
     let open = || file(vec![value("x", DataType::Float, &[-1, 3, 8, 8])], &[]);
     assert!(open().batch_divides());
     assert!(!file(vec![value("x", DataType::Float, &[4, 3, 8, 8])], &[]).batch_divides());

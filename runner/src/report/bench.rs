@@ -65,7 +65,7 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
     let headings: Vec<String> = percents.iter().map(|percent| format!(">p{percent} ms")).collect();
     let mut columns = vec!["provider", "model", ">batch", "scope", ">runs", ">median ms", "interval"];
     columns.extend(headings.iter().map(String::as_str));
-    columns.extend([">CV", ">pictures/s", ">speed-up", "interval"]);
+    columns.extend([">CV", ">images/s", ">speed-up", "interval"]);
     let mut table = Table::new(&columns);
     for row in &bench.rows {
         let mut cells: Vec<Cell> =
@@ -82,7 +82,7 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
         let percentiles = summary.percentiles.iter().filter(|percentile| percentile.percent != 50.0);
         cells.extend(percentiles.map(percentile));
         cells.push(percent(summary.cv).into());
-        cells.push(row.pictures_per_second.map(four_digits).unwrap_or_default().into());
+        cells.push(row.images_per_second.map(four_digits).unwrap_or_default().into());
         cells.extend(speed_up(row.speed_up.as_ref()));
         table.rows.push(cells);
     }

@@ -28,7 +28,7 @@ pub fn document(calibration: &Calibration) -> Document {
     document.paragraph(weights(calibration));
     document.list("Weights beyond f16's range", calibration.weights.overflowing.clone());
     document.list("Weights that are not finite", calibration.weights.not_finite.clone());
-    document.list("Broken pictures, which are left out", broken(&calibration.inputs.broken));
+    document.list("Broken images, which are left out", broken(&calibration.inputs.broken));
     document.list("Notes", calibration.notes.clone());
     if calibration.interrupted {
         document.paragraph("stopped early: these are the ranges of the inputs seen until then");
@@ -37,13 +37,13 @@ pub fn document(calibration: &Calibration) -> Document {
     document
 }
 
-/// `300 pictures`.
+/// `300 images`.
 fn inputs(calibration: &Calibration) -> String {
     let inputs = &calibration.inputs;
     let plural = if inputs.count == 1 { "" } else { "s" };
     match inputs.seed {
         Some(seed) => format!("{} made-up input{plural}, seed {seed},", inputs.count),
-        None => format!("{} picture{plural}", inputs.count),
+        None => format!("{} image{plural}", inputs.count),
     }
 }
 

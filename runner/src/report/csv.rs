@@ -55,7 +55,7 @@ pub fn bench(bench: &Bench) -> String {
         heading.extend([format!("p{percent}_ms"), format!("p{percent}_low_ms"), format!("p{percent}_high_ms")]);
     }
     let rest = [
-        "pictures_per_second",
+        "images_per_second",
         "speed_up",
         "speed_up_low",
         "speed_up_high",
@@ -80,7 +80,7 @@ pub fn bench(bench: &Bench) -> String {
             line.push(number(percentile.and_then(|percentile| percentile.value)));
             line.extend(bounds(percentile.and_then(|percentile| percentile.interval)));
         }
-        line.push(number(row.pictures_per_second));
+        line.push(number(row.images_per_second));
         let ratio = row.speed_up.as_ref().map(|speed_up| &speed_up.ratio);
         line.push(number(ratio.map(|ratio| ratio.ratio)));
         line.extend(bounds(ratio.and_then(|ratio| ratio.interval)));
@@ -142,20 +142,20 @@ pub fn compare(comparison: &Comparison) -> String {
     render(std::iter::once(heading).chain(lines))
 }
 
-/// A line for each class of each picture, best first; one without a class for a picture that could not be read or
-/// classified, and one without a picture for what ended it early.
+/// A line for each class of each image, best first; one without a class for an image that could not be read or
+/// classified, and one without an image for what ended it early.
 pub fn infer(inference: &Inference) -> String {
-    let heading = strings(&["picture", "rank", "class", "label", "probability", "score", "error"]);
-    let lines = inference.pictures.iter().flat_map(|picture| {
-        if let Some(error) = &picture.error {
-            let mut line = vec![picture.path.clone()];
+    let heading = strings(&["image", "rank", "class", "label", "probability", "score", "error"]);
+    let lines = inference.images.iter().flat_map(|image| {
+        if let Some(error) = &image.error {
+            let mut line = vec![image.path.clone()];
             line.resize(6, String::new());
             line.push(error.clone());
             return vec![line];
         }
         let line = |(rank, class): (usize, &crate::classify::Class)| {
             vec![
-                picture.path.clone(),
+                image.path.clone(),
                 (rank + 1).to_string(),
                 class.index.to_string(),
                 class.label.clone().unwrap_or_default(),
@@ -164,7 +164,7 @@ pub fn infer(inference: &Inference) -> String {
                 String::new(),
             ]
         };
-        picture.top.iter().enumerate().map(line).collect()
+        image.top.iter().enumerate().map(line).collect()
     });
     let ended = inference.error.iter().map(|error| {
         let mut line = vec![String::new(); 6];
@@ -232,14 +232,14 @@ pub fn calibrate(calibration: &Calibration) -> String {
 }
 
 /// A line for each class of each candidate of an evaluation; one without a class for a candidate that has none, and for
-/// each picture that could not be read.
+/// each image that could not be read.
 pub fn eval(evaluation: &Evaluation) -> String {
     let heading = strings(&[
         "provider",
         "model",
         "class",
         "label",
-        "pictures",
+        "images",
         "right",
         "recall",
         "recall_low",
@@ -268,7 +268,7 @@ pub fn eval(evaluation: &Evaluation) -> String {
                 candidate.model.clone(),
                 row.index.to_string(),
                 row.label.clone().unwrap_or_default(),
-                row.pictures.to_string(),
+                row.images.to_string(),
                 row.right.to_string(),
                 number(row.recall.map(|recall| recall.proportion)),
                 number(row.recall.map(|recall| recall.interval[0])),

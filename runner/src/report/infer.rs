@@ -1,20 +1,20 @@
-//! Classified pictures to be read.
+//! Classified images to be read.
 
 use super::document::{Cell, Document, Table, Tone};
 use super::number::percent;
 use crate::infer::Inference;
 
-/// Describes what is in each picture.
+/// Describes what is in each image.
 pub fn document(inference: &Inference) -> Document {
     let mut document = Document::default();
-    let mut table = Table::new(&["picture", ">probability", "class"]);
-    for picture in &inference.pictures {
-        let mut name: Cell = picture.path.clone().into();
-        if let Some(error) = &picture.error {
+    let mut table = Table::new(&["image", ">probability", "class"]);
+    for image in &inference.images {
+        let mut name: Cell = image.path.clone().into();
+        if let Some(error) = &image.error {
             table.rows.push(vec![name, Cell::toned(error.as_str(), Tone::Bad)]);
             continue;
         }
-        for class in &picture.top {
+        for class in &image.top {
             let label = match &class.label {
                 Some(label) => format!("{label} ({})", class.index),
                 None => class.index.to_string(),
@@ -25,7 +25,7 @@ pub fn document(inference: &Inference) -> Document {
     document.table(table);
     document.list("Notes", inference.notes.clone());
     if let Some(error) = &inference.error {
-        document.verdict(format!("ended after {} pictures: {error}", inference.pictures.len()), Tone::Bad);
+        document.verdict(format!("ended after {} images: {error}", inference.images.len()), Tone::Bad);
     }
     document
 }

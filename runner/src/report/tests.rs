@@ -160,8 +160,8 @@ fn a_comparison_reads_well() {
     expect("measure_compare.csv", &csv::compare(&found));
 }
 
-/// A folder of pictures whose colour is their class, but one, and a broken one.
-fn pictures() -> tempfile::TempDir {
+/// A folder of images whose colour is their class, but one, and a broken one.
+fn images() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, colour) in [("red", [250, 10, 10]), ("green", [10, 250, 10]), ("blue", [10, 10, 250])] {
         std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -176,13 +176,13 @@ fn pictures() -> tempfile::TempDir {
 }
 
 #[test]
-fn classified_pictures_read_well() {
-    let (file, folder) = (model_file(), pictures());
+fn classified_images_read_well() {
+    let (file, folder) = (model_file(), images());
     let paths = ["red/0.png", "green/3.png", "blue/2.png"].map(|name| folder.path().join(name));
-    let request = crate::infer::Request { pictures: &paths, batch: 2, top_k: 2 };
+    let request = crate::infer::Request { images: &paths, batch: 2, top_k: 2 };
     let mut found = crate::infer::infer(&mut candidate(&file, "cpu", 0.0, 1.0), &request, &mut |_| {}).unwrap();
-    for picture in &mut found.pictures {
-        picture.path = Path::new(&picture.path).strip_prefix(folder.path()).unwrap().display().to_string();
+    for image in &mut found.images {
+        image.path = Path::new(&image.path).strip_prefix(folder.path()).unwrap().display().to_string();
     }
     expect("measure_infer.txt", &text::render(&infer::document(&found), false));
     expect("measure_infer.csv", &csv::infer(&found));
@@ -190,19 +190,19 @@ fn classified_pictures_read_well() {
 
 #[test]
 fn an_evaluation_reads_well() {
-    let (file, folder) = (model_file(), pictures());
+    let (file, folder) = (model_file(), images());
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
     let request = crate::eval::Request { datasets: vec![&dataset; 2], batch: 4 };
     let mut candidates = [candidate(&file, "cpu", 0.0, 1.0), candidate(&file, "openvino", 0.5, 1.0)];
     let mut found = crate::eval::eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let relative = |path: &str| Path::new(path).strip_prefix(folder.path()).unwrap().display().to_string();
     found.environment = environment();
-    found.folder = "pictures".into();
+    found.folder = "images".into();
     found.broken.iter_mut().for_each(|broken| broken.path = relative(&broken.path));
     found.pairs[0].differences.iter_mut().for_each(|difference| difference.path = relative(&difference.path));
     found.time = crate::eval::Spent {
         wall_s: 0.5,
-        pictures_per_second: 24.0,
+        images_per_second: 24.0,
         threads: 2,
         prepare: crate::input::pipeline::Time { decode_s: 0.3, resize_s: 0.1 },
         run_s: 0.25,
@@ -237,7 +237,7 @@ fn calibration() -> crate::calibrate::Calibration {
         environment: environment(),
         model: Model { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
         inputs: Inputs {
-            source: "pictures",
+            source: "images",
             count: 300,
             seed: None,
             broken: vec![Broken { path: "ring/3.jpg".into(), reason: "the file is empty".into() }],
@@ -301,7 +301,7 @@ fn what_no_flag_mends_is_told_and_a_weight_that_no_node_takes_is_no_node() {
 
 #[test]
 fn failures_are_in_the_tables_too() {
-    let (file, folder) = (model_file(), pictures());
+    let (file, folder) = (model_file(), images());
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
     let request = crate::eval::Request { datasets: vec![&dataset; 3], batch: 4 };
     let mut candidates = ["cpu", "cuda", "openvino"].map(|provider| candidate(&file, provider, 0.0, 1.0));
@@ -312,13 +312,10 @@ fn failures_are_in_the_tables_too() {
         assert!(csv.contains(said), "{said}: {csv}");
     }
     let text = text::render(&eval::document(&found), false);
-    assert!(
-        text.contains("openvino small.onnx failed") && text.contains("of 11 pictures; it has no accuracy"),
-        "{text}"
-    );
-    assert!(text.contains("there is no picture that both judged"), "{text}");
+    assert!(text.contains("openvino small.onnx failed") && text.contains("of 11 images; it has no accuracy"), "{text}");
+    assert!(text.contains("there is no image that both judged"), "{text}");
     let paths = ["red/0.png", "blue/2.png"].map(|name| folder.path().join(name));
-    let request = crate::infer::Request { pictures: &paths, batch: 1, top_k: 1 };
+    let request = crate::infer::Request { images: &paths, batch: 1, top_k: 1 };
     let mut found = crate::infer::infer(&mut candidate(&file, "cpu", 0.0, 1.0), &request, &mut |_| {}).unwrap();
     found.error = Some(ModelError::Crashed("signal 9".into()));
     assert!(csv::infer(&found).contains(",,,,,,signal 9"), "{}", csv::infer(&found));

@@ -13,7 +13,7 @@ use prost::Message;
 use crate::model::ModelError;
 use crate::tensor::{Data, Tensor};
 
-/// Inputs of the smallest shape that a picture classifier takes: a batch of one, 224 pixels high and wide where the
+/// Inputs of the smallest shape that an image classifier takes: a batch of one, 224 pixels high and wide where the
 /// model leaves that open, 1 for any other open extent.
 ///
 /// # Errors
@@ -26,10 +26,10 @@ fn input(name: &str, dtype: &ValueType) -> Result<Tensor, ModelError> {
     let ValueType::Tensor { ty, shape, .. } = dtype else {
         return Err(ModelError::BadModel(format!("input `{name}` is {dtype}; only tensors can be given")));
     };
-    let picture = shape.len() == 4;
+    let image = shape.len() == 4;
     let extent = |(axis, &extent): (usize, &i64)| match usize::try_from(extent) {
         Ok(fixed) => fixed,
-        Err(_) if picture && axis >= 2 => 224,
+        Err(_) if image && axis >= 2 => 224,
         Err(_) => 1,
     };
     let shape: Vec<usize> = shape.iter().enumerate().map(extent).collect();

@@ -1,7 +1,7 @@
 //! Several workers with the same model that share every batch: on many small cores a thread each does more in all than
 //! all threads on one node at a time.
 
-use crate::input::batch::{join, one_row_a_picture};
+use crate::input::batch::{join, one_row_a_image};
 use crate::model::{Block, Loaded, Memory, Model, ModelError};
 use crate::session::Spec;
 use crate::tensor::Tensor;
@@ -17,7 +17,7 @@ pub struct Copies {
 }
 
 impl Launcher {
-    /// Loads a model in `copies` workers. The model must leave its batch size open, and give one row a picture.
+    /// Loads a model in `copies` workers. The model must leave its batch size open, and give one row an image.
     ///
     /// # Errors
     /// As [`Launcher::load`].
@@ -54,7 +54,7 @@ impl Model for Copies {
         });
         let mut whole = None;
         for (part, from) in parts.into_iter().zip((0..rows).step_by(share)) {
-            let part = one_row_a_picture(part?, share.min(rows - from))?;
+            let part = one_row_a_image(part?, share.min(rows - from))?;
             whole = Some(join(whole, part)?);
         }
         Ok(whole.unwrap_or_default())

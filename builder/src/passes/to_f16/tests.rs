@@ -42,7 +42,7 @@ fn every_form_becomes_f16_throughout_and_moves_by_the_rounding_of_its_weights() 
             let used = after.nodes.iter().flat_map(|node| node.inputs.iter().chain([&node.output]));
             assert!(used.chain(&after.inputs).all(|&id| after.value(id).element == F16));
             let mut source = Noise(5);
-            let x = source.picture(2, 40);
+            let x = source.image(2, 40);
             let exact = evaluate(validate(&before).unwrap(), &mut source, &x, Activation::Relu).unwrap();
             let found = evaluate(valid, &mut source, &x, Activation::Relu).unwrap();
             for (exact, found) in exact.iter().zip(&found) {

@@ -1,4 +1,4 @@
-//! Pictures listed in a file of labels.
+//! Images listed in a file of labels.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<
     format.has_headers(false).flexible(true).delimiter(separator.unwrap_or(b' ')).trim(csv::Trim::All);
     let mut reader = format.from_reader(text.as_bytes());
     let names = Names::below(folder)?;
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     let mut lines: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut missing = 0;
     for record in reader.records() {
@@ -27,11 +27,11 @@ pub(super) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<
         let line = record.position().map_or(0, csv::Position::line);
         let fields: Vec<&str> = record.iter().filter(|field| !field.is_empty()).collect();
         let [name, label, ..] = fields.as_slice() else {
-            let reason = "a picture's name and its class are needed, separated by a comma, a tab or a blank".to_owned();
+            let reason = "an image's name and its class are needed, separated by a comma, a tab or a blank".to_owned();
             return Err(bad(line, reason));
         };
         let Some(path) = names.find(folder, name).map_err(|reason| bad(line, reason))? else {
-            // A header, or a picture of another part of the set.
+            // A header, or an image of another part of the set.
             missing += usize::from(line > 1 || find(classes, label).is_ok());
             continue;
         };
@@ -40,19 +40,19 @@ pub(super) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<
             return Err(bad(line, reason));
         }
         match find(classes, label) {
-            Ok(class) => pictures.push(Labelled { path, class }),
+            Ok(class) => images.push(Labelled { path, class }),
             Err(error) => return Err(bad(line, unknown(&[(label, &error)], classes))),
         }
     }
-    if pictures.is_empty() {
-        let reason = format!("{} names no picture that is there", labels.display());
+    if images.is_empty() {
+        let reason = format!("{} names no image that is there", labels.display());
         return Err(DatasetError::Empty { path: folder.to_owned(), reason });
     }
     let mut notes = Vec::new();
     if missing > 0 {
-        notes.push(format!("{missing} pictures of {} are not there and are left out", labels.display()));
+        notes.push(format!("{missing} images of {} are not there and are left out", labels.display()));
     }
-    Ok(Dataset { folder: folder.to_owned(), pictures, notes })
+    Ok(Dataset { folder: folder.to_owned(), images, notes })
 }
 
 /// A label as a whole, or, as in Kaggle's solution, its first word where that is a WordNet id.
@@ -61,7 +61,7 @@ fn find(classes: &Classes, label: &str) -> Result<usize, Unmatched> {
     classes.find(label).or_else(|error| first.map_or(Err(error), |word| classes.find(word)))
 }
 
-/// Pictures below a folder by file name, with and without extension, for lists that leave the extension or the folder
+/// Images below a folder by file name, with and without extension, for lists that leave the extension or the folder
 /// out.
 struct Names {
     whole: BTreeMap<String, Vec<PathBuf>>,
@@ -70,10 +70,9 @@ struct Names {
 
 impl Names {
     fn below(folder: &Path) -> Result<Names, DatasetError> {
-        let pictures =
-            input::expand(&[folder.to_owned()]).map_err(|(path, source)| DatasetError::Io { path, source })?;
+        let images = input::expand(&[folder.to_owned()]).map_err(|(path, source)| DatasetError::Io { path, source })?;
         let mut names = Names { whole: BTreeMap::new(), stems: BTreeMap::new() };
-        for path in pictures {
+        for path in images {
             for (part, of) in [(path.file_name(), &mut names.whole), (path.file_stem(), &mut names.stems)] {
                 if let Some(part) = part {
                     of.entry(part.to_string_lossy().into_owned()).or_default().push(path.clone());
@@ -83,7 +82,7 @@ impl Names {
         Ok(names)
     }
 
-    /// The picture that `name` means: a path in the folder, else the only file of that name below it, else the only one
+    /// The image that `name` means: a path in the folder, else the only file of that name below it, else the only one
     /// of that name but for the extension. `Ok(None)` where there is none, the reason where there are several.
     fn find(&self, folder: &Path, name: &str) -> Result<Option<PathBuf>, String> {
         let direct = folder.join(name);
@@ -93,7 +92,7 @@ impl Names {
         let Some(whole) = Path::new(name).file_name().map(|name| name.to_string_lossy().into_owned()) else {
             return Ok(None);
         };
-        let stem = Path::new(&whole).file_stem().filter(|_| input::is_picture_name(Path::new(name)));
+        let stem = Path::new(&whole).file_stem().filter(|_| input::is_image_name(Path::new(name)));
         let stem = stem.map(|stem| stem.to_string_lossy().into_owned());
         let found = self.whole.get(&whole).or_else(|| self.stems.get(&whole));
         match found.or_else(|| self.stems.get(&stem?)).map(Vec::as_slice) {

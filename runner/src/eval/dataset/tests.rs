@@ -26,14 +26,14 @@ fn folder(files: &[&str]) -> tempfile::TempDir {
     for name in files {
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, b"picture").unwrap();
+        std::fs::write(path, b"image").unwrap();
     }
     folder
 }
 
 fn found(folder: &Path, dataset: &Dataset) -> Vec<(String, usize)> {
     let relative = |path: &Path| path.strip_prefix(folder).unwrap().display().to_string();
-    dataset.pictures.iter().map(|picture| (relative(&picture.path), picture.class)).collect()
+    dataset.images.iter().map(|image| (relative(&image.path), image.class)).collect()
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn class_folders_are_matched_by_name_id_and_index() {
     for names in [["n00000001/a.jpg", "n00000003/b.jpg"], ["0/a.jpg", "2/b.jpg"]] {
         let data = folder(&names);
         let dataset = Dataset::open(data.path(), None, &named()).unwrap();
-        assert_eq!(dataset.pictures.iter().map(|picture| picture.class).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(dataset.images.iter().map(|image| image.class).collect::<Vec<_>>(), [0, 2]);
     }
 }
 
@@ -93,7 +93,7 @@ fn files_of_labels_are_read_in_their_several_forms() {
 }
 
 #[test]
-fn bad_files_of_labels_are_errors_with_a_line_and_absent_pictures_are_counted() {
+fn bad_files_of_labels_are_errors_with_a_line_and_absent_images_are_counted() {
     let data = folder(&["a.jpg", "b.jpg"]);
     let labels = data.path().join("elsewhere.csv");
     std::fs::write(&labels, "a.jpg,cat\nb.jpg,wolf\n").unwrap();
@@ -106,11 +106,11 @@ fn bad_files_of_labels_are_errors_with_a_line_and_absent_pictures_are_counted() 
     ));
     std::fs::write(&labels, "name,class\na.jpg,cat\nz.jpg,cat\n").unwrap();
     let dataset = Dataset::open(data.path(), Some(&labels), &named()).unwrap();
-    assert_eq!((dataset.pictures.len(), dataset.notes.len()), (1, 1));
+    assert_eq!((dataset.images.len(), dataset.notes.len()), (1, 1));
 }
 
 #[test]
-fn a_name_that_two_pictures_answer_to_is_refused_naming_both() {
+fn a_name_that_two_images_answer_to_is_refused_naming_both() {
     let data = folder(&["one/a.jpg", "two/a.jpg", "two/b.png", "two/b.jpg"]);
     let labels = data.path().join("labels.csv");
     for (name, both) in [("a.jpg", ["one/a.jpg", "two/a.jpg"]), ("b", ["two/b.jpg", "two/b.png"])] {
@@ -125,7 +125,7 @@ fn a_name_that_two_pictures_answer_to_is_refused_naming_both() {
 }
 
 #[test]
-fn a_picture_listed_twice_is_refused_with_both_lines() {
+fn an_image_listed_twice_is_refused_with_both_lines() {
     let data = folder(&["a.jpg", "b.jpg"]);
     let labels = data.path().join("labels.csv");
     std::fs::write(&labels, "a.jpg,cat\nb.jpg,cat\na,hound\n").unwrap();
@@ -134,16 +134,16 @@ fn a_picture_listed_twice_is_refused_with_both_lines() {
 }
 
 #[test]
-fn each_model_gets_the_same_pictures_with_its_own_classes() {
+fn each_model_gets_the_same_images_with_its_own_classes() {
     let data = folder(&["cat/1.jpg", "hound/2.jpg"]);
     let models = [named(), classes(r#"["white shark","hound","cat"]"#)];
     let datasets = Dataset::for_models(data.path(), None, &models).unwrap();
-    let of = |at: usize| datasets[at].pictures.iter().map(|picture| picture.class).collect::<Vec<_>>();
+    let of = |at: usize| datasets[at].images.iter().map(|image| image.class).collect::<Vec<_>>();
     assert_eq!((of(0), of(1)), (vec![0, 1], vec![2, 1]));
     std::fs::write(data.path().join("labels.csv"), "cat/1.jpg,0\n").unwrap();
     let models = [named(), classes(r#"["white shark","wolf","cat"]"#)];
     let error = Dataset::for_models(data.path(), None, &models).unwrap_err().to_string();
-    assert!(error.contains("do not find the same pictures"), "{error}");
+    assert!(error.contains("do not find the same images"), "{error}");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_model_without_names_takes_the_numbers_of_the_first_that_names_as_many() {
     let mut models = [classes(""), counted(r#"["hound","cat"]"#, Some(2)), named(), counted("", None)];
     models[0].model = "mute.onnx".into();
     let datasets = Dataset::for_models(data.path(), None, &models).unwrap();
-    let of = |at: usize| datasets[at].pictures.iter().map(|picture| picture.class).collect::<Vec<_>>();
+    let of = |at: usize| datasets[at].images.iter().map(|image| image.class).collect::<Vec<_>>();
     assert_eq!([of(0), of(1), of(2), of(3)], [vec![0, 1], vec![1, 0], vec![0, 1], vec![1, 0]]);
     assert!(datasets[0].notes[0].contains("mute.onnx names no classes"), "{:?}", datasets[0].notes);
     assert!(datasets[2].notes.is_empty(), "{:?}", datasets[2].notes);

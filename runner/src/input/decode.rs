@@ -1,4 +1,4 @@
-//! Picture files to 8-bit RGB: JPEG, PNG and WebP, turned upright by their EXIF orientation.
+//! Image files to 8-bit RGB: JPEG, PNG and WebP, turned upright by their EXIF orientation.
 //!
 //! Sizes are checked from the header, before any pixel is allocated. As in Pillow's `convert("RGB")`, which
 //! torchvision uses, alpha is dropped, gray is repeated and colour profiles are left alone.
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-/// Most pixels a picture may have: 100 million, twice what large cameras take.
+/// Most pixels an image may have: 100 million, twice what large cameras take.
 pub const MOST_PIXELS: u64 = 100_000_000;
-/// Largest picture file that is read, in bytes.
+/// Largest image file that is read, in bytes.
 const MOST_BYTES: u64 = 512 << 20;
 /// Most bytes a decoder may allocate: [`MOST_PIXELS`] of 16-bit RGBA and its working space.
 const MOST_ALLOCATED: u64 = 1200 << 20;
 
-/// Why a picture cannot be used.
+/// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum PictureError {
+pub enum ImageError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -34,7 +34,7 @@ pub enum PictureError {
         path: PathBuf,
     },
     /// Neither JPEG, PNG nor WebP.
-    #[error("{}: not a JPEG, PNG or WebP picture", path.display())]
+    #[error("{}: not a JPEG, PNG or WebP image", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -49,8 +49,8 @@ pub enum PictureError {
         /// Claimed height.
         height: u32,
     },
-    /// The file ends within the picture.
-    #[error("{}: the picture is cut off", path.display())]
+    /// The file ends within the image.
+    #[error("{}: the image is cut off", path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -73,48 +73,48 @@ pub enum PictureError {
     },
 }
 
-impl PictureError {
+impl ImageError {
     /// The reason without the path, for lists that name the path themselves.
     pub fn reason(&self) -> String {
         match self {
-            PictureError::Io { source, .. } => source.to_string(),
-            PictureError::Empty { .. } => "the file is empty".into(),
-            PictureError::UnknownFormat { .. } => "not a JPEG, PNG or WebP picture".into(),
-            PictureError::TooLarge { width, height, .. } => {
+            ImageError::Io { source, .. } => source.to_string(),
+            ImageError::Empty { .. } => "the file is empty".into(),
+            ImageError::UnknownFormat { .. } => "not a JPEG, PNG or WebP image".into(),
+            ImageError::TooLarge { width, height, .. } => {
                 format!("{width}x{height} pixels are more than the limit of {} million", MOST_PIXELS / 1_000_000)
             }
-            PictureError::Truncated { .. } => "the picture is cut off".into(),
-            PictureError::Undecodable { reason, .. } => format!("cannot be decoded: {reason}"),
-            PictureError::Unsizable { reason, .. } => reason.clone(),
+            ImageError::Truncated { .. } => "the image is cut off".into(),
+            ImageError::Undecodable { reason, .. } => format!("cannot be decoded: {reason}"),
+            ImageError::Unsizable { reason, .. } => reason.clone(),
         }
     }
 }
 
-/// Reads and decodes a picture file.
+/// Reads and decodes an image file.
 ///
 /// # Errors
-/// [`PictureError`] where it cannot be read, is no picture, is too large, or is damaged.
-pub fn read(path: &Path) -> Result<RgbImage, PictureError> {
-    let io = |source| PictureError::Io { path: path.to_owned(), source };
+/// [`ImageError`] where it cannot be read, is no image, is too large, or is damaged.
+pub fn read(path: &Path) -> Result<RgbImage, ImageError> {
+    let io = |source| ImageError::Io { path: path.to_owned(), source };
     let length = std::fs::metadata(path).map_err(io)?.len();
     if length > MOST_BYTES {
         let reason = format!("the file is larger than {} MiB", MOST_BYTES >> 20);
-        return Err(PictureError::Undecodable { path: path.to_owned(), reason });
+        return Err(ImageError::Undecodable { path: path.to_owned(), reason });
     }
     decode(&std::fs::read(path).map_err(io)?, path)
 }
 
-/// Decodes the bytes of a picture file; `path` is only for messages.
+/// Decodes the bytes of an image file; `path` is only for messages.
 ///
 /// # Errors
 /// As for [`read`].
-pub fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage, PictureError> {
+pub fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage, ImageError> {
     if bytes.is_empty() {
-        return Err(PictureError::Empty { path: path.to_owned() });
+        return Err(ImageError::Empty { path: path.to_owned() });
     }
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) => format,
-        _ => return Err(PictureError::UnknownFormat { path: path.to_owned() }),
+        _ => return Err(ImageError::UnknownFormat { path: path.to_owned() }),
     };
     let whole = match format {
         ImageFormat::Jpeg => jpeg_is_whole(bytes),
@@ -122,13 +122,13 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage, PictureError> {
         _ => true, // the PNG decoder itself finds the end missing
     };
     if !whole {
-        return Err(PictureError::Truncated { path: path.to_owned() });
+        return Err(ImageError::Truncated { path: path.to_owned() });
     }
     let undecodable = |error: image::ImageError| match &error {
         image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            PictureError::Truncated { path: path.to_owned() }
+            ImageError::Truncated { path: path.to_owned() }
         }
-        _ => PictureError::Undecodable { path: path.to_owned(), reason: error.to_string() },
+        _ => ImageError::Undecodable { path: path.to_owned(), reason: error.to_string() },
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
@@ -137,36 +137,36 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage, PictureError> {
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
-        return Err(PictureError::TooLarge { path: path.to_owned(), width, height });
+        return Err(ImageError::TooLarge { path: path.to_owned(), width, height });
     }
     if width == 0 || height == 0 {
         let reason = "it has no pixels".into();
-        return Err(PictureError::Undecodable { path: path.to_owned(), reason });
+        return Err(ImageError::Undecodable { path: path.to_owned(), reason });
     }
-    // A damaged orientation is no reason to refuse a picture that shows.
+    // A damaged orientation is no reason to refuse an image that shows.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    picture.apply_orientation(orientation);
-    Ok(into_rgb8(picture))
+    let mut image = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    image.apply_orientation(orientation);
+    Ok(into_rgb8(image))
 }
 
 /// 8-bit RGB; of 16-bit samples the high byte, as in Pillow (which instead clips 16-bit gray, to almost all white).
-fn into_rgb8(picture: DynamicImage) -> RgbImage {
-    let (width, height) = (picture.width(), picture.height());
+fn into_rgb8(image: DynamicImage) -> RgbImage {
+    let (width, height) = (image.width(), image.height());
     let high = |sample: &u16| (sample >> 8) as u8;
-    let rgb = match &picture {
+    let rgb = match &image {
         DynamicImage::ImageLuma16(gray) => gray.as_raw().iter().flat_map(|sample| [high(sample); 3]).collect(),
         DynamicImage::ImageLumaA16(gray) => gray.pixels().flat_map(|pixel| [high(&pixel.0[0]); 3]).collect(),
         DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(high).collect(),
         DynamicImage::ImageRgba16(rgba) => {
             rgba.pixels().flat_map(|pixel| [high(&pixel.0[0]), high(&pixel.0[1]), high(&pixel.0[2])]).collect()
         }
-        _ => return picture.into_rgb8(),
+        _ => return image.into_rgb8(),
     };
-    RgbImage::from_raw(width, height, rgb).unwrap_or_else(|| picture.into_rgb8())
+    RgbImage::from_raw(width, height, rgb).unwrap_or_else(|| image.into_rgb8())
 }
 
-/// Whether a WebP file is as long as its RIFF header says: a lost last chunk may be the one that turns the picture.
+/// Whether a WebP file is as long as its RIFF header says: a lost last chunk may be the one that turns the image.
 fn webp_is_whole(bytes: &[u8]) -> bool {
     match bytes.get(4..8) {
         Some(&[a, b, c, d]) => bytes.len() as u64 >= u64::from(u32::from_le_bytes([a, b, c, d])) + 8,
@@ -175,7 +175,7 @@ fn webp_is_whole(bytes: &[u8]) -> bool {
 }
 
 /// Whether a JPEG stream runs to its end-of-image marker. The decoder fills what is missing with gray, which must not
-/// be classified as if it were the picture.
+/// be classified as if it were the image.
 fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut at = 2;
     loop {
@@ -185,7 +185,7 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
         }
         match (bytes.get(at), bytes.get(at + 1)) {
             (Some(0xFF), Some(0xD9)) => return true,
-            // Start of image, restart and TEM carry no length; a stuffed zero or any other byte is picture data.
+            // Start of image, restart and TEM carry no length; a stuffed zero or any other byte is image data.
             (Some(0xFF), Some(0x00 | 0x01 | 0xD0..=0xD8)) => at += 2,
             (Some(0xFF), Some(_)) => {
                 let (Some(&high), Some(&low)) = (bytes.get(at + 2), bytes.get(at + 3)) else { return false };
@@ -204,20 +204,20 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn refusal(bytes: &[u8]) -> PictureError {
+    fn refusal(bytes: &[u8]) -> ImageError {
         decode(bytes, Path::new("p")).unwrap_err()
     }
 
     #[test]
-    fn nothing_text_and_other_formats_are_told_apart_from_pictures() {
-        assert!(matches!(refusal(b""), PictureError::Empty { .. }));
-        assert!(matches!(refusal(b"a text, no picture"), PictureError::UnknownFormat { .. }));
-        assert!(matches!(refusal(b"GIF89a\x01\0\x01\0\0\0\0"), PictureError::UnknownFormat { .. }));
-        assert!(matches!(refusal(b"\xFF\xD8\xFF"), PictureError::Truncated { .. }));
+    fn nothing_text_and_other_formats_are_told_apart_from_images() {
+        assert!(matches!(refusal(b""), ImageError::Empty { .. }));
+        assert!(matches!(refusal(b"a text, no image"), ImageError::UnknownFormat { .. }));
+        assert!(matches!(refusal(b"GIF89a\x01\0\x01\0\0\0\0"), ImageError::UnknownFormat { .. }));
+        assert!(matches!(refusal(b"\xFF\xD8\xFF"), ImageError::Truncated { .. }));
     }
 
     #[test]
-    fn the_end_of_a_thumbnail_is_not_the_end_of_the_picture() {
+    fn the_end_of_a_thumbnail_is_not_the_end_of_the_image() {
         let mut jpeg = b"\xFF\xD8\xFF\xE1\x00\x06\xFF\xD9\x00\x00".to_vec();
         jpeg.extend(b"\xFF\xDA\x00\x02\x12\x34\xFF\x00\x56\xFF\xD0\x78");
         assert!(!jpeg_is_whole(&jpeg));
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_reason_never_repeats_the_path() {
         let path = PathBuf::from("some/where.png");
-        let error = PictureError::TooLarge { path, width: 30_000, height: 30_000 };
+        let error = ImageError::TooLarge { path, width: 30_000, height: 30_000 };
         assert!(error.to_string().starts_with("some/where.png: 30000x30000"));
         assert!(!error.reason().contains("where"));
     }

@@ -1,4 +1,4 @@
-//! Decoding and preprocessing against Pillow and torchvision, on the pictures of `fixtures/pictures` (see its
+//! Decoding and preprocessing against Pillow and torchvision, on the images of `fixtures/images` (see its
 //! `make.py`).
 
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use fast_image_resize::Resizer;
 use image::RgbImage;
 use resnext_runner::input::arrays;
-use resnext_runner::input::picture::{self, PictureError};
+use resnext_runner::input::decode::{self, ImageError};
 use resnext_runner::input::preprocess::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 use resnext_runner::tensor::{Data, Tensor};
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/pictures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/images")
 }
 
 fn source(name: &str) -> PathBuf {
@@ -37,7 +37,7 @@ fn difference(found: &RgbImage, expected: &RgbImage) -> (u8, f64) {
     (largest, sum / found.as_raw().len() as f64)
 }
 
-/// Every expected picture with the one we make of the same source: `(source, preprocessing, largest, mean)`.
+/// Every expected image with the one we make of the same source: `(source, preprocessing, largest, mean)`.
 fn differences() -> Vec<(String, String, u8, f64)> {
     let mut rows = Vec::new();
     let mut names: Vec<PathBuf> =
@@ -46,8 +46,8 @@ fn differences() -> Vec<(String, String, u8, f64)> {
     for path in names.iter().filter(|path| path.extension().is_some_and(|extension| extension == "png")) {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let (name, kind) = stem.rsplit_once('.').unwrap();
-        let expected = picture::read(path).unwrap();
-        let found = preprocess(kind).crop(&picture::read(&source(name)).unwrap(), &mut Resizer::new()).unwrap();
+        let expected = decode::read(path).unwrap();
+        let found = preprocess(kind).crop(&decode::read(&source(name)).unwrap(), &mut Resizer::new()).unwrap();
         let (largest, mean) = difference(&found, &expected);
         rows.push((name.to_owned(), kind.to_owned(), largest, mean));
     }
@@ -55,10 +55,10 @@ fn differences() -> Vec<(String, String, u8, f64)> {
 }
 
 #[test]
-fn lossless_pictures_are_within_one_level_of_torchvision_and_jpegs_differ_by_one_on_average_at_most() {
+fn lossless_images_are_within_one_level_of_torchvision_and_jpegs_differ_by_one_on_average_at_most() {
     let rows = differences();
     let lossless = |name: &str| name.ends_with(".png") || name.contains("lossless") || name == "orientation_6.webp";
-    assert!(rows.len() >= 38, "{} expected pictures", rows.len());
+    assert!(rows.len() >= 38, "{} expected images", rows.len());
     assert!(rows.iter().filter(|(name, ..)| lossless(name)).count() >= 18);
     for (name, kind, largest, mean) in rows {
         if lossless(&name) {
@@ -71,26 +71,26 @@ fn lossless_pictures_are_within_one_level_of_torchvision_and_jpegs_differ_by_one
 
 #[test]
 fn normalised_numbers_are_torchs_bit_for_bit() {
-    let cropped = picture::read(&fixtures().join("expected/landscape.png.small.png")).unwrap();
+    let cropped = decode::read(&fixtures().join("expected/landscape.png.small.png")).unwrap();
     let found = preprocess("small").normalize(&cropped);
     let expected = arrays::load(&fixtures().join("expected/normalized.npz")).unwrap();
     assert_eq!(expected, [Tensor { name: "x".into(), shape: vec![1, 3, 64, 64], data: Data::F32(found) }]);
 }
 
 #[test]
-fn every_orientation_shows_the_same_picture_in_its_own_position() {
-    let upright = picture::read(&source("orientation_1.jpg")).unwrap();
-    let transposed = picture::read(&source("orientation_6.jpg")).unwrap();
+fn every_orientation_shows_the_same_image_in_its_own_position() {
+    let upright = decode::read(&source("orientation_1.jpg")).unwrap();
+    let transposed = decode::read(&source("orientation_6.jpg")).unwrap();
     assert_eq!(upright.dimensions(), (41, 33));
     assert_eq!(transposed.dimensions(), (33, 41));
     assert_eq!(image::imageops::rotate90(&upright), transposed);
-    let lossless = picture::read(&source("orientation_6.png")).unwrap();
-    assert_eq!(lossless, picture::read(&source("orientation_6.webp")).unwrap());
+    let lossless = decode::read(&source("orientation_6.png")).unwrap();
+    assert_eq!(lossless, decode::read(&source("orientation_6.webp")).unwrap());
     assert_eq!(lossless.dimensions(), (33, 41));
 }
 
 #[test]
-fn a_damaged_or_hostile_picture_is_refused_and_told_apart() {
+fn a_damaged_or_hostile_image_is_refused_and_told_apart() {
     for (name, said) in [
         ("empty.jpg", "the file is empty"),
         ("huge_header.png", "30000x30000 pixels are more than the limit"),
@@ -101,20 +101,20 @@ fn a_damaged_or_hostile_picture_is_refused_and_told_apart() {
         ("text.png", "not a JPEG, PNG or WebP"),
         ("no_such_file.png", "cannot read"),
     ] {
-        let error = picture::read(&source(name)).unwrap_err();
+        let error = decode::read(&source(name)).unwrap_err();
         assert!(error.to_string().contains(said) && error.to_string().contains(name), "{name}: {error}");
     }
-    assert!(matches!(picture::read(&source("")), Err(PictureError::Io { .. })), "a folder");
+    assert!(matches!(decode::read(&source("")), Err(ImageError::Io { .. })), "a folder");
 }
 
 #[test]
-fn a_picture_cut_anywhere_is_an_error_or_whole_but_never_a_panic() {
+fn an_image_cut_anywhere_is_an_error_or_whole_but_never_a_panic() {
     for name in ["orientation_1.jpg", "tiny.png", "orientation_6.webp"] {
         let bytes = std::fs::read(source(name)).unwrap();
-        let whole = picture::decode(&bytes, Path::new(name)).unwrap();
+        let whole = decode::decode(&bytes, Path::new(name)).unwrap();
         for length in (0..200).chain((200..bytes.len()).step_by(31)) {
-            if let Ok(picture) = picture::decode(&bytes[..length], Path::new(name)) {
-                assert!(picture == whole, "{name} cut at {length} was taken for a picture");
+            if let Ok(image) = decode::decode(&bytes[..length], Path::new(name)) {
+                assert!(image == whole, "{name} cut at {length} was taken for an image");
             }
         }
     }

@@ -21,9 +21,9 @@ MEAN, STD = PREPROCESS["mean"], PREPROCESS["std"]
 resized = transforms.Resize(RESIZE, transforms.InterpolationMode.BILINEAR)
 
 
-def cropped(picture, size=CROP):
-    """The centre of the resized picture, uint8 `[size, size, 3]`."""
-    return np.asarray(transforms.CenterCrop(size)(resized(picture.convert("RGB"))))
+def cropped(image, size=CROP):
+    """The centre of the resized image, uint8 `[size, size, 3]`."""
+    return np.asarray(transforms.CenterCrop(size)(resized(image.convert("RGB"))))
 
 
 def normalized(pixels, dtype=np.float32):
@@ -38,7 +38,7 @@ def drawn_one(seed, size, place):
 
 def drawn(seed, per_class, size, cache, workers):
     """A drawn set through JPEG and back, uint8 `[N, size, size, 3]`, and its labels; kept in the folder `cache`."""
-    file = cache / f"pictures-{seed}-{per_class}-{size}.npy"
+    file = cache / f"images-{seed}-{per_class}-{size}.npy"
     places = [(label, index) for label in range(len(draw.CLASSES)) for index in range(per_class)]
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,6 @@ def drawn(seed, per_class, size, cache, workers):
 
 
 def held_out():
-    """The committed pictures: their paths in this folder's `heldout`, and labels."""
+    """The committed images: their paths in this folder's `heldout`, and labels."""
     files = sorted((HERE / "heldout").glob("*/*.jpg"))
     return files, np.array([draw.CLASSES.index(file.parent.name) for file in files])
