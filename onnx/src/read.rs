@@ -8,8 +8,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
-use crate::raw;
-use crate::tensor::TensorError;
+use crate::raw::{self, TensorError};
 use crate::write::MESSAGE_LIMIT;
 
 /// Why an ONNX file could not be read.
@@ -141,8 +140,8 @@ pub fn load_external(path: &Path, tensor: &mut TensorProto) -> Result<(), ReadEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::element::ElementType;
     use crate::proto::StringStringEntryProto;
-    use crate::tensor::ElementType;
 
     fn external(location: &str, offset: &str) -> TensorProto {
         let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
