@@ -1,11 +1,12 @@
 //! SHA-256 of files and streams, as they are read or written.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+
+use crate::open;
 
 /// Bytes asked of the reader at a time.
 const BUFFER: usize = 1 << 20;
@@ -29,13 +30,13 @@ pub fn sha256(mut reader: impl Read) -> io::Result<[u8; 32]> {
     }
 }
 
-/// SHA-256 of the file at `path`, as lower-case hexadecimal.
+/// SHA-256 of the regular file at `path`, as lower-case hexadecimal.
 ///
 /// # Errors
 ///
-/// Any error of opening or reading it.
+/// As for [`open::file`], and any error of reading.
 pub fn file(path: &Path) -> io::Result<String> {
-    Ok(hex(&sha256(File::open(path)?)?))
+    Ok(hex(&sha256(open::file(path)?)?))
 }
 
 /// `bytes` as lower-case hexadecimal.
