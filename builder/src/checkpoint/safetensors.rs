@@ -153,8 +153,8 @@ fn dtype(tensor: &str, dtype: Dtype) -> Result<DType, Fault> {
         Dtype::U64 => DType::U64,
         Dtype::I64 => DType::I64,
         other => {
-            let mend = "convert it to f32 and save it again";
-            return Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: other.to_string(), mend });
+            let fix = "convert it to f32 and save it again";
+            return Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: other.to_string(), fix });
         }
     })
 }
