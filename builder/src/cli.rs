@@ -67,7 +67,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up images
+    /// Check that a model computes what a checkpoint means: both run in f64 on the same synthetic (seeded random) images
     #[command(
         after_help = "Exit codes: 0 equal within 1e-6 (an f16 model to the checkpoint with its weights rounded), 1 different, 2 usage, 3 bad input file, 4 weights could not be downloaded."
     )]
@@ -128,7 +128,7 @@ pub struct BuildArgs {
     /// Classes [default: the checkpoint's; else 1000, or 10 for 29_*]
     #[arg(long, value_name = "N", conflicts_with = "no_top")]
     pub num_classes: Option<usize>,
-    /// No pooling and no classifier: put out the last feature map
+    /// No pooling and no classifier: output the last feature map
     #[arg(long, conflicts_with = "outputs")]
     pub no_top: bool,
     /// Outputs, in this order: logits, c2, c3, c4, c5 (feature maps at strides 4, 8, 16, 32)
@@ -250,7 +250,7 @@ impl BuildArgs {
     pub fn plan(&self) -> Result<Plan, BuildError> {
         let request = |text: &str| BuildError::Request(text.into());
         let output =
-            self.output.as_ref().ok_or_else(|| request("where to? give -o FILE, or -o - for standard output"))?;
+            self.output.as_ref().ok_or_else(|| request("no output file: pass -o FILE, or -o - for standard output"))?;
         let destination = match output.as_os_str().to_str() {
             Some("-") => Destination::Stdout,
             _ => Destination::File(output.clone()),
@@ -274,7 +274,7 @@ impl BuildArgs {
         };
         plan.stride_in = self.stride_in.into();
         plan.external = self.external_data.into();
-        (plan.lowering, plan.chosen) = self.lowering.choose()?;
+        (plan.lowering, plan.rationale) = self.lowering.choose()?;
         (plan.lowering.half, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);

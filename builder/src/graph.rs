@@ -20,7 +20,7 @@ pub struct ValueId(pub(crate) u32);
 pub enum Dim {
     /// Known.
     Fixed(usize),
-    /// Chosen at run time, under this name.
+    /// Rationale at run time, under this name.
     Named(String),
     /// Follows from dimensions chosen at run time.
     Unknown,

@@ -13,9 +13,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::known::Known;
 use onnx_file::digest;
 use onnx_file::exit::Exit;
+
+use crate::published::PublishedWeights;
 use partial::Partial;
 
 /// Where torchvision's files are published.
@@ -41,8 +42,8 @@ pub struct Entry {
 /// Bytes by which a file may be longer than its entry says: published sizes are rounded.
 pub const SLACK: u64 = 1 << 20;
 
-impl From<&Known> for Entry {
-    fn from(known: &Known) -> Self {
+impl From<&PublishedWeights> for Entry {
+    fn from(known: &PublishedWeights) -> Self {
         Self { file_name: known.file_name(), sha256_prefix: known.sha256_prefix.into(), bytes: known.bytes() }
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::architecture::{self, InferError, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::graph::{Dim, Graph};
-use crate::known::{self, Known};
+use crate::published::{self, PublishedWeights};
 use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
 use onnx_file::digest;
@@ -34,7 +34,7 @@ pub struct Inspection {
     /// Its SHA-256, in hex.
     pub sha256: String,
     /// The published checkpoint it is, by digest.
-    pub known: Option<Known>,
+    pub known: Option<PublishedWeights>,
     /// What kind of file it is, with what only that kind has.
     #[serde(flatten)]
     pub content: Content,
@@ -184,7 +184,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
         bytes,
-        known: known::by_sha256(&sha256).copied(),
+        known: published::by_sha256(&sha256).copied(),
         sha256,
         content,
         tensors: tensors.len(),

@@ -3,7 +3,13 @@
 //! Sources: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017 (arXiv 1611.05431);
 //! torchvision's `models/resnet.py` for names, keys and the width formula.
 
+mod names;
+
 use std::fmt;
+
+pub use names::NAMED;
+
+use crate::suggest;
 
 /// Residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +61,14 @@ pub struct Variant {
 pub enum VariantError {
     /// Not understood.
     #[error(
-        "'{name}' names no network of the family; write DEPTH_CxWd, for example 50_32x4d or 101_64x4d, or one of the names that `resnext-build list` shows"
+        "'{name}' names no network of the family; write DEPTH_CxWd, for example 50_32x4d or 101_64x4d, or one of the names that `resnext-build list` shows{}",
+        suggest::question(near)
     )]
     Unknown {
         /// What was asked for.
         name: String,
+        /// The nearest names there are.
+        near: Vec<String>,
     },
     /// A relative with another graph.
     #[error(
@@ -92,7 +101,7 @@ pub enum VariantError {
         dense: usize,
     },
     /// A number out of range.
-    #[error("{what} {value} is not sensible; {range}")]
+    #[error("{what} {value} is out of range ({range})")]
     Range {
         /// Which number.
         what: &'static str,
@@ -155,7 +164,7 @@ impl Variant {
         let publishers = ["ig_", "tv_", "gluon_", "swsl_", "ssl_"];
         let base = publishers.iter().find_map(|publisher| base.strip_prefix(publisher)).unwrap_or(base);
         let base = base.strip_suffix("_wsl").unwrap_or(base);
-        let unknown = || VariantError::Unknown { name: name.into() };
+        let unknown = || VariantError::Unknown { name: name.into(), near: suggest::nearest(name.trim(), names::all()) };
         if let Some(rest) = base.strip_prefix("wide_resnet") {
             let depth = rest.strip_suffix("_2").ok_or_else(unknown)?;
             return Self::bottleneck(number(depth).ok_or_else(unknown)?, 1, 128, blocks);
@@ -227,21 +236,16 @@ impl Variant {
             if ok { Ok(()) } else { Err(VariantError::Range { what, value, range }) }
         };
         let stages = self.blocks.len();
-        range("number of stages", stages, (1..=6).contains(&stages), "use 1 to 6")?;
+        range("number of stages", stages, (1..=6).contains(&stages), "1 to 6")?;
         for &blocks in &self.blocks {
-            range("number of blocks in a stage", blocks, (1..=1000).contains(&blocks), "use 1 to 1000")?;
+            range("number of blocks in a stage", blocks, (1..=1000).contains(&blocks), "1 to 1000")?;
         }
-        range("planes", self.planes, (1..=4096).contains(&self.planes), "use 1 to 4096")?;
-        range("cardinality", self.cardinality, (1..=4096).contains(&self.cardinality), "use 1 to 4096")?;
+        range("planes", self.planes, (1..=4096).contains(&self.planes), "1 to 4096")?;
+        range("cardinality", self.cardinality, (1..=4096).contains(&self.cardinality), "1 to 4096")?;
         let width = self.group_width;
-        range(
-            "group width",
-            width,
-            (1..=8192).contains(&width),
-            "a group needs 1 to 8192 channels in the first stage",
-        )?;
+        range("group width", width, (1..=8192).contains(&width), "1 to 8192 channels in the first stage")?;
         let last = self.width(stages - 1);
-        range("width of the last stage", last, last <= 1 << 17, "use at most 131072 channels")?;
+        range("width of the last stage", last, last <= 1 << 17, "1 to 131072 channels")?;
         Ok(self)
     }
 

@@ -7,9 +7,13 @@
 )]
 
 pub mod atomic;
+pub mod beside;
+pub mod budget;
+pub mod cost;
 pub mod digest;
 pub mod element;
 pub mod exit;
+pub mod memory;
 pub mod open;
 pub mod port;
 pub mod proto;

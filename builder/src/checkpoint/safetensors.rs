@@ -155,8 +155,8 @@ fn dtype(tensor: &str, dtype: Dtype) -> Result<ElementType, Fault> {
         Dtype::U64 => ElementType::U64,
         Dtype::I64 => ElementType::I64,
         other => {
-            let mend = "convert it to f32 and save it again";
-            return Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: other.to_string(), mend });
+            let fix = "convert it to f32 and save it again";
+            return Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: other.to_string(), fix });
         }
     })
 }

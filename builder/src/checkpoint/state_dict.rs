@@ -222,7 +222,7 @@ fn view(pickle: &Pickle, name: String, tensor: &Tensor) -> Result<(TensorInfo, V
 
 /// The type of `element`, if it holds plain real numbers.
 pub(super) fn real(tensor: &str, element: Element) -> Result<ElementType, Fault> {
-    let (kind, mend) = match element {
+    let (kind, fix) = match element {
         Element::Real(dtype) => return Ok(dtype),
         Element::Other(kind, _) if kind.starts_with("complex") => {
             (kind, "these networks have real weights; save the real part with .real.clone()")
@@ -232,7 +232,7 @@ pub(super) fn real(tensor: &str, element: Element) -> Result<ElementType, Fault>
         }
         Element::Other(kind, _) => (kind, "convert it with .float() and save it again"),
     };
-    Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: kind.to_owned(), mend })
+    Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: kind.to_owned(), fix })
 }
 
 /// A tuple of sizes or strides.

@@ -6,7 +6,7 @@ use crate::architecture::Output;
 use crate::build::{BuildError, Weights};
 use crate::graph::Dim;
 use crate::hub::Hub;
-use crate::known::WeightsName;
+use crate::published::WeightsName;
 use crate::variant::Variant;
 
 /// `--image-size`.
@@ -49,6 +49,10 @@ pub(super) fn parse_image_size(text: &str) -> Result<ImageSize, String> {
 pub(super) fn weights(value: &Path, variant: Option<&Variant>) -> Result<Weights, BuildError> {
     match value.to_str().map(WeightsName::parse).transpose()?.flatten() {
         Some(name) => Ok(Weights::Published { known: name.of(variant)?, hub: Hub::from_env()? }),
+        None if !value.exists() => match value.to_str().and_then(WeightsName::misspelt) {
+            Some(error) => Err(error.into()),
+            None => Ok(Weights::File(value.to_owned())),
+        },
         None => Ok(Weights::File(value.to_owned())),
     }
 }

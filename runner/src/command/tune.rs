@@ -72,7 +72,7 @@ fn lower(arguments: &Tune, json: &str) -> Result<(), Failure> {
     let model = Model::read(&arguments.model).map_err(|error| rewrite(&error))?;
     let tuning: Tuning = serde_json::from_str(json).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     model
-        .lower(&tuning.lowering(), &tuning.chosen(), &arguments.output, External::Auto)
+        .lower(&tuning.lowering(), &tuning.rationale(), &arguments.output, External::Auto)
         .map(drop)
         .map_err(|error| rewrite(&error))
 }

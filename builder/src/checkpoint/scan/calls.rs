@@ -24,9 +24,9 @@ impl Machine {
         let key = self.top(source).ok().and_then(|top| self.str(top)).map(str::to_owned);
         let global = format!("{module}.{name}");
         Err(match verdict {
-            Verdict::Kind(kind, mend) => {
+            Verdict::Kind(kind, fix) => {
                 let tensor = key.unwrap_or_else(|| place.to_string());
-                Fault::TensorKind { tensor, kind: kind.to_owned(), mend }
+                Fault::TensorKind { tensor, kind: kind.to_owned(), fix }
             }
             Verdict::Module => Fault::WholeModule { place, class: global },
             _ => Fault::Global { place, global, key },

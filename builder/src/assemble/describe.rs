@@ -4,26 +4,26 @@ use super::resolve::Resolved;
 use crate::architecture::Output;
 use crate::build::{LabelsChoice, Plan, PreprocessChoice, Safety, UNCHECKED};
 use crate::graph::Dim;
-use crate::known::{self, Known};
 use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
-use crate::passes::Applied;
+use crate::passes::PassRun;
+use crate::published::{self, PublishedWeights};
 use crate::variant::Stem;
 
 /// Metadata, and what the user should be told of the choices in it.
-pub(super) struct Description {
-    pub(super) metadata: Metadata,
-    pub(super) notes: Vec<String>,
+pub(crate) struct Description {
+    pub(crate) metadata: Metadata,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Describes a build; `sha256` is the checkpoint's, in hex.
-pub(super) fn describe(
+pub(crate) fn describe(
     plan: &Plan,
     resolved: &Resolved,
-    applied: &[Applied],
+    applied: &[PassRun],
     sha256: Option<&str>,
     safety: Option<&Safety>,
 ) -> Description {
-    let known = sha256.and_then(known::by_sha256);
+    let known = sha256.and_then(published::by_sha256);
     let mut notes = Vec::new();
     let mut metadata = Metadata::default();
     metadata.push("variant", resolved.variant.to_string());
@@ -55,9 +55,9 @@ pub(super) fn describe(
             metadata.push_json("label_ids", &labels.ids);
         }
     }
-    metadata.push("target", plan.chosen.target.as_str());
-    if !plan.chosen.reasons.is_empty() {
-        metadata.push("lowering", plan.chosen.reasons.join("; "));
+    metadata.push("target", plan.rationale.target.as_str());
+    if !plan.rationale.reasons.is_empty() {
+        metadata.push("lowering", plan.rationale.reasons.join("; "));
     }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
     metadata.push("passes", passes.join(", "));
@@ -72,7 +72,12 @@ pub(super) fn describe(
     Description { metadata, notes }
 }
 
-fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<&'static Known>, notes: &mut Vec<String>) -> Preprocess {
+fn preprocess(
+    plan: &Plan,
+    resolved: &Resolved,
+    known: Option<&'static PublishedWeights>,
+    notes: &mut Vec<String>,
+) -> Preprocess {
     let variant = &resolved.variant;
     let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(variant.default_image_size());
     match (&plan.preprocess, known, variant.stem) {

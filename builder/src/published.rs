@@ -6,11 +6,12 @@
 use serde::Serialize;
 
 use crate::metadata::Recipe;
+use crate::suggest;
 use crate::variant::Variant;
 
 /// A published checkpoint, trained on ImageNet-1k with 1000 classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Known {
+pub struct PublishedWeights {
     /// Architecture, as torchvision names it.
     pub model: &'static str,
     /// First eight hex digits of the file's SHA-256.
@@ -38,8 +39,8 @@ const fn known(
     top1_milli: u32,
     top5_milli: u32,
     mib_milli: u32,
-) -> Known {
-    Known { model, sha256_prefix, weights, default, recipe, top1_milli, top5_milli, mib_milli }
+) -> PublishedWeights {
+    PublishedWeights { model, sha256_prefix, weights, default, recipe, top1_milli, top5_milli, mib_milli }
 }
 
 const V1: &str = "IMAGENET1K_V1";
@@ -47,7 +48,7 @@ const V2: &str = "IMAGENET1K_V2";
 const DEFAULT: &str = "DEFAULT";
 
 /// Every published checkpoint of the family (torchvision, `models/resnet.py`).
-pub const KNOWN: [Known; 17] = [
+pub const PUBLISHED: [PublishedWeights; 17] = [
     known("resnext50_32x4d", "7cdf4587", V1, false, Recipe::V1, 77_618, 93_698, 95_789),
     known("resnext50_32x4d", "1a0047aa", V2, true, Recipe::V2, 81_198, 95_340, 95_833),
     known("resnext101_32x8d", "8ba56ff5", V1, false, Recipe::V1, 79_312, 94_526, 339_586),
@@ -67,7 +68,7 @@ pub const KNOWN: [Known; 17] = [
     known("wide_resnet101_2", "d733dc28", V2, true, Recipe::V2, 82_510, 96_020, 484_747),
 ];
 
-impl Known {
+impl PublishedWeights {
     /// The published file name.
     pub fn file_name(&self) -> String {
         format!("{}-{}.pth", self.model, self.sha256_prefix)
@@ -105,23 +106,29 @@ impl WeightsName {
             V2 => Ok(Some(Self::V2)),
             DEFAULT => Ok(Some(Self::Default)),
             _ if text.to_ascii_uppercase().starts_with("IMAGENET1K") && !text.contains(['.', '/', '\\']) => {
-                Err(NameError::Unknown { name: text.into() })
+                Err(NameError::Unknown { name: text.into(), near: suggest::nearest(text, [V1, V2, DEFAULT]) })
             }
             _ => Ok(None),
         }
+    }
+
+    /// The error for what is nearly a name, and no file either.
+    pub(crate) fn misspelt(text: &str) -> Option<NameError> {
+        let near = suggest::nearest(text, [V1, V2, DEFAULT]);
+        (!near.is_empty()).then(|| NameError::Unknown { name: text.into(), near })
     }
 
     /// The published checkpoint that the name means for `variant`.
     ///
     /// # Errors
     /// [`NameError`], which lists what there is.
-    pub fn of(self, variant: Option<&Variant>) -> Result<&'static Known, NameError> {
+    pub fn of(self, variant: Option<&Variant>) -> Result<&'static PublishedWeights, NameError> {
         let Some(variant) = variant else { return Err(NameError::NoVariant { name: self.as_str() }) };
-        let means = |known: &&Known| known.is_of(variant) && (known.default || self != Self::Default);
-        let mut candidates = KNOWN.iter().filter(means);
+        let means = |known: &&PublishedWeights| known.is_of(variant) && (known.default || self != Self::Default);
+        let mut candidates = PUBLISHED.iter().filter(means);
         let found = candidates.find(|known| self == Self::Default || known.weights == self.as_str());
         found.ok_or_else(|| {
-            let available: Vec<_> = KNOWN.iter().filter(|known| known.is_of(variant)).map(|k| k.weights).collect();
+            let available: Vec<_> = PUBLISHED.iter().filter(|known| known.is_of(variant)).map(|k| k.weights).collect();
             match available.is_empty() {
                 true => NameError::NoNetwork { variant: variant.to_string(), networks: networks() },
                 false => NameError::NoWeights {
@@ -148,11 +155,14 @@ impl WeightsName {
 pub enum NameError {
     /// Like a name, but none.
     #[error(
-        "'{name}' is none of torchvision's names of weights for these networks: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT; for a file of that name write ./{name}"
+        "'{name}' is none of torchvision's names of weights for these networks: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT; for a file of that name write ./{name}{}",
+        suggest::question(near)
     )]
     Unknown {
         /// What was asked for.
         name: String,
+        /// The nearest names there are.
+        near: Vec<String>,
     },
     /// Which network?
     #[error(
@@ -187,7 +197,7 @@ pub enum NameError {
 /// Each network with its weights: `50_32x4d (IMAGENET1K_V1, IMAGENET1K_V2), ...`.
 fn networks() -> String {
     let mut parts: Vec<(&str, Vec<&str>)> = Vec::new();
-    for known in &KNOWN {
+    for known in &PUBLISHED {
         match parts.last_mut().filter(|(model, _)| *model == known.model) {
             Some((_, weights)) => weights.push(known.weights),
             None => parts.push((known.model, vec![known.weights])),
@@ -198,13 +208,13 @@ fn networks() -> String {
 }
 
 /// The checkpoint published under this file name, if any.
-pub fn by_file_name(name: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| known.file_name() == name)
+pub fn by_file_name(name: &str) -> Option<&'static PublishedWeights> {
+    PUBLISHED.iter().find(|known| known.file_name() == name)
 }
 
 /// The checkpoint with this SHA-256, in hex, if it is a published one.
-pub fn by_sha256(hex: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| hex.starts_with(known.sha256_prefix))
+pub fn by_sha256(hex: &str) -> Option<&'static PublishedWeights> {
+    PUBLISHED.iter().find(|known| hex.starts_with(known.sha256_prefix))
 }
 
 #[cfg(test)]
@@ -213,7 +223,7 @@ mod tests {
 
     fn file(name: &str, variant: &str) -> Result<String, NameError> {
         let name = WeightsName::parse(name).unwrap().unwrap();
-        name.of(Some(&Variant::parse(variant).unwrap())).map(Known::file_name)
+        name.of(Some(&Variant::parse(variant).unwrap())).map(PublishedWeights::file_name)
     }
 
     #[test]
@@ -234,9 +244,9 @@ mod tests {
 
     #[test]
     fn every_entry_is_reached_by_its_name_and_one_of_each_network_is_the_default() {
-        for known in &KNOWN {
+        for known in &PUBLISHED {
             assert_eq!(file(known.weights, known.model), Ok(known.file_name()));
-            let defaults = KNOWN.iter().filter(|other| other.model == known.model && other.default);
+            let defaults = PUBLISHED.iter().filter(|other| other.model == known.model && other.default);
             assert_eq!(defaults.count(), 1, "{}", known.model);
             assert!(known.bytes() > 4 * 11_000_000, "{}", known.model);
         }

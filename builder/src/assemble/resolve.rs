@@ -7,25 +7,25 @@ use crate::build::{BuildError, Destination, LabelsChoice, Plan, Progress, Weight
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
-use crate::known::Known;
 use crate::output::refusal;
+use crate::published::PublishedWeights;
 use crate::random::Random;
-use crate::target::Chosen;
+use crate::target::Rationale;
 use crate::variant::{Block, Variant};
 use crate::weights::{WeightsError, check_variant, inferred};
 
 /// A plan with nothing left open.
-pub(super) struct Resolved {
-    pub(super) variant: Variant,
-    pub(super) options: Options,
-    pub(super) checkpoint: Option<Checkpoint>,
-    pub(super) random: Random,
-    pub(super) weights_name: String,
-    pub(super) notes: Vec<String>,
+pub(crate) struct Resolved {
+    pub(crate) variant: Variant,
+    pub(crate) options: Options,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) random: Random,
+    pub(crate) weights_name: String,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Settles `plan`. What can be refused without the weights is refused before they are downloaded.
-pub(super) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
+pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
     check_destination(plan)?;
     if plan.calibration.is_some() && plan.lowering.half.is_none() {
         let reason = "a calibration says whether f16 holds a network's values, and this build is f32; drop it, or build with --dtype f16";
@@ -52,7 +52,7 @@ pub(super) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
 /// The file of a published checkpoint.
 fn fetch(
     plan: &Plan,
-    known: &Known,
+    known: &PublishedWeights,
     hub: &Hub,
     notes: &mut Vec<String>,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -142,13 +142,11 @@ fn check_options(variant: &Variant, options: &Options) -> Result<(), BuildError>
         }
     }
     if options.classes == 0 || options.classes > 1 << 24 {
-        return Err(BuildError::Request(format!("--num-classes {} is not sensible", options.classes)));
+        return Err(BuildError::Request(format!("--num-classes {} is out of range (1 to 16777216)", options.classes)));
     }
     let extents = options.image.iter().chain([&options.batch]).filter_map(Dim::fixed);
     match extents.into_iter().find(|extent| !(1..=65536).contains(extent)) {
-        Some(extent) => {
-            Err(BuildError::Request(format!("an input extent of {extent} is not sensible; use 1 to 65536")))
-        }
+        Some(extent) => Err(BuildError::Request(format!("an input extent of {extent} is out of range (1 to 65536)"))),
         None => Ok(()),
     }
 }
@@ -159,7 +157,7 @@ fn check_effect(plan: &Plan, variant: &Variant, options: &Options) -> Result<(),
     let split = options.block_form != BlockForm::Grouped;
     let logits = options.outputs.contains(&Output::Logits);
     // A target may leave a network as it is; widths given one by one are meant for something.
-    let widths = if plan.chosen == Chosen::default() { plan.lowering.group_widths.len() } else { 0 };
+    let widths = if plan.rationale == Rationale::default() { plan.lowering.group_widths.len() } else { 0 };
     let stages = variant.blocks.len();
     let reason = if widths > 0 && variant.cardinality == 1 {
         format!("{variant} has no grouped convolutions to widen; drop --group-width")
