@@ -1,7 +1,6 @@
-//! An ONNX file without its weights: the protobuf wire format, copied but for the contents of tensors.
+//! The protobuf wire format of a model, copied but for the contents of tensors.
 //!
-//! Inputs, outputs, nodes and properties are a few hundred kilobytes of a file of hundreds of megabytes, so the weights
-//! are stepped over instead of read. Every length is checked against what encloses it before anything is allocated.
+//! Every length is checked against what encloses it before anything is allocated.
 
 use std::io::{BufRead, Seek};
 
@@ -12,7 +11,7 @@ const DEEPEST: usize = 64;
 
 /// Why a file is not a readable ONNX model.
 #[derive(Debug, thiserror::Error)]
-pub enum SkeletonError {
+pub enum WireError {
     /// Reading failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -86,8 +85,8 @@ impl Message {
 /// Reads a `ModelProto` of `length` bytes and returns its encoding without the contents of tensors.
 ///
 /// # Errors
-/// [`SkeletonError`] where the bytes are no protobuf, a length leads beyond the end, or reading fails.
-pub fn skeleton(reader: &mut (impl BufRead + Seek), length: u64) -> Result<Vec<u8>, SkeletonError> {
+/// [`WireError`] where the bytes are no protobuf, a length leads beyond the end, or reading fails.
+pub(super) fn outline(reader: &mut (impl BufRead + Seek), length: u64) -> Result<Vec<u8>, WireError> {
     let mut scan = Scan { reader, offset: 0, kept: 0 };
     scan.message(Message::Model, length, 0)
 }
@@ -99,9 +98,9 @@ struct Scan<'a, R> {
 }
 
 impl<R: BufRead + Seek> Scan<'_, R> {
-    fn message(&mut self, message: Message, end: u64, depth: usize) -> Result<Vec<u8>, SkeletonError> {
+    fn message(&mut self, message: Message, end: u64, depth: usize) -> Result<Vec<u8>, WireError> {
         if depth > DEEPEST {
-            return Err(SkeletonError::TooDeep { offset: self.offset });
+            return Err(WireError::TooDeep { offset: self.offset });
         }
         let mut out = Vec::new();
         while self.offset < end {
@@ -109,7 +108,7 @@ impl<R: BufRead + Seek> Scan<'_, R> {
             let key = self.varint(end)?;
             let content = message.content(key >> 3);
             if key >> 3 == 0 || key >> 32 != 0 {
-                return Err(SkeletonError::NotProtobuf { offset: start, what: "is no field number" });
+                return Err(WireError::NotProtobuf { offset: start, what: "is no field number" });
             }
             match key & 7 {
                 0 => {
@@ -124,7 +123,7 @@ impl<R: BufRead + Seek> Scan<'_, R> {
                 }
                 2 => self.delimited(key, content, end, depth, &mut out)?,
                 _ => {
-                    return Err(SkeletonError::NotProtobuf { offset: start, what: "is no field type in use" });
+                    return Err(WireError::NotProtobuf { offset: start, what: "is no field type in use" });
                 }
             }
         }
@@ -138,7 +137,7 @@ impl<R: BufRead + Seek> Scan<'_, R> {
         end: u64,
         depth: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), SkeletonError> {
+    ) -> Result<(), WireError> {
         let length = self.varint(end)?;
         self.check(length, end)?;
         match content {
@@ -158,17 +157,17 @@ impl<R: BufRead + Seek> Scan<'_, R> {
         Ok(())
     }
 
-    fn check(&self, needed: u64, end: u64) -> Result<(), SkeletonError> {
+    fn check(&self, needed: u64, end: u64) -> Result<(), WireError> {
         let left = end - self.offset;
-        if needed > left { Err(SkeletonError::Truncated { offset: self.offset, needed, left }) } else { Ok(()) }
+        if needed > left { Err(WireError::Truncated { offset: self.offset, needed, left }) } else { Ok(()) }
     }
 
-    fn keep(&mut self, bytes: u64) -> Result<(), SkeletonError> {
+    fn keep(&mut self, bytes: u64) -> Result<(), WireError> {
         self.kept += bytes;
-        if self.kept > MOST_BYTES { Err(SkeletonError::TooLarge) } else { Ok(()) }
+        if self.kept > MOST_BYTES { Err(WireError::TooLarge) } else { Ok(()) }
     }
 
-    fn varint(&mut self, end: u64) -> Result<u64, SkeletonError> {
+    fn varint(&mut self, end: u64) -> Result<u64, WireError> {
         let start = self.offset;
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {
@@ -181,10 +180,10 @@ impl<R: BufRead + Seek> Scan<'_, R> {
                 return Ok(value);
             }
         }
-        Err(SkeletonError::NotProtobuf { offset: start, what: "is no variable-length number" })
+        Err(WireError::NotProtobuf { offset: start, what: "is no variable-length number" })
     }
 
-    fn copy(&mut self, length: u64, end: u64, out: &mut Vec<u8>) -> Result<(), SkeletonError> {
+    fn copy(&mut self, length: u64, end: u64, out: &mut Vec<u8>) -> Result<(), WireError> {
         self.check(length, end)?;
         self.keep(length)?;
         let start = out.len();
@@ -194,7 +193,7 @@ impl<R: BufRead + Seek> Scan<'_, R> {
         Ok(())
     }
 
-    fn skip(&mut self, length: u64) -> Result<(), SkeletonError> {
+    fn skip(&mut self, length: u64) -> Result<(), WireError> {
         let mut left = length;
         while left > 0 {
             let step = left.min(i64::MAX as u64);
@@ -218,7 +217,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 mod tests {
     use std::io::Cursor;
 
-    use onnx_file::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
+    use crate::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
     use prost::Message as _;
 
     use super::*;
@@ -253,8 +252,8 @@ mod tests {
         }
     }
 
-    fn scan(bytes: &[u8]) -> Result<Vec<u8>, SkeletonError> {
-        skeleton(&mut Cursor::new(bytes), bytes.len() as u64)
+    fn scan(bytes: &[u8]) -> Result<Vec<u8>, WireError> {
+        outline(&mut Cursor::new(bytes), bytes.len() as u64)
     }
 
     #[test]
@@ -274,7 +273,7 @@ mod tests {
         let mut refused = 0;
         for length in (0..600).chain((600..whole.len()).step_by(997)) {
             match scan(&whole[..length]) {
-                Err(SkeletonError::Truncated { .. }) => refused += 1,
+                Err(WireError::Truncated { .. }) => refused += 1,
                 Err(other) => panic!("at {length}: {other}"),
                 Ok(kept) => assert!(ModelProto::decode(kept.as_slice()).unwrap().graph.is_none(), "at {length}"),
             }
@@ -294,7 +293,7 @@ mod tests {
     #[test]
     fn a_length_beyond_the_end_allocates_nothing() {
         let error = scan(&[0x12, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]).unwrap_err();
-        assert!(matches!(error, SkeletonError::Truncated { left: 0, .. }), "{error}");
+        assert!(matches!(error, WireError::Truncated { left: 0, .. }), "{error}");
         assert!(scan(&[0xFF; 20]).is_err(), "a number without an end");
     }
 
@@ -314,6 +313,6 @@ mod tests {
         let mut model = vec![0x3A];
         put_varint(&mut model, bytes.len() as u64);
         model.extend(bytes);
-        assert!(matches!(scan(&model), Err(SkeletonError::TooDeep { .. })));
+        assert!(matches!(scan(&model), Err(WireError::TooDeep { .. })));
     }
 }
