@@ -14,7 +14,7 @@ use crate::architecture::{self, InferError, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest;
 use crate::graph::{Dim, Graph};
-use crate::published::{self, PublishedWeights};
+use crate::published::{self, Published};
 use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
 
@@ -33,7 +33,7 @@ pub struct Inspection {
     /// Its SHA-256, in hex.
     pub sha256: String,
     /// The published checkpoint it is, by digest.
-    pub known: Option<PublishedWeights>,
+    pub known: Option<Published>,
     /// What kind of file it is, with what only that kind has.
     #[serde(flatten)]
     pub content: Content,
@@ -183,7 +183,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
         bytes,
-        known: published::by_sha256(&sha256).copied(),
+        known: published::by_sha256(&sha256),
         sha256,
         content,
         tensors: tensors.len(),

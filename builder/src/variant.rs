@@ -4,10 +4,12 @@
 //! torchvision's `models/resnet.py` for names, keys and the width formula.
 
 mod names;
+mod tags;
 
 use std::fmt;
 
 pub use names::NAMED;
+pub use tags::tags_of;
 
 use crate::suggest;
 
@@ -68,6 +70,24 @@ pub enum VariantError {
         /// What was asked for.
         name: String,
         /// The nearest names there are.
+        near: Vec<String>,
+    },
+    /// A tag that is not among those of the network.
+    #[error(
+        "'{name}' means a network and, by '{tag}', whose weights; {}{}",
+        if tags.is_empty() { format!("timm has no weights of {variant} under a tag: write --variant {variant}") } else { format!("timm's tags of {variant} are {}", tags.join(", ")) },
+        suggest::question(near)
+    )]
+    Tag {
+        /// What was asked for.
+        name: String,
+        /// The part that says whose weights.
+        tag: String,
+        /// The network.
+        variant: String,
+        /// The tags there are.
+        tags: &'static [&'static str],
+        /// The nearest of them.
         near: Vec<String>,
     },
     /// A relative with another graph.
@@ -155,16 +175,15 @@ impl Variant {
     /// # Errors
     /// [`VariantError`].
     pub fn parse_with(name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
-        let lower = name.trim().to_ascii_lowercase();
-        let base = lower.split('.').next().unwrap_or_default();
+        Named::parse_with(name, blocks).map(|named| named.variant)
+    }
+
+    /// A network by its own name, `base`, in lower case; `name` is what was asked for.
+    fn untagged(base: &str, name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
         if let Some(&(_, difference)) = OTHERS.iter().find(|(prefix, _)| base.contains(prefix)) {
             return Err(VariantError::OtherArchitecture { name: name.into(), difference });
         }
-        // timm's older names put the publisher first.
-        let publishers = ["ig_", "tv_", "gluon_", "swsl_", "ssl_"];
-        let base = publishers.iter().find_map(|publisher| base.strip_prefix(publisher)).unwrap_or(base);
-        let base = base.strip_suffix("_wsl").unwrap_or(base);
-        let unknown = || VariantError::Unknown { name: name.into(), near: suggest::nearest(name.trim(), names::all()) };
+        let unknown = || VariantError::Unknown { name: name.into(), near: names::near(name) };
         if let Some(rest) = base.strip_prefix("wide_resnet") {
             let depth = rest.strip_suffix("_2").ok_or_else(unknown)?;
             return Self::bottleneck(number(depth).ok_or_else(unknown)?, 1, 128, blocks);
@@ -294,6 +313,41 @@ impl Variant {
     }
 }
 
+/// A network, and whose weights its name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What was asked for.
+    pub name: String,
+    /// The network.
+    pub variant: Variant,
+    /// timm's tag of the weights, where the name says one; older names mean one too.
+    pub tag: Option<&'static str>,
+}
+
+impl Named {
+    /// Reads a name, with blocks of one's own in place of the depth's where there are any.
+    ///
+    /// # Errors
+    /// [`VariantError`].
+    pub fn parse_with(name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
+        let lower = name.trim().to_ascii_lowercase();
+        let (base, tag) = tags::split(&lower);
+        let variant = Variant::untagged(base, name, blocks)?;
+        let known = tags_of(&variant);
+        let tag = match tag {
+            None => None,
+            Some(tag) => Some(*known.iter().find(|other| **other == tag).ok_or_else(|| VariantError::Tag {
+                name: name.into(),
+                tag: tag.into(),
+                variant: variant.to_string(),
+                tags: known,
+                near: suggest::nearest(tag, known.iter().copied()),
+            })?),
+        };
+        Ok(Self { name: name.into(), variant, tag })
+    }
+}
+
 impl Default for Variant {
     /// ResNet-50's dimensions.
     fn default() -> Self {
@@ -359,6 +413,9 @@ mod tests {
             ("32x32d", "101_32x32d"),
             ("29_8x64d", "29_8x64d"),
             ("29_16x64d", "29_16x64d"),
+            ("resnext50_32x4d_swsl", "50_32x4d"),
+            ("gluon_resnet50_v1b", "resnet50"),
+            ("hf_hub:timm/resnext50_32x4d.tv2_in1k", "50_32x4d"),
             ("50_2x40d", "50_2x40d"),
             ("swsl_resnext50_32x4d", "50_32x4d"),
             ("gluon_resnext101_64x4d", "101_64x4d"),
@@ -383,6 +440,43 @@ mod tests {
         }
         assert!(matches!(Variant::parse("77_32x4d"), Err(VariantError::Depth { depth: 77 })));
         assert!(matches!(Variant::parse("50_0x4d"), Err(VariantError::Range { .. })));
+    }
+
+    #[test]
+    fn a_tag_says_whose_weights_a_name_means() {
+        for (name, tag) in [
+            ("resnext50_32x4d", None),
+            ("resnext50_32x4d.a1h_in1k", Some("a1h_in1k")),
+            ("50_32x4d.tv2_in1k", Some("tv2_in1k")),
+            ("resnext101_32x8d_wsl", Some("fb_wsl_ig1b_ft_in1k")),
+            ("swsl_resnext50_32x4d", Some("fb_swsl_ig1b_ft_in1k")),
+            ("resnext50_32x4d_ssl", Some("fb_ssl_yfcc100m_ft_in1k")),
+            ("gluon_resnext101_64x4d", Some("gluon_in1k")),
+        ] {
+            assert_eq!(Named::parse_with(name, &[]).map(|named| named.tag), Ok(tag), "{name}");
+        }
+        let said = Variant::parse("resnext50_32x4d.a1_in1").unwrap_err().to_string();
+        assert!(
+            said.contains("tv2_in1k, fb_ssl") && said.ends_with("did you mean 'a1_in1k' or 'a2_in1k' or 'a3_in1k'?"),
+            "{said}"
+        );
+        for name in ["resnext50_32x4d.nonsense", "26_32x4d.a1_in1k", "ig_resnext50_32x4d", "resnext50_32x4d."] {
+            assert!(matches!(Variant::parse(name), Err(VariantError::Tag { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_one_or_begins_like_one_is_answered_with_it() {
+        for (name, near) in [
+            ("resnext50_32x4", "resnext50_32x4d"),
+            ("resnext50-32x4d", "resnext50_32x4d"),
+            ("resnext50", "resnext50_32x4d"),
+            ("50", "50_32x4d"),
+            ("ResNeXt50_32X4D_Weights", "resnext50_32x4d"),
+        ] {
+            let said = Variant::parse(name).unwrap_err().to_string();
+            assert!(said.contains(&format!("'{near}'")), "{said}");
+        }
     }
 
     #[test]
