@@ -5,8 +5,10 @@
 )]
 
 pub mod atomic;
+pub mod open;
 pub mod proto;
 pub mod raw;
 pub mod read;
 pub mod tensor;
+pub mod text;
 pub mod write;

@@ -127,7 +127,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
     build_network(plan)?;
     let arguments = cli::Infer {
         model,
-        images: images,
+        images,
         top_k: 1,
         batch: cli::Batch { batch_size: 8 },
         providers: ProviderArgs::defaults(vec![provider]),
