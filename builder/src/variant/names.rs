@@ -35,17 +35,14 @@ pub const NAMED: [(&str, Option<&str>, &str); 25] = [
     ("wide_resnet101_2", None, TORCHVISION),
 ];
 
-/// The names that `asked` may have meant: those it is nearly, else those that begin with it, as a network without its
-/// groups does.
+/// The names that `asked` may have meant: those that it begins, as a network without its groups does, then those that
+/// it nearly is.
 pub(super) fn near(asked: &str) -> Vec<String> {
     let lower = asked.trim().to_ascii_lowercase().replace('-', "_");
     // torchvision's class of weights: ResNeXt50_32X4D_Weights.
     let lower = lower.split("_weights").next().unwrap_or_default();
     let all = || NAMED.iter().flat_map(|&(name, alias, _)| [Some(name), alias]).flatten();
-    let near = suggest::nearest(lower, all());
-    if !near.is_empty() || lower.len() < 2 {
-        return near;
-    }
-    let continued = |name: &&str| name.strip_prefix(lower).is_some_and(|rest| rest.starts_with('_'));
-    all().filter(continued).take(3).map(str::to_owned).collect()
+    let begun = |name: &&str| name.strip_prefix(lower).is_some_and(|rest| rest.starts_with('_') && lower.len() > 1);
+    let begun: Vec<String> = all().filter(begun).take(2).map(str::to_owned).collect();
+    if begun.is_empty() { suggest::nearest(lower, all()) } else { begun }
 }
