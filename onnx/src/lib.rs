@@ -5,6 +5,10 @@
 )]
 
 pub mod atomic;
+pub mod beside;
+pub mod budget;
+pub mod cost;
+pub mod memory;
 pub mod open;
 pub mod proto;
 pub mod raw;
