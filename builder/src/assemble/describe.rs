@@ -87,11 +87,10 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     let stored = at(side);
     let Preprocess { resize, crop, .. } = stored;
     match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
-        (PreprocessChoice::Given(_), ..) => {
-            if plan.image.is_none() && crop != usual {
-                notes.push(format!("images are {crop}x{crop}, as the preprocessing crops them"));
-            }
+        (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop != usual => {
+            notes.push(format!("images are {crop}x{crop}, as the preprocessing crops them"));
         }
+        (PreprocessChoice::Given(_), ..) => {}
         (PreprocessChoice::Known, None, Some(_), Stem::ImageNet) => notes.push(format!(
             "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"
         )),

@@ -2,7 +2,8 @@
 //!
 //! timm writes `NETWORK.TAG`; its older names, GluonCV's and those of torch's hub put a publisher before or behind.
 
-use super::Variant;
+use super::{Variant, VariantError};
+use crate::suggest;
 
 /// timm's tags: whose weights `NETWORK.TAG` means (timm 1.0.31).
 const TAGS: [(&str, &[&str]); 16] = [
@@ -84,7 +85,7 @@ const BEHIND: [(&str, &str); 3] =
 const HUBS: [&str; 5] = ["hf-hub:", "hf_hub:", "local-dir:", "timm/", "torchvision/"];
 
 /// A name in lower case, taken apart: the network, and the tag it means, if it says one.
-pub(super) fn split(lower: &str) -> (&str, Option<&str>) {
+fn split(lower: &str) -> (&str, Option<&str>) {
     let mut name = lower;
     while let Some(rest) = HUBS.iter().find_map(|hub| name.strip_prefix(hub)) {
         name = rest;
@@ -104,4 +105,63 @@ pub(super) fn split(lower: &str) -> (&str, Option<&str>) {
 pub fn tags_of(variant: &Variant) -> &'static [&'static str] {
     let own = |(model, _): &&(&str, &[&str])| Variant::untagged(model, model, &[]).is_ok_and(|own| own == *variant);
     TAGS.iter().find(own).map_or(&[], |(_, tags)| tags)
+}
+
+/// A network, and whose weights its name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What was asked for.
+    pub name: String,
+    /// The network.
+    pub variant: Variant,
+    /// timm's tag of the weights, where the name says one; older names mean one too.
+    pub tag: Option<&'static str>,
+}
+
+impl Named {
+    /// Reads a name, with blocks of one's own in place of the depth's where there are any.
+    ///
+    /// # Errors
+    /// [`VariantError`].
+    pub fn parse_with(name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
+        let lower = name.trim().to_ascii_lowercase();
+        let (base, tag) = split(&lower);
+        let variant = Variant::untagged(base, name, blocks)?;
+        let tags = tags_of(&variant);
+        let tag = match tag {
+            None => None,
+            Some(tag) => Some(*tags.iter().find(|other| **other == tag).ok_or_else(|| {
+                let near = suggest::nearest(tag, tags.iter().copied());
+                Box::new(UnknownTag { name: name.into(), tag: tag.into(), variant: variant.to_string(), tags, near })
+            })?),
+        };
+        Ok(Self { name: name.into(), variant, tag })
+    }
+}
+
+/// A name whose tag is none of its network's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{name}' means a network and, by '{tag}', whose weights; {}{}", self.known(), suggest::question(near))]
+pub struct UnknownTag {
+    /// What was asked for.
+    pub name: String,
+    /// The part that says whose weights.
+    pub tag: String,
+    /// The network.
+    pub variant: String,
+    /// The tags there are.
+    pub tags: &'static [&'static str],
+    /// The nearest of them.
+    pub near: Vec<String>,
+}
+
+impl UnknownTag {
+    fn known(&self) -> String {
+        let Self { variant, tags, .. } = self;
+        if tags.is_empty() {
+            format!("timm has no weights of {variant} under a tag: write --variant {variant}")
+        } else {
+            format!("timm's tags of {variant} are {}", tags.join(", "))
+        }
+    }
 }
