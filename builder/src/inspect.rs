@@ -5,18 +5,19 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::read::ReadError;
-use onnx_file::tensor::{ElementType, extent};
+use onnx_file::tensor::extent;
 use serde::Serialize;
 
 use crate::architecture::{self, InferError, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::digest;
 use crate::graph::{Dim, Graph};
 use crate::published::{self, Published};
 use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
+use onnx_file::digest;
 
 /// Version of the JSON form.
 pub const SCHEMA_VERSION: u32 = 1;
