@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::architecture::{self, InferError, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::graph::{Dim, Graph};
-use crate::published::{self, PublishedWeights};
+use crate::published::{self, Published};
 use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
 
@@ -34,7 +34,7 @@ pub struct Inspection {
     /// Its SHA-256, in hex; none of a model unless it is asked for, because all of the file must be read for it.
     pub sha256: Option<String>,
     /// The published checkpoint it is, by digest.
-    pub known: Option<PublishedWeights>,
+    pub known: Option<Published>,
     /// What kind of file it is, with what only that kind has.
     #[serde(flatten)]
     pub content: Content,
@@ -198,7 +198,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
         bytes,
-        known: sha256.as_deref().and_then(published::by_sha256).copied(),
+        known: sha256.as_deref().and_then(published::by_sha256),
         sha256,
         content,
         tensors: tensors.len(),

@@ -198,10 +198,10 @@ impl Writer<'_, '_> {
         let failed = |_| BuildError::Internal("the digest thread failed".into());
         let sha256 = digest::hex(&digest.join().map_err(failed)?.map_err(WeightsError::from)?);
         let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
-        if let Some(promised) = published::by_file_name(&name)
-            && !sha256.starts_with(promised.sha256_prefix)
+        if let Some(promised) = published::promised_sha256(&name)
+            && !sha256.starts_with(promised)
         {
-            let expected = promised.sha256_prefix.into();
+            let expected = promised.into();
             return Err(BuildError::Digest { path: path(), expected, found: sha256 });
         }
         self.sha256 = Some(sha256);
