@@ -9,6 +9,7 @@ mod common {
     pub(crate) mod server;
 }
 
+mod answers;
 mod checkpoints;
 mod dependencies;
 mod faults;

@@ -4,11 +4,12 @@ use crate::common::models::{build, export, groups, meaning, read};
 
 use crate::common::program::{fail, names, succeed};
 use half::{bf16, f16};
+use onnx_file::element::ElementType;
 use onnx_file::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
     attribute_proto::AttributeType,
 };
-use onnx_file::tensor::{ElementType, to_f32, to_f64};
+use onnx_file::tensor::{to_f32, to_f64};
 use prost::Message as _;
 
 #[test]
