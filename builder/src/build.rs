@@ -15,7 +15,6 @@ use crate::calibration::{Calibration, CalibrationError};
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
-use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::passes::{self, Lowering, PassRun, UnknownNode};
 use crate::published::{NameError, PublishedWeights};
 use crate::shape::{ShapeError, cost};
@@ -24,6 +23,7 @@ use crate::tuning::TuningError;
 use crate::validate::{GraphError, validate};
 use crate::variant::{Variant, VariantError};
 use crate::weights::{Origin, Source, WeightsError, account};
+use onnx_file::metadata::{Labels, Preprocess, Recipe};
 
 /// Ten times the largest published network; what is beyond is probably a typo, and would fill the disk.
 pub const MOST_PARAMETERS: u64 = 8_000_000_000;

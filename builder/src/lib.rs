@@ -19,7 +19,6 @@ pub mod hub;
 pub mod import;
 pub mod inspect;
 pub mod list;
-pub mod metadata;
 pub mod optimize;
 mod output;
 pub mod passes;

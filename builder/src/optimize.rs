@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use onnx_file::exit::Exit;
-use onnx_file::proto::{ModelProto, StringStringEntryProto};
+use onnx_file::metadata::{Key, Metadata};
+use onnx_file::proto::ModelProto;
 use onnx_file::raw::TensorError;
 use onnx_file::read::ReadError;
 use serde::Serialize;
@@ -272,17 +273,12 @@ fn number(graph: &mut Graph) {
 
 /// Says in the metadata what was done; what other passes left there stays.
 fn describe(model: &mut ModelProto, rationale: &Rationale, applied: &[PassRun]) {
-    let mut set = |key: &str, value: String| {
-        let key = format!("resnext.{key}");
-        match model.metadata_props.iter_mut().find(|entry| entry.key == key) {
-            Some(entry) => entry.value = value,
-            None => model.metadata_props.push(StringStringEntryProto { key, value }),
-        }
-    };
-    set("target", rationale.target.clone());
+    let mut metadata = Metadata::default();
+    metadata.set(Key::Target, rationale.target.as_str());
     if !rationale.reasons.is_empty() {
-        set("lowering", rationale.reasons.join("; "));
+        metadata.set(Key::Lowering, rationale.reasons.join("; "));
     }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
-    set("optimized", passes.join(", "));
+    metadata.set(Key::Optimized, passes.join(", "));
+    metadata.write_into(model);
 }

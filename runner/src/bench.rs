@@ -17,7 +17,7 @@ use crate::candidate::{Candidate, Progress};
 use crate::compare::library_note;
 use crate::environment::{Environment, load_average_now};
 use crate::input;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::metadata::ImageInput;
 use crate::model::{Block, Loaded, Model, ModelError};
 use crate::stats::random::SplitMix64;
@@ -188,7 +188,7 @@ impl Turn<'_> {
     fn open<'a>(&self, candidate: &mut Candidate<'a>, measured: &mut Measured) -> Opened<'a> {
         let bad = |error: crate::metadata::MetadataError| ModelError::BadModel(error.to_string());
         let opened = candidate.file.image_input().map_err(bad).and_then(|image| {
-            let (preprocess, _) = Preprocess::of(candidate.file, &image).map_err(bad)?;
+            let (preprocess, _) = preprocess::asked_by(candidate.file, &image).map_err(bad)?;
             Ok((candidate.open()?, image, preprocess.height_width()))
         });
         let loaded = opened.as_ref().ok().map(|(model, ..)| model.loaded().clone());

@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use onnx_file::digest;
 use onnx_file::expose::{ExposeError, with_intermediate_outputs};
+use onnx_file::metadata::Origin;
 use onnx_file::outline::OutlineError;
 use serde::Serialize;
 
 use crate::candidate::{Candidate, Progress};
 use crate::environment::Environment;
 use crate::input::batch::Batch;
-use crate::input::preprocess::Preprocess;
-use crate::metadata::{MetadataError, ModelFile, Origin, Precision};
+use crate::input::preprocess;
+use crate::metadata::{MetadataError, ModelFile, Precision};
 use crate::model::{Loaded, ModelError};
 use crate::stats::Range;
 
@@ -157,7 +158,7 @@ pub fn calibrate(
     let environment = Environment::read();
     let file = candidate.file;
     let image = file.image_input()?;
-    let (preprocess, assumed) = Preprocess::of(file, &image)?;
+    let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
     let model = described(file)?;
     let weights = Weights::read(&file.path)?;
     let made = graph::values(&file.graph);
@@ -252,7 +253,7 @@ fn remarks(inputs: &Source<'_>, file: &ModelFile) -> Vec<String> {
     let mut remarks = vec![format!(
         "a range holds for the inputs seen, and others may exceed it: a headroom below {COMFORTABLE} is little"
     )];
-    if file.random_weights() {
+    if file.metadata.has_random_weights() {
         remarks.push(format!("the weights of {} are random: trained ones give other ranges", file.name()));
     }
     if matches!(inputs, Source::Seeded { .. }) {

@@ -18,7 +18,7 @@ use crate::candidate::{Candidate, Progress};
 use crate::compare::library_note;
 use crate::environment::Environment;
 use crate::input::pipeline::{Extent, Time, prepare};
-use crate::input::preprocess::Preprocess;
+use onnx_file::metadata::Preprocess;
 use crate::metadata::MetadataError;
 use crate::model::{Loaded, ModelError};
 use crate::stats::{McNemar, Wilson};

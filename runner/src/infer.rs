@@ -9,7 +9,8 @@ use crate::candidate::{Candidate, Progress};
 use crate::classify::{self, Class};
 use crate::input::batch::Batch;
 use crate::input::pipeline::{Extent, Prepared, prepare};
-use crate::input::preprocess::Preprocess;
+use onnx_file::metadata::Preprocess;
+use crate::input::preprocess;
 use crate::metadata::{ImageInput, MetadataError, ModelFile};
 use crate::model::{Loaded, Model, ModelError};
 
@@ -94,8 +95,8 @@ pub fn infer(
 ) -> Result<Inference, InferError> {
     let file = candidate.file;
     let image = file.image_input()?;
-    let (preprocess, mut notes) = Preprocess::of(file, &image)?;
-    let labels = file.labels()?;
+    let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
+    let labels = Some(file.labels()?.names).filter(|names| !names.is_empty());
     notes.extend(weights_note(file));
     let model = candidate.open()?;
     let loaded = model.loaded().clone();
@@ -134,7 +135,7 @@ pub fn infer(
 
 /// A warning where the weights are random, so that nobody takes the classes for a result.
 pub(crate) fn weights_note(file: &ModelFile) -> Option<String> {
-    file.random_weights().then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
+    file.metadata.has_random_weights().then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
 }
 
 /// Images gathered until a batch is full.
@@ -212,6 +213,7 @@ mod tests {
     use std::path::Path;
 
     use image::{Rgb, RgbImage};
+    use onnx_file::metadata::Key;
     use onnx_file::proto::tensor_proto::DataType;
 
     use super::*;
@@ -219,12 +221,12 @@ mod tests {
     use crate::metadata::tests::{file, value};
     use crate::tensor::{Data, Tensor};
 
-    const SMALL: (&str, &str) =
-        ("resnext.preprocess", r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#);
+    const SMALL: (Key, &str) =
+        (Key::Preprocess, r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#);
 
     fn model_file(batch: i64) -> ModelFile {
-        let labels = ("resnext.labels", r#"["red","green","blue"]"#);
-        file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &[SMALL, labels, ("resnext.weights", "random")])
+        let labels = (Key::Labels, r#"["red","green","blue"]"#);
+        file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &[SMALL, labels, (Key::Weights, "random")])
     }
 
     /// Scores are the means of the three channels.

@@ -1,10 +1,12 @@
 //! What the finished file says about itself.
 
+use onnx_file::element::ElementType;
+use onnx_file::metadata::{Key, Labels, Metadata, Origin, Preprocess, Recipe, Weights};
+
 use super::resolve::Resolved;
 use crate::architecture::Output;
 use crate::build::{LabelsChoice, Plan, PreprocessChoice, Safety, UNCHECKED};
 use crate::graph::Dim;
-use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
 use crate::passes::PassRun;
 use crate::published::{self, Published};
 use crate::variant::Stem;
@@ -26,22 +28,20 @@ pub(crate) fn describe(
     let known = sha256.and_then(published::by_sha256);
     let mut notes = Vec::new();
     let mut metadata = Metadata::default();
-    metadata.push("variant", resolved.variant.to_string());
-    match (&resolved.checkpoint, sha256) {
-        (Some(checkpoint), Some(sha256)) => {
-            metadata.push("weights", checkpoint.path().file_name().unwrap_or_default().to_string_lossy());
-            metadata.push("weights_sha256", sha256);
-            if let Some(known) = known {
-                metadata.push("weights_name", known.name());
-            }
-            metadata.push("license_note", "The weights are under the licence of whoever published the checkpoint.");
+    let weights = match sha256 {
+        Some(sha256) => Weights::Checkpoint { sha256: sha256.into() },
+        None => Weights::Random { seed: resolved.random.seed },
+    };
+    let origin = Origin { variant: Some(resolved.variant.to_string()), weights: Some(weights) };
+    let file = resolved.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path().file_name()).unwrap_or_default();
+    metadata.set_origin(&origin, &file.to_string_lossy());
+    if sha256.is_some() {
+        if let Some(known) = known {
+            metadata.set(Key::WeightsName, known.name());
         }
-        _ => {
-            metadata.push("weights", "random");
-            metadata.push("seed", resolved.random.seed.to_string());
-        }
+        metadata.set(Key::LicenseNote, "The weights are under the licence of whoever published the checkpoint.");
     }
-    metadata.push_json("preprocess", &preprocess(plan, resolved, known, &mut notes));
+    metadata.set_json(Key::Preprocess, &preprocess(plan, resolved, known, &mut notes));
     if resolved.options.outputs.contains(&Output::Logits) {
         let labels = match (&plan.labels, known) {
             (LabelsChoice::Given(labels), _) => labels.clone(),
@@ -49,26 +49,21 @@ pub(crate) fn describe(
             (LabelsChoice::Known, Some(known)) if known.is_classifier() => Labels::imagenet(),
             (LabelsChoice::Known, _) => Labels::default(),
         };
-        if !labels.names.is_empty() {
-            metadata.push_json("labels", &labels.names);
-        }
-        if !labels.ids.is_empty() {
-            metadata.push_json("label_ids", &labels.ids);
-        }
+        metadata.set_labels(&labels);
     }
-    metadata.push("target", plan.rationale.target.as_str());
+    metadata.set(Key::Target, plan.rationale.target.as_str());
     if !plan.rationale.reasons.is_empty() {
-        metadata.push("lowering", plan.rationale.reasons.join("; "));
+        metadata.set(Key::Lowering, plan.rationale.reasons.join("; "));
     }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
-    metadata.push("passes", passes.join(", "));
+    metadata.set(Key::Passes, passes.join(", "));
     if let Some(safety) = safety {
-        metadata.push("dtype", "f16");
+        metadata.set(Key::Dtype, ElementType::F16.name());
         if !safety.kept.is_empty() {
-            metadata.push_json("keep_f32", &safety.kept);
+            metadata.set_json(Key::KeepF32, &safety.kept);
         }
-        metadata.push("f16_weights", safety.weights.to_string());
-        metadata.push("f16_activations", safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
+        metadata.set(Key::F16Weights, safety.weights.to_string());
+        metadata.set(Key::F16Activations, safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
     }
     Description { metadata, notes }
 }
@@ -78,7 +73,7 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     let usual = variant.default_image_size();
     let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(usual);
     let at = |size: usize| match (&plan.preprocess, known, variant.stem) {
-        (PreprocessChoice::Given(given), ..) => given.clone(),
+        (PreprocessChoice::Given(given), ..) => *given,
         (PreprocessChoice::Recipe(recipe), ..) => Preprocess::imagenet(*recipe, size),
         (PreprocessChoice::Known, Some(known), _) => known.preprocess(size),
         (PreprocessChoice::Known, None, Stem::Cifar) => Preprocess::cifar(size),
@@ -87,18 +82,21 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     let stored = at(side);
     let Preprocess { resize, crop, .. } = stored;
     match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
-        (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop != usual => {
-            notes.push(format!("images are {crop}x{crop}, as the preprocessing crops them"));
+        (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop.extents() != [usual; 2] => {
+            notes.push(format!("images are {crop}, as the preprocessing crops them"));
         }
         (PreprocessChoice::Given(_), ..) => {}
         (PreprocessChoice::Known, None, Some(_), Stem::ImageNet) => notes.push(format!(
-            "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"
+            "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {}); --preprocess v2 or a file sets it",
+            crop.shorter()
         )),
         _ if side != usual => {
             let usual = at(usual);
             notes.push(format!(
-                "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {} to {}",
-                usual.resize, usual.crop
+                "preprocessing follows the image size: resize {resize}, crop {}, in the ratio of {} to {}",
+                crop.shorter(),
+                usual.resize,
+                usual.crop.shorter()
             ));
         }
         _ => {}

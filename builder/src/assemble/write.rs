@@ -187,8 +187,7 @@ impl Writer<'_, '_> {
         let digest = self.sha256.as_deref();
         let description = describe(self.plan, self.resolved, self.applied, digest, self.safety.as_ref());
         self.notes.extend(description.notes);
-        let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
-        Ok(description.metadata.entries().iter().map(entry).collect())
+        Ok(description.metadata.entries().collect())
     }
 
     /// The checkpoint's digest, checked against what its file name promises.

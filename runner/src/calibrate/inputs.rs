@@ -12,7 +12,7 @@ use crate::input;
 use crate::input::batch::Batch;
 use crate::input::noise::Noise;
 use crate::input::pipeline::{Extent, prepare};
-use crate::input::preprocess::Preprocess;
+use onnx_file::metadata::Preprocess;
 use crate::metadata::ImageInput;
 use crate::model::{ModelError, Part};
 use crate::tensor::Tensor;

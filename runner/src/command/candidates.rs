@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use resnext_runner::candidate::Candidate;
 use resnext_runner::host::memory;
-use resnext_runner::input::preprocess::Preprocess;
+use resnext_runner::input::preprocess;
 use resnext_runner::metadata::ModelFile;
 use resnext_runner::model::Model;
 use resnext_runner::provider::{Kind, Profile, Provider, TensorRt};
@@ -114,7 +114,7 @@ impl Providers {
 /// Bytes that a copy of the model takes while it runs batches of this size, about.
 fn copy_bytes(file: &ModelFile, batch: usize) -> u64 {
     let pixels = file.image_input().ok().and_then(|image| {
-        let (height, width) = Preprocess::of(file, &image).ok()?.0.height_width();
+        let (height, width) = preprocess::asked_by(file, &image).ok()?.0.height_width();
         Some(height.saturating_mul(width))
     });
     let input = pixels.unwrap_or(0).saturating_mul(batch).saturating_mul(3 * 4);
@@ -134,7 +134,7 @@ fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
     if image.batch.is_some() && image.height.is_some() && image.width.is_some() {
         return None;
     }
-    let (preprocess, _) = Preprocess::of(file, &image).ok()?;
+    let (preprocess, _) = preprocess::asked_by(file, &image).ok()?;
     let (height, width) = preprocess.height_width();
     let shape =
         |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];

@@ -7,7 +7,7 @@ use resnext_runner::candidate::Candidate;
 use resnext_runner::compare::{self, Comparison, Request, layers};
 use resnext_runner::input;
 use resnext_runner::input::pipeline::{Extent, prepare};
-use resnext_runner::input::preprocess::Preprocess;
+use resnext_runner::input::preprocess;
 use resnext_runner::metadata::ModelFile;
 use resnext_runner::tensor::Tensor;
 
@@ -116,7 +116,7 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
         return Ok((load(path)?, path.display().to_string()));
     }
     let image = file.image_input()?;
-    let (preprocess, _) = Preprocess::of(file, &image)?;
+    let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();
     if arguments.images.is_empty() {
         let noise = input::noise_tensor(&image, count, (height, width), arguments.seed.seed);

@@ -15,7 +15,8 @@ use crate::classify;
 use crate::infer::weights_note;
 use crate::input::batch::Batch;
 use crate::input::pipeline::Prepared;
-use crate::input::preprocess::Preprocess;
+use onnx_file::metadata::Preprocess;
+use crate::input::preprocess;
 use crate::metadata::{ImageInput, MetadataError};
 use crate::model::{Model, ModelError};
 
@@ -49,9 +50,9 @@ impl<'a, 'd> Judge<'a, 'd> {
     ) -> Result<Self, MetadataError> {
         let file = candidate.file;
         let image = file.image_input()?;
-        let (preprocess, assumed) = Preprocess::of(file, &image)?;
+        let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
         notes.extend(assumed.into_iter().chain(weights_note(file)));
-        let labels = file.labels()?.unwrap_or_default();
+        let labels = file.labels()?.names;
         let opened = candidate.open();
         let result = Evaluated {
             model: file.path.display().to_string(),

@@ -11,7 +11,7 @@ use crate::candidate::{Candidate, Progress};
 use crate::compare::{self, Asked};
 use crate::environment::Environment;
 use crate::input;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::metadata::ModelFile;
 use crate::model::ModelError;
 use crate::stats::{Sides, mean_ratio};
@@ -108,7 +108,7 @@ impl<'s> Search<'s> {
         candidates: &mut [Candidate<'_>],
     ) -> Result<Vec<Option<String>>, TuneError> {
         let image = files[0].image_input()?;
-        let (preprocess, _) = Preprocess::of(&files[0], &image)?;
+        let (preprocess, _) = preprocess::asked_by(&files[0], &image)?;
         let batch = image.batch.unwrap_or(1);
         let noise = input::noise_tensor(&image, batch, preprocess.height_width(), self.request.plan.seed);
         let request = compare::Request {
