@@ -15,6 +15,7 @@ pub use cook::{Rounding, Safety, UNCHECKED};
 
 use crate::architecture::{self, BlockForm, Output, StrideIn};
 use crate::calibration::{Calibration, CalibrationError};
+use crate::checkpoint::Choice;
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
@@ -102,6 +103,8 @@ pub struct Plan {
     pub variant: Option<Variant>,
     /// Its tensors.
     pub weights: Weights,
+    /// Which part of a checkpoint is meant.
+    pub choice: Choice,
     /// Where the model goes.
     pub destination: Destination,
     /// Overwrite an existing file.
@@ -142,6 +145,7 @@ impl Plan {
         Self {
             variant,
             weights,
+            choice: Choice::default(),
             destination,
             force: false,
             classes: None,

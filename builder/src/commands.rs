@@ -70,14 +70,14 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let text = if *json { json_text(&listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Inspect { file, variant, json }) => {
-            let found = inspect(&local_file(file, variant.as_deref(), err)?)?;
+        Some(Command::Inspect { file, variant, selection, json }) => {
+            let found = inspect(&local_file(file, variant.as_deref(), err)?, &selection.choice()?)?;
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Verify { model, weights, variant, stride_in, seed, json }) => {
+        Some(Command::Verify { model, weights, variant, stride_in, selection, seed, json }) => {
             let weights = local_file(weights, variant.as_deref(), err)?;
-            let verdict = verify(model, &weights, (*stride_in).into(), *seed)?;
+            let verdict = verify(model, &weights, &selection.choice()?, (*stride_in).into(), *seed)?;
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;

@@ -11,7 +11,7 @@ use onnx_file::tensor::{ElementType, extent};
 use serde::Serialize;
 
 use crate::architecture::{self, InferError, Options};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
 use crate::digest;
 use crate::graph::{Dim, Graph};
 use crate::known::{self, Known};
@@ -59,6 +59,9 @@ pub enum Content {
         nested_under: Option<String>,
         /// What was removed from names.
         prefix: Option<String>,
+        /// Objects beside the weights that were passed over unbuilt, `key: class`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        skipped: Vec<String>,
     },
     /// A model.
     Onnx(Box<Onnx>),
@@ -156,7 +159,7 @@ pub enum InspectError {
 ///
 /// # Errors
 /// [`InspectError`].
-pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
+pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
     let mut file = File::open(path).map_err(io)?;
     if !file.metadata().map_err(io)?.is_file() {
@@ -168,7 +171,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
     let is_onnx = read == 1 && head[0] == 0x08 && !starts_like_safetensors(path).map_err(io)?;
     let sha256 = digest::hex(&digest::sha256(File::open(path).map_err(io)?).map_err(io)?);
     let bytes = file.metadata().map_err(io)?.len();
-    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path)? };
+    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path, choice)? };
     let mut element_types = BTreeMap::new();
     for tensor in &tensors {
         *element_types.entry(tensor.element.clone()).or_insert(0) += 1;
@@ -222,8 +225,8 @@ fn elements<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> u64 {
     tensors.map(of).fold(0, u64::saturating_add)
 }
 
-fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
-    let checkpoint = Checkpoint::open(path)?;
+fn checkpoint(path: &Path, choice: &Choice) -> Result<(Content, Vec<Tensor>), InspectError> {
+    let checkpoint = Checkpoint::open_with(path, choice)?;
     let tensors = checkpoint.tensors().iter().map(|info| Tensor {
         name: info.name.clone(),
         shape: info.shape.clone(),
@@ -235,6 +238,7 @@ fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
         container: checkpoint.format().to_string(),
         nested_under: checkpoint.nested_under().map(str::to_string),
         prefix: checkpoint.stripped_prefix().map(str::to_string),
+        skipped: checkpoint.skipped().iter().map(ToString::to_string).collect(),
     };
     Ok((content, tensors))
 }
