@@ -9,8 +9,9 @@ use std::path::Path;
 
 use common::{fail, names, run, succeed, text};
 use half::f16;
+use onnx_file::element::ElementType;
 use onnx_file::proto::{ModelProto, ValueInfoProto, type_proto};
-use onnx_file::tensor::{ElementType, to_f32, to_f64};
+use onnx_file::tensor::{to_f32, to_f64};
 use resnext_builder::build::{BuildError, Destination, Plan, Weights};
 use resnext_builder::calibration::Calibration;
 use safetensors::SafeTensors;
@@ -106,7 +107,7 @@ fn what_does_not_go_with_f16_is_a_usage_error() {
     let half = ["--dtype", "f16"];
     let (mistaken, folded) = (["--keep-f32", "layer1.0.con2"], ["--keep-f32", "layer1.0.bn2"]);
     for (flags, parts) in [
-        (&["--dtype", "int8"][..], &["int8 is not there yet", "f16"][..]),
+        (&["--dtype", "int8"][..], &["int8 is not built yet", "f16"][..]),
         (&["--keep-io-types"], &["--dtype f16"]),
         (&["--keep-f32", "fc"], &["--dtype f16"]),
         (&["--calibration", "none.json"], &["--dtype f16"]),

@@ -14,7 +14,7 @@ use resnext_builder::import::import;
 use resnext_builder::metadata::Labels;
 use resnext_builder::optimize::Model;
 use resnext_builder::passes::{Lowering, Width};
-use resnext_builder::target::Chosen;
+use resnext_builder::target::Rationale;
 use resnext_builder::validate::validate;
 use resnext_builder::variant::Variant;
 use resnext_runner::input::preprocess::Preprocess;
@@ -142,7 +142,7 @@ fn the_rewriter() {
             let graph = onnx_file::read::read(path).expect("a model").graph.unwrap_or_default();
             is_sound(&graph, &HashSet::new())
         };
-        let done = Model::read(&input).ok()?.lower(&lowering, &Chosen::default(), &output, external).ok()?;
+        let done = Model::read(&input).ok()?.lower(&lowering, &Rationale::default(), &output, external).ok()?;
         assert!(sound(&output) || !sound(&input), "every value is still made once, before it is used");
         let graph = onnx_file::read::read(&output).expect("what was written is a model").graph.unwrap_or_default();
         let added = done.passes.iter().find(|pass| pass.pass == "subsample").map_or(0, |pass| pass.rewrites);

@@ -1,17 +1,14 @@
 //! A build from plan to file: the chain of the crate's modules, in order.
 
-mod cook;
-mod describe;
-mod resolve;
-mod write;
-
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use onnx_file::element::ElementType;
+use onnx_file::exit::Exit;
 use serde::Serialize;
 
-pub use cook::{Rounding, Safety, UNCHECKED};
+pub use crate::assemble::materialize::{Rounding, Safety, UNCHECKED};
 
 use crate::architecture::{self, BlockForm, Output, StrideIn};
 use crate::calibration::{Calibration, CalibrationError};
@@ -19,17 +16,17 @@ use crate::checkpoint::Choice;
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
-use crate::known::{Known, NameError};
 use crate::metadata::{Labels, Preprocess, Recipe};
-use crate::passes::{self, Applied, Lowering, UnknownNode};
+use crate::passes::{self, Lowering, PassRun, UnknownNode};
+use crate::published::{NameError, PublishedWeights};
 use crate::shape::{ShapeError, cost};
-use crate::target::Chosen;
+use crate::target::Rationale;
 use crate::tuning::TuningError;
 use crate::validate::{GraphError, validate};
 use crate::variant::{Variant, VariantError};
 use crate::weights::{Origin, Source, WeightsError, account};
 
-/// Ten times the largest published network; what is beyond is a slip of the keyboard that would fill the disk.
+/// Ten times the largest published network; what is beyond is probably a typo, and would fill the disk.
 pub const MOST_PARAMETERS: u64 = 8_000_000_000;
 
 /// Where the tensors come from.
@@ -40,7 +37,7 @@ pub enum Weights {
     /// A published checkpoint, from torch's cache or downloaded to it.
     Published {
         /// Which.
-        known: &'static Known,
+        known: &'static PublishedWeights,
         /// The cache and its server.
         hub: Hub,
     },
@@ -126,8 +123,8 @@ pub struct Plan {
     /// Passes to run.
     pub lowering: Lowering,
     /// What they were chosen for.
-    pub chosen: Chosen,
-    /// Ranges of values to hold f16 against; refused where the lowering is not to f16.
+    pub rationale: Rationale,
+    /// Ranges of values to check against the limit of f16; refused where the lowering is not to f16.
     pub calibration: Option<Calibration>,
     /// Versions to declare.
     pub versions: Versions,
@@ -156,7 +153,7 @@ impl Plan {
             block_form: BlockForm::default(),
             stride_in: StrideIn::default(),
             lowering: Lowering::default(),
-            chosen: Chosen::default(),
+            rationale: Rationale::default(),
             calibration: None,
             versions: Versions::default(),
             external: External::default(),
@@ -221,7 +218,8 @@ pub enum BuildError {
     },
     /// A weight that f16 cannot hold.
     #[error(
-        "'{name}' is {value} at index {index}, and f16 ends at 65504; keep its node in f32 with --keep-f32 {node}, or build with --dtype f32"
+        "'{name}' is {value} at index {index}, and f16 ends at {limit}; keep its node in f32 with --keep-f32 {node}, or build with --dtype f32",
+        limit = ElementType::F16.max_finite()
     )]
     Overflow {
         /// The weight.
@@ -272,18 +270,18 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The program's exit code for this error.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => 2,
-            Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => 2,
-            Self::Hub(error) => error.exit_code(),
-            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => 3,
-            Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => 3,
-            // Whoever read from the pipe has had enough.
-            Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Output { .. } => 6,
-            Self::Graph(_) | Self::Internal(_) => 70,
+            Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => Exit::Usage,
+            Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => Exit::Usage,
+            Self::Hub(error) => error.exit(),
+            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => Exit::BadInput,
+            Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => Exit::BadInput,
+            // The reader closed the pipe: it has what it wanted.
+            Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            Self::Output { .. } => Exit::Output,
+            Self::Graph(_) | Self::Internal(_) => Exit::Internal,
         }
     }
 }
@@ -310,14 +308,14 @@ pub struct Summary {
     /// Why they were chosen, one sentence each.
     pub reasons: Vec<String>,
     /// Passes that ran.
-    pub passes: Vec<Applied>,
+    pub passes: Vec<PassRun>,
     /// Files written, the model last.
     pub files: Vec<PathBuf>,
     /// Bytes of all files.
     pub bytes: u64,
     /// Seconds from plan to file.
     pub seconds: f64,
-    /// What a user should know.
+    /// Caveats.
     pub notes: Vec<String>,
 }
 
@@ -341,7 +339,7 @@ pub enum Progress<'a> {
 /// [`BuildError`]; no output is left behind, and an old one stays as it was.
 pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summary, BuildError> {
     let start = Instant::now();
-    let resolved = resolve::resolve(plan, progress)?;
+    let resolved = crate::assemble::resolve::resolve(plan, progress)?;
     let mut graph = architecture::build(&resolved.variant, &resolved.options)?;
     if let Some(checkpoint) = &resolved.checkpoint {
         account(checkpoint, &resolved.variant, &graph)?;
@@ -353,7 +351,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
             "{variant} would have {parameters} parameters; at most {MOST_PARAMETERS} are written (the largest published network of the family has 828 million)"
         )));
     }
-    plan.chosen.check(&passes::stages(&graph)).map_err(BuildError::Request)?;
+    plan.rationale.check(&passes::stages(&graph)).map_err(BuildError::Request)?;
     let applied = passes::run(&mut graph, &plan.lowering)?;
     let valid = validate(&graph)?;
     let name = resolved.variant.to_string();
@@ -366,7 +364,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         BlockForm::Grouped => Source::new(origin),
         BlockForm::Concat | BlockForm::Branches => Source::remembering(origin),
     };
-    let written = write::write(plan, &resolved, exported, valid, source, &applied, progress)?;
+    let written = crate::assemble::write::write(plan, &resolved, exported, valid, source, &applied, progress)?;
     let mut notes = resolved.notes;
     notes.extend(written.notes);
     Ok(Summary {
@@ -377,8 +375,8 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         multiply_adds: cost.multiply_adds,
         dtype: if plan.lowering.half.is_some() { "f16" } else { "f32" },
         f16: written.safety,
-        target: plan.chosen.target.clone(),
-        reasons: plan.chosen.reasons.clone(),
+        target: plan.rationale.target.clone(),
+        reasons: plan.rationale.reasons.clone(),
         passes: applied,
         files: written.files,
         bytes: written.bytes,
@@ -388,7 +386,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
 }
 
 /// The network on images of a fixed size, to count its multiply-adds: the size asked for, else the variant's own.
-fn at_usual_size(resolved: &resolve::Resolved) -> Result<Graph, ShapeError> {
+fn at_usual_size(resolved: &crate::assemble::resolve::Resolved) -> Result<Graph, ShapeError> {
     let mut options = resolved.options.clone();
     let usual = resolved.variant.default_image_size();
     for extent in options.image.iter_mut().filter(|extent| extent.fixed().is_none()) {

@@ -1,16 +1,15 @@
-//! The calibration file: ranges of a network's values on given inputs, measured once, and what they say of f16.
+//! The calibration file: ranges of a network's values on given inputs, measured once, and whether f16 holds them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-use onnx_file::tensor::ElementType::F16;
+use onnx_file::element::ElementType::F16;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Graph, Op, ValueId};
 use crate::passes::SUBSAMPLE_SUFFIX;
-use crate::weight::LARGEST;
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -127,7 +126,8 @@ pub enum CalibrationError {
     },
     /// Values beyond f16.
     #[error(
-        "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at 65504{more}; keep it and what takes its values in f32: {mend}"
+        "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at {limit}{more}; keep it and what takes its values in f32: {fix}",
+        limit = F16.max_finite()
     )]
     Overflow {
         /// The node with the largest value.
@@ -139,7 +139,7 @@ pub enum CalibrationError {
         /// Other nodes beyond.
         more: String,
         /// Flags to add.
-        mend: String,
+        fix: String,
     },
 }
 
@@ -167,7 +167,8 @@ impl fmt::Display for Activations {
         };
         write!(
             f,
-            "values up to {largest:.4} ({largest_in}) on {inputs}, headroom {headroom:.1} to f16's end at {LARGEST}"
+            "values up to {largest:.4} ({largest_in}) on {inputs}, headroom {headroom:.1} to f16's end at {limit}",
+            limit = F16.max_finite()
         )
     }
 }
@@ -218,7 +219,7 @@ impl Calibration {
         })
     }
 
-    /// Holds the ranges against a graph that `to_f16` has passed: every value that is f16, or becomes it, must fit.
+    /// Checks the ranges of a graph that `to_f16` has passed against the limit of f16: every value that is f16, or becomes it, must fit.
     ///
     /// # Errors
     /// [`CalibrationError::Other`] where the nodes are not those measured, [`CalibrationError::Overflow`].
@@ -234,9 +235,9 @@ impl Calibration {
         let magnitude = |range: &Range| range.max_abs.unwrap_or(f64::INFINITY);
         used.sort_by(|(a, x), (b, y)| magnitude(y).total_cmp(&magnitude(x)).then(a.cmp(b)));
         let (largest, largest_in) = used.first().map_or((0.0, String::new()), |(_, r)| (magnitude(r), label(r)));
-        used.retain(|(_, range)| magnitude(range) > LARGEST);
+        used.retain(|(_, range)| magnitude(range) > F16.max_finite());
         if used.is_empty() {
-            let headroom = (largest > 0.0).then(|| LARGEST / largest);
+            let headroom = (largest > 0.0).then(|| F16.max_finite() / largest);
             return Ok(Activations { largest, largest_in, headroom, inputs: self.inputs.clone() });
         }
         let beyond: Vec<ValueId> = used.iter().map(|(id, _)| *id).collect();
@@ -245,8 +246,8 @@ impl Calibration {
             0 => String::new(),
             n => format!(", and so do {n} more"),
         };
-        let (inputs, mend) = (self.inputs.to_string(), mend(graph, &beyond));
-        Err(CalibrationError::Overflow { node: largest_in, max_abs: largest, inputs, more, mend })
+        let (inputs, fix) = (self.inputs.to_string(), fix(graph, &beyond));
+        Err(CalibrationError::Overflow { node: largest_in, max_abs: largest, inputs, more, fix })
     }
 
     /// The range of every value that nodes of `graph` make, Casts aside; and of its inputs, where they were measured.
@@ -310,7 +311,7 @@ fn uncast(graph: &Graph, id: ValueId) -> ValueId {
 }
 
 /// The flags that keep all of `beyond` out of f16: the nodes that make them, those that take them, and the ends.
-fn mend(graph: &Graph, beyond: &[ValueId]) -> String {
+fn fix(graph: &Graph, beyond: &[ValueId]) -> String {
     let source = |id: ValueId| uncast(graph, id);
     let mut nodes: Vec<&str> = Vec::new();
     for node in graph.nodes.iter().filter(|node| node.op != Op::Cast && graph.value(node.output).element == F16) {

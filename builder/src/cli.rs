@@ -14,7 +14,7 @@ use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, Prepro
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
 use crate::metadata::{Labels, Preprocess, Recipe};
-use crate::variant::{Stem, Variant};
+use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
@@ -72,7 +72,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check that a model computes what a checkpoint means: both run in f64 on the same made-up images
+    /// Check that a model computes what a checkpoint means: both run in f64 on the same synthetic (seeded random) images
     #[command(
         after_help = "Exit codes: 0 equal within 1e-6 (an f16 model to the checkpoint with its weights rounded), 1 different, 2 usage, 3 bad input file, 4 weights could not be downloaded."
     )]
@@ -139,7 +139,7 @@ pub struct BuildArgs {
     /// Classes [default: the checkpoint's; else 1000, or 10 for 29_*]
     #[arg(long, value_name = "N", conflicts_with = "no_top")]
     pub num_classes: Option<usize>,
-    /// No pooling and no classifier: put out the last feature map
+    /// No pooling and no classifier: output the last feature map
     #[arg(long, conflicts_with = "outputs")]
     pub no_top: bool,
     /// Outputs, in this order: logits, c2, c3, c4, c5 (feature maps at strides 4, 8, 16, 32)
@@ -261,17 +261,17 @@ impl BuildArgs {
     pub fn plan(&self) -> Result<Plan, BuildError> {
         let request = |text: &str| BuildError::Request(text.into());
         let output =
-            self.output.as_ref().ok_or_else(|| request("where to? give -o FILE, or -o - for standard output"))?;
+            self.output.as_ref().ok_or_else(|| request("no output file: pass -o FILE, or -o - for standard output"))?;
         let destination = match output.as_os_str().to_str() {
             Some("-") => Destination::Stdout,
             _ => Destination::File(output.clone()),
         };
-        let variant = self.resolve_variant()?;
+        let network = self.resolve_variant()?;
         let weights = match &self.weights {
-            Some(value) => weights(value, variant.as_ref())?,
+            Some(value) => weights(value, network.as_ref())?,
             None => Weights::Random { seed: self.seed.unwrap_or(0) },
         };
-        let mut plan = Plan::new(variant, weights, destination);
+        let mut plan = Plan::new(network.map(|network| network.variant), weights, destination);
         plan.choice = self.selection.choice()?;
         plan.choice.no_head = self.no_top;
         plan.force = self.force;
@@ -287,7 +287,7 @@ impl BuildArgs {
         };
         plan.stride_in = self.stride_in.into();
         plan.external = self.external_data.into();
-        (plan.lowering, plan.chosen) = self.lowering.choose()?;
+        (plan.lowering, plan.rationale) = self.lowering.choose()?;
         (plan.lowering.half, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
@@ -296,7 +296,7 @@ impl BuildArgs {
         Ok(plan)
     }
 
-    fn resolve_variant(&self) -> Result<Option<Variant>, BuildError> {
+    fn resolve_variant(&self) -> Result<Option<Named>, BuildError> {
         let Some(name) = &self.variant else {
             if !self.blocks.is_empty() || self.planes.is_some() || self.stem.is_some() {
                 let text = "--blocks, --planes and --stem change a --variant; with --weights they follow from the file";
@@ -304,7 +304,7 @@ impl BuildArgs {
             }
             return Ok(None);
         };
-        let mut variant = Variant::parse_with(name, &self.blocks)?;
+        let Named { name, mut variant, tag } = Named::parse_with(name, &self.blocks)?;
         if let Some(stem) = self.stem {
             variant.stem = match stem {
                 StemArg::Imagenet => Stem::ImageNet,
@@ -315,7 +315,7 @@ impl BuildArgs {
             variant.group_width = variant.group_width.saturating_mul(planes) / variant.planes;
             variant.planes = planes;
         }
-        Ok(Some(variant.check()?))
+        Ok(Some(Named { name, variant: variant.check()?, tag }))
     }
 
     fn image(&self) -> Result<Option<[Dim; 2]>, BuildError> {
@@ -387,7 +387,7 @@ mod tests {
             &["--variant", "50_32x4d", "--planes", "4", "-o", "m.onnx"],
             &["--variant", "50_32x4d", "--dynamic-hw", "--image-size", "64", "-o", "m.onnx"],
         ] {
-            assert_eq!(plan(args).unwrap_err().exit_code(), 2, "{args:?}");
+            assert_eq!(plan(args).unwrap_err().exit(), onnx_file::exit::Exit::Usage, "{args:?}");
         }
         for args in
             [&["--opset", "12"][..], &["--outputs", "c1"], &["--image-size", "x"], &["--weights", "f", "--seed", "1"]]

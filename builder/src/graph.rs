@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 
 use crate::shape::{self, ShapeError};
 use crate::weight::Weight;
@@ -20,7 +20,7 @@ pub struct ValueId(pub(crate) u32);
 pub enum Dim {
     /// Known.
     Fixed(usize),
-    /// Chosen at run time, under this name.
+    /// Rationale at run time, under this name.
     Named(String),
     /// Follows from dimensions chosen at run time.
     Unknown,

@@ -13,8 +13,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::digest;
-use crate::known::Known;
+use onnx_file::digest;
+use onnx_file::exit::Exit;
+
+use crate::published::PublishedWeights;
 use partial::Partial;
 
 /// Where torchvision's files are published.
@@ -40,8 +42,8 @@ pub struct Entry {
 /// Bytes by which a file may be longer than its entry says: published sizes are rounded.
 pub const SLACK: u64 = 1 << 20;
 
-impl From<&Known> for Entry {
-    fn from(known: &Known) -> Self {
+impl From<&PublishedWeights> for Entry {
+    fn from(known: &PublishedWeights) -> Self {
         Self { file_name: known.file_name(), sha256_prefix: known.sha256_prefix.into(), bytes: known.bytes() }
     }
 }
@@ -182,13 +184,13 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// The program's exit code: 2 usage, 3 a bad file, 4 not available, 6 not written.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) => 2,
-            Self::Read { .. } | Self::Cached { .. } | Self::Digest { .. } | Self::TooLarge { .. } => 3,
-            Self::Download { .. } => 4,
-            Self::Write { .. } => 6,
+            Self::Settings(_) => Exit::Usage,
+            Self::Read { .. } | Self::Cached { .. } | Self::Digest { .. } | Self::TooLarge { .. } => Exit::BadInput,
+            Self::Download { .. } => Exit::Unavailable,
+            Self::Write { .. } => Exit::Output,
         }
     }
 

@@ -5,18 +5,19 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::read::ReadError;
-use onnx_file::tensor::{ElementType, extent};
+use onnx_file::tensor::extent;
 use serde::Serialize;
 
 use crate::architecture::{self, InferError, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
-use crate::digest;
 use crate::graph::{Dim, Graph};
-use crate::known::{self, Known};
+use crate::published::{self, Published};
 use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
+use onnx_file::digest;
 
 /// Version of the JSON form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -33,7 +34,7 @@ pub struct Inspection {
     /// Its SHA-256, in hex.
     pub sha256: String,
     /// The published checkpoint it is, by digest.
-    pub known: Option<Known>,
+    pub known: Option<Published>,
     /// What kind of file it is, with what only that kind has.
     #[serde(flatten)]
     pub content: Content,
@@ -186,7 +187,7 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
         bytes,
-        known: known::by_sha256(&sha256).copied(),
+        known: published::by_sha256(&sha256),
         sha256,
         content,
         tensors: tensors.len(),

@@ -7,28 +7,29 @@
 )]
 
 pub mod architecture;
+mod assemble;
 pub mod build;
 pub mod calibration;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
-pub mod digest;
 pub mod export;
 pub mod graph;
 pub mod hub;
 pub mod import;
 pub mod inspect;
-pub mod known;
 pub mod list;
 pub mod metadata;
 pub mod optimize;
 mod output;
 pub mod passes;
 mod progress;
+pub mod published;
 pub mod random;
 pub mod reference;
 pub mod report;
 pub mod shape;
+pub mod suggest;
 pub mod target;
 pub mod tuning;
 pub mod validate;

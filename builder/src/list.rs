@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::architecture::{self, Options};
-use crate::known::{KNOWN, Known};
+use crate::published::{PUBLISHED, PublishedWeights};
 use crate::shape::{ShapeError, cost};
-use crate::variant::{Variant, VariantError};
+use crate::variant::{NAMED, Variant, VariantError};
 
 /// A network with its costs and published checkpoints.
 #[derive(Clone, Debug, Serialize)]
@@ -25,7 +25,7 @@ pub struct Listed {
     /// Multiply-adds for one image.
     pub multiply_adds: u64,
     /// Published checkpoints.
-    pub checkpoints: Vec<Known>,
+    pub checkpoints: Vec<PublishedWeights>,
 }
 
 /// All of them.
@@ -50,39 +50,6 @@ pub enum ListError {
     Shape(#[from] ShapeError),
 }
 
-const PAPER: &str = "Xie et al. 2017";
-const TORCHVISION: &str = "torchvision";
-const WSL: &str = "Mahajan et al. 2018 (WSL)";
-
-/// Names to list: variant, alias, source.
-const NAMED: [(&str, Option<&str>, &str); 25] = [
-    ("26_32x4d", Some("resnext26_32x4d"), "timm"),
-    ("50_32x4d", Some("resnext50_32x4d"), PAPER),
-    ("50_2x40d", None, PAPER),
-    ("50_4x24d", None, PAPER),
-    ("50_8x14d", None, PAPER),
-    ("101_32x4d", Some("resnext101_32x4d"), PAPER),
-    ("101_32x8d", Some("resnext101_32x8d"), TORCHVISION),
-    ("101_64x4d", Some("resnext101_64x4d"), PAPER),
-    ("101_2x64d", None, PAPER),
-    ("101_32x16d", Some("ig_resnext101_32x16d"), WSL),
-    ("101_32x32d", Some("ig_resnext101_32x32d"), WSL),
-    ("101_32x48d", Some("ig_resnext101_32x48d"), WSL),
-    ("152_32x4d", None, "this family"),
-    ("200_32x4d", None, "this family"),
-    ("29_8x64d", None, PAPER),
-    ("29_16x64d", None, PAPER),
-    ("resnet18", None, TORCHVISION),
-    ("resnet34", None, TORCHVISION),
-    ("resnet26", None, "timm"),
-    ("resnet50", None, TORCHVISION),
-    ("resnet101", None, TORCHVISION),
-    ("resnet152", None, TORCHVISION),
-    ("resnet200", None, PAPER),
-    ("wide_resnet50_2", None, TORCHVISION),
-    ("wide_resnet101_2", None, TORCHVISION),
-];
-
 /// The networks that have a name, in the order of their families.
 ///
 /// # Errors
@@ -94,7 +61,7 @@ pub fn list() -> Result<Listing, ListError> {
             let variant = Variant::parse(name)?;
             let graph = architecture::build(&variant, &Options::classifier(&variant))?;
             let cost = cost(&graph);
-            let published = |known: &&Known| Some(known.model) == alias || known.model == name;
+            let published = |known: &&PublishedWeights| Some(known.model) == alias || known.model == name;
             Ok(Listed {
                 variant: name.into(),
                 alias,
@@ -103,7 +70,7 @@ pub fn list() -> Result<Listing, ListError> {
                 image_size: variant.default_image_size(),
                 parameters: cost.parameters,
                 multiply_adds: cost.multiply_adds,
-                checkpoints: KNOWN.iter().filter(published).copied().collect(),
+                checkpoints: PUBLISHED.iter().filter(published).copied().collect(),
             })
         })
         .collect();
@@ -117,7 +84,7 @@ mod tests {
     #[test]
     fn every_known_checkpoint_belongs_to_a_listed_network() {
         let listed: usize = list().unwrap().networks.iter().map(|l| l.checkpoints.len()).sum();
-        assert_eq!(listed, KNOWN.len());
+        assert_eq!(listed, PUBLISHED.len());
     }
 
     #[test]

@@ -1,27 +1,28 @@
 //! The lowering passes on an existing model, whoever exported it.
 //!
-//! The convolutions and normalisations that can be proven are lifted into a [`Graph`] whose inputs
-//! are whatever the rest of the model feeds them; the passes run there; what changed is put back in its place. Every
+//! The convolutions and normalisations that can be proven are extracted into a [`Graph`] whose inputs
+//! are whatever the rest of the model feeds them; the passes run there; what changed is spliced in. Every
 //! other node passes through as it is.
 
-mod lift;
-mod put_back;
+mod extract;
+mod splice;
 mod write;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use onnx_file::exit::Exit;
 use onnx_file::proto::{ModelProto, StringStringEntryProto};
+use onnx_file::raw::TensorError;
 use onnx_file::read::ReadError;
-use onnx_file::tensor::TensorError;
 use serde::Serialize;
 
 use crate::build::External;
 use crate::graph::{Graph, ValueId};
 use crate::output::refusal;
-use crate::passes::{self, Applied, Lowering, Stage};
-use crate::target::Chosen;
+use crate::passes::{self, Lowering, PassRun, Stage};
+use crate::target::Rationale;
 use crate::validate::{GraphError, validate};
 
 /// Version of [`Optimized`] as JSON.
@@ -39,7 +40,7 @@ pub struct Plan {
     /// Passes to run.
     pub lowering: Lowering,
     /// What they were chosen for.
-    pub chosen: Chosen,
+    pub rationale: Rationale,
     /// When weights go into a file of their own.
     pub external: External,
 }
@@ -56,7 +57,7 @@ pub struct Optimized {
     /// Why they were chosen.
     pub reasons: Vec<String>,
     /// Passes that ran.
-    pub passes: Vec<Applied>,
+    pub passes: Vec<PassRun>,
     /// Nodes of the model.
     pub nodes: usize,
     /// Nodes that passed through as they were.
@@ -144,13 +145,13 @@ pub enum OptimizeError {
 }
 
 impl OptimizeError {
-    /// The program's exit code for this error.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Request(_) | Self::TooLarge { .. } => 2,
-            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } => 3,
-            Self::Output { .. } => 6,
-            Self::Graph(_) => 70,
+            Self::Request(_) | Self::TooLarge { .. } => Exit::Usage,
+            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } => Exit::BadInput,
+            Self::Output { .. } => Exit::Output,
+            Self::Graph(_) => Exit::Internal,
         }
     }
 }
@@ -177,7 +178,7 @@ impl Model {
 
     /// The stages of its grouped convolutions.
     pub fn stages(&self) -> Vec<Stage> {
-        self.proto.graph.as_ref().map(|graph| passes::stages(&lift::lift(graph).graph)).unwrap_or_default()
+        self.proto.graph.as_ref().map(|graph| passes::stages(&extract::extract(graph).graph)).unwrap_or_default()
     }
 
     /// How many places of it a pass of `lowering` would rewrite.
@@ -186,7 +187,7 @@ impl Model {
     /// [`OptimizeError::Request`] where `lowering` asks for what this model has not.
     pub fn rewrites(&self, lowering: &Lowering, pass: &str) -> Result<usize, OptimizeError> {
         let Some(graph) = &self.proto.graph else { return Ok(0) };
-        let applied = run(&mut lift::lift(graph).graph, lowering)?;
+        let applied = run(&mut extract::extract(graph).graph, lowering)?;
         Ok(applied.iter().filter(|applied| applied.pass == pass).map(|applied| applied.rewrites).sum())
     }
 
@@ -197,7 +198,7 @@ impl Model {
     pub fn lower(
         mut self,
         lowering: &Lowering,
-        chosen: &Chosen,
+        rationale: &Rationale,
         output: &Path,
         external: External,
     ) -> Result<Optimized, OptimizeError> {
@@ -205,29 +206,29 @@ impl Model {
         let path = self.path.display().to_string();
         let mut graph = self.proto.graph.take().unwrap_or_default();
         let nodes = graph.node.len();
-        let mut lifted = lift::lift(&graph);
-        chosen.check(&passes::stages(&lifted.graph)).map_err(OptimizeError::Request)?;
-        let mut lowered = lifted.graph.clone();
+        let mut extracted = extract::extract(&graph);
+        rationale.check(&passes::stages(&extracted.graph)).map_err(OptimizeError::Request)?;
+        let mut lowered = extracted.graph.clone();
         let applied = run(&mut lowered, lowering)?;
         if !lowered.outputs.is_empty() {
             number(&mut lowered);
             validate(&lowered)?;
         }
-        lifted.explain(&lowered, lowering);
-        let changes = put_back::put_back(&mut graph, &mut lifted, &lowered, &path)?;
+        extracted.explain(&lowered, lowering);
+        let changes = splice::splice(&mut graph, &mut extracted, &lowered, &path)?;
         self.proto.graph = Some(graph);
-        describe(&mut self.proto, chosen, &applied);
+        describe(&mut self.proto, rationale, &applied);
         let (files, bytes) = write::write(self.proto, &path, output, external)?;
         Ok(Optimized {
             schema_version: SCHEMA_VERSION,
             input: path,
-            target: chosen.target.clone(),
-            reasons: chosen.reasons.clone(),
+            target: rationale.target.clone(),
+            reasons: rationale.reasons.clone(),
             passes: applied,
             nodes,
             untouched: nodes - changes.touched,
             rewritten: changes.rewritten,
-            declined: lifted.declined,
+            declined: extracted.declined,
             files,
             bytes,
             seconds: start.elapsed().as_secs_f64(),
@@ -249,13 +250,13 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
         return Err(OptimizeError::Request(reason));
     }
     let start = Instant::now();
-    let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.chosen, &plan.output, plan.external)?;
+    let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
     done.seconds = start.elapsed().as_secs_f64();
     Ok(done)
 }
 
-/// Runs the passes on the lifted part. Without a convolution nothing is lifted, and a graph without an output is no graph.
-fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<Applied>, OptimizeError> {
+/// Runs the passes on the extracted part. Without a convolution nothing is extracted, and a graph without an output is no graph.
+fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<PassRun>, OptimizeError> {
     if graph.outputs.is_empty() {
         return Ok(Vec::new());
     }
@@ -270,7 +271,7 @@ fn number(graph: &mut Graph) {
 }
 
 /// Says in the metadata what was done; what other passes left there stays.
-fn describe(model: &mut ModelProto, chosen: &Chosen, applied: &[Applied]) {
+fn describe(model: &mut ModelProto, rationale: &Rationale, applied: &[PassRun]) {
     let mut set = |key: &str, value: String| {
         let key = format!("resnext.{key}");
         match model.metadata_props.iter_mut().find(|entry| entry.key == key) {
@@ -278,9 +279,9 @@ fn describe(model: &mut ModelProto, chosen: &Chosen, applied: &[Applied]) {
             None => model.metadata_props.push(StringStringEntryProto { key, value }),
         }
     };
-    set("target", chosen.target.clone());
-    if !chosen.reasons.is_empty() {
-        set("lowering", chosen.reasons.join("; "));
+    set("target", rationale.target.clone());
+    if !rationale.reasons.is_empty() {
+        set("lowering", rationale.reasons.join("; "));
     }
     let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
     set("optimized", passes.join(", "));

@@ -30,7 +30,7 @@ pub struct Lowering {
     pub fold_bn: bool,
     /// Widths of groups by stage, from the first; the last one holds for all further stages. Empty: as they are.
     pub group_widths: Vec<Width>,
-    /// Take the pixels of strided 1x1 convolutions before them.
+    /// Replace each strided 1x1 convolution by a subsampling and a dense one.
     pub subsample: bool,
     /// Compute in f16; `None` leaves the types as they are.
     pub half: Option<Half>,
@@ -51,7 +51,7 @@ impl Lowering {
 
 /// A pass that ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Applied {
+pub struct PassRun {
     /// Its name.
     pub pass: &'static str,
     /// How many places it rewrote.
@@ -62,20 +62,20 @@ pub struct Applied {
 ///
 /// # Errors
 /// [`UnknownNode`] where a node is to be kept in f32 that is not there.
-pub fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<Applied>, UnknownNode> {
+pub fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<PassRun>, UnknownNode> {
     let mut applied = Vec::new();
     if lowering.fold_bn {
-        applied.push(Applied { pass: "fold_bn", rewrites: fold_bn(graph) });
+        applied.push(PassRun { pass: "fold_bn", rewrites: fold_bn(graph) });
     }
     if !lowering.group_widths.is_empty() {
         let rewrites = widen_groups(graph, |stage| lowering.width(stage));
-        applied.push(Applied { pass: "widen_groups", rewrites });
+        applied.push(PassRun { pass: "widen_groups", rewrites });
     }
     if lowering.subsample {
-        applied.push(Applied { pass: "subsample", rewrites: subsample(graph) });
+        applied.push(PassRun { pass: "subsample", rewrites: subsample(graph) });
     }
     if let Some(half) = &lowering.half {
-        applied.push(Applied { pass: "to_f16", rewrites: to_f16(graph, half)? });
+        applied.push(PassRun { pass: "to_f16", rewrites: to_f16(graph, half)? });
     }
     Ok(applied)
 }

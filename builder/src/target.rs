@@ -1,4 +1,4 @@
-//! What to rewrite for which provider, and why: each rule with the measurement, or the source, that it rests on.
+//! What to rewrite for which provider, and why: each rule with its evidence, a measurement or a source.
 //!
 //! A target is a short list of rules, each for one pass. Folding is for every provider alike.
 
@@ -31,7 +31,7 @@ pub enum Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// What is done.
-    pub does: Does,
+    pub action: Action,
     /// Why.
     pub reason: &'static str,
     /// Where it was measured and what came out, or "unmeasured" and the source.
@@ -40,21 +40,21 @@ pub struct Rule {
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Does {
+pub enum Action {
     /// Leaves grouped convolutions as they are.
     KeepsGroups,
     /// Widens their groups.
     Widens(Width),
-    /// Takes the pixels of strided 1x1 convolutions before them.
+    /// Replaces each strided 1x1 Conv by a strided 1x1 MaxPool and a stride-1 Conv.
     Subsamples,
 }
 
-impl fmt::Display for Does {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KeepsGroups => f.write_str("groups as they are"),
             Self::Widens(width) => write!(f, "groups in multiples of {} channels", width.multiple_of),
-            Self::Subsamples => f.write_str("pixels of strided 1x1 convolutions taken before them"),
+            Self::Subsamples => f.write_str("each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv"),
         }
     }
 }
@@ -94,10 +94,10 @@ impl Target {
     pub fn lowering(self) -> Lowering {
         let mut lowering = Lowering::default();
         for rule in self.rules() {
-            match rule.does {
-                Does::KeepsGroups => {}
-                Does::Widens(width) => lowering.group_widths = vec![width],
-                Does::Subsamples => lowering.subsample = true,
+            match rule.action {
+                Action::KeepsGroups => {}
+                Action::Widens(width) => lowering.group_widths = vec![width],
+                Action::Subsamples => lowering.subsample = true,
             }
         }
         lowering
@@ -109,33 +109,33 @@ impl Target {
             Self::Portable => &[],
             Self::CpuAvx512 => &[
                 Rule {
-                    does: IN_BLOCKS_OF_16,
+                    action: IN_BLOCKS_OF_16,
                     reason: BLOCKED,
                     evidence: "measured with onnxruntime 1.32 on two Xeons with AVX-512, 50_32x4d f32, batch 1 and 8, 1 and 2 threads: 1.09 to 1.17 times as fast in multiples of 16",
                 },
                 Rule {
-                    does: Does::Subsamples,
+                    action: Action::Subsamples,
                     reason: "its 1x1 kernels take dense pixels in one row, and strided ones row by row with a remainder each",
                     evidence: "measured with onnxruntime 1.32 on a Xeon with AVX-512, 50_32x4d f32, batch 1 and 8: 1.00 to 1.02 times as fast",
                 },
             ],
             Self::CpuAvx2 => &[Rule {
-                does: IN_BLOCKS_OF_8,
+                action: IN_BLOCKS_OF_8,
                 reason: BLOCKED,
                 evidence: "measured with onnxruntime 1.32 on an AMD EPYC with AVX2, 50_32x4d f32: 1.02 to 1.03 times as fast in multiples of 8 at batch 1 and 8, slower from 32 on",
             }],
             Self::OpenVino => &[Rule {
-                does: Does::KeepsGroups,
+                action: Action::KeepsGroups,
                 reason: "OpenVINO has kernels of its own for narrow groups",
                 evidence: "measured with OpenVINO 2026.4 on an AMD EPYC with AVX2, 50_32x4d f32: no difference in multiples of 8, 0.95 to 0.99 of the speed at 16, 0.90 to 0.92 at 32; on two Xeons with AVX-512 0.99 to 1.10 at 16",
             }],
             Self::Cuda => &[Rule {
-                does: Does::KeepsGroups,
+                action: Action::KeepsGroups,
                 reason: "cuDNN is given the number of groups and has kernels for narrow ones",
                 evidence: "unmeasured; from onnxruntime's providers/cuda/nn/conv.cc, cudnnSetConvolutionGroupCount",
             }],
             Self::TensorRt => &[Rule {
-                does: Does::KeepsGroups,
+                action: Action::KeepsGroups,
                 reason: "TensorRT times its own kernels for grouped convolutions when it builds an engine",
                 evidence: "unmeasured; from TensorRT's documentation of IConvolutionLayer::setNbGroups and its tactics",
             }],
@@ -144,8 +144,8 @@ impl Target {
 }
 
 /// Groups that fill the blocks of the kernels for AVX-512, and for AVX2.
-const IN_BLOCKS_OF_16: Does = Does::Widens(Width::blocks_of(16));
-const IN_BLOCKS_OF_8: Does = Does::Widens(Width::blocks_of(8));
+const IN_BLOCKS_OF_16: Action = Action::Widens(Width::blocks_of(16));
+const IN_BLOCKS_OF_8: Action = Action::Widens(Width::blocks_of(8));
 
 /// Why the CPU provider is given wider groups.
 const BLOCKED: &str =
@@ -153,7 +153,7 @@ const BLOCKED: &str =
 
 /// What passes were chosen for, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Chosen {
+pub struct Rationale {
     /// A [`Target`]'s name, or "tuned for ...".
     pub target: String,
     /// Why these passes, one sentence each.
@@ -162,20 +162,20 @@ pub struct Chosen {
     pub stages: Vec<Stage>,
 }
 
-impl Default for Chosen {
+impl Default for Rationale {
     fn default() -> Self {
         Self { target: Target::Portable.name().into(), reasons: Vec::new(), stages: Vec::new() }
     }
 }
 
-impl From<Target> for Chosen {
+impl From<Target> for Rationale {
     fn from(target: Target) -> Self {
-        let reason = |rule: &Rule| format!("{}: {} ({})", rule.does, rule.reason, rule.evidence);
+        let reason = |rule: &Rule| format!("{}: {} ({})", rule.action, rule.reason, rule.evidence);
         Self { target: target.name().into(), reasons: target.rules().iter().map(reason).collect(), stages: Vec::new() }
     }
 }
 
-impl Chosen {
+impl Rationale {
     /// Refuses a network with other stages than those measured on.
     ///
     /// # Errors
@@ -202,25 +202,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_target_but_the_portable_one_says_what_it_rests_on() {
+    fn every_target_but_the_portable_one_gives_its_evidence() {
         for target in Target::ALL {
-            let chosen = Chosen::from(target);
-            assert_eq!(chosen.reasons.is_empty(), target == Target::Portable, "{target:?}");
-            for reason in &chosen.reasons {
+            let rationale = Rationale::from(target);
+            assert_eq!(rationale.reasons.is_empty(), target == Target::Portable, "{target:?}");
+            for reason in &rationale.reasons {
                 assert!(reason.contains("(measured with ") || reason.contains("(unmeasured; "), "{reason}");
             }
         }
-        assert_eq!(Chosen::from(Target::Portable), Chosen::default());
+        assert_eq!(Rationale::from(Target::Portable), Rationale::default());
     }
 
     #[test]
     fn a_choice_measured_on_one_network_is_refused_for_another() {
         let stage = |groups| Stage { channels: 128, groups, inputs: 4, convolutions: 3 };
-        let chosen = Chosen { stages: vec![stage(32)], ..Chosen::default() };
-        assert!(chosen.check(&[stage(32)]).is_ok());
-        let error = chosen.check(&[stage(16)]).unwrap_err();
+        let rationale = Rationale { stages: vec![stage(32)], ..Rationale::default() };
+        assert!(rationale.check(&[stage(32)]).is_ok());
+        let error = rationale.check(&[stage(16)]).unwrap_err();
         assert!(error.contains("3 x 32 groups of 4") && error.contains("3 x 16 groups of 4"), "{error}");
-        assert!(chosen.check(&[]).unwrap_err().contains("no grouped convolutions"));
-        assert!(Chosen::default().check(&[]).is_ok());
+        assert!(rationale.check(&[]).unwrap_err().contains("no grouped convolutions"));
+        assert!(Rationale::default().check(&[]).is_ok());
     }
 }

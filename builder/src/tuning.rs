@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::passes::{Lowering, Stage, Width};
-use crate::target::Chosen;
+use crate::target::Rationale;
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -26,11 +26,11 @@ pub struct Tuning {
     pub processor: Option<String>,
     /// Threads within a node.
     pub threads: usize,
-    /// Images at once.
+    /// Batch sizes.
     pub batches: Vec<usize>,
     /// One for each stage with grouped convolutions, from the input on.
     pub stages: Vec<TunedStage>,
-    /// Whether the pixels of strided 1x1 convolutions are taken before them.
+    /// Whether strided 1x1 convolutions are subsampled first (`passes::subsample`).
     #[serde(default)]
     pub subsample: bool,
 }
@@ -80,7 +80,7 @@ impl Tuning {
             return Err(content(format!("it is '{}' of version {}", tuning.kind, tuning.schema_version)));
         }
         match tuning.stages.iter().find(|stage| !(1..=65536).contains(&stage.width)) {
-            Some(stage) => Err(content(format!("a width of {} is not sensible", stage.width))),
+            Some(stage) => Err(content(format!("a width of {} is out of range (1 to 65536)", stage.width))),
             None if tuning.stages.is_empty() && !tuning.subsample => Err(content("it names no stages".into())),
             None => Ok(tuning),
         }
@@ -93,7 +93,7 @@ impl Tuning {
     }
 
     /// What the widths were chosen for.
-    pub fn chosen(&self) -> Chosen {
+    pub fn rationale(&self) -> Rationale {
         let numbers = |numbers: &mut dyn Iterator<Item = usize>| -> String {
             numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(", ")
         };
@@ -101,9 +101,10 @@ impl Tuning {
         let batches = numbers(&mut self.batches.iter().copied());
         let processor = self.processor.as_deref().unwrap_or("an unnamed processor");
         let groups = (!self.stages.is_empty()).then(|| format!("groups of at least {widths} channels by stage"));
-        let pixels = self.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());
+        let pixels =
+            self.subsample.then(|| "each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv".to_owned());
         let does = groups.into_iter().chain(pixels).collect::<Vec<_>>().join(" and ");
-        Chosen {
+        Rationale {
             target: format!("tuned for {}", self.provider),
             reasons: vec![format!(
                 "{does}: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
@@ -131,11 +132,14 @@ mod tests {
         std::fs::write(&path, file("tuning", stage)).unwrap();
         let tuning = Tuning::read(&path).unwrap();
         assert_eq!(tuning.lowering(), Lowering { group_widths: vec![Width::at_least(8)], ..Lowering::default() });
-        assert!(tuning.chosen().reasons[0].contains("batch 1, 8"), "{:?}", tuning.chosen());
+        assert!(tuning.rationale().reasons[0].contains("batch 1, 8"), "{:?}", tuning.rationale());
         std::fs::write(&path, file("tuning", "").replace(r#""tried""#, r#""subsample":true,"tried""#)).unwrap();
         let tuning = Tuning::read(&path).unwrap();
         assert_eq!(tuning.lowering(), Lowering { subsample: true, ..Lowering::default() });
-        assert!(tuning.chosen().reasons[0].starts_with("strided 1x1 convolutions made dense: "));
+        assert!(
+            tuning.rationale().reasons[0]
+                .starts_with("each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv: ")
+        );
         for (content, reason) in [
             (file("bench", stage), "'bench'"),
             (file("tuning", ""), "no stages"),

@@ -1,6 +1,6 @@
 //! A constant as a recipe over the tensors of a source.
 //!
-//! Passes rewrite recipes, not numbers. The exporter cooks one at a time, so that no more than one tensor and its
+//! Passes rewrite recipes, not numbers. The exporter materializes one at a time, so that no more than one tensor and its
 //! result are in memory. All arithmetic on the way is f64; a result is rounded to f32 once, at the end of each step
 //! that computes, or to f16 once, from the f64 result.
 
@@ -8,7 +8,7 @@ mod rounding;
 
 use std::sync::Arc;
 
-pub use rounding::{LARGEST, to_half};
+pub use rounding::to_half;
 
 /// The parameters of an inference-mode batch normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
 #[derive(Clone, Debug, PartialEq)]

@@ -59,13 +59,13 @@ fn a_value_beyond_f16_is_refused_with_flags_that_mend_it() {
         let calibration = calibration(&[(node, 7e4), ("maxpool", 6e4)]);
         let error = calibration.check(&graph(&Half::default())).unwrap_err().to_string();
         assert!(error.contains(&format!("'{node}' puts out up to 70000 on 300 images")), "{error}");
-        let mend = error.rsplit("--keep-f32 ").next().unwrap();
-        let asked: HashSet<&str> = mend.split(',').collect();
+        let fix = error.rsplit("--keep-f32 ").next().unwrap();
+        let asked: HashSet<&str> = fix.split(',').collect();
         assert_eq!(asked, takers.split(',').collect::<HashSet<_>>());
         // The node alone would be cast back to f16 by the next one, and is not enough.
         let error = calibration.check(&graph(&keep(node))).unwrap_err().to_string();
         assert!(!error.rsplit("--keep-f32 ").next().unwrap().split(',').any(|kept| kept == node), "{error}");
-        let kept = calibration.check(&graph(&keep(mend))).unwrap();
+        let kept = calibration.check(&graph(&keep(fix))).unwrap();
         assert_eq!(kept.largest, 6e4);
     }
 }
@@ -133,8 +133,8 @@ fn pixels_have_the_range_of_the_value_that_they_are_taken_from() {
             flags = error.rsplit("--keep-f32 ").next().unwrap().to_string();
             assert!(flags.split(',').any(|node| node == "layer2.0.downsample.0"), "{error}");
             let all = half.keep_f32.into_iter().chain(flags.split(',').map(String::from)).collect();
-            let mended = Half { keep_f32: all, ..Half::default() };
-            assert_eq!(calibration.check(&lowered(&mended)).unwrap().largest, 10.0);
+            let fixed = Half { keep_f32: all, ..Half::default() };
+            assert_eq!(calibration.check(&lowered(&fixed)).unwrap().largest, 10.0);
         }
         assert_eq!(flags, "layer2.0.downsample.0");
     }

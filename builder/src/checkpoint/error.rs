@@ -1,6 +1,6 @@
 //! What can be wrong with a checkpoint: each fault says what, where, and what to do next.
 
-use super::DType;
+use onnx_file::element::ElementType;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -151,13 +151,13 @@ pub enum Fault {
     #[error("has no tensor `{tensor}`")]
     NoSuchTensor { tensor: String },
     /// A tensor of a kind that holds no plain real numbers.
-    #[error("tensor `{tensor}` is {kind}: {mend}")]
-    TensorKind { tensor: String, kind: String, mend: &'static str },
+    #[error("tensor `{tensor}` is {kind}: {fix}")]
+    TensorKind { tensor: String, kind: String, fix: &'static str },
     /// A weight of an integer type.
     #[error(
         "tensor `{tensor}` holds {dtype}, but weights are real numbers: convert it with .float() and save it again"
     )]
-    IntegerTensor { tensor: String, dtype: DType },
+    IntegerTensor { tensor: String, dtype: ElementType },
     /// Sizes, strides or an offset that make no sense.
     #[error("tensor `{tensor}`: {what}; {}", refetch!())]
     Geometry { tensor: String, what: String },
@@ -235,7 +235,7 @@ pub enum Fault {
     /// A checksum that does not fit.
     #[error("the zip entry `{entry}`{} has CRC-32 {found:08x}, but {expected:08x} is recorded: {}", of_tensor(tensor.as_deref()), refetch!())]
     Checksum { entry: String, tensor: Option<String>, expected: u32, found: u32 },
-    /// More bytes after decompression than sensible.
+    /// More bytes after decompression than the limit allows.
     #[error("the zip entry `{entry}` expands from {from} to {to} bytes; {limit} are allowed in a file of this size: {}", resave!())]
     Inflates { entry: String, from: u64, to: u64, limit: u64 },
     /// A deflate stream that is broken or of another length than declared.
@@ -274,7 +274,7 @@ pub enum Fault {
     SafetensorsCut { declared: u64, found: u64 },
 }
 
-/// Most characters of a message from its start and from its end, where the mend is.
+/// Most characters of a message from its start and from its end, where the fix is.
 const LEGIBLE: (usize, usize) = (1500, 500);
 
 /// `text` on one line, whatever names a file brings into it: no control characters, not without end.

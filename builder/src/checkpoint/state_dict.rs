@@ -5,7 +5,8 @@ use super::error::{Fault, Place};
 use super::globals::Element;
 use super::layout::Layout;
 use super::scan::{Node, Pickle, Storage, Tensor, Value, refuse_unknown};
-use super::{DType, Skipped, TensorInfo};
+use super::{Skipped, TensorInfo};
+use onnx_file::element::ElementType;
 use std::collections::{HashMap, HashSet};
 
 /// Keys under which training scripts nest the weights, in order of preference.
@@ -273,8 +274,8 @@ fn view(pickle: &Pickle, name: String, tensor: &Tensor) -> Result<(TensorInfo, V
 }
 
 /// The type of `element`, if it holds plain real numbers.
-pub(super) fn real(tensor: &str, element: Element) -> Result<DType, Fault> {
-    let (kind, mend) = match element {
+pub(super) fn real(tensor: &str, element: Element) -> Result<ElementType, Fault> {
+    let (kind, fix) = match element {
         Element::Real(dtype) => return Ok(dtype),
         Element::Other(kind, _) if kind.starts_with("complex") => {
             (kind, "these networks have real weights; save the real part with .real.clone()")
@@ -284,7 +285,7 @@ pub(super) fn real(tensor: &str, element: Element) -> Result<DType, Fault> {
         }
         Element::Other(kind, _) => (kind, "convert it with .float() and save it again"),
     };
-    Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: kind.to_owned(), mend })
+    Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: kind.to_owned(), fix })
 }
 
 /// A tuple of sizes or strides.

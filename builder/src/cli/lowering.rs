@@ -8,7 +8,7 @@ use super::ExternalArg;
 use crate::build::BuildError;
 use crate::optimize;
 use crate::passes::{Lowering, Width};
-use crate::target::{Chosen, Target};
+use crate::target::{Rationale, Target};
 use crate::tuning::Tuning;
 
 /// Which passes to run.
@@ -24,7 +24,7 @@ pub struct LoweringArgs {
     #[arg(long, value_name = "N|LIST", value_delimiter = ',', conflicts_with = "target")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub group_width: Vec<u32>,
-    /// Take the pixels that strided 1x1 convolutions read before them, and leave them dense
+    /// Replace each strided 1x1 Conv by a strided 1x1 MaxPool and a stride-1 Conv (same result)
     #[arg(long, conflicts_with = "target")]
     pub subsample: bool,
     /// Use what `resnext-run tune` found
@@ -73,20 +73,20 @@ impl LoweringArgs {
     ///
     /// # Errors
     /// [`BuildError::Tuning`].
-    pub fn choose(&self) -> Result<(Lowering, Chosen), BuildError> {
+    pub fn choose(&self) -> Result<(Lowering, Rationale), BuildError> {
         let target = Target::from(self.target);
-        let (lowering, chosen) = match &self.tuning {
+        let (lowering, rationale) = match &self.tuning {
             Some(path) => {
                 let tuning = Tuning::read(path)?;
-                (tuning.lowering(), tuning.chosen())
+                (tuning.lowering(), tuning.rationale())
             }
             None if !self.group_width.is_empty() || self.subsample => {
                 let group_widths = self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect();
-                (Lowering { group_widths, subsample: self.subsample, ..Lowering::default() }, Chosen::default())
+                (Lowering { group_widths, subsample: self.subsample, ..Lowering::default() }, Rationale::default())
             }
             None => (target.lowering(), target.into()),
         };
-        Ok((Lowering { fold_bn: !self.no_fold_bn, ..lowering }, chosen))
+        Ok((Lowering { fold_bn: !self.no_fold_bn, ..lowering }, rationale))
     }
 }
 
@@ -121,13 +121,13 @@ impl OptimizeArgs {
     /// # Errors
     /// [`BuildError::Tuning`].
     pub fn plan(&self) -> Result<optimize::Plan, BuildError> {
-        let (lowering, chosen) = self.lowering.choose()?;
+        let (lowering, rationale) = self.lowering.choose()?;
         Ok(optimize::Plan {
             input: self.input.clone(),
             output: self.output.clone(),
             force: self.force,
             lowering,
-            chosen,
+            rationale,
             external: self.external_data.into(),
         })
     }

@@ -33,12 +33,13 @@ pub enum DtypeArg {
     F32,
     /// IEEE 754 binary16: half the bytes, each weight rounded once
     F16,
-    /// Not there yet
+    /// Not there yet: hidden until it is
+    #[value(hide = true)]
     Int8,
 }
 
 impl PrecisionArgs {
-    /// What to turn to f16, if anything, and the ranges to hold it against.
+    /// What to turn to f16, if anything, and the ranges to check against its limit.
     ///
     /// # Errors
     /// [`BuildError::Request`] and [`BuildError::Calibration`].
@@ -55,7 +56,7 @@ impl PrecisionArgs {
                 let calibration = self.calibration.as_deref().map(Calibration::read).transpose()?;
                 Ok((Some(Half { keep_io_types: self.keep_io_types, keep_f32 }), calibration))
             }
-            DtypeArg::Int8 => refuse("--dtype int8 is not there yet; f32 and f16 are"),
+            DtypeArg::Int8 => refuse("--dtype int8 is not built yet: use f32 or f16"),
             DtypeArg::F32 if self.keep_io_types || !self.keep_f32.is_empty() || self.calibration.is_some() => {
                 refuse("--keep-io-types, --keep-f32 and --calibration go with --dtype f16; f32 needs none of them")
             }

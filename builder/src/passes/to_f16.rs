@@ -2,7 +2,7 @@
 //!
 //! The only pass that changes the function, and by how much is known: each number x becomes x (1 + d) with |d| <= 2^-11
 //! where 2^-14 <= |x| <= 65504, moves by at most 2^-25 below (subnormal, down to zero), and is lost above. A weight is
-//! rounded once, from its exact recipe. What is above is refused: weights when they are cooked, values where a
+//! rounded once, from its exact recipe. What is above is refused: weights when they are materialized, values where a
 //! calibration gives their ranges (`calibration.rs`). Neither says anything of the partial sums inside a node, which
 //! providers keep in f32 or in f16.
 //!
@@ -15,9 +15,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_file::tensor::ElementType::{self, F16, F32};
+use onnx_file::element::ElementType::{self, F16, F32};
 
 use crate::graph::{Graph, Node, Op, Value, ValueId};
+use crate::suggest;
 use crate::weight::Weight;
 
 /// What stays f32 in a graph of f16.
@@ -31,17 +32,12 @@ pub struct Half {
 
 /// A node to be kept that is not there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--keep-f32: the graph has no node '{name}'{}", hint(close))]
+#[error("--keep-f32: the graph has no node '{name}'{}", suggest::question(close))]
 pub struct UnknownNode {
     /// The name asked for.
     pub name: String,
     /// The nearest names there are.
     pub close: Vec<String>,
-}
-
-fn hint(close: &[String]) -> String {
-    let names: Vec<String> = close.iter().map(|name| format!("'{name}'")).collect();
-    if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(" or ")) }
 }
 
 /// Turns `graph` to f16 and returns how many nodes compute in it.
@@ -51,7 +47,8 @@ fn hint(close: &[String]) -> String {
 pub fn to_f16(graph: &mut Graph, half: &Half) -> Result<usize, UnknownNode> {
     let kept: HashSet<&str> = half.keep_f32.iter().map(String::as_str).collect();
     if let Some(name) = half.keep_f32.iter().find(|name| graph.nodes.iter().all(|node| node.name != **name)) {
-        return Err(UnknownNode { name: name.clone(), close: close(graph, name) });
+        let close = suggest::nearest(name, graph.nodes.iter().map(|node| node.name.as_str()));
+        return Err(UnknownNode { name: name.clone(), close });
     }
     let ends = if half.keep_io_types { F32 } else { F16 };
     for id in graph.inputs.clone() {
@@ -164,31 +161,6 @@ impl Rewriter<'_> {
         }
         name
     }
-}
-
-/// The up to three node names with the fewest edits from `name`, at most a third of its letters.
-fn close(graph: &Graph, name: &str) -> Vec<String> {
-    let most = (name.chars().count() / 3).max(1);
-    let mut ranked: Vec<(usize, &str)> =
-        graph.nodes.iter().map(|node| (edits(&node.name, name), &*node.name)).collect();
-    ranked.retain(|(edits, _)| *edits <= most);
-    ranked.sort();
-    ranked.into_iter().take(3).map(|(_, name)| name.to_string()).collect()
-}
-
-/// Letters to insert, delete or replace between two words (Levenshtein 1966).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, other) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

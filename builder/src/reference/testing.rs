@@ -1,4 +1,4 @@
-//! Made-up tensors for tests: every name gives its own, with lively normalisation statistics.
+//! Synthetic tensors for tests: every name gives its own, with lively normalisation statistics.
 
 use std::convert::Infallible;
 

@@ -17,7 +17,8 @@ use super::outcome::write;
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Global, Tune};
-use crate::terminal::{Exit, Failure, remark};
+use crate::terminal::{Failure, remark};
+use onnx_file::exit::Exit;
 
 pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure> {
     let tuning_file = arguments.tuning_file();
@@ -71,7 +72,7 @@ fn lower(arguments: &Tune, json: &str) -> Result<(), Failure> {
     let model = Model::read(&arguments.model).map_err(|error| rewrite(&error))?;
     let tuning: Tuning = serde_json::from_str(json).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     model
-        .lower(&tuning.lowering(), &tuning.chosen(), &arguments.output, External::Auto)
+        .lower(&tuning.lowering(), &tuning.rationale(), &arguments.output, External::Auto)
         .map(drop)
         .map_err(|error| rewrite(&error))
 }
@@ -109,11 +110,5 @@ fn failure(error: TuneError) -> Failure {
 }
 
 fn rewrite(error: &OptimizeError) -> Failure {
-    let exit = match error.exit_code() {
-        2 => Exit::Usage,
-        3 => Exit::BadInput,
-        6 => Exit::Output,
-        _ => Exit::Internal,
-    };
-    Failure::new(exit, error.to_string())
+    Failure::new(error.exit(), error.to_string())
 }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use onnx_file::atomic::AtomicFile;
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
-use resnext_builder::target::Chosen;
+use resnext_builder::target::Rationale;
 use tempfile::TempDir;
 
 use super::{Choice, TuneError};
@@ -30,7 +30,7 @@ impl Folder {
         let mut text: Vec<String> = choice.widths.iter().map(ToString::to_string).collect();
         text.extend(choice.subsample.then(|| "dense".to_owned()));
         let path = self.0.path().join(format!("{}.onnx", text.join("-")));
-        model.clone().lower(&choice.lowering(), &Chosen::default(), &path, External::Auto)?;
+        model.clone().lower(&choice.lowering(), &Rationale::default(), &path, External::Auto)?;
         Ok(path)
     }
 

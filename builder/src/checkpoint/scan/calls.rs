@@ -35,9 +35,9 @@ impl Machine<'_> {
         let key = self.top(source).ok().and_then(|top| self.str(top)).map(str::to_owned);
         let global = format!("{module}.{name}");
         match verdict {
-            Verdict::Kind(kind, mend) => {
+            Verdict::Kind(kind, fix) => {
                 let tensor = key.unwrap_or_else(|| place.to_string());
-                return Err(Fault::TensorKind { tensor, kind: kind.to_owned(), mend });
+                return Err(Fault::TensorKind { tensor, kind: kind.to_owned(), fix });
             }
             Verdict::Malicious => return Err(Fault::Global { place, global, key, offer: Vec::new() }),
             Verdict::Unknown { module } if !self.skip.contains(&global) => {

@@ -5,40 +5,40 @@ use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
-use onnx_file::tensor::TensorError;
+use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
-use super::cook::Cooked;
 use super::describe::describe;
+use super::materialize::WeightBytes;
 use super::resolve::Resolved;
 use crate::build::{BuildError, Destination, External, Plan, Progress, Safety};
 use crate::checkpoint::CheckpointError;
-use crate::digest;
 use crate::export::Exported;
 use crate::graph::{Dim, ValueId};
-use crate::known;
 use crate::output::Output;
-use crate::passes::Applied;
+use crate::passes::PassRun;
+use crate::published;
 use crate::validate::Valid;
 use crate::weight::Weight;
 use crate::weights::{Source, WeightsError};
+use onnx_file::digest;
 
 /// What was written.
-pub(super) struct Written {
-    pub(super) files: Vec<PathBuf>,
-    pub(super) bytes: u64,
-    pub(super) sha256: Option<String>,
-    pub(super) notes: Vec<String>,
-    pub(super) safety: Option<Safety>,
+pub(crate) struct Written {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: Option<String>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) safety: Option<Safety>,
 }
 
-pub(super) fn write(
+pub(crate) fn write(
     plan: &Plan,
     resolved: &Resolved,
     exported: Exported,
     valid: Valid<'_>,
     source: Source<'_>,
-    applied: &[Applied],
+    applied: &[PassRun],
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Written, BuildError> {
     std::thread::scope(|scope| {
@@ -61,7 +61,7 @@ struct Writer<'a, 's> {
     resolved: &'a Resolved,
     valid: Valid<'a>,
     source: Source<'a>,
-    applied: &'a [Applied],
+    applied: &'a [PassRun],
     progress: &'a mut dyn FnMut(Progress<'_>),
     done: u64,
     total: u64,
@@ -103,7 +103,7 @@ impl Writer<'_, '_> {
         Ok(Written { files, bytes, sha256: self.sha256, notes: self.notes, safety: self.safety })
     }
 
-    /// Holds the calibration, if any, against the graph; whose it is the checkpoint's digest tells.
+    /// Checks the calibration, if any, against the graph, and by the checkpoint's digest that it is of this network.
     fn check_ranges(&mut self) -> Result<(), BuildError> {
         let Some(calibration) = &self.plan.calibration else { return Ok(()) };
         self.finish_digest()?;
@@ -146,10 +146,10 @@ impl Writer<'_, '_> {
         Ok((files, bytes + apart))
     }
 
-    /// Cooks one weight.
-    fn weight(&mut self, id: ValueId, tensor: &TensorProto) -> Result<Cooked, BuildError> {
+    /// Materializes one weight.
+    fn weight(&mut self, id: ValueId, tensor: &TensorProto) -> Result<WeightBytes, BuildError> {
         let value = self.valid.graph().value(id);
-        let cooked = match &value.weight {
+        let materialized = match &value.weight {
             Some(Weight::Half { of }) => {
                 let exact = of.eval_f64(&mut self.source)?;
                 self.check_finite(tensor, exact.iter().position(|v| !v.is_finite()))?;
@@ -159,13 +159,13 @@ impl Writer<'_, '_> {
             Some(weight) => {
                 let data = weight.eval_f32(&mut self.source)?;
                 self.check_finite(tensor, data.iter().position(|v| !v.is_finite()))?;
-                Cooked::new(data, value.element)
+                WeightBytes::new(data, value.element)
             }
-            None => Cooked::new(Vec::new(), value.element),
+            None => WeightBytes::new(Vec::new(), value.element),
         };
-        self.done += cooked.as_ref().len() as u64;
+        self.done += materialized.as_ref().len() as u64;
         (self.progress)(Progress::Writing { done: self.done, total: self.total });
-        Ok(cooked)
+        Ok(materialized)
     }
 
     fn check_finite(&self, tensor: &TensorProto, broken: Option<usize>) -> Result<(), BuildError> {
@@ -198,10 +198,10 @@ impl Writer<'_, '_> {
         let failed = |_| BuildError::Internal("the digest thread failed".into());
         let sha256 = digest::hex(&digest.join().map_err(failed)?.map_err(WeightsError::from)?);
         let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
-        if let Some(promised) = known::by_file_name(&name)
-            && !sha256.starts_with(promised.sha256_prefix)
+        if let Some(promised) = published::promised_sha256(&name)
+            && !sha256.starts_with(promised)
         {
-            let expected = promised.sha256_prefix.into();
+            let expected = promised.into();
             return Err(BuildError::Digest { path: path(), expected, found: sha256 });
         }
         self.sha256 = Some(sha256);

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
-use onnx_file::tensor::{self, ElementType};
+use onnx_file::tensor;
 
 use super::Declined;
 use crate::graph::{Conv, Dim, Graph, Node, Op, ValueId};
@@ -11,44 +12,44 @@ use crate::import::{Attributes, Initializers, label};
 use crate::passes::{Lowering, Stage};
 use crate::weight::Weight;
 
-/// What was lifted, and from where.
-pub(super) struct Lifted {
+/// What was extracted, and from where.
+pub(super) struct Extracted {
     /// Nodes are named by their position in the model.
     pub(super) graph: Graph,
     /// The constants that its weights are stored in.
     pub(super) weights: Initializers,
-    /// Nodes that a pass was meant for and that could not be lifted or changed.
+    /// Nodes that a pass was meant for and that could not be extracted or changed.
     pub(super) declined: Vec<Declined>,
     /// Names of the model's nodes, by position.
     labels: Vec<String>,
 }
 
-/// The position in the model of a lifted node.
+/// The position in the model of a extracted node.
 pub(super) fn position(name: &str) -> usize {
     name.parse().unwrap_or(usize::MAX)
 }
 
-/// Lifts what can be proven.
-pub(super) fn lift(model: &GraphProto) -> Lifted {
-    let mut lifter = Lifter {
+/// Extracts what can be proven.
+pub(super) fn extract(model: &GraphProto) -> Extracted {
+    let mut extractor = Extractor {
         graph: Graph::default(),
         values: HashMap::new(),
         constants: constants(model),
         overridable: model.input.iter().map(|input| input.name.as_str()).collect(),
     };
-    let mut lifted = HashSet::new();
+    let mut extracted = HashSet::new();
     let mut declined = Vec::new();
     for (index, node) in model.node.iter().enumerate() {
-        match lifter.node(index, node) {
+        match extractor.node(index, node) {
             Ok(true) => {
-                lifted.insert(index);
+                extracted.insert(index);
             }
             Ok(false) => {}
             Err(reason) => declined.push(Declined { node: label(node), op: node.op_type.clone(), reason }),
         }
     }
-    let Lifter { mut graph, values, constants, .. } = lifter;
-    let rest = model.node.iter().enumerate().filter(|(index, _)| !lifted.contains(index)).map(|(_, node)| node);
+    let Extractor { mut graph, values, constants, .. } = extractor;
+    let rest = model.node.iter().enumerate().filter(|(index, _)| !extracted.contains(index)).map(|(_, node)| node);
     let mut used = HashSet::new();
     rest.for_each(|node| {
         uses(node, &mut |name| {
@@ -64,7 +65,7 @@ pub(super) fn lift(model: &GraphProto) -> Lifted {
     let owned =
         |(name, tensor): (&str, &TensorProto)| (name.to_owned(), TensorProto { name: name.into(), ..tensor.clone() });
     let weights = constants.into_iter().map(owned).collect();
-    Lifted { graph, weights: Initializers(weights), declined, labels: model.node.iter().map(label).collect() }
+    Extracted { graph, weights: Initializers(weights), declined, labels: model.node.iter().map(label).collect() }
 }
 
 /// Calls `visit` with every value that `node` uses, those of its inner graphs included.
@@ -96,7 +97,7 @@ fn constants(model: &GraphProto) -> HashMap<&str, &TensorProto> {
     constants
 }
 
-struct Lifter<'a> {
+struct Extractor<'a> {
     graph: Graph,
     values: HashMap<String, ValueId>,
     constants: HashMap<&'a str, &'a TensorProto>,
@@ -104,8 +105,8 @@ struct Lifter<'a> {
     overridable: HashSet<&'a str>,
 }
 
-impl<'a> Lifter<'a> {
-    /// Lifts a node; `false` if no pass is meant for it.
+impl<'a> Extractor<'a> {
+    /// Extracts a node; `false` if no pass is meant for it.
     fn node(&mut self, index: usize, node: &'a NodeProto) -> Result<bool, String> {
         if !matches!(node.domain.as_str(), "" | "ai.onnx") {
             return Ok(false);
@@ -164,7 +165,7 @@ impl<'a> Lifter<'a> {
         Ok(id)
     }
 
-    /// The value that a node works on: one made by a lifted node, or an input of the lifted part with as many channels
+    /// The value that a node works on: one made by a extracted node, or an input of the extracted part with as many channels
     /// as the weight calls for.
     fn data(&mut self, name: &str, op: &Op, weight: ValueId, element: ElementType) -> Result<ValueId, String> {
         if let Some(&id) = self.values.get(name) {
@@ -190,7 +191,7 @@ impl<'a> Lifter<'a> {
     }
 }
 
-impl Lifted {
+impl Extracted {
     /// The name of the model's node at a position.
     pub(super) fn label(&self, position: usize) -> String {
         self.labels.get(position).cloned().unwrap_or_default()
@@ -201,7 +202,7 @@ impl Lifted {
         (self.graph.value_count() > id.0 as usize).then(|| self.graph.value(id).name.as_str())
     }
 
-    /// Adds the reasons of lifted nodes that `lowering` was meant for and that are as they were in `lowered`.
+    /// Adds the reasons of extracted nodes that `lowering` was meant for and that are as they were in `lowered`.
     pub(super) fn explain(&mut self, lowered: &Graph, lowering: &Lowering) {
         let stages = crate::passes::stages(&self.graph);
         let now: HashMap<&str, &Node> = lowered.nodes.iter().map(|node| (node.name.as_str(), node)).collect();

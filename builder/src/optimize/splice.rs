@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
-use onnx_file::tensor::{ElementType, TensorError};
+use onnx_file::raw::TensorError;
 
-use super::lift::{Lifted, position, uses};
+use super::extract::{Extracted, position, uses};
 use super::{OptimizeError, Rewrite};
 use crate::export;
 use crate::graph::{Conv, Graph, Node, Op, ValueId};
@@ -21,14 +22,14 @@ pub(super) struct Changes {
 }
 
 /// Replaces the nodes of `model` that `lowered` has changed, and their weights; `path` is for messages.
-pub(super) fn put_back(
+pub(super) fn splice(
     model: &mut GraphProto,
-    lifted: &mut Lifted,
+    extracted: &mut Extracted,
     lowered: &Graph,
     path: &str,
 ) -> Result<Changes, OptimizeError> {
     let now: HashMap<usize, &Node> = lowered.nodes.iter().map(|node| (position(&node.name), node)).collect();
-    let before: Vec<Node> = lifted.graph.nodes.clone();
+    let before: Vec<Node> = extracted.graph.nodes.clone();
     let mut gone = HashSet::new();
     let mut changed: Vec<(usize, &Node)> = Vec::new();
     let mut rewritten = Vec::new();
@@ -37,14 +38,18 @@ pub(super) fn put_back(
         let change = match now.get(&at) {
             None => {
                 gone.insert(at);
-                Rewrite { node: lifted.label(at), from: old.op.name().into(), to: "folded into the node before".into() }
+                Rewrite {
+                    node: extracted.label(at),
+                    from: old.op.name().into(),
+                    to: "folded into the node before".into(),
+                }
             }
             Some(&new) if new != old => {
                 changed.push((at, new));
                 // A convolution that folds a normalisation makes what that one made.
                 let folded = if new.output == old.output { "" } else { ", with its normalisation folded in" };
                 let to = tell(lowered, new) + folded;
-                Rewrite { node: lifted.label(at), from: tell(&lifted.graph, old), to }
+                Rewrite { node: extracted.label(at), from: tell(&extracted.graph, old), to }
             }
             Some(_) => continue,
         };
@@ -55,7 +60,7 @@ pub(super) fn put_back(
     for &(at, new) in &changed {
         let inputs = new.inputs.iter().enumerate().map(|(input, &id)| {
             let value = lowered.value(id);
-            if let Some(name) = lifted.name(id).or(weights.get(&id).map(String::as_str)) {
+            if let Some(name) = extracted.name(id).or(weights.get(&id).map(String::as_str)) {
                 return Ok(name.to_owned());
             }
             let old = model.node[at].input.get(input).cloned().unwrap_or_default();
@@ -63,22 +68,22 @@ pub(super) fn put_back(
                 // Pixels, which are put before the node below.
                 return Ok(old);
             };
-            let name = names.fresh(&old, &format!("{}.{input}", lifted.label(at)));
-            model.initializer.push(cook(weight, value.element, &name, lifted, at, path)?);
+            let name = names.fresh(&old, &format!("{}.{input}", extracted.label(at)));
+            model.initializer.push(materialize(weight, value.element, &name, extracted, at, path)?);
             weights.insert(id, name.clone());
             Ok(name)
         });
         let inputs = inputs.collect::<Result<Vec<_>, OptimizeError>>()?;
         let node = &mut model.node[at];
         node.input = inputs;
-        node.output = vec![lifted.name(new.output).unwrap_or_default().to_owned()];
+        node.output = vec![extracted.name(new.output).unwrap_or_default().to_owned()];
         if let Op::Conv(conv) = new.op {
             set(node, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
             let strides = conv.stride.map(|stride| stride as i64);
             set(node, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
         }
     }
-    let before_them = subsampling(lowered, lifted, &mut names);
+    let before_them = subsampling(lowered, extracted, &mut names);
     let nodes = std::mem::take(&mut model.node).into_iter().enumerate();
     for (at, mut node) in nodes.filter(|(at, _)| !gone.contains(at)) {
         if let Some(pixels) = before_them.get(&at) {
@@ -87,7 +92,7 @@ pub(super) fn put_back(
         }
         model.node.push(node);
     }
-    drop_unused(model, &before, lifted);
+    drop_unused(model, &before, extracted);
     Ok(Changes { touched: rewritten.len(), rewritten })
 }
 
@@ -110,17 +115,17 @@ fn stride(conv: &Conv) -> String {
 }
 
 /// Computes a new weight.
-fn cook(
+fn materialize(
     weight: &Weight,
     element: ElementType,
     name: &str,
-    lifted: &mut Lifted,
+    extracted: &mut Extracted,
     at: usize,
     path: &str,
 ) -> Result<TensorProto, OptimizeError> {
-    let raw = bytes(weight, element, &mut lifted.weights);
+    let raw = bytes(weight, element, &mut extracted.weights);
     let raw = raw.map_err(|source| OptimizeError::Tensor { path: path.into(), source })?;
-    let raw = raw.ok_or_else(|| OptimizeError::NotFinite { path: path.into(), node: lifted.label(at) })?;
+    let raw = raw.ok_or_else(|| OptimizeError::NotFinite { path: path.into(), node: extracted.label(at) })?;
     Ok(TensorProto {
         name: name.into(),
         data_type: element.to_proto(),
@@ -147,13 +152,13 @@ fn bytes(weight: &Weight, element: ElementType, source: &mut Initializers) -> Re
 }
 
 /// The nodes that take the pixels of strided convolutions, by the position of the convolution.
-fn subsampling(lowered: &Graph, lifted: &Lifted, names: &mut Names) -> HashMap<usize, NodeProto> {
+fn subsampling(lowered: &Graph, extracted: &Extracted, names: &mut Names) -> HashMap<usize, NodeProto> {
     let nodes = lowered.nodes.iter().filter_map(|node| {
         let at = position(node.name.strip_suffix(SUBSAMPLE_SUFFIX)?);
-        let label = format!("{}{SUBSAMPLE_SUFFIX}", lifted.label(at));
+        let label = format!("{}{SUBSAMPLE_SUFFIX}", extracted.label(at));
         let proto = NodeProto {
             op_type: node.op.name().into(),
-            input: vec![lifted.name(node.inputs[0])?.to_owned()],
+            input: vec![extracted.name(node.inputs[0])?.to_owned()],
             output: vec![names.fresh("", &label)],
             attribute: export::attributes(lowered, node),
             name: label,
@@ -204,7 +209,7 @@ impl Names {
 }
 
 /// Removes the old weights of changed nodes that nothing uses any more, and what was said of values that are gone.
-fn drop_unused(model: &mut GraphProto, before: &[Node], lifted: &Lifted) {
+fn drop_unused(model: &mut GraphProto, before: &[Node], extracted: &Extracted) {
     let mut used: HashSet<String> = model.output.iter().map(|output| output.name.clone()).collect();
     for node in &model.node {
         uses(node, &mut |name| {
@@ -212,7 +217,7 @@ fn drop_unused(model: &mut GraphProto, before: &[Node], lifted: &Lifted) {
         });
     }
     let parameters = before.iter().flat_map(|node| &node.inputs[1..]);
-    let old: HashSet<&str> = parameters.map(|&id| lifted.graph.value(id).name.as_str()).collect();
+    let old: HashSet<&str> = parameters.map(|&id| extracted.graph.value(id).name.as_str()).collect();
     let unused = |name: &str| old.contains(name) && !used.contains(name);
     model.initializer.retain(|tensor| !unused(&tensor.name));
     model.node.retain(|node| {

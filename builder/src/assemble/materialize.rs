@@ -1,20 +1,20 @@
 //! A weight's bytes in the file, and what rounding to f16 makes of all weights together.
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 use serde::Serialize;
 
 use crate::calibration::Activations;
-use crate::weight::{LARGEST, to_half};
+use crate::weight::to_half;
 
 /// A weight's little-endian bytes.
-pub(super) enum Cooked {
+pub(crate) enum WeightBytes {
     Numbers(Vec<f32>),
     Bytes(Vec<u8>),
 }
 
-impl Cooked {
+impl WeightBytes {
     /// f32, exact in f16 where `element` says so.
-    pub(super) fn new(data: Vec<f32>, element: ElementType) -> Self {
+    pub(crate) fn new(data: Vec<f32>, element: ElementType) -> Self {
         match element {
             ElementType::F16 => Self::Bytes(data.iter().flat_map(|&v| to_half(f64::from(v)).to_le_bytes()).collect()),
             _ if cfg!(target_endian = "big") => Self::Bytes(data.iter().flat_map(|v| v.to_le_bytes()).collect()),
@@ -23,7 +23,7 @@ impl Cooked {
     }
 }
 
-impl AsRef<[u8]> for Cooked {
+impl AsRef<[u8]> for WeightBytes {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Numbers(numbers) => bytemuck::cast_slice(numbers),
@@ -70,7 +70,7 @@ impl Rounding {
     ///
     /// # Errors
     /// The index of the first number that f16 cannot hold.
-    pub(super) fn round(&mut self, name: &str, exact: &[f64]) -> Result<Cooked, usize> {
+    pub(crate) fn round(&mut self, name: &str, exact: &[f64]) -> Result<WeightBytes, usize> {
         let mut bytes = Vec::with_capacity(2 * exact.len());
         for (index, &number) in exact.iter().enumerate() {
             let half = to_half(number);
@@ -90,7 +90,7 @@ impl Rounding {
         }
         self.numbers += exact.len() as u64;
         self.relative_error = if self.squares[1] > 0.0 { (self.squares[0] / self.squares[1]).sqrt() } else { 0.0 };
-        Ok(Cooked::Bytes(bytes))
+        Ok(WeightBytes::Bytes(bytes))
     }
 }
 
@@ -102,7 +102,8 @@ impl std::fmt::Display for Rounding {
         }
         write!(
             f,
-            "largest weight {largest:.3} ({largest_in}; f16 ends at {LARGEST}), rounding error {relative_error:.1e} "
+            "largest weight {largest:.3} ({largest_in}; f16 ends at {limit}), rounding error {relative_error:.1e} ",
+            limit = ElementType::F16.max_finite()
         )?;
         write!(f, "of all together, {subnormal} of {numbers} became subnormal and {to_zero} zero")
     }
@@ -116,8 +117,8 @@ mod tests {
     fn what_rounding_loses_is_counted() {
         let mut rounding = Rounding::default();
         rounding.round("a", &[1.0, -3.0, 0.0, 1e-6, -1e-9]).unwrap();
-        let cooked = rounding.round("b", &[2.0, 1.0 + 1.0 / 4096.0]).unwrap();
-        assert_eq!(cooked.as_ref(), [0x00, 0x40, 0x00, 0x3c]);
+        let rounded = rounding.round("b", &[2.0, 1.0 + 1.0 / 4096.0]).unwrap();
+        assert_eq!(rounded.as_ref(), [0x00, 0x40, 0x00, 0x3c]);
         assert_eq!((rounding.numbers, rounding.subnormal, rounding.to_zero), (7, 1, 1));
         assert_eq!((rounding.largest, rounding.largest_in.as_str()), (3.0, "a"));
         let expected = (1.0 / 4096.0) / 15f64.sqrt();
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn what_f16_cannot_hold_is_refused_by_its_place() {
         let mut rounding = Rounding::default();
-        assert!(rounding.round("a", &[LARGEST, 65519.9]).is_ok());
+        assert!(rounding.round("a", &[ElementType::F16.max_finite(), 65519.9]).is_ok());
         assert_eq!(rounding.round("a", &[0.0, -65520.0, 1e9]).err(), Some(1));
     }
 }

@@ -3,29 +3,29 @@
 use std::path::{Path, PathBuf};
 
 use crate::architecture::{BlockForm, Options, Output, StrideIn};
-use crate::build::{BuildError, Destination, LabelsChoice, Plan, Progress, Weights};
+use crate::build::{BuildError, Destination, LabelsChoice, Plan, PreprocessChoice, Progress, Weights};
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
-use crate::known::Known;
 use crate::output::refusal;
+use crate::published::PublishedWeights;
 use crate::random::Random;
-use crate::target::Chosen;
+use crate::target::Rationale;
 use crate::variant::{Block, Variant};
 use crate::weights::{WeightsError, check_variant, inferred};
 
 /// A plan with nothing left open.
-pub(super) struct Resolved {
-    pub(super) variant: Variant,
-    pub(super) options: Options,
-    pub(super) checkpoint: Option<Checkpoint>,
-    pub(super) random: Random,
-    pub(super) weights_name: String,
-    pub(super) notes: Vec<String>,
+pub(crate) struct Resolved {
+    pub(crate) variant: Variant,
+    pub(crate) options: Options,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) random: Random,
+    pub(crate) weights_name: String,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Settles `plan`. What can be refused without the weights is refused before they are downloaded.
-pub(super) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
+pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
     check_destination(plan)?;
     if plan.calibration.is_some() && plan.lowering.half.is_none() {
         let reason = "a calibration says whether f16 holds a network's values, and this build is f32; drop it, or build with --dtype f16";
@@ -52,7 +52,7 @@ pub(super) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
 /// The file of a published checkpoint.
 fn fetch(
     plan: &Plan,
-    known: &Known,
+    known: &PublishedWeights,
     hub: &Hub,
     notes: &mut Vec<String>,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -101,7 +101,7 @@ fn read(
 fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Options, BuildError> {
     let mut options = Options::classifier(variant);
     options.batch = plan.batch.clone();
-    options.image = plan.image.clone().unwrap_or(options.image);
+    options.image = image(plan)?.unwrap_or(options.image);
     options.classes = classes.unwrap_or(options.classes);
     options.block_form = plan.block_form;
     options.stride_in = plan.stride_in;
@@ -114,6 +114,21 @@ fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Opt
     check_effect(plan, variant, &options)?;
     check_labels(plan, &options)?;
     Ok(options)
+}
+
+/// The input's height and width, where they are not the network's own: as asked for, else as given preprocessing crops.
+fn image(plan: &Plan) -> Result<Option<[Dim; 2]>, BuildError> {
+    let PreprocessChoice::Given(given) = &plan.preprocess else { return Ok(plan.image.clone()) };
+    let crop = given.crop;
+    let Some(asked) = &plan.image else { return Ok(Some([Dim::Fixed(crop), Dim::Fixed(crop)])) };
+    match asked {
+        // The square that is cut out has the shorter side.
+        [Dim::Fixed(height), Dim::Fixed(width)] if *height.min(width) != crop => Err(BuildError::Request(format!(
+            "--image-size {height}x{width} contradicts the preprocessing, which crops {crop}x{crop}; drop --image-size, or give a preprocessing whose crop is {}",
+            height.min(width)
+        ))),
+        _ => Ok(Some(asked.clone())),
+    }
 }
 
 fn check_classes(plan: &Plan, checkpoint: &Checkpoint, found: Option<usize>) -> Result<Option<usize>, BuildError> {
@@ -146,13 +161,11 @@ fn check_options(variant: &Variant, options: &Options) -> Result<(), BuildError>
         }
     }
     if options.classes == 0 || options.classes > 1 << 24 {
-        return Err(BuildError::Request(format!("--num-classes {} is not sensible", options.classes)));
+        return Err(BuildError::Request(format!("--num-classes {} is out of range (1 to 16777216)", options.classes)));
     }
     let extents = options.image.iter().chain([&options.batch]).filter_map(Dim::fixed);
     match extents.into_iter().find(|extent| !(1..=65536).contains(extent)) {
-        Some(extent) => {
-            Err(BuildError::Request(format!("an input extent of {extent} is not sensible; use 1 to 65536")))
-        }
+        Some(extent) => Err(BuildError::Request(format!("an input extent of {extent} is out of range (1 to 65536)"))),
         None => Ok(()),
     }
 }
@@ -163,7 +176,7 @@ fn check_effect(plan: &Plan, variant: &Variant, options: &Options) -> Result<(),
     let split = options.block_form != BlockForm::Grouped;
     let logits = options.outputs.contains(&Output::Logits);
     // A target may leave a network as it is; widths given one by one are meant for something.
-    let widths = if plan.chosen == Chosen::default() { plan.lowering.group_widths.len() } else { 0 };
+    let widths = if plan.rationale == Rationale::default() { plan.lowering.group_widths.len() } else { 0 };
     let stages = variant.blocks.len();
     let reason = if widths > 0 && variant.cardinality == 1 {
         format!("{variant} has no grouped convolutions to widen; drop --group-width")

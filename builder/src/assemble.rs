@@ -1,0 +1,6 @@
+//! The steps of a build.
+
+pub(crate) mod describe;
+pub(crate) mod materialize;
+pub(crate) mod resolve;
+pub(crate) mod write;
