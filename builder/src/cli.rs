@@ -68,6 +68,9 @@ pub enum Command {
         /// Which part of a checkpoint is meant.
         #[command(flatten)]
         selection: SelectionArgs,
+        /// SHA-256 of an ONNX file, too, for which all of it must be read
+        #[arg(long)]
+        sha256: bool,
         /// JSON instead of text
         #[arg(long)]
         json: bool,
