@@ -419,7 +419,7 @@ mod tests {
         let length = file.metadata().unwrap().len() + zeros;
         file.set_len(length).unwrap();
         let start = Instant::now();
-        let found = inspect(&path).unwrap();
+        let found = inspect(&path, &Choice::default()).unwrap();
         assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
         assert_eq!((found.bytes, found.tensors, found.elements, found.sha256), (length, 1, 1 << 34, None));
     }
@@ -432,10 +432,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
         std::fs::write(&path, model.encode_to_vec()).unwrap();
-        let found = inspect(&path).unwrap();
+        let found = inspect(&path, &Choice::default()).unwrap();
         assert_eq!(found.sha256, None);
         assert_eq!(found.with_sha256(&path).unwrap().sha256, Some(digest::file(&path).unwrap()));
         std::fs::write(&path, ModelProto { opset_import: vec![], ..model }.encode_to_vec()).unwrap();
-        assert!(inspect(&path).unwrap_err().to_string().contains("no opset"));
+        assert!(inspect(&path, &Choice::default()).unwrap_err().to_string().contains("no opset"));
     }
 }
