@@ -8,10 +8,11 @@ mod download;
 mod partial;
 mod settings;
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use onnx_file::open;
 
 use crate::digest;
 use crate::published::PublishedWeights;
@@ -273,7 +274,7 @@ fn exists(path: &Path) -> Result<bool, HubError> {
 }
 
 fn cached(entry: &Entry, path: PathBuf) -> Result<Fetched, HubError> {
-    let digest = File::open(&path).and_then(digest::sha256);
+    let digest = open::file(&path).and_then(digest::sha256);
     let name = || path.display().to_string();
     let found = digest::hex(&digest.map_err(|source| HubError::Read { path: name(), source })?);
     match found.starts_with(&entry.sha256_prefix) {

@@ -1,10 +1,10 @@
 //! What a checkpoint or an ONNX file holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use onnx_file::open;
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::read::ReadError;
 use onnx_file::tensor::{ElementType, extent};
@@ -158,15 +158,12 @@ pub enum InspectError {
 /// [`InspectError`].
 pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
-    let mut file = File::open(path).map_err(io)?;
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(io(std::io::Error::other("it is not a regular file")));
-    }
+    let mut file = open::file(path).map_err(io)?;
     let mut head = [0; 1];
     let read = file.read(&mut head).map_err(io)?;
     // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.
     let is_onnx = read == 1 && head[0] == 0x08 && !starts_like_safetensors(path).map_err(io)?;
-    let sha256 = digest::hex(&digest::sha256(File::open(path).map_err(io)?).map_err(io)?);
+    let sha256 = digest::hex(&digest::sha256(open::file(path).map_err(io)?).map_err(io)?);
     let bytes = file.metadata().map_err(io)?.len();
     let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path)? };
     let mut element_types = BTreeMap::new();
@@ -205,7 +202,7 @@ fn unknown(error: &InferError, is_onnx: bool) -> String {
 /// A safetensors header whose length's lowest byte happens to be 8 looks like a protobuf at first sight.
 fn starts_like_safetensors(path: &Path) -> std::io::Result<bool> {
     let mut head = [0; 9];
-    let read = File::open(path)?.read(&mut head)?;
+    let read = open::file(path)?.read(&mut head)?;
     Ok(read == 9 && head[8] == b'{')
 }
 

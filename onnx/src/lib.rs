@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod beside;
 pub mod budget;
 pub mod cost;
+pub mod interrupt;
 pub mod memory;
 pub mod open;
 pub mod proto;
