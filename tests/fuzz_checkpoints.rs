@@ -2,11 +2,18 @@
 //! set) per target, from `FUZZ_SEED` (0 unless set) on. No input may panic, take a minute or a gigabyte; and whatever
 //! is accepted, another reader that accepts it too must see the same tensors in it.
 
-mod checkpoint_files;
-mod fuzzing;
+mod common {
+    #[allow(dead_code, reason = "the tests of the reader use the rest")]
+    pub(crate) mod checkpoint_files;
+    pub(crate) mod fuzzing;
+    #[allow(dead_code, reason = "the tests of the reader use the rest")]
+    pub(crate) mod memory;
+}
 
-use checkpoint_files::*;
-use resnext_builder::checkpoint::{Checkpoint, DType};
+use common::checkpoint_files::*;
+use common::fuzzing;
+use onnx_file::element::ElementType;
+use resnext_builder::checkpoint::Checkpoint;
 
 /// Numbers at the edges, and the bytes that mean something in one of the formats.
 const PIECES: &[&[u8]] = &[
@@ -119,12 +126,12 @@ fn agrees_with_safetensors(checkpoint: &Checkpoint, contents: &Contents) {
     }
 }
 
-fn decoded(bytes: &[u8], dtype: DType) -> Vec<f64> {
+fn decoded(bytes: &[u8], dtype: ElementType) -> Vec<f64> {
     let each = bytes.chunks_exact(dtype.size());
     match dtype {
-        DType::F16 => each.map(|b| half::f16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
-        DType::BF16 => each.map(|b| half::bf16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
-        DType::F32 => each.map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
+        ElementType::F16 => each.map(|b| half::f16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
+        ElementType::BF16 => each.map(|b| half::bf16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
+        ElementType::F32 => each.map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
         _ => each.map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
     }
 }

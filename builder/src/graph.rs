@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 
 use crate::shape::{self, ShapeError};
 use crate::weight::Weight;

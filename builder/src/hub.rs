@@ -12,9 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use onnx_file::open;
+use onnx_file::digest;
+use onnx_file::exit::Exit;
 
-use crate::digest;
 use crate::published::PublishedWeights;
 use partial::Partial;
 
@@ -183,13 +183,13 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// The program's exit code: 2 usage, 3 a bad file, 4 not available, 6 not written.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) => 2,
-            Self::Read { .. } | Self::Cached { .. } | Self::Digest { .. } | Self::TooLarge { .. } => 3,
-            Self::Download { .. } => 4,
-            Self::Write { .. } => 6,
+            Self::Settings(_) => Exit::Usage,
+            Self::Read { .. } | Self::Cached { .. } | Self::Digest { .. } | Self::TooLarge { .. } => Exit::BadInput,
+            Self::Download { .. } => Exit::Unavailable,
+            Self::Write { .. } => Exit::Output,
         }
     }
 
@@ -274,9 +274,8 @@ fn exists(path: &Path) -> Result<bool, HubError> {
 }
 
 fn cached(entry: &Entry, path: PathBuf) -> Result<Fetched, HubError> {
-    let digest = open::file(&path).and_then(digest::sha256);
     let name = || path.display().to_string();
-    let found = digest::hex(&digest.map_err(|source| HubError::Read { path: name(), source })?);
+    let found = digest::file(&path).map_err(|source| HubError::Read { path: name(), source })?;
     match found.starts_with(&entry.sha256_prefix) {
         true => Ok(Fetched { path, downloaded: false }),
         false => Err(HubError::Cached { path: name(), expected: entry.sha256_prefix.clone(), found }),

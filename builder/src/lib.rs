@@ -13,7 +13,6 @@ pub mod calibration;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
-pub mod digest;
 pub mod export;
 pub mod graph;
 pub mod hub;

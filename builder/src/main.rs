@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use onnx_file::exit::Exit;
 use onnx_file::text::Shown;
 use onnx_file::{atomic, interrupt};
 use resnext_builder::cli::Cli;
@@ -19,21 +20,21 @@ fn main() -> ExitCode {
     // Without it an interrupt leaves a partial file, which the next build replaces.
     let _ = interrupt::handle(|signal| {
         atomic::stop_within(Duration::from_secs(2));
-        std::process::exit(signal.exit_code().into());
+        std::process::exit(signal.exit().into());
     });
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     match commands::run(&cli, &mut out, &mut err) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Success.into(),
         Err(error) => {
             if let Some(signal) = interrupt::received() {
-                return ExitCode::from(signal.exit_code());
+                return signal.exit().into();
             }
-            let code = error.exit_code();
-            if code != 0 {
+            let exit = error.exit();
+            if exit != Exit::Success {
                 // Where even standard error is closed, the exit code still tells.
                 let _ = writeln!(err, "error: {}", Shown(error));
             }
-            ExitCode::from(code)
+            exit.into()
         }
     }
 }
@@ -45,7 +46,7 @@ fn not_run(error: &clap::Error) -> ExitCode {
         // Nobody got the help that was asked for; a closed pipe wants no more of it.
         Err(failed) if code == 0 && failed.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "error: cannot write the result: {failed}");
-            ExitCode::from(6)
+            Exit::Output.into()
         }
         _ => ExitCode::from(code),
     }

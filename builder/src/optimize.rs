@@ -12,9 +12,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use onnx_file::exit::Exit;
 use onnx_file::proto::{ModelProto, StringStringEntryProto};
+use onnx_file::raw::TensorError;
 use onnx_file::read::ReadError;
-use onnx_file::tensor::TensorError;
 use serde::Serialize;
 
 use crate::build::External;
@@ -144,13 +145,13 @@ pub enum OptimizeError {
 }
 
 impl OptimizeError {
-    /// The program's exit code for this error.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Request(_) | Self::TooLarge { .. } => 2,
-            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } => 3,
-            Self::Output { .. } => 6,
-            Self::Graph(_) => 70,
+            Self::Request(_) | Self::TooLarge { .. } => Exit::Usage,
+            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } => Exit::BadInput,
+            Self::Output { .. } => Exit::Output,
+            Self::Graph(_) => Exit::Internal,
         }
     }
 }

@@ -8,7 +8,7 @@ mod rounding;
 
 use std::sync::Arc;
 
-pub use rounding::{LARGEST, to_half};
+pub use rounding::to_half;
 
 /// The parameters of an inference-mode batch normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,6 +7,8 @@
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::exit::Exit;
+
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -20,8 +22,12 @@ pub enum Signal {
 
 impl Signal {
     /// What a shell reports of a program that this signal ended.
-    pub fn exit_code(self) -> u8 {
-        128 + self.number()
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::HangUp => Exit::HungUp,
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
+        }
     }
 
     fn number(self) -> u8 {
@@ -64,7 +70,7 @@ pub fn handle(mut handler: impl FnMut(Signal) + Send + 'static) -> io::Result<()
     if wanted.clone().any(|signal| signal == SIGINT) {
         let again = Arc::new(AtomicBool::new(false));
         // In this order: the first interrupt finds the flag down, and raises it.
-        let code = i32::from(Signal::Interrupt.exit_code());
+        let code = i32::from(Signal::Interrupt.exit());
         signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&again))?;
         signal_hook::flag::register(SIGINT, again)?;
     }
@@ -91,7 +97,7 @@ pub fn handle(mut handler: impl FnMut(Signal) + Send + 'static) -> io::Result<()
     let mut again = false;
     let listen = move || {
         if std::mem::replace(&mut again, true) {
-            std::process::exit(Signal::Interrupt.exit_code().into());
+            std::process::exit(Signal::Interrupt.exit().into());
         }
         receive(Signal::Interrupt);
         handler(Signal::Interrupt);
@@ -124,7 +130,8 @@ mod tests {
 
     #[test]
     fn exit_codes_are_those_of_a_shell() {
-        let codes = [Signal::HangUp, Signal::Interrupt, Signal::Terminate].map(Signal::exit_code);
-        assert_eq!(codes, [129, 130, 143]);
+        for signal in [Signal::HangUp, Signal::Interrupt, Signal::Terminate] {
+            assert_eq!(signal.exit().code(), 128 + signal.number());
+        }
     }
 }

@@ -12,8 +12,7 @@ use crate::budget::{self, OverBudget};
 use crate::cost::{self, CostError};
 use crate::open;
 use crate::proto::{GraphProto, ModelProto, TensorProto, tensor_proto::DataLocation};
-use crate::raw;
-use crate::tensor::TensorError;
+use crate::raw::{self, TensorError};
 use crate::write::MESSAGE_LIMIT;
 
 /// Why an ONNX file could not be read.
@@ -181,8 +180,8 @@ pub fn load_external(path: &Path, tensor: &mut TensorProto) -> Result<(), ReadEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::element::ElementType;
     use crate::proto::StringStringEntryProto;
-    use crate::tensor::ElementType;
 
     fn external(location: &str, offset: &str) -> TensorProto {
         let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };

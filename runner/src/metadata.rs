@@ -1,50 +1,23 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
-pub mod port;
-pub mod skeleton;
+mod precision;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use onnx_file::proto::{GraphProto, ModelProto};
-use prost::Message;
+use onnx_file::outline::{self, Outline, OutlineError};
+use onnx_file::proto::GraphProto;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use port::{as_image, is_channels_last};
-
-pub use port::{ElementType, ImageInput, Port, Precision};
-pub use skeleton::SkeletonError;
+pub use onnx_file::port::{ImageInput, Port};
+pub use precision::Precision;
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// The file cannot be opened.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The bytes are no ONNX model.
-    #[error("{}: {source}", path.display())]
-    NotOnnx {
-        /// The file.
-        path: PathBuf,
-        /// What was found where.
-        source: SkeletonError,
-    },
-    /// The protobuf messages do not decode, or there is no graph.
-    #[error("{}: {reason}: not an ONNX model", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// The file cannot be read, or is no ONNX model.
+    #[error(transparent)]
+    Outline(#[from] OutlineError),
     /// No input, or more than one, is a batch of images, or its extents are none that images can be brought to.
     #[error("{}: {reason}; its inputs are: {inputs}", path.display())]
     NotAnImageModel {
@@ -86,8 +59,6 @@ pub struct ModelFile {
     pub properties: BTreeMap<String, String>,
     /// Coarsest arithmetic found in the file.
     pub precision: Precision,
-    /// Whether weights lie in other files.
-    pub external_data: bool,
     /// The graph; its tensors have names, types and shapes but no contents.
     pub graph: GraphProto,
 }
@@ -109,36 +80,18 @@ impl ModelFile {
     /// # Errors
     /// [`MetadataError`] where the file cannot be read or is no ONNX model.
     pub fn read(path: &Path) -> Result<ModelFile, MetadataError> {
-        let io = |source| MetadataError::Io { path: path.to_owned(), source };
-        let malformed = |reason: String| MetadataError::Malformed { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(io)?;
-        let about = file.metadata().map_err(io)?;
-        if !about.is_file() {
-            return Err(malformed("it is not a regular file".into()));
-        }
-        let bytes = about.len();
-        if bytes == 0 {
-            return Err(malformed("the file is empty".into()));
-        }
-        let kept = skeleton::skeleton(&mut BufReader::with_capacity(64 << 10, file), bytes)
-            .map_err(|source| MetadataError::NotOnnx { path: path.to_owned(), source })?;
-        let model = ModelProto::decode(kept.as_slice()).map_err(|error| malformed(error.to_string()))?;
-        let opset = default_opset(&model);
-        let producer = format!("{} {}", model.producer_name, model.producer_version).trim().to_owned();
-        let properties = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-        let graph = model.graph.ok_or_else(|| malformed("there is no graph".into()))?;
-        let weights: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).map(Port::of).collect();
+        let outline = Outline::read(path)?;
+        let (opset, producer) = (outline.opset().unwrap_or(0), outline.producer());
+        let Outline { bytes, model, graph } = outline;
         Ok(ModelFile {
             path: path.to_owned(),
             bytes,
             producer,
             opset,
-            inputs,
+            inputs: Port::inputs(&graph),
             outputs: graph.output.iter().map(Port::of).collect(),
-            properties,
-            precision: precision(&graph),
-            external_data: graph.initializer.iter().any(|tensor| tensor.data_location == 1),
+            properties: model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(),
+            precision: Precision::of(&graph),
             graph,
         })
     }
@@ -149,14 +102,14 @@ impl ModelFile {
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.
     pub fn image_input(&self) -> Result<ImageInput, MetadataError> {
         let refuse = |reason: &str| Err(self.not_an_image_model(reason.into()));
-        let images: Vec<ImageInput> = self.inputs.iter().filter_map(as_image).collect();
+        let images: Vec<ImageInput> = self.inputs.iter().filter_map(Port::as_image).collect();
         match images.as_slice() {
             [image] if [image.batch, image.height, image.width].contains(&Some(0)) => refuse(
                 "it takes empty batches or images, an extent is 0; export it with the real one, or leave it open",
             ),
             [image] if self.inputs.len() == 1 => Ok(image.clone()),
             [_] => refuse("it needs inputs besides the images"),
-            [] if self.inputs.iter().any(is_channels_last) => {
+            [] if self.inputs.iter().any(Port::is_channels_last) => {
                 refuse("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")
             }
             [] => refuse("no input takes images, f32 or f16 [N, 3, H, W]"),
@@ -222,16 +175,7 @@ impl ModelFile {
 
     /// Bytes of its weights, wherever they lie, and the rest of the file.
     pub fn weight_bytes(&self) -> u64 {
-        let external = self.graph.initializer.iter().filter(|tensor| tensor.data_location == 1);
-        let bytes = external.filter_map(|tensor| onnx_file::tensor::extent(tensor).ok().map(|(.., bytes)| bytes));
-        bytes.fold(self.bytes, u64::saturating_add)
-    }
-
-    /// Names of the files that hold its weights, relative to its own folder, each once.
-    pub fn data_files(&self) -> BTreeSet<&str> {
-        let external = self.graph.initializer.iter().filter(|tensor| tensor.data_location == 1);
-        let locations = external.flat_map(|tensor| &tensor.external_data).filter(|entry| entry.key == "location");
-        locations.map(|entry| entry.value.as_str()).collect()
+        self.bytes.saturating_add(outline::external_bytes(&self.graph))
     }
 
     /// Whether the file says that its weights are random.
@@ -242,47 +186,6 @@ impl ModelFile {
     /// File name, for people.
     pub fn name(&self) -> String {
         self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into())
-    }
-}
-
-fn default_opset(model: &ModelProto) -> i64 {
-    model
-        .opset_import
-        .iter()
-        .filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx"))
-        .map(|set| set.version)
-        .next()
-        .unwrap_or(0)
-}
-
-fn precision(graph: &GraphProto) -> Precision {
-    let quantized =
-        |op: &str| op.starts_with("QLinear") || matches!(op, "QuantizeLinear" | "ConvInteger" | "MatMulInteger");
-    if graph.node.iter().any(|node| quantized(&node.op_type)) {
-        return Precision::Int8;
-    }
-    let carried = |kind: ElementType| match kind {
-        ElementType::Bf16 => Precision::Bf16,
-        ElementType::F16 => Precision::F16,
-        _ => Precision::F32,
-    };
-    let weights = graph.initializer.iter().map(|tensor| carried(ElementType::of(tensor.data_type)));
-    weights.max().unwrap_or(Precision::F32)
-}
-
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// Any error of reading it.
-pub fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            n => hash.update(&buffer[..n]),
-        }
     }
 }
 

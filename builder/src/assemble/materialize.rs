@@ -1,10 +1,10 @@
 //! A weight's bytes in the file, and what rounding to f16 makes of all weights together.
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 use serde::Serialize;
 
 use crate::calibration::Activations;
-use crate::weight::{LARGEST, to_half};
+use crate::weight::to_half;
 
 /// A weight's little-endian bytes.
 pub(crate) enum WeightBytes {
@@ -102,7 +102,8 @@ impl std::fmt::Display for Rounding {
         }
         write!(
             f,
-            "largest weight {largest:.3} ({largest_in}; f16 ends at {LARGEST}), rounding error {relative_error:.1e} "
+            "largest weight {largest:.3} ({largest_in}; f16 ends at {limit}), rounding error {relative_error:.1e} ",
+            limit = ElementType::F16.max_finite()
         )?;
         write!(f, "of all together, {subnormal} of {numbers} became subnormal and {to_zero} zero")
     }
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn what_f16_cannot_hold_is_refused_by_its_place() {
         let mut rounding = Rounding::default();
-        assert!(rounding.round("a", &[LARGEST, 65519.9]).is_ok());
+        assert!(rounding.round("a", &[ElementType::F16.max_finite(), 65519.9]).is_ok());
         assert_eq!(rounding.round("a", &[0.0, -65520.0, 1e9]).err(), Some(1));
     }
 }

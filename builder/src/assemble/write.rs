@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
-use onnx_file::tensor::TensorError;
+use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
 use super::describe::describe;
@@ -13,7 +13,6 @@ use super::materialize::WeightBytes;
 use super::resolve::Resolved;
 use crate::build::{BuildError, Destination, External, Plan, Progress, Safety};
 use crate::checkpoint::CheckpointError;
-use crate::digest;
 use crate::export::Exported;
 use crate::graph::{Dim, ValueId};
 use crate::output::Output;
@@ -22,6 +21,7 @@ use crate::published;
 use crate::validate::Valid;
 use crate::weight::Weight;
 use crate::weights::{Source, WeightsError};
+use onnx_file::digest;
 
 /// What was written.
 pub(crate) struct Written {
@@ -198,10 +198,10 @@ impl Writer<'_, '_> {
         let failed = |_| BuildError::Internal("the digest thread failed".into());
         let sha256 = digest::hex(&digest.join().map_err(failed)?.map_err(WeightsError::from)?);
         let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
-        if let Some(promised) = published::by_file_name(&name)
-            && !sha256.starts_with(promised.sha256_prefix)
+        if let Some(promised) = published::promised_sha256(&name)
+            && !sha256.starts_with(promised)
         {
-            let expected = promised.sha256_prefix.into();
+            let expected = promised.into();
             return Err(BuildError::Digest { path: path(), expected, found: sha256 });
         }
         self.sha256 = Some(sha256);

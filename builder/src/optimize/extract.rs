@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
-use onnx_file::tensor::{self, ElementType};
+use onnx_file::tensor;
 
 use super::Declined;
 use crate::graph::{Conv, Dim, Graph, Node, Op, ValueId};

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
-use onnx_file::tensor::{ElementType, TensorError};
+use onnx_file::raw::TensorError;
 
 use super::extract::{Extracted, position, uses};
 use super::{OptimizeError, Rewrite};

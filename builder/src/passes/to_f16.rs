@@ -15,7 +15,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_file::tensor::ElementType::{self, F16, F32};
+use onnx_file::element::ElementType::{self, F16, F32};
 
 use crate::graph::{Graph, Node, Op, Value, ValueId};
 use crate::suggest;
