@@ -13,8 +13,8 @@ pub fn list(listing: &Listing) -> String {
     let mut text = Lines::default();
     let _ = writeln!(
         text,
-        "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} {}",
-        "variant", "parameters", "mult-adds", "image", "also called", "source", "known checkpoints"
+        "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} known checkpoints",
+        "variant", "parameters", "mult-adds", "image", "also called", "source"
     );
     for row in &listing.networks {
         let checkpoints: Vec<String> = row
