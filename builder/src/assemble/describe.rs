@@ -17,6 +17,15 @@ pub(crate) struct Description {
     pub(crate) notes: Vec<String>,
 }
 
+/// Where a network comes from; `sha256` is the checkpoint's, in hex, none for random weights.
+pub(crate) fn origin(resolved: &Resolved, sha256: Option<&str>) -> Origin {
+    let weights = match sha256 {
+        Some(sha256) => Weights::Checkpoint { sha256: sha256.into() },
+        None => Weights::Random { seed: resolved.random.seed },
+    };
+    Origin { variant: Some(resolved.variant.to_string()), weights: Some(weights) }
+}
+
 /// Describes a build; `sha256` is the checkpoint's, in hex.
 pub(crate) fn describe(
     plan: &Plan,
@@ -28,13 +37,8 @@ pub(crate) fn describe(
     let known = sha256.and_then(published::by_sha256);
     let mut notes = Vec::new();
     let mut metadata = Metadata::default();
-    let weights = match sha256 {
-        Some(sha256) => Weights::Checkpoint { sha256: sha256.into() },
-        None => Weights::Random { seed: resolved.random.seed },
-    };
-    let origin = Origin { variant: Some(resolved.variant.to_string()), weights: Some(weights) };
     let file = resolved.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path().file_name()).unwrap_or_default();
-    metadata.set_origin(&origin, &file.to_string_lossy());
+    metadata.set_origin(&origin(resolved, sha256), &file.to_string_lossy());
     if sha256.is_some() {
         if let Some(known) = known {
             metadata.set(Key::WeightsName, known.name());

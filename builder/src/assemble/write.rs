@@ -8,7 +8,7 @@ use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
-use super::describe::describe;
+use super::describe::{describe, origin};
 use super::materialize::WeightBytes;
 use super::resolve::Resolved;
 use crate::build::{BuildError, Destination, External, Plan, Progress, Safety};
@@ -107,8 +107,7 @@ impl Writer<'_, '_> {
     fn check_ranges(&mut self) -> Result<(), BuildError> {
         let Some(calibration) = &self.plan.calibration else { return Ok(()) };
         self.finish_digest()?;
-        let variant = self.resolved.variant.to_string();
-        calibration.check_origin(&variant, self.sha256.as_deref(), self.resolved.random.seed)?;
+        calibration.check_origin(&origin(self.resolved, self.sha256.as_deref()))?;
         self.safety.get_or_insert_default().activations = Some(calibration.check(self.valid.graph())?);
         Ok(())
     }

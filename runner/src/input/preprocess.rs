@@ -8,7 +8,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{Rgb, RgbImage, imageops};
 use onnx_file::metadata::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 
-use crate::metadata::{ImageInput, MetadataError, ModelFile};
+use crate::model::file::{ImageInput, MetadataError, ModelFile};
 
 /// Why an image could not be brought to the size of the network's input.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,7 +171,7 @@ mod tests {
     use onnx_file::proto::tensor_proto::DataType;
 
     use super::*;
-    use crate::metadata::tests::{file, value};
+    use crate::model::file::tests::{file, value};
 
     #[test]
     fn the_longer_side_is_truncated_as_by_torchvision() {

@@ -1,0 +1,166 @@
+//! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
+
+use std::path::{Path, PathBuf};
+
+use onnx_file::metadata::{Labels, Metadata, Origin, Preprocess, PropertyError};
+use onnx_file::outline::{self, Outline, OutlineError};
+use onnx_file::proto::GraphProto;
+
+use super::precision::Precision;
+pub use onnx_file::port::{ImageInput, Port};
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// The file cannot be read, or is no ONNX model.
+    #[error(transparent)]
+    Outline(#[from] OutlineError),
+    /// No input, or more than one, is a batch of images, or its extents are none that images can be brought to.
+    #[error("{}: {reason}; its inputs are: {inputs}", path.display())]
+    NotAnImageModel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// Names, types and shapes of the inputs.
+        inputs: String,
+    },
+    /// A property that this program reads holds something else than it should.
+    #[error("{}: {source}", path.display())]
+    Property {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PropertyError,
+    },
+}
+
+/// An ONNX file without its weights.
+#[derive(Clone, Debug)]
+pub struct ModelFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Size of the file in bytes, external data not counted.
+    pub bytes: u64,
+    /// Program that wrote it, with its version.
+    pub producer: String,
+    /// Version of the default operator set.
+    pub opset: i64,
+    /// Inputs that are not weights.
+    pub inputs: Vec<Port>,
+    /// Outputs, in order.
+    pub outputs: Vec<Port>,
+    /// What it says under the keys of these programs.
+    pub metadata: Metadata,
+    /// Coarsest arithmetic found in the file.
+    pub precision: Precision,
+    /// The graph; its tensors have names, types and shapes but no contents.
+    pub graph: GraphProto,
+}
+
+impl ModelFile {
+    /// Reads everything but the weights.
+    ///
+    /// # Errors
+    /// [`MetadataError`] where the file cannot be read or is no ONNX model.
+    pub fn read(path: &Path) -> Result<ModelFile, MetadataError> {
+        let outline = Outline::read(path)?;
+        let (opset, producer) = (outline.opset().unwrap_or(0), outline.producer());
+        let Outline { bytes, model, graph } = outline;
+        Ok(ModelFile {
+            path: path.to_owned(),
+            bytes,
+            producer,
+            opset,
+            inputs: Port::inputs(&graph),
+            outputs: graph.output.iter().map(Port::of).collect(),
+            metadata: Metadata::of(&model),
+            precision: Precision::of(&graph),
+            graph,
+        })
+    }
+
+    /// The one input that takes images: four dimensions, three channels in the second, f32 or f16.
+    ///
+    /// # Errors
+    /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.
+    pub fn image_input(&self) -> Result<ImageInput, MetadataError> {
+        let refuse = |reason: &str| Err(self.not_an_image_model(reason.into()));
+        let images: Vec<ImageInput> = self.inputs.iter().filter_map(Port::as_image).collect();
+        match images.as_slice() {
+            [image] if [image.batch, image.height, image.width].contains(&Some(0)) => refuse(
+                "it takes empty batches or images, an extent is 0; export it with the real one, or leave it open",
+            ),
+            [image] if self.inputs.len() == 1 => Ok(image.clone()),
+            [_] => refuse("it needs inputs besides the images"),
+            [] if self.inputs.iter().any(Port::is_channels_last) => {
+                refuse("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")
+            }
+            [] => refuse("no input takes images, f32 or f16 [N, 3, H, W]"),
+            _ => refuse("more than one input takes images"),
+        }
+    }
+
+    /// Why images cannot be given to this model, beside the inputs that it has.
+    pub(crate) fn not_an_image_model(&self, reason: String) -> MetadataError {
+        let inputs: Vec<String> = self.inputs.iter().map(Port::to_string).collect();
+        let inputs = if inputs.is_empty() { "none".to_owned() } else { inputs.join("; ") };
+        MetadataError::NotAnImageModel { path: self.path.clone(), reason, inputs }
+    }
+
+    /// How images are prepared; `None` where the file does not say.
+    ///
+    /// # Errors
+    /// [`MetadataError::Property`] where that does not parse or makes no sense.
+    pub fn preprocess(&self) -> Result<Option<Preprocess>, MetadataError> {
+        self.metadata.preprocess().map_err(|source| self.property(source))
+    }
+
+    /// Names and WordNet ids of the classes; either is empty where the file does not say.
+    ///
+    /// # Errors
+    /// [`MetadataError::Property`] where a property is no JSON array of strings.
+    pub fn labels(&self) -> Result<Labels, MetadataError> {
+        self.metadata.labels().map_err(|source| self.property(source))
+    }
+
+    /// Where the model comes from.
+    ///
+    /// # Errors
+    /// [`MetadataError::Property`] where the seed is no number.
+    pub fn origin(&self) -> Result<Origin, MetadataError> {
+        self.metadata.origin().map_err(|source| self.property(source))
+    }
+
+    fn property(&self, source: PropertyError) -> MetadataError {
+        MetadataError::Property { path: self.path.clone(), source }
+    }
+
+    /// Whether a batch can be divided among several runs: the number of images is left open, and every output is declared
+    /// to be one row an image.
+    pub fn batch_divides(&self) -> bool {
+        let open = self.image_input().is_ok_and(|image| image.batch.is_none());
+        let follows = |output: &Port| output.shape.as_deref().is_some_and(|shape| matches!(shape, [None, ..]));
+        open && self.outputs.iter().all(follows)
+    }
+
+    /// Bytes of its weights, wherever they lie, and the rest of the file.
+    pub fn weight_bytes(&self) -> u64 {
+        self.bytes.saturating_add(outline::external_bytes(&self.graph))
+    }
+
+    /// File name, for people.
+    pub fn name(&self) -> String {
+        self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// A warning where the weights are random, so that nobody takes the classes for a result.
+pub(crate) fn weights_note(file: &ModelFile) -> Option<String> {
+    file.metadata
+        .has_random_weights()
+        .then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
+}
