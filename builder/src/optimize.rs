@@ -15,12 +15,12 @@ use std::time::Instant;
 use onnx_file::exit::Exit;
 use onnx_file::proto::{ModelProto, StringStringEntryProto};
 use onnx_file::raw::TensorError;
-use onnx_file::read::ReadError;
+use onnx_file::read::{ReadError, Whole};
 use serde::Serialize;
 
 use crate::build::External;
 use crate::graph::{Graph, ValueId};
-use crate::output::refusal;
+use crate::output::{overwritten, refusal};
 use crate::passes::{self, Lowering, PassRun, Stage};
 use crate::target::Rationale;
 use crate::validate::{GraphError, validate};
@@ -43,6 +43,8 @@ pub struct Plan {
     pub rationale: Rationale,
     /// When weights go into a file of their own.
     pub external: External,
+    /// Other files that were read for this plan: the output can be none of them.
+    pub files: Vec<PathBuf>,
 }
 
 /// What was done.
@@ -161,6 +163,7 @@ impl OptimizeError {
 pub struct Model {
     path: PathBuf,
     proto: ModelProto,
+    data_files: Vec<PathBuf>,
 }
 
 impl Model {
@@ -169,11 +172,8 @@ impl Model {
     /// # Errors
     /// [`OptimizeError::Read`].
     pub fn read(path: &Path) -> Result<Self, OptimizeError> {
-        let mut proto = onnx_file::read::read(path)?;
-        for tensor in proto.graph.iter_mut().flat_map(|g| &mut g.initializer) {
-            onnx_file::read::load_external(path, tensor)?;
-        }
-        Ok(Self { path: path.to_owned(), proto })
+        let Whole { model, data_files } = onnx_file::read::read_whole(path)?;
+        Ok(Self { path: path.to_owned(), proto: model, data_files })
     }
 
     /// The stages of its grouped convolutions.
@@ -241,16 +241,19 @@ impl Model {
 /// # Errors
 /// [`OptimizeError`]; no output is left behind, and an old one stays as it was.
 pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
-    if let (Ok(input), Ok(output)) = (plan.input.canonicalize(), plan.output.canonicalize())
-        && input == output
-    {
-        return Err(OptimizeError::Request("the output is the input itself; give another -o".into()));
-    }
+    let held = |files: &[PathBuf], what: &str| match overwritten(&plan.output, files) {
+        Some(_) => Err(OptimizeError::Request(format!("the output is {what} itself; give another -o"))),
+        None => Ok(()),
+    };
+    held(std::slice::from_ref(&plan.input), "the input")?;
+    held(&plan.files, "another file that is read")?;
     if let Some(reason) = refusal(&plan.output, plan.force, false) {
         return Err(OptimizeError::Request(reason));
     }
     let start = Instant::now();
-    let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
+    let model = Model::read(&plan.input)?;
+    held(&model.data_files, "the input's data file")?;
+    let mut done = model.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
     done.seconds = start.elapsed().as_secs_f64();
     Ok(done)
 }

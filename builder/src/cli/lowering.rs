@@ -129,6 +129,7 @@ impl OptimizeArgs {
             lowering,
             rationale,
             external: self.external_data.into(),
+            files: self.lowering.tuning.iter().cloned().collect(),
         })
     }
 }
