@@ -1,27 +1,30 @@
 //! What the finished file says about itself.
 
+use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
 use crate::architecture::Output;
-use crate::build::{LabelsChoice, Plan, PreprocessChoice, Safety, UNCHECKED};
 use crate::graph::Dim;
 use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
-use crate::passes::PassRun;
+use crate::note::Note;
+use crate::passes::{self, PassRun};
+use crate::precision::Effect;
+use crate::precision::half::UNCHECKED;
 use crate::published::{self, PublishedWeights};
 use crate::variant::Stem;
 
 /// Metadata, and what the user should be told of the choices in it.
 pub(crate) struct Description {
     pub(crate) metadata: Metadata,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Describes a build; `sha256` is the checkpoint's, in hex.
 pub(crate) fn describe(
     plan: &Plan,
     resolved: &Resolved,
-    applied: &[PassRun],
+    runs: &[PassRun],
     sha256: Option<&str>,
-    safety: Option<&Safety>,
+    effect: &Effect,
 ) -> Description {
     let known = sha256.and_then(published::by_sha256);
     let mut notes = Vec::new();
@@ -55,14 +58,13 @@ pub(crate) fn describe(
             metadata.push_json("label_ids", &labels.ids);
         }
     }
-    metadata.push("target", plan.rationale.target.as_str());
+    metadata.push("target", plan.rationale.target.to_string());
     if !plan.rationale.reasons.is_empty() {
         metadata.push("lowering", plan.rationale.reasons.join("; "));
     }
-    let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
-    metadata.push("passes", passes.join(", "));
-    if let Some(safety) = safety {
-        metadata.push("dtype", "f16");
+    metadata.push("passes", passes::summary(runs));
+    if let Effect::F16(safety) = effect {
+        metadata.push("dtype", effect.dtype().name());
         if !safety.kept.is_empty() {
             metadata.push_json("keep_f32", &safety.kept);
         }
@@ -76,7 +78,7 @@ fn preprocess(
     plan: &Plan,
     resolved: &Resolved,
     known: Option<&'static PublishedWeights>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Preprocess {
     let variant = &resolved.variant;
     let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(variant.default_image_size());
@@ -89,9 +91,7 @@ fn preprocess(
             let stored = Preprocess::imagenet(Recipe::V1, side);
             if resolved.checkpoint.is_some() {
                 let Preprocess { resize, crop, .. } = stored;
-                notes.push(format!(
-                    "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"
-                ));
+                notes.push(Note::PreprocessingUnknown { resize, crop });
             }
             stored
         }
