@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use onnx_file::digest;
 use resnext_builder::architecture::{self, Options};
-use resnext_builder::digest;
 use resnext_builder::export::{Versions, export};
 use resnext_builder::passes::{self, Lowering, Width};
 use resnext_builder::random::Random;

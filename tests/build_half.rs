@@ -9,8 +9,9 @@ use std::path::Path;
 
 use common::{fail, names, run, succeed, text};
 use half::f16;
+use onnx_file::element::ElementType;
 use onnx_file::proto::{ModelProto, ValueInfoProto, type_proto};
-use onnx_file::tensor::{ElementType, to_f32, to_f64};
+use onnx_file::tensor::{to_f32, to_f64};
 use resnext_builder::build::{BuildError, Destination, Plan, Weights};
 use resnext_builder::calibration::Calibration;
 use safetensors::SafeTensors;

@@ -9,11 +9,12 @@ mod program;
 use models::{build, export, groups, meaning, read};
 
 use half::{bf16, f16};
+use onnx_file::element::ElementType;
 use onnx_file::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
     attribute_proto::AttributeType,
 };
-use onnx_file::tensor::{ElementType, to_f32, to_f64};
+use onnx_file::tensor::{to_f32, to_f64};
 use program::{fail, names, succeed};
 use prost::Message as _;
 

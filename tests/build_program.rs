@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{fail, names, run, succeed, text};
+use onnx_file::element::ElementType;
 use onnx_file::proto::{
     GraphProto, ModelProto, OperatorSetIdProto, TensorProto, tensor_shape_proto::dimension, type_proto,
 };
-use onnx_file::tensor::ElementType;
 use prost::Message as _;
 
 /// A network of a few hundred kilobytes.

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use common::{fail, run, succeed, text};
 use half::f16;
+use onnx_file::element::ElementType;
 use onnx_file::proto::{ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
-use onnx_file::tensor::{ElementType, to_f32};
+use onnx_file::tensor::to_f32;
 use prost::Message as _;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;

@@ -151,7 +151,11 @@ fn other_verbs_take_the_names_too() {
     let (home, server) = (Home::new(), Server::start(|request, out| serve(request, out, file())));
     let inspect = home.command(&server.url()).args(["inspect", "DEFAULT", "--variant", "resnet18"]).output().unwrap();
     let report = text(&inspect.stdout);
-    assert!(report.contains("known as      torchvision resnet18 IMAGENET1K_V1"), "{report}{}", text(&inspect.stderr));
+    assert!(
+        report.contains("known as      resnet18 IMAGENET1K_V1: torchvision's weights"),
+        "{report}{}",
+        text(&inspect.stderr)
+    );
     assert!(text(&inspect.stderr).starts_with("downloading "));
     succeeds(home.build(&server.url()));
     let verify = |model| ["verify", model, "--variant", "resnet18", "--weights", "DEFAULT"];

@@ -5,7 +5,8 @@ mod checkpoint_files;
 
 use checkpoint_files::*;
 use half::{bf16, f16};
-use resnext_builder::checkpoint::{Checkpoint, DType, Format};
+use onnx_file::element::ElementType;
+use resnext_builder::checkpoint::{Checkpoint, Format};
 use std::collections::BTreeMap;
 
 fn open(name: &str) -> Checkpoint {
@@ -51,11 +52,11 @@ fn half_precision_weights_are_converted_exactly() {
 fn mixed_storage_keeps_each_tensors_own_precision() {
     let checkpoint = open("resnext_mixed.pth");
     for (name, values) in reference() {
-        let convolution = checkpoint.get(&name).unwrap().dtype == DType::F16;
+        let convolution = checkpoint.get(&name).unwrap().dtype == ElementType::F16;
         let exact = |value: f32| if convolution { f16::from_f32(value).to_f32() } else { value };
         assert_eq!(checkpoint.read_f32(&name).unwrap(), values.into_iter().map(exact).collect::<Vec<_>>(), "{name}");
     }
-    assert_eq!(checkpoint.get("bn1.weight").unwrap().dtype, DType::F32);
+    assert_eq!(checkpoint.get("bn1.weight").unwrap().dtype, ElementType::F32);
 }
 
 #[test]
@@ -100,12 +101,12 @@ fn an_independent_reader_sees_the_same_tensors_byte_for_byte() {
             assert_eq!(info.shape, tensor.shape(), "{name}: {}", info.name);
             let bytes = tensor.read().unwrap();
             let expected: Vec<f64> = match info.dtype {
-                DType::F16 => bytes.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
-                DType::BF16 => bytes.chunks(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
-                DType::F32 => bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
-                DType::F64 => bytes.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
+                ElementType::F16 => bytes.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+                ElementType::BF16 => bytes.chunks(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+                ElementType::F32 => bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
+                ElementType::F64 => bytes.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
                 other => {
-                    assert_eq!((other, tensor.dtype()), (DType::I64, pytorch_reader::DType::I64));
+                    assert_eq!((other, tensor.dtype()), (ElementType::I64, pytorch_reader::DType::I64));
                     continue;
                 }
             };
@@ -139,7 +140,7 @@ fn what_a_file_is_can_be_asked() {
         assert_eq!(checkpoint.file_len(), fixture_bytes(name).len() as u64);
         assert_eq!((checkpoint.nested_under(), checkpoint.stripped_prefix()), (None, None));
         assert_eq!(checkpoint.get("layer1.0.conv2.weight").unwrap().shape, [8, 2, 3, 3]);
-        assert_eq!(checkpoint.get("fc.bias").unwrap().dtype, DType::F32);
+        assert_eq!(checkpoint.get("fc.bias").unwrap().dtype, ElementType::F32);
         assert!(checkpoint.get("module.fc.bias").is_none());
     }
 }
@@ -148,7 +149,7 @@ fn what_a_file_is_can_be_asked() {
 fn counters_are_listed_with_their_type_but_are_no_weights() {
     let checkpoint = open("resnext_zip.pth");
     let counter = checkpoint.get("bn1.num_batches_tracked").unwrap();
-    assert_eq!((counter.dtype, counter.shape.as_slice()), (DType::I64, &[][..]));
+    assert_eq!((counter.dtype, counter.shape.as_slice()), (ElementType::I64, &[][..]));
     checkpoint.read_f32("bn1.num_batches_tracked").unwrap_err();
     assert!(open("resnext_no_counters.pth").get("bn1.num_batches_tracked").is_none());
 }

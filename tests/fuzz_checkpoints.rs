@@ -6,7 +6,8 @@ mod checkpoint_files;
 mod fuzzing;
 
 use checkpoint_files::*;
-use resnext_builder::checkpoint::{Checkpoint, DType};
+use onnx_file::element::ElementType;
+use resnext_builder::checkpoint::Checkpoint;
 
 /// Numbers at the edges, and the bytes that mean something in one of the formats.
 const PIECES: &[&[u8]] = &[
@@ -119,12 +120,12 @@ fn agrees_with_safetensors(checkpoint: &Checkpoint, contents: &Contents) {
     }
 }
 
-fn decoded(bytes: &[u8], dtype: DType) -> Vec<f64> {
+fn decoded(bytes: &[u8], dtype: ElementType) -> Vec<f64> {
     let each = bytes.chunks_exact(dtype.size());
     match dtype {
-        DType::F16 => each.map(|b| half::f16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
-        DType::BF16 => each.map(|b| half::bf16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
-        DType::F32 => each.map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
+        ElementType::F16 => each.map(|b| half::f16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
+        ElementType::BF16 => each.map(|b| half::bf16::from_le_bytes(b.try_into().unwrap()).to_f64()).collect(),
+        ElementType::F32 => each.map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
         _ => each.map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
     }
 }

@@ -280,7 +280,7 @@ fn the_exported_file_has_the_fields_that_the_builder_reads() {
     );
     assert_eq!((&found["inputs"]["source"], &found["inputs"]["seed"]), (&"seeded".into(), &5.into()));
     assert_eq!(found["model"]["file"], "shapes.onnx");
-    let digest = |path: &Path| resnext_runner::metadata::sha256(path).expect("readable");
+    let digest = |path: &Path| onnx_file::digest::file(path).expect("readable");
     assert_eq!(found["model"]["sha256"], digest(&path));
     assert_eq!(found["model"]["source_sha256"], digest(&trained("shapes.safetensors")));
     assert_eq!(fs::read_to_string(&table).expect("written").lines().count(), 60, "a heading and a line for each value");

@@ -5,11 +5,10 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use onnx_file::tensor::ElementType::F16;
+use onnx_file::element::ElementType::F16;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Graph, Node, Op, Origin, Pass, ValueId};
-use crate::weight::LARGEST;
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -126,7 +125,8 @@ pub enum CalibrationError {
     },
     /// Values beyond f16.
     #[error(
-        "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at 65504{more}; keep it and what takes its values in f32: {fix}"
+        "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at {limit}{more}; keep it and what takes its values in f32: {fix}",
+        limit = F16.max_finite()
     )]
     Overflow {
         /// The node with the largest value.
@@ -166,7 +166,8 @@ impl fmt::Display for Activations {
         };
         write!(
             f,
-            "values up to {largest:.4} ({largest_in}) on {inputs}, headroom {headroom:.1} to f16's end at {LARGEST}"
+            "values up to {largest:.4} ({largest_in}) on {inputs}, headroom {headroom:.1} to f16's end at {limit}",
+            limit = F16.max_finite()
         )
     }
 }
@@ -233,9 +234,9 @@ impl Calibration {
         let magnitude = |range: &Range| range.max_abs.unwrap_or(f64::INFINITY);
         used.sort_by(|(a, x), (b, y)| magnitude(y).total_cmp(&magnitude(x)).then(a.cmp(b)));
         let (largest, largest_in) = used.first().map_or((0.0, String::new()), |(_, r)| (magnitude(r), label(r)));
-        used.retain(|(_, range)| magnitude(range) > LARGEST);
+        used.retain(|(_, range)| magnitude(range) > F16.max_finite());
         if used.is_empty() {
-            let headroom = (largest > 0.0).then(|| LARGEST / largest);
+            let headroom = (largest > 0.0).then(|| F16.max_finite() / largest);
             return Ok(Activations { largest, largest_in, headroom, inputs: self.inputs.clone() });
         }
         let beyond: Vec<ValueId> = used.iter().map(|(id, _)| *id).collect();

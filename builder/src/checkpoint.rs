@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use onnx_file::element::ElementType;
+
 mod error;
 mod file;
 mod globals;
@@ -48,69 +50,13 @@ impl fmt::Display for Format {
     }
 }
 
-/// Element type of a stored tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // the names say it
-pub enum DType {
-    F16,
-    BF16,
-    F32,
-    F64,
-    Bool,
-    U8,
-    I8,
-    U16,
-    I16,
-    U32,
-    I32,
-    U64,
-    I64,
-}
-
-impl DType {
-    /// Bytes per element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::Bool | Self::U8 | Self::I8 => 1,
-            Self::F16 | Self::BF16 | Self::U16 | Self::I16 => 2,
-            Self::F32 | Self::U32 | Self::I32 => 4,
-            Self::F64 | Self::U64 | Self::I64 => 8,
-        }
-    }
-
-    /// Whether the type holds real numbers, as weights do.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
-    }
-}
-
-impl fmt::Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F16 => "f16",
-            Self::BF16 => "bf16",
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::Bool => "bool",
-            Self::U8 => "u8",
-            Self::I8 => "i8",
-            Self::U16 => "u16",
-            Self::I16 => "i16",
-            Self::U32 => "u32",
-            Self::I32 => "i32",
-            Self::U64 => "u64",
-            Self::I64 => "i64",
-        })
-    }
-}
-
 /// What a checkpoint says about one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Name, without the key that nested the weights and without a stripped prefix.
     pub name: String,
     /// Element type as stored.
-    pub dtype: DType,
+    pub dtype: ElementType,
     /// Extents, outermost first.
     pub shape: Vec<usize>,
 }
@@ -227,7 +173,7 @@ impl Checkpoint {
             path: self.path.clone(),
             fault: Box::new(Fault::Io { action: "read it", error }),
         };
-        crate::digest::sha256(self.source.stream(0, self.source.len())).map_err(refuse)
+        onnx_file::digest::sha256(self.source.stream(0, self.source.len())).map_err(refuse)
     }
 
     fn read<T: values::Real>(&self, name: &str) -> Result<Vec<T>, CheckpointError> {

@@ -13,7 +13,7 @@ use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, Prepro
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
 use crate::metadata::{Labels, Preprocess, Recipe};
-use crate::variant::{Stem, Variant};
+use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
@@ -191,12 +191,12 @@ impl BuildArgs {
             Some("-") => Destination::Stdout,
             _ => Destination::File(output.clone()),
         };
-        let variant = self.resolve_variant()?;
+        let network = self.resolve_variant()?;
         let weights = match &self.weights {
-            Some(value) => weights(value, variant.as_ref())?,
+            Some(value) => weights(value, network.as_ref())?,
             None => Weights::Random { seed: self.seed.unwrap_or(0) },
         };
-        let mut plan = Plan::new(variant, weights, destination);
+        let mut plan = Plan::new(network.map(|network| network.variant), weights, destination);
         plan.force = self.force;
         plan.classes = self.num_classes;
         plan.outputs = self.outputs.clone();
@@ -215,7 +215,7 @@ impl BuildArgs {
         Ok(plan)
     }
 
-    fn resolve_variant(&self) -> Result<Option<Variant>, BuildError> {
+    fn resolve_variant(&self) -> Result<Option<Named>, BuildError> {
         let Some(name) = &self.variant else {
             if !self.blocks.is_empty() || self.planes.is_some() || self.stem.is_some() {
                 let text = "--blocks, --planes and --stem change a --variant; with --weights they follow from the file";
@@ -223,7 +223,7 @@ impl BuildArgs {
             }
             return Ok(None);
         };
-        let mut variant = Variant::parse_with(name, &self.blocks)?;
+        let Named { name, mut variant, tag } = Named::parse_with(name, &self.blocks)?;
         if let Some(stem) = self.stem {
             variant.stem = stem;
         }
@@ -231,7 +231,7 @@ impl BuildArgs {
             variant.group_width = variant.group_width.saturating_mul(planes) / variant.planes;
             variant.planes = planes;
         }
-        Ok(Some(variant.check()?))
+        Ok(Some(Named { name, variant: variant.check()?, tag }))
     }
 
     fn image(&self) -> Result<Option<[Dim; 2]>, BuildError> {
@@ -303,7 +303,7 @@ mod tests {
             &["--variant", "50_32x4d", "--planes", "4", "-o", "m.onnx"],
             &["--variant", "50_32x4d", "--dynamic-hw", "--image-size", "64", "-o", "m.onnx"],
         ] {
-            assert_eq!(plan(args).unwrap_err().exit_code(), 2, "{args:?}");
+            assert_eq!(plan(args).unwrap_err().exit(), onnx_file::exit::Exit::Usage, "{args:?}");
         }
         for args in
             [&["--opset", "12"][..], &["--outputs", "c1"], &["--image-size", "x"], &["--weights", "f", "--seed", "1"]]

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
+use onnx_file::exit::Exit;
 
 use crate::build::{BuildError, Progress, Weights, build};
 use crate::cli::{BuildArgs, Cli, Command, weights_only};
@@ -44,16 +45,16 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The program's exit code: 1 different, 2 usage, 3 bad input, 4 weights not available, 6 output, 70 internal. A closed pipe is no error.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error. That the reader of a pipe has closed it is none.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Build(error) => error.exit_code(),
-            Self::Optimize(error) => error.exit_code(),
-            Self::Different => 1,
-            Self::Verify(VerifyError::Lowering { .. }) | Self::List(_) => 70,
-            Self::Inspect(_) | Self::Verify(_) => 3,
-            Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Print(_) => 6,
+            Self::Build(error) => error.exit(),
+            Self::Optimize(error) => error.exit(),
+            Self::Different => Exit::Mismatch,
+            Self::Verify(VerifyError::Lowering { .. }) | Self::List(_) => Exit::Internal,
+            Self::Inspect(_) | Self::Verify(_) => Exit::BadInput,
+            Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            Self::Print(_) => Exit::Output,
         }
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod origin;
 
 use std::fmt;
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 
 pub use op::{Conv, Dim, Op, Pool, Shape, Value, ValueId, fixed};
 pub use origin::{Origin, Part, Pass};

@@ -13,7 +13,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::digest;
+use onnx_file::digest;
+use onnx_file::exit::Exit;
+
 use crate::published::PublishedWeights;
 use partial::Partial;
 
@@ -182,13 +184,13 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// The program's exit code: 2 usage, 3 a bad file, 4 not available, 6 not written.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) => 2,
-            Self::Read { .. } | Self::Cached { .. } | Self::Digest { .. } | Self::TooLarge { .. } => 3,
-            Self::Download { .. } => 4,
-            Self::Write { .. } => 6,
+            Self::Settings(_) => Exit::Usage,
+            Self::Read { .. } | Self::Cached { .. } | Self::Digest { .. } | Self::TooLarge { .. } => Exit::BadInput,
+            Self::Download { .. } => Exit::Unavailable,
+            Self::Write { .. } => Exit::Output,
         }
     }
 

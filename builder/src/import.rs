@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension,
     type_proto,
 };
-use onnx_file::tensor::{self, ElementType, TensorError};
+use onnx_file::raw::TensorError;
+use onnx_file::tensor;
 
 use crate::graph::{Conv, Dim, Graph, Op, Origin, Pool, Shape, ValueId};
 use crate::shape::ShapeError;

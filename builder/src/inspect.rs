@@ -5,17 +5,18 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use onnx_file::digest;
+use onnx_file::element::ElementType;
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::read::ReadError;
-use onnx_file::tensor::{ElementType, extent};
+use onnx_file::tensor::extent;
 use serde::Serialize;
 
 use crate::architecture::{self, InferError, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::cost::{Cost, cost_of};
-use crate::digest;
 use crate::graph::{Dim, Graph, Origin, Part};
-use crate::published::{self, PublishedWeights};
+use crate::published::{self, Published};
 use crate::variant::Variant;
 
 /// Version of the JSON form.
@@ -33,7 +34,7 @@ pub struct Inspection {
     /// Its SHA-256, in hex.
     pub sha256: String,
     /// The published checkpoint it is, by digest.
-    pub known: Option<PublishedWeights>,
+    pub known: Option<Published>,
     /// What kind of file it is, with what only that kind has.
     #[serde(flatten)]
     pub content: Content,
@@ -183,7 +184,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
         bytes,
-        known: published::by_sha256(&sha256).copied(),
+        known: published::by_sha256(&sha256),
         sha256,
         content,
         tensors: tensors.len(),

@@ -14,7 +14,6 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod cost;
-pub mod digest;
 pub mod export;
 pub mod graph;
 pub mod hub;

@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use onnx_file::atomic;
+use onnx_file::exit::Exit;
 use resnext_builder::cli::Cli;
 use resnext_builder::commands;
-
-/// What a shell reports of a program that an interrupt from the keyboard ended.
-const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -18,15 +16,15 @@ fn main() -> ExitCode {
     let _ = ctrlc::set_handler(interrupt);
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
     match commands::run(&cli, &mut out, &mut err) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) if atomic::stopped() => ExitCode::from(INTERRUPTED),
+        Ok(()) => Exit::Success.into(),
+        Err(_) if atomic::stopped() => Exit::Interrupted.into(),
         Err(error) => {
-            let code = error.exit_code();
-            if code != 0 {
+            let exit = error.exit();
+            if exit != Exit::Success {
                 // Where even standard error is closed, the exit code still tells.
                 let _ = writeln!(err, "error: {error}");
             }
-            ExitCode::from(code)
+            exit.into()
         }
     }
 }
@@ -34,5 +32,5 @@ fn main() -> ExitCode {
 /// Ends the program once it has given up its half-written files, after two seconds at the latest.
 fn interrupt() {
     atomic::stop_within(Duration::from_secs(2));
-    std::process::exit(INTERRUPTED.into());
+    std::process::exit(Exit::Interrupted.into());
 }

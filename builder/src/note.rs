@@ -28,6 +28,22 @@ pub enum Note {
         /// Which.
         prefix: String,
     },
+    /// The input has the size that the given preprocessing crops.
+    ImageFollowsPreprocessing {
+        /// Height and width.
+        crop: usize,
+    },
+    /// The stored preprocessing was scaled to the size of the input.
+    PreprocessingFollowsImage {
+        /// Shorter side after resizing, as stored.
+        resize: usize,
+        /// Side of the central square, as stored.
+        crop: usize,
+        /// Shorter side after resizing, at the network's own size.
+        usual_resize: usize,
+        /// Side of the central square, at the network's own size.
+        usual_crop: usize,
+    },
     /// Nobody said how to prepare images for this checkpoint.
     PreprocessingUnknown {
         /// Shorter side after resizing, as stored.

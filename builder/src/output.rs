@@ -14,7 +14,7 @@ use onnx_file::atomic::{self, AtomicFile};
 use onnx_file::proto::{ModelProto, TensorProto};
 use onnx_file::write::{WriteError, place_externally, write_external};
 
-use crate::digest::{self, Hashing};
+use onnx_file::digest::{self, Hashing};
 
 /// Hex digits of the content's hash in a data file's name.
 const DIGITS: usize = 16;
@@ -196,8 +196,8 @@ fn mentions(mut file: &File, text: &str) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use onnx_file::element::ElementType;
     use onnx_file::proto::GraphProto;
-    use onnx_file::tensor::ElementType;
     use prost::Message as _;
 
     /// Writes a model of one weight of 2 KiB, all bytes `byte`, its data apart, as far as before the commit.

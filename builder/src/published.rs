@@ -1,13 +1,17 @@
-//! The checkpoints that torchvision publishes.
+//! The checkpoints that are published: torchvision's, which names reach, and timm's, known by file.
 //!
 //! A file's name ends in the first eight hex digits of its SHA-256, so a name that is in this table is a promise that
 //! can be checked, and a digest that is in it identifies the file under any name.
 
+mod timm;
+
 use serde::Serialize;
 
-use crate::metadata::Recipe;
+use crate::metadata::{Preprocess, Recipe};
 use crate::suggest;
-use crate::variant::Variant;
+use crate::variant::{Named, Variant};
+
+pub use timm::{TIMM, TimmWeights};
 
 /// A published checkpoint, trained on ImageNet-1k with 1000 classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +83,11 @@ impl PublishedWeights {
         u64::from(self.mib_milli) * (1 << 20) / 1000
     }
 
+    /// What timm calls the same weights.
+    fn timm_tag(&self) -> &'static str {
+        if self.weights == V1 { "tv_in1k" } else { "tv2_in1k" }
+    }
+
     fn is_of(&self, variant: &Variant) -> bool {
         Variant::parse(self.model).is_ok_and(|own| own == *variant)
     }
@@ -122,8 +131,12 @@ impl WeightsName {
     ///
     /// # Errors
     /// [`NameError`], which lists what there is.
-    pub fn of(self, variant: Option<&Variant>) -> Result<&'static PublishedWeights, NameError> {
-        let Some(variant) = variant else { return Err(NameError::NoVariant { name: self.as_str() }) };
+    pub fn of(self, network: Option<&Named>) -> Result<&'static PublishedWeights, NameError> {
+        let Some(network) = network else { return Err(NameError::NoVariant { name: self.as_str() }) };
+        let variant = &network.variant;
+        if let Some(tag) = network.tag {
+            return self.tagged(network, tag);
+        }
         let means = |known: &&PublishedWeights| known.is_of(variant) && (known.default || self != Self::Default);
         let mut candidates = PUBLISHED.iter().filter(means);
         let found = candidates.find(|known| self == Self::Default || known.weights == self.as_str());
@@ -138,6 +151,20 @@ impl WeightsName {
                 },
             }
         })
+    }
+
+    /// The checkpoint that the name means where the network's name says itself whose weights it means.
+    fn tagged(self, network: &Named, tag: &'static str) -> Result<&'static PublishedWeights, NameError> {
+        let own = PUBLISHED.iter().find(|known| known.is_of(&network.variant) && known.timm_tag() == tag);
+        match own {
+            Some(own) if self == Self::Default || own.weights == self.as_str() => Ok(own),
+            _ => Err(NameError::OtherWeights {
+                asked: network.name.clone(),
+                name: self.as_str(),
+                variant: network.variant.to_string(),
+                meant: timm::meant(&network.variant, tag),
+            }),
+        }
     }
 
     /// As torchvision writes it.
@@ -182,6 +209,20 @@ pub enum NameError {
         /// Those that have weights, with their names.
         networks: String,
     },
+    /// The network's name means other weights.
+    #[error(
+        "'{asked}' means {meant}, and {name} torchvision's: other numbers for the same network; for those pass their file as --weights FILE, for torchvision's write --variant {variant}"
+    )]
+    OtherWeights {
+        /// The network as asked for.
+        asked: String,
+        /// The weights asked for.
+        name: &'static str,
+        /// The network.
+        variant: String,
+        /// Whose weights its name means, and their file.
+        meant: String,
+    },
     /// A network with other weights only.
     #[error("torchvision has no {name} for {variant}; it has {available} (or DEFAULT, the best of them)")]
     NoWeights {
@@ -207,14 +248,58 @@ fn networks() -> String {
     parts.join(", ")
 }
 
-/// The checkpoint published under this file name, if any.
-pub fn by_file_name(name: &str) -> Option<&'static PublishedWeights> {
-    PUBLISHED.iter().find(|known| known.file_name() == name)
+/// A checkpoint that is published, whoever trained it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "collection", rename_all = "lowercase")]
+pub enum Published {
+    /// torchvision's.
+    Torchvision(PublishedWeights),
+    /// timm's, or known to it.
+    Timm(TimmWeights),
+}
+
+impl Published {
+    /// Network and weights: `resnext50_32x4d IMAGENET1K_V2`, `resnext50_32x4d.a1h_in1k`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Torchvision(known) => format!("{} {}", known.model, known.weights),
+            Self::Timm(known) => format!("{}.{}", known.model, known.tag),
+        }
+    }
+
+    /// Whose it is.
+    pub fn publisher(&self) -> &'static str {
+        match self {
+            Self::Torchvision(_) => "torchvision's",
+            Self::Timm(known) => known.publisher(),
+        }
+    }
+
+    /// Whether its classes are ImageNet-1k's.
+    pub fn is_classifier(&self) -> bool {
+        !matches!(self, Self::Timm(TimmWeights { classes: 0, .. }))
+    }
+
+    /// The preprocessing it was evaluated with, for images whose shorter side is `size`.
+    pub fn preprocess(&self, size: usize) -> Preprocess {
+        match self {
+            Self::Torchvision(known) => Preprocess::imagenet(known.recipe, size),
+            Self::Timm(known) => known.preprocess(size),
+        }
+    }
+}
+
+/// The start of the SHA-256 that a published file of this name has, if one is.
+pub fn promised_sha256(name: &str) -> Option<&'static str> {
+    let torchvision = PUBLISHED.iter().find(|known| known.file_name() == name).map(|known| known.sha256_prefix);
+    torchvision.or_else(|| TIMM.iter().find(|known| known.file == Some(name)).and_then(TimmWeights::sha256_prefix))
 }
 
 /// The checkpoint with this SHA-256, in hex, if it is a published one.
-pub fn by_sha256(hex: &str) -> Option<&'static PublishedWeights> {
-    PUBLISHED.iter().find(|known| hex.starts_with(known.sha256_prefix))
+pub fn by_sha256(hex: &str) -> Option<Published> {
+    let torchvision = PUBLISHED.iter().find(|known| hex.starts_with(known.sha256_prefix));
+    let timm = || TIMM.iter().find(|known| known.sha256_prefix().is_some_and(|prefix| hex.starts_with(prefix)));
+    torchvision.copied().map(Published::Torchvision).or_else(|| timm().copied().map(Published::Timm))
 }
 
 #[cfg(test)]
@@ -223,7 +308,7 @@ mod tests {
 
     fn file(name: &str, variant: &str) -> Result<String, NameError> {
         let name = WeightsName::parse(name).unwrap().unwrap();
-        name.of(Some(&Variant::parse(variant).unwrap())).map(PublishedWeights::file_name)
+        name.of(Some(&Named::parse_with(variant, &[]).unwrap())).map(PublishedWeights::file_name)
     }
 
     #[test]
@@ -259,6 +344,29 @@ mod tests {
         let said = file("DEFAULT", "26_32x4d").unwrap_err().to_string();
         assert!(said.contains("resnext50_32x4d (IMAGENET1K_V1, IMAGENET1K_V2), resnext101_32x8d ("), "{said}");
         assert!(WeightsName::Default.of(None).unwrap_err().to_string().contains("--variant"));
+    }
+
+    #[test]
+    fn a_name_that_means_other_weights_is_refused_and_its_own_are_found() {
+        for network in ["resnext101_32x8d_wsl", "swsl_resnext50_32x4d", "resnext50_32x4d.a1h_in1k", "50_32x4d.ra_in1k"]
+        {
+            for name in ["DEFAULT", "IMAGENET1K_V1"] {
+                assert!(matches!(file(name, network), Err(NameError::OtherWeights { .. })), "{network} {name}");
+            }
+        }
+        assert_eq!(file("DEFAULT", "resnext50_32x4d.tv_in1k").as_deref(), Ok("resnext50_32x4d-7cdf4587.pth"));
+        assert_eq!(file("IMAGENET1K_V2", "resnext50_32x4d.tv2_in1k").as_deref(), Ok("resnext50_32x4d-1a0047aa.pth"));
+        assert!(matches!(file("IMAGENET1K_V1", "resnext50_32x4d.tv2_in1k"), Err(NameError::OtherWeights { .. })));
+        let said = file("DEFAULT", "resnext50_32x4d.a1h_in1k").unwrap_err().to_string();
+        assert!(said.contains("timm's a1h_in1k (resnext50_32x4d_a1h-0146ab0a.pth)"), "{said}");
+    }
+
+    #[test]
+    fn a_timm_file_is_known_by_its_name_and_by_its_digest() {
+        assert_eq!(promised_sha256("resnext50_32x4d_a1h-0146ab0a.pth"), Some("0146ab0a"));
+        let known = by_sha256("0146ab0a00").unwrap();
+        assert_eq!((known.name().as_str(), known.publisher()), ("resnext50_32x4d.a1h_in1k", "timm's"));
+        assert_eq!(known.preprocess(224).resize, 235);
     }
 
     #[test]

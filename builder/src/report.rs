@@ -62,7 +62,7 @@ pub fn inspection(found: &Inspection) -> String {
     line("file", format!("{} ({} bytes)", found.file, grouped(found.bytes)));
     line("sha256", found.sha256.clone());
     if let Some(known) = &found.known {
-        line("known as", format!("torchvision {} {}", known.model, known.weights));
+        line("known as", format!("{}: {} weights", known.name(), known.publisher()));
     }
     match &found.content {
         Content::Checkpoint { container, nested_under, prefix } => {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 
 use crate::graph::{Dim, Graph, Node, Op, ValueId};
 use crate::shape::{self, ShapeError};

@@ -4,10 +4,12 @@
 //! torchvision's `models/resnet.py` for names, keys and the width formula.
 
 mod names;
+mod tags;
 
 use std::fmt;
 
 pub use names::NAMED;
+pub use tags::{Named, UnknownTag, tags_of};
 
 use crate::suggest;
 
@@ -71,6 +73,9 @@ pub enum VariantError {
         /// The nearest names there are.
         near: Vec<String>,
     },
+    /// A tag that is not among those of the network.
+    #[error(transparent)]
+    Tag(#[from] Box<UnknownTag>),
     /// A relative with another graph.
     #[error(
         "'{name}' is another architecture ({difference}), whose graph this program does not write; export it with its own framework"
@@ -156,16 +161,15 @@ impl Variant {
     /// # Errors
     /// [`VariantError`].
     pub fn parse_with(name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
-        let lower = name.trim().to_ascii_lowercase();
-        let base = lower.split('.').next().unwrap_or_default();
+        Named::parse_with(name, blocks).map(|named| named.variant)
+    }
+
+    /// A network by its own name, `base`, in lower case; `name` is what was asked for.
+    fn untagged(base: &str, name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
         if let Some(&(_, difference)) = OTHERS.iter().find(|(prefix, _)| base.contains(prefix)) {
             return Err(VariantError::OtherArchitecture { name: name.into(), difference });
         }
-        // timm's older names put the publisher first.
-        let publishers = ["ig_", "tv_", "gluon_", "swsl_", "ssl_"];
-        let base = publishers.iter().find_map(|publisher| base.strip_prefix(publisher)).unwrap_or(base);
-        let base = base.strip_suffix("_wsl").unwrap_or(base);
-        let unknown = || VariantError::Unknown { name: name.into(), near: suggest::nearest(name.trim(), names::all()) };
+        let unknown = || VariantError::Unknown { name: name.into(), near: names::near(name) };
         if let Some(rest) = base.strip_prefix("wide_resnet") {
             let depth = rest.strip_suffix("_2").ok_or_else(unknown)?;
             return Self::bottleneck(number(depth).ok_or_else(unknown)?, 1, 128, blocks);
@@ -336,73 +340,4 @@ fn number(text: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_spelling_of_a_network_is_understood() {
-        for (name, canonical) in [
-            ("50_32x4d", "50_32x4d"),
-            ("resnext50_32x4d", "50_32x4d"),
-            ("resnext50_32x4d.a1h_in1k", "50_32x4d"),
-            ("ResNeXt101_64x4d", "101_64x4d"),
-            ("tv_resnext50_32x4d", "50_32x4d"),
-            ("26_32x4d", "26_32x4d"),
-            ("200_64x4d", "200_64x4d"),
-            ("50_1x64d", "resnet50"),
-            ("resnet18", "resnet18"),
-            ("resnet34", "resnet34"),
-            ("resnet152", "resnet152"),
-            ("wide_resnet50_2", "wide_resnet50_2"),
-            ("wide_resnet101_2", "wide_resnet101_2"),
-            ("ig_resnext101_32x16d", "101_32x16d"),
-            ("resnext101_32x48d_wsl", "101_32x48d"),
-            ("32x32d", "101_32x32d"),
-            ("29_8x64d", "29_8x64d"),
-            ("29_16x64d", "29_16x64d"),
-            ("50_2x40d", "50_2x40d"),
-            ("swsl_resnext50_32x4d", "50_32x4d"),
-            ("gluon_resnext101_64x4d", "101_64x4d"),
-        ] {
-            assert_eq!(Variant::parse(name).map(|v| v.to_string()), Ok(canonical.to_string()), "{name}");
-        }
-    }
-
-    #[test]
-    fn relatives_and_nonsense_are_refused_by_name() {
-        for name in ["resnext50d_32x4d", "resnet50d", "seresnext50_32x4d", "ecaresnet50d", "resnext26ts", "resnest50"] {
-            assert!(
-                matches!(
-                    Variant::parse(name),
-                    Err(VariantError::OtherArchitecture { .. } | VariantError::Unknown { .. })
-                ),
-                "{name}"
-            );
-        }
-        for name in ["", "50", "50_32x4", "50_x4d", "resnext", "50_32x4d_v2", "vgg16", "99999999999999999999_1x1d"] {
-            assert!(matches!(Variant::parse(name), Err(VariantError::Unknown { .. })), "{name}");
-        }
-        assert!(matches!(Variant::parse("77_32x4d"), Err(VariantError::Depth { depth: 77 })));
-        assert!(matches!(Variant::parse("50_0x4d"), Err(VariantError::Range { .. })));
-    }
-
-    #[test]
-    fn grouping_a_two_layer_block_names_the_dense_block_it_equals() {
-        let error = Variant::parse("18_32x4d").unwrap_err();
-        assert_eq!(error, VariantError::GroupedBasic { cardinality: 32, width: 4, dense: 128 });
-        assert!(error.to_string().contains("dense block of width 128"));
-    }
-
-    #[test]
-    fn widths_are_the_papers() {
-        let variant = Variant::parse("50_32x4d").unwrap();
-        assert_eq!([0, 1, 2, 3].map(|s| variant.width(s)), [128, 256, 512, 1024]);
-        assert_eq!([0, 1, 2, 3].map(|s| variant.out_channels(s)), [256, 512, 1024, 2048]);
-        // Table 2: width of the 3x3 at equal cost.
-        for (name, width) in
-            [("resnet50", 64), ("50_2x40d", 80), ("50_4x24d", 96), ("50_8x14d", 112), ("50_32x4d", 128)]
-        {
-            assert_eq!(Variant::parse(name).unwrap().width(0), width);
-        }
-    }
-}
+mod tests;

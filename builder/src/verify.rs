@@ -131,7 +131,7 @@ pub enum VerifyError {
         /// The model.
         model: String,
         /// Which.
-        source: onnx_file::tensor::TensorError,
+        source: onnx_file::raw::TensorError,
     },
     /// The checkpoint.
     #[error(transparent)]

@@ -10,7 +10,7 @@ mod rounding;
 use std::sync::Arc;
 
 pub(crate) use bytes::{BytesError, WeightBytes, materialize};
-pub use rounding::{LARGEST, Rounding, to_half};
+pub use rounding::{Rounding, to_half};
 
 /// The parameters of an inference-mode batch normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
 #[derive(Clone, Debug, PartialEq)]

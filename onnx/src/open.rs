@@ -21,6 +21,16 @@ pub fn file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// As [`file`]; where `path` itself is a symbolic link, it is refused.
+///
+/// # Errors
+/// As for [`file`].
+pub fn file_itself(path: &Path) -> io::Result<File> {
+    let file = options_without_links().read(true).open(path).map_err(told)?;
+    check(&file)?;
+    Ok(file)
+}
+
 /// The content of the regular file at `path`, of `limit` bytes at most.
 ///
 /// # Errors

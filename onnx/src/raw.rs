@@ -6,7 +6,71 @@
 use prost::bytes::Bytes;
 
 use crate::proto::{TensorProto, tensor_proto::DataType};
-use crate::tensor::TensorError;
+
+/// Why a `TensorProto` could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorError {
+    /// The element type is not one of [`ElementType`].
+    #[error("tensor '{name}' has ONNX data type {data_type}, which is not supported here; re-export it as float")]
+    Type {
+        /// Tensor name.
+        name: String,
+        /// The number in the file.
+        data_type: i32,
+    },
+    /// A dimension is negative or the product overflows.
+    #[error("tensor '{name}' has the impossible shape {dims:?}; the file is damaged")]
+    Shape {
+        /// Tensor name.
+        name: String,
+        /// The dimensions in the file.
+        dims: Vec<i64>,
+    },
+    /// The data is shorter or longer than the shape says.
+    #[error("tensor '{name}' of shape {dims:?} needs {expected} bytes and holds {found}; the file is damaged")]
+    Length {
+        /// Tensor name.
+        name: String,
+        /// The dimensions in the file.
+        dims: Vec<i64>,
+        /// Bytes that the shape and type call for.
+        expected: u64,
+        /// Bytes found.
+        found: u64,
+    },
+    /// The data is not in the field that its type is stored in, or in several.
+    #[error(
+        "tensor '{name}' of ONNX data type {data_type} keeps its data in {found}, where {expected} or raw_data belongs; the file is damaged"
+    )]
+    Field {
+        /// Tensor name.
+        name: String,
+        /// The number in the file.
+        data_type: i32,
+        /// The field of its type.
+        expected: &'static str,
+        /// Fields with data.
+        found: String,
+    },
+    /// A number that its type cannot hold.
+    #[error("tensor '{name}' of ONNX data type {data_type} holds {value} at index {index}; the file is damaged")]
+    Entry {
+        /// Tensor name.
+        name: String,
+        /// The number in the file.
+        data_type: i32,
+        /// Index in its field.
+        index: usize,
+        /// What is there.
+        value: String,
+    },
+    /// The tensor's data lies in another file and was not loaded.
+    #[error("the data of tensor '{name}' lies in another file; load it with the model's own folder as base")]
+    External {
+        /// Tensor name.
+        name: String,
+    },
+}
 
 /// How a data type is stored.
 struct Storage {

@@ -1,15 +1,17 @@
 //! Reads an ONNX file, with limits, and finds its external data.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 use prost::bytes::Bytes;
 
+use crate::beside;
+use crate::budget::{self, OverBudget};
+use crate::cost::{self, CostError};
+use crate::open;
 use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
-use crate::raw;
-use crate::tensor::TensorError;
+use crate::raw::{self, TensorError};
 use crate::write::MESSAGE_LIMIT;
 
 /// Why an ONNX file could not be read.
@@ -39,6 +41,14 @@ pub enum ReadError {
         /// What the decoder said.
         reason: String,
     },
+    /// It would take more memory than a file may.
+    #[error("{path} is refused: {source}")]
+    Cost {
+        /// The file.
+        path: PathBuf,
+        /// What takes it.
+        source: CostError,
+    },
     /// A tensor's external data cannot be used.
     #[error("{path}: the external data of tensor '{tensor}' {reason}")]
     External {
@@ -66,22 +76,27 @@ pub enum ReadError {
 /// valid protobuf message).
 pub fn read(path: &Path) -> Result<ModelProto, ReadError> {
     let io = |source| ReadError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
+    let file = open::file(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
     if bytes > MESSAGE_LIMIT {
         return Err(ReadError::TooLarge { path: path.to_owned(), bytes });
     }
-    let mut content = Vec::with_capacity(bytes as usize);
-    file.take(MESSAGE_LIMIT).read_to_end(&mut content).map_err(io)?;
-    decode(path, content.into())
+    let over = |source: OverBudget| ReadError::Cost { path: path.to_owned(), source: source.into() };
+    budget::check("the file", bytes).map_err(over)?;
+    decode(path, open::read_all(file, MESSAGE_LIMIT).map_err(io)?.into())
 }
 
 /// Decodes `content`; `path` is for messages.
 ///
 /// # Errors
-/// [`ReadError::NotOnnx`].
+/// [`ReadError::NotOnnx`], and [`ReadError::Cost`] before anything is decoded.
 pub fn decode(path: &Path, content: Bytes) -> Result<ModelProto, ReadError> {
     let not_onnx = |reason: String| ReadError::NotOnnx { path: path.to_owned(), reason };
+    match cost::check(&content, content.len() as u64) {
+        // The decoder says where.
+        Ok(_) | Err(CostError::Malformed | CostError::Deep) => {}
+        Err(source) => return Err(ReadError::Cost { path: path.to_owned(), source }),
+    }
     let model = ModelProto::decode(content).map_err(|error| not_onnx(error.to_string()))?;
     if model.graph.is_none() {
         return Err(not_onnx("it holds no graph".into()));
@@ -92,12 +107,12 @@ pub fn decode(path: &Path, content: Bytes) -> Result<ModelProto, ReadError> {
     Ok(model)
 }
 
-/// Fills `tensor.raw_data` from the data file it points to, beside the model at `path`; a tensor whose data is in the
-/// model is left alone.
+/// Fills `tensor.raw_data` from the data file it points to, which the model at `path` must be allowed to name
+/// ([`beside::resolve`]); a tensor whose data is in the model is left alone.
 ///
 /// # Errors
-/// [`ReadError::External`] for a location that is absolute, climbs out of the model's folder or is a symbolic link,
-/// and for a range that the file does not hold; [`ReadError::Io`].
+/// [`ReadError::External`] for a location that leads out of the model's folder, and for a range that the file does not
+/// hold; [`ReadError::Io`]; [`ReadError::Cost`] for more than may be taken of memory.
 pub fn load_external(path: &Path, tensor: &mut TensorProto) -> Result<(), ReadError> {
     if tensor.data_location != DataLocation::External as i32 {
         return Ok(());
@@ -110,28 +125,30 @@ pub fn load_external(path: &Path, tensor: &mut TensorProto) -> Result<(), ReadEr
         Some(text) => text.parse::<u64>().map_err(|_| external(format!("has the {key} '{text}', not a number"))),
     };
     let location = value("location").ok_or_else(|| external("has no location; export the model again".into()))?;
-    if !Path::new(location).components().all(|c| matches!(c, Component::Normal(_))) {
-        return Err(external(format!("lies at '{location}', outside the model's folder: refused")));
-    }
     let (offset, length) = (number("offset", 0)?, number("length", expected)?);
     if length != expected {
         return Err(external(format!("has {length} bytes where the shape calls for {expected}")));
     }
+    let mut file = beside::open(path, location).map_err(|error| external(error.to_string()))?;
     let data_path = path.with_file_name("").join(location);
     let io = |source| ReadError::Io { path: data_path.clone(), source };
-    if std::fs::symlink_metadata(&data_path).map_err(io)?.file_type().is_symlink() {
-        return Err(external(format!("at '{location}' is a symbolic link: refused; put the file itself there")));
-    }
-    let mut file = File::open(&data_path).map_err(io)?;
     let available = file.metadata().map_err(io)?.len();
     if offset.checked_add(length).is_none_or(|end| end > available) {
         return Err(external(format!(
             "at {offset}, {length} bytes long, reaches beyond the {available} bytes of '{location}'; copy that file again"
         )));
     }
+    let over = |source: OverBudget| ReadError::Cost { path: path.to_owned(), source: source.into() };
+    budget::check(&format!("the external data of tensor '{}'", tensor.name), length).map_err(over)?;
+    let length = usize::try_from(length).map_err(|_| external(format!("has {length} bytes, too many to hold")))?;
     file.seek(SeekFrom::Start(offset)).map_err(io)?;
-    let mut raw = vec![0; length as usize];
-    file.read_exact(&mut raw).map_err(io)?;
+    let mut raw = Vec::new();
+    raw.try_reserve_exact(length).map_err(|error| io(error.into()))?;
+    // As much memory as there is content to fill it: a sparse file costs no disk and all of the memory.
+    file.take(length as u64).read_to_end(&mut raw).map_err(io)?;
+    if raw.len() != length {
+        return Err(io(io::ErrorKind::UnexpectedEof.into()));
+    }
     tensor.raw_data = raw.into();
     tensor.external_data.clear();
     tensor.data_location = DataLocation::Default as i32;
@@ -141,8 +158,8 @@ pub fn load_external(path: &Path, tensor: &mut TensorProto) -> Result<(), ReadEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::element::ElementType;
     use crate::proto::StringStringEntryProto;
-    use crate::tensor::ElementType;
 
     fn external(location: &str, offset: &str) -> TensorProto {
         let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
@@ -160,6 +177,7 @@ mod tests {
     fn external_data_is_read_from_beside_the_model_only() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("m.onnx");
+        std::fs::write(&model, "").unwrap();
         std::fs::write(folder.path().join("w.data"), [0u8, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64]).unwrap();
         let mut good = external("w.data", "4");
         load_external(&model, &mut good).unwrap();
@@ -171,12 +189,41 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_symbolic_link_is_refused() {
+    fn a_link_that_leads_outside_is_refused_and_one_that_stays_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("real"), [0u8; 8]).unwrap();
-        std::os::unix::fs::symlink(folder.path().join("real"), folder.path().join("w.data")).unwrap();
-        let result = load_external(&folder.path().join("m.onnx"), &mut external("w.data", "0"));
-        assert!(matches!(result, Err(ReadError::External { .. })), "{result:?}");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("models")).unwrap();
+        for name in ["models/m.onnx", "models/real", "secret"] {
+            std::fs::write(at(name), [0u8; 8]).unwrap();
+        }
+        std::os::unix::fs::symlink("real", at("models/w.data")).unwrap();
+        std::os::unix::fs::symlink("../secret", at("models/outside")).unwrap();
+        std::os::unix::fs::symlink("..", at("models/up")).unwrap();
+        load_external(&at("models/m.onnx"), &mut external("w.data", "0")).unwrap();
+        for location in ["outside", "up/secret"] {
+            let result = load_external(&at("models/m.onnx"), &mut external(location, "0"));
+            assert!(matches!(result, Err(ReadError::External { .. })), "{location}: {result:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_sparse_terabyte_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("m.onnx");
+        std::fs::write(&model, "").unwrap();
+        std::fs::File::create(folder.path().join("w.data")).unwrap().set_len(1 << 40).unwrap();
+        let mut tensor = TensorProto { dims: vec![1 << 19, 1 << 19], ..external("w.data", "0") };
+        let result = load_external(&model, &mut tensor);
+        assert!(matches!(result, Err(ReadError::Cost { .. })), "{result:?}");
+    }
+
+    #[test]
+    fn a_model_of_empty_messages_is_refused_before_it_is_decoded() {
+        // Half a million empty nodes in a graph.
+        let nodes = [0x0a, 0].repeat(1 << 19);
+        let content = [&[0x3a, 0x80, 0x80, 0x40][..], &nodes].concat();
+        assert!(matches!(decode(Path::new("x"), content.into()), Err(ReadError::Cost { .. })));
     }
 
     #[test]

@@ -10,8 +10,7 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation};
-use crate::raw;
-use crate::tensor::TensorError;
+use crate::raw::{self, TensorError};
 
 /// The longest protobuf message: readers keep lengths in a signed 32-bit integer.
 pub const MESSAGE_LIMIT: u64 = 0x7fff_ffff;
@@ -272,8 +271,8 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::element::ElementType;
     use crate::proto::{NodeProto, OperatorSetIdProto};
-    use crate::tensor::ElementType;
 
     fn declared(name: &str, dims: &[i64]) -> TensorProto {
         TensorProto {

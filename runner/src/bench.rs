@@ -10,6 +10,7 @@ pub mod warmup;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use onnx_file::digest;
 use serde::Serialize;
 
 use crate::candidate::{Candidate, Progress};
@@ -17,7 +18,7 @@ use crate::compare::library_note;
 use crate::environment::{Environment, load_average_now};
 use crate::input;
 use crate::input::preprocess::Preprocess;
-use crate::metadata::{ImageInput, sha256};
+use crate::metadata::ImageInput;
 use crate::model::{Block, Loaded, Model, ModelError};
 use crate::stats::random::SplitMix64;
 use crate::tensor::Tensor;
@@ -134,7 +135,7 @@ impl Measured {
     fn of(candidate: &Candidate<'_>) -> Self {
         Measured {
             model: candidate.file.path.display().to_string(),
-            model_sha256: sha256(&candidate.file.path).ok(),
+            model_sha256: digest::file(&candidate.file.path).ok(),
             provider: candidate.provider.clone(),
             processes: Vec::new(),
         }

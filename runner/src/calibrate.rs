@@ -12,6 +12,7 @@ pub mod weights;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use onnx_file::digest;
 use serde::Serialize;
 
 use crate::candidate::{Candidate, Progress};
@@ -19,7 +20,7 @@ use crate::environment::Environment;
 use crate::exposed::{ExposeError, Exposed};
 use crate::input::batch::Batch;
 use crate::input::preprocess::Preprocess;
-use crate::metadata::{MetadataError, ModelFile, Origin, Precision, sha256};
+use crate::metadata::{MetadataError, ModelFile, Origin, Precision};
 use crate::model::{Loaded, ModelError};
 use crate::stats::Range;
 
@@ -194,7 +195,7 @@ pub fn calibrate(
 
 fn described(file: &ModelFile) -> Result<Model, MetadataError> {
     let io = |source| MetadataError::Io { path: file.path.clone(), source };
-    Ok(Model { file: file.name(), sha256: sha256(&file.path).map_err(io)?, origin: file.origin()? })
+    Ok(Model { file: file.name(), sha256: digest::file(&file.path).map_err(io)?, origin: file.origin()? })
 }
 
 /// Ranges by the value's name, over the inputs so far; `None` where a value holds no floating-point numbers.

@@ -91,7 +91,7 @@ pub fn top(scores: &[f64], k: usize, labels: Option<&[String]>) -> Option<Vec<Cl
 mod tests {
     use super::*;
     use crate::fake::Fake;
-    use crate::metadata::ElementType;
+    use onnx_file::element::ElementType;
 
     #[test]
     fn probabilities_are_the_softmax_of_logits_and_left_alone_where_they_are_probabilities() {

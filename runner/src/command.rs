@@ -8,7 +8,8 @@ use clap::CommandFactory;
 use resnext_runner::worker::{self, Launcher};
 
 use crate::cli::{Cli, Global, LibraryArgs, Verb};
-use crate::terminal::{Exit, Failure};
+use crate::terminal::Failure;
+use onnx_file::exit::Exit;
 
 mod bench;
 mod bundled;

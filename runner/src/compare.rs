@@ -8,12 +8,13 @@ pub mod layers;
 pub mod metrics;
 pub mod tolerance;
 
+use onnx_file::digest;
 use serde::Serialize;
 
 use crate::candidate::{Candidate, Progress};
 use crate::environment::Environment;
 use crate::input::{self, batch};
-use crate::metadata::{ModelFile, Precision, sha256};
+use crate::metadata::{ModelFile, Precision};
 use crate::model::{Loaded, ModelError};
 use crate::tensor::{Data, Tensor};
 
@@ -174,7 +175,7 @@ pub fn compare(
     let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, (_, file, provider)))| {
         let row = Row {
             model: file.path.display().to_string(),
-            model_sha256: sha256(&file.path).ok(),
+            model_sha256: digest::file(&file.path).ok(),
             provider: provider.clone(),
             status: Status::NoResult,
             precision: tolerance::precision(file, ran.loaded.as_ref()),

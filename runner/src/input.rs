@@ -10,8 +10,9 @@ pub mod preprocess;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use onnx_file::element::ElementType;
 
-use crate::metadata::{ElementType, ImageInput, ModelFile};
+use crate::metadata::{ImageInput, ModelFile};
 use crate::tensor::{Data, Tensor};
 
 /// Why given tensors do not suit a model.

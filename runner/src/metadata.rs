@@ -1,21 +1,19 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
-pub mod port;
+mod precision;
 pub mod skeleton;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use onnx_file::proto::{GraphProto, ModelProto};
 use prost::Message;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use port::{as_image, is_channels_last};
-
-pub use port::{ElementType, ImageInput, Port, Precision};
+pub use onnx_file::port::{ImageInput, Port};
+pub use precision::Precision;
 pub use skeleton::SkeletonError;
 
 /// Why a model file cannot be used.
@@ -127,17 +125,15 @@ impl ModelFile {
         let producer = format!("{} {}", model.producer_name, model.producer_version).trim().to_owned();
         let properties = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
         let graph = model.graph.ok_or_else(|| malformed("there is no graph".into()))?;
-        let weights: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).map(Port::of).collect();
         Ok(ModelFile {
             path: path.to_owned(),
             bytes,
             producer,
             opset,
-            inputs,
+            inputs: Port::inputs(&graph),
             outputs: graph.output.iter().map(Port::of).collect(),
             properties,
-            precision: precision(&graph),
+            precision: Precision::of(&graph),
             external_data: graph.initializer.iter().any(|tensor| tensor.data_location == 1),
             graph,
         })
@@ -149,14 +145,14 @@ impl ModelFile {
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.
     pub fn image_input(&self) -> Result<ImageInput, MetadataError> {
         let refuse = |reason: &str| Err(self.not_an_image_model(reason.into()));
-        let images: Vec<ImageInput> = self.inputs.iter().filter_map(as_image).collect();
+        let images: Vec<ImageInput> = self.inputs.iter().filter_map(Port::as_image).collect();
         match images.as_slice() {
             [image] if [image.batch, image.height, image.width].contains(&Some(0)) => refuse(
                 "it takes empty batches or images, an extent is 0; export it with the real one, or leave it open",
             ),
             [image] if self.inputs.len() == 1 => Ok(image.clone()),
             [_] => refuse("it needs inputs besides the images"),
-            [] if self.inputs.iter().any(is_channels_last) => {
+            [] if self.inputs.iter().any(Port::is_channels_last) => {
                 refuse("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")
             }
             [] => refuse("no input takes images, f32 or f16 [N, 3, H, W]"),
@@ -253,37 +249,6 @@ fn default_opset(model: &ModelProto) -> i64 {
         .map(|set| set.version)
         .next()
         .unwrap_or(0)
-}
-
-fn precision(graph: &GraphProto) -> Precision {
-    let quantized =
-        |op: &str| op.starts_with("QLinear") || matches!(op, "QuantizeLinear" | "ConvInteger" | "MatMulInteger");
-    if graph.node.iter().any(|node| quantized(&node.op_type)) {
-        return Precision::Int8;
-    }
-    let carried = |kind: ElementType| match kind {
-        ElementType::Bf16 => Precision::Bf16,
-        ElementType::F16 => Precision::F16,
-        _ => Precision::F32,
-    };
-    let weights = graph.initializer.iter().map(|tensor| carried(ElementType::of(tensor.data_type)));
-    weights.max().unwrap_or(Precision::F32)
-}
-
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// Any error of reading it.
-pub fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            n => hash.update(&buffer[..n]),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A named, dense, row-major tensor on the host: what goes into a model and what comes out.
 
 use half::f16;
+use onnx_file::element::ElementType;
 
 /// Element storage, one variant for each ONNX element type the harness moves.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,19 @@ pub enum Data {
     I64(Vec<i64>),
     /// ONNX UINT8.
     U8(Vec<u8>),
+}
+
+impl Data {
+    /// Type of the elements.
+    pub fn element_type(&self) -> ElementType {
+        match self {
+            Data::F32(_) => ElementType::F32,
+            Data::F16(_) => ElementType::F16,
+            Data::F64(_) => ElementType::F64,
+            Data::I64(_) => ElementType::I64,
+            Data::U8(_) => ElementType::U8,
+        }
+    }
 }
 
 /// A tensor with its name; `shape` in elements, outermost first, its product equal to the number of elements in `data`.

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use onnx_file::exit::Exit;
 use resnext_runner::metadata::MetadataError;
 use resnext_runner::model::ModelError;
 use resnext_runner::provider::OptionError;
@@ -10,19 +11,6 @@ use resnext_runner::runtime::RuntimeError;
 use resnext_runner::runtime::install::InstallError;
 
 use crate::cli::{Color, Global};
-
-/// Exit codes, the same for both programs of this project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Usage = 2,
-    BadInput = 3,
-    Unavailable = 4,
-    Fallback = 5,
-    Output = 6,
-    Internal = 70,
-    /// What a shell reports of a program that an interrupt ended.
-    Interrupted = 130,
-}
 
 /// Why a verb came to nothing: what to say and how to exit.
 #[derive(Debug)]
@@ -39,7 +27,7 @@ impl Failure {
     /// Tells the user and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let _ = writeln!(io::stderr(), "error: {}", self.message);
-        ExitCode::from(self.exit as u8)
+        self.exit.into()
     }
 }
 

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use onnx_file::digest;
 use resnext_builder::optimize::{Model, OptimizeError};
 use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::tuning::TunedStage;
@@ -24,7 +25,7 @@ use serde::Serialize;
 use crate::bench::Plan;
 use crate::candidate::{Candidate, Progress};
 use crate::environment::Environment;
-use crate::metadata::{MetadataError, ModelFile, sha256};
+use crate::metadata::{MetadataError, ModelFile};
 use crate::model::ModelError;
 use crate::stats::RatioOfMedians;
 
@@ -269,7 +270,7 @@ pub fn tune(
         schema_version: SCHEMA_VERSION,
         kind: "tuning",
         model: name(),
-        model_sha256: sha256(&request.model).ok(),
+        model_sha256: digest::file(&request.model).ok(),
         provider,
         library_version,
         processor: environment.host.processor.clone(),

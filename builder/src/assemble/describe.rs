@@ -9,7 +9,7 @@ use crate::note::Note;
 use crate::passes::{self, PassRun};
 use crate::precision::Effect;
 use crate::precision::half::UNCHECKED;
-use crate::published::{self, PublishedWeights};
+use crate::published::{self, Published};
 use crate::variant::Stem;
 
 /// Metadata, and what the user should be told of the choices in it.
@@ -35,7 +35,7 @@ pub(crate) fn describe(
             metadata.push("weights", checkpoint.path().file_name().unwrap_or_default().to_string_lossy());
             metadata.push("weights_sha256", sha256);
             if let Some(known) = known {
-                metadata.push("weights_name", format!("{} {}", known.model, known.weights));
+                metadata.push("weights_name", known.name());
             }
             metadata.push("license_note", "The weights are under the licence of whoever published the checkpoint.");
         }
@@ -48,8 +48,9 @@ pub(crate) fn describe(
     if resolved.options.outputs.contains(&Output::Logits) {
         let labels = match (&plan.labels, known) {
             (LabelsChoice::Given(labels), _) => labels.clone(),
-            (LabelsChoice::ImageNet, _) | (LabelsChoice::Known, Some(_)) => Labels::imagenet(),
-            (LabelsChoice::Known, None) => Labels::default(),
+            (LabelsChoice::ImageNet, _) => Labels::imagenet(),
+            (LabelsChoice::Known, Some(known)) if known.is_classifier() => Labels::imagenet(),
+            (LabelsChoice::Known, _) => Labels::default(),
         };
         if !labels.names.is_empty() {
             metadata.push_json("labels", &labels.names);
@@ -74,26 +75,32 @@ pub(crate) fn describe(
     Description { metadata, notes }
 }
 
-fn preprocess(
-    plan: &Plan,
-    resolved: &Resolved,
-    known: Option<&'static PublishedWeights>,
-    notes: &mut Vec<Note>,
-) -> Preprocess {
+fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes: &mut Vec<Note>) -> Preprocess {
     let variant = &resolved.variant;
-    let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(variant.default_image_size());
-    match (&plan.preprocess, known, variant.stem) {
+    let usual = variant.default_image_size();
+    let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(usual);
+    let at = |size: usize| match (&plan.preprocess, known, variant.stem) {
         (PreprocessChoice::Given(given), ..) => given.clone(),
-        (PreprocessChoice::Recipe(recipe), ..) => Preprocess::imagenet(*recipe, side),
-        (PreprocessChoice::Known, Some(known), _) => Preprocess::imagenet(known.recipe, side),
-        (PreprocessChoice::Known, None, Stem::Cifar) => Preprocess::cifar(side),
-        (PreprocessChoice::Known, None, Stem::ImageNet) => {
-            let stored = Preprocess::imagenet(Recipe::V1, side);
-            if resolved.checkpoint.is_some() {
-                let Preprocess { resize, crop, .. } = stored;
-                notes.push(Note::PreprocessingUnknown { resize, crop });
-            }
-            stored
+        (PreprocessChoice::Recipe(recipe), ..) => Preprocess::imagenet(*recipe, size),
+        (PreprocessChoice::Known, Some(known), _) => known.preprocess(size),
+        (PreprocessChoice::Known, None, Stem::Cifar) => Preprocess::cifar(size),
+        (PreprocessChoice::Known, None, Stem::ImageNet) => Preprocess::imagenet(Recipe::V1, size),
+    };
+    let stored = at(side);
+    let Preprocess { resize, crop, .. } = stored;
+    match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
+        (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop != usual => {
+            notes.push(Note::ImageFollowsPreprocessing { crop });
         }
+        (PreprocessChoice::Given(_), ..) => {}
+        (PreprocessChoice::Known, None, Some(_), Stem::ImageNet) => {
+            notes.push(Note::PreprocessingUnknown { resize, crop });
+        }
+        _ if side != usual => {
+            let Preprocess { resize: usual_resize, crop: usual_crop, .. } = at(usual);
+            notes.push(Note::PreprocessingFollowsImage { resize, crop, usual_resize, usual_crop });
+        }
+        _ => {}
     }
+    stored
 }

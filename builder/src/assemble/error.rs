@@ -2,6 +2,9 @@
 
 use std::io;
 
+use onnx_file::element::ElementType;
+use onnx_file::exit::Exit;
+
 use crate::calibration::CalibrationError;
 use crate::hub::HubError;
 use crate::passes::UnknownNode;
@@ -67,7 +70,8 @@ pub enum BuildError {
     },
     /// A weight that f16 cannot hold.
     #[error(
-        "'{name}' is {value} at index {index}, and f16 ends at 65504; keep its node in f32 with --keep-f32 {node}, or build with --dtype f32"
+        "'{name}' is {value} at index {index}, and f16 ends at {limit}; keep its node in f32 with --keep-f32 {node}, or build with --dtype f32",
+        limit = ElementType::F16.max_finite()
     )]
     Overflow {
         /// The weight.
@@ -118,18 +122,18 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The program's exit code for this error.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => 2,
-            Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => 2,
-            Self::Hub(error) => error.exit_code(),
-            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => 3,
-            Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => 3,
-            // The reader closed the pipe.
-            Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Output { .. } => 6,
-            Self::Graph(_) | Self::Internal(_) => 70,
+            Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => Exit::Usage,
+            Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => Exit::Usage,
+            Self::Hub(error) => error.exit(),
+            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => Exit::BadInput,
+            Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => Exit::BadInput,
+            // The reader closed the pipe: it has what it wanted.
+            Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            Self::Output { .. } => Exit::Output,
+            Self::Graph(_) | Self::Internal(_) => Exit::Internal,
         }
     }
 }

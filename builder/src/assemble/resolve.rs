@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::BuildError;
-use super::plan::{Destination, LabelsChoice, Plan, Weights};
+use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
 use super::summary::Progress;
 use crate::architecture::{BlockForm, Options, Output, StrideIn};
 use crate::checkpoint::Checkpoint;
@@ -101,7 +101,7 @@ fn read(
 fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Options, BuildError> {
     let mut options = Options::classifier(variant);
     options.batch = plan.batch.clone();
-    options.image = plan.image.clone().unwrap_or(options.image);
+    options.image = image(plan)?.unwrap_or(options.image);
     options.classes = classes.unwrap_or(options.classes);
     options.block_form = plan.block_form;
     options.stride_in = plan.stride_in;
@@ -114,6 +114,21 @@ fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Opt
     check_effect(plan, variant, &options)?;
     check_labels(plan, &options)?;
     Ok(options)
+}
+
+/// The input's height and width, where they are not the network's own: as asked for, else as given preprocessing crops.
+fn image(plan: &Plan) -> Result<Option<[Dim; 2]>, BuildError> {
+    let PreprocessChoice::Given(given) = &plan.preprocess else { return Ok(plan.image.clone()) };
+    let crop = given.crop;
+    let Some(asked) = &plan.image else { return Ok(Some([Dim::Fixed(crop), Dim::Fixed(crop)])) };
+    match asked {
+        // The square that is cut out has the shorter side.
+        [Dim::Fixed(height), Dim::Fixed(width)] if *height.min(width) != crop => Err(BuildError::Request(format!(
+            "--image-size {height}x{width} contradicts the preprocessing, which crops {crop}x{crop}; drop --image-size, or give a preprocessing whose crop is {}",
+            height.min(width)
+        ))),
+        _ => Ok(Some(asked.clone())),
+    }
 }
 
 fn check_classes(plan: &Plan, checkpoint: &Checkpoint, found: Option<usize>) -> Result<Option<usize>, BuildError> {

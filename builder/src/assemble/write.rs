@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use onnx_file::digest;
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
-use onnx_file::tensor::TensorError;
+use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
 use super::describe::describe;
@@ -16,7 +17,6 @@ use super::resolve::Resolved;
 use super::summary::Progress;
 use crate::calibration::Activations;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::digest;
 use crate::export::Exported;
 use crate::graph::{Dim, ValueId};
 use crate::note::Note;
@@ -122,11 +122,11 @@ impl<'a: 's, 's> Digest<'a, 's> {
         let failed = |_| BuildError::Internal("the digest thread failed".into());
         let sha256 = digest::hex(&thread.join().map_err(failed)?.map_err(WeightsError::from)?);
         let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
-        if let Some(promised) = published::by_file_name(&name)
-            && !sha256.starts_with(promised.sha256_prefix)
+        if let Some(promised) = published::promised_sha256(&name)
+            && !sha256.starts_with(promised)
         {
             let path = checkpoint.path().display().to_string();
-            let expected = promised.sha256_prefix.into();
+            let expected = promised.into();
             return Err(BuildError::Digest { path, expected, found: sha256 });
         }
         Ok(Some(self.sha256.insert(sha256)))

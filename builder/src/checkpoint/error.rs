@@ -1,6 +1,6 @@
 //! What can be wrong with a checkpoint: each fault says what, where, and what to do next.
 
-use super::DType;
+use onnx_file::element::ElementType;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -149,7 +149,7 @@ pub enum Fault {
     #[error(
         "tensor `{tensor}` holds {dtype}, but weights are real numbers: convert it with .float() and save it again"
     )]
-    IntegerTensor { tensor: String, dtype: DType },
+    IntegerTensor { tensor: String, dtype: ElementType },
     /// Sizes, strides or an offset that make no sense.
     #[error("tensor `{tensor}`: {what}; {}", refetch!())]
     Geometry { tensor: String, what: String },

@@ -1,7 +1,7 @@
 //! The allow-list: every `module.name` that a pickle of weights may mention. All of them are data to the scan; none is
 //! ever called.
 
-use super::DType;
+use onnx_file::element::ElementType;
 
 /// A global on the allow-list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Global {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     /// A type that can be read.
-    Real(DType),
+    Real(ElementType),
     /// A type that can be named and measured, but holds no plain real numbers: name, bytes per element.
     Other(&'static str, usize),
 }
@@ -96,16 +96,16 @@ pub(super) fn look_up(module: &str, name: &str) -> Verdict {
 /// The element of `torch.{kind}Storage`.
 fn storage(kind: &str) -> Option<Element> {
     Some(match kind {
-        "Half" => Element::Real(DType::F16),
-        "BFloat16" => Element::Real(DType::BF16),
-        "Float" => Element::Real(DType::F32),
-        "Double" => Element::Real(DType::F64),
-        "Bool" => Element::Real(DType::Bool),
-        "Byte" => Element::Real(DType::U8),
-        "Char" => Element::Real(DType::I8),
-        "Short" => Element::Real(DType::I16),
-        "Int" => Element::Real(DType::I32),
-        "Long" => Element::Real(DType::I64),
+        "Half" => Element::Real(ElementType::F16),
+        "BFloat16" => Element::Real(ElementType::BF16),
+        "Float" => Element::Real(ElementType::F32),
+        "Double" => Element::Real(ElementType::F64),
+        "Bool" => Element::Real(ElementType::Bool),
+        "Byte" => Element::Real(ElementType::U8),
+        "Char" => Element::Real(ElementType::I8),
+        "Short" => Element::Real(ElementType::I16),
+        "Int" => Element::Real(ElementType::I32),
+        "Long" => Element::Real(ElementType::I64),
         "ComplexFloat" => Element::Other("complex64", 8),
         "ComplexDouble" => Element::Other("complex128", 16),
         "QInt8" => Element::Other("quantized (qint8)", 1),
@@ -120,19 +120,19 @@ fn storage(kind: &str) -> Option<Element> {
 /// The element of `torch.{name}`, a `torch.dtype`.
 fn dtype(name: &str) -> Option<Element> {
     Some(match name {
-        "float16" | "half" => Element::Real(DType::F16),
-        "bfloat16" => Element::Real(DType::BF16),
-        "float32" | "float" => Element::Real(DType::F32),
-        "float64" | "double" => Element::Real(DType::F64),
-        "bool" => Element::Real(DType::Bool),
-        "uint8" => Element::Real(DType::U8),
-        "int8" => Element::Real(DType::I8),
-        "uint16" => Element::Real(DType::U16),
-        "int16" | "short" => Element::Real(DType::I16),
-        "uint32" => Element::Real(DType::U32),
-        "int32" | "int" => Element::Real(DType::I32),
-        "uint64" => Element::Real(DType::U64),
-        "int64" | "long" => Element::Real(DType::I64),
+        "float16" | "half" => Element::Real(ElementType::F16),
+        "bfloat16" => Element::Real(ElementType::BF16),
+        "float32" | "float" => Element::Real(ElementType::F32),
+        "float64" | "double" => Element::Real(ElementType::F64),
+        "bool" => Element::Real(ElementType::Bool),
+        "uint8" => Element::Real(ElementType::U8),
+        "int8" => Element::Real(ElementType::I8),
+        "uint16" => Element::Real(ElementType::U16),
+        "int16" | "short" => Element::Real(ElementType::I16),
+        "uint32" => Element::Real(ElementType::U32),
+        "int32" | "int" => Element::Real(ElementType::I32),
+        "uint64" => Element::Real(ElementType::U64),
+        "int64" | "long" => Element::Real(ElementType::I64),
         "complex32" | "chalf" => Element::Other("complex32", 4),
         "complex64" | "cfloat" => Element::Other("complex64", 8),
         "complex128" | "cdouble" => Element::Other("complex128", 16),

@@ -1,11 +1,11 @@
 //! Where the elements of a tensor lie in its storage.
 
-use super::DType;
+use onnx_file::element::ElementType;
 
 /// A strided view. Invariant: its last element's position fits 64 bits, as does the number of its bytes.
 #[derive(Debug)]
 pub(super) struct Layout {
-    pub(super) dtype: DType,
+    pub(super) dtype: ElementType,
     /// First element.
     offset: u64,
     /// Dimensions of more than one element, merged where they can be: extent and stride, in elements, outermost first.
@@ -15,7 +15,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// The view of `shape` with `stride` from `offset` on, all in elements; `None` on overflow.
-    pub(super) fn new(dtype: DType, offset: usize, shape: Vec<usize>, stride: Vec<usize>) -> Option<Self> {
+    pub(super) fn new(dtype: ElementType, offset: usize, shape: Vec<usize>, stride: Vec<usize>) -> Option<Self> {
         let elements = shape.iter().try_fold(1usize, |product, extent| product.checked_mul(*extent))?;
         elements.checked_mul(dtype.size())?;
         let mut dims: Vec<(usize, usize)> = Vec::new();
@@ -38,7 +38,7 @@ impl Layout {
     }
 
     /// `elements` numbers in a row, from the storage's start.
-    pub(super) fn contiguous(dtype: DType, elements: usize) -> Self {
+    pub(super) fn contiguous(dtype: ElementType, elements: usize) -> Self {
         let dims = if elements == 1 { Vec::new() } else { vec![(elements, 1)] };
         Self { dtype, offset: 0, dims, elements }
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn layout(shape: &[usize], stride: &[usize]) -> Layout {
-        Layout::new(DType::F32, 0, shape.to_vec(), stride.to_vec()).unwrap()
+        Layout::new(ElementType::F32, 0, shape.to_vec(), stride.to_vec()).unwrap()
     }
 
     proptest! {
@@ -202,7 +202,7 @@ mod tests {
             (usize::MAX, vec![2], vec![1]),
             (0, vec![usize::MAX / 2], vec![1]),
         ] {
-            assert!(Layout::new(DType::F64, offset, shape, stride).is_none());
+            assert!(Layout::new(ElementType::F64, offset, shape, stride).is_none());
         }
     }
 }

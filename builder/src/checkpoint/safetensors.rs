@@ -7,7 +7,9 @@ use super::file::Source;
 use super::layout::Layout;
 use super::state_dict::{self, Names};
 use super::values::{Blob, Stored};
-use super::{DType, TensorInfo};
+use onnx_file::element::ElementType;
+
+use super::TensorInfo;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo as Header};
 use serde::de::{Error, MapAccess, Visitor};
@@ -137,21 +139,21 @@ fn wrong_size(entries: &[(String, Header)]) -> Option<Fault> {
     })
 }
 
-fn dtype(tensor: &str, dtype: Dtype) -> Result<DType, Fault> {
+fn dtype(tensor: &str, dtype: Dtype) -> Result<ElementType, Fault> {
     Ok(match dtype {
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::F32 => DType::F32,
-        Dtype::F64 => DType::F64,
-        Dtype::BOOL => DType::Bool,
-        Dtype::U8 => DType::U8,
-        Dtype::I8 => DType::I8,
-        Dtype::U16 => DType::U16,
-        Dtype::I16 => DType::I16,
-        Dtype::U32 => DType::U32,
-        Dtype::I32 => DType::I32,
-        Dtype::U64 => DType::U64,
-        Dtype::I64 => DType::I64,
+        Dtype::F16 => ElementType::F16,
+        Dtype::BF16 => ElementType::BF16,
+        Dtype::F32 => ElementType::F32,
+        Dtype::F64 => ElementType::F64,
+        Dtype::BOOL => ElementType::Bool,
+        Dtype::U8 => ElementType::U8,
+        Dtype::I8 => ElementType::I8,
+        Dtype::U16 => ElementType::U16,
+        Dtype::I16 => ElementType::I16,
+        Dtype::U32 => ElementType::U32,
+        Dtype::I32 => ElementType::I32,
+        Dtype::U64 => ElementType::U64,
+        Dtype::I64 => ElementType::I64,
         other => {
             let fix = "convert it to f32 and save it again";
             return Err(Fault::TensorKind { tensor: tensor.to_owned(), kind: other.to_string(), fix });

@@ -5,7 +5,9 @@ use super::error::{Fault, Place};
 use super::globals::Element;
 use super::layout::Layout;
 use super::scan::{Node, Pickle, Storage, Tensor, Value};
-use super::{DType, TensorInfo};
+use onnx_file::element::ElementType;
+
+use super::TensorInfo;
 use std::collections::{HashMap, HashSet};
 
 /// Keys under which training scripts nest the weights, in order of preference.
@@ -219,7 +221,7 @@ fn view(pickle: &Pickle, name: String, tensor: &Tensor) -> Result<(TensorInfo, V
 }
 
 /// The type of `element`, if it holds plain real numbers.
-pub(super) fn real(tensor: &str, element: Element) -> Result<DType, Fault> {
+pub(super) fn real(tensor: &str, element: Element) -> Result<ElementType, Fault> {
     let (kind, fix) = match element {
         Element::Real(dtype) => return Ok(dtype),
         Element::Other(kind, _) if kind.starts_with("complex") => {

@@ -1,13 +1,13 @@
 //! The numbers of a tensor: storage bytes through one small buffer into a vector of the wanted type, checksummed and
 //! checked on the way while they are still in the processor's cache.
 
-use super::DType;
 use super::error::Fault;
 use super::file::Source;
 use super::layout::Layout;
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use onnx_file::element::ElementType;
 use std::io::Read;
 use std::ops::Range;
 
@@ -88,12 +88,12 @@ real!(f64, u64, convert_to_f64_slice);
 pub(super) fn read<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
     let Stored { blob, layout } = tensor;
     match layout.dtype {
-        DType::F16 => read_as(source, name, blob, layout, f16::to_f64, T::extend_from_f16),
-        DType::BF16 => read_as(source, name, blob, layout, bf16::to_f64, T::extend_from_bf16),
-        DType::F32 => read_as(source, name, blob, layout, f64::from, |out: &mut Vec<T>, values: &[f32]| {
+        ElementType::F16 => read_as(source, name, blob, layout, f16::to_f64, T::extend_from_f16),
+        ElementType::BF16 => read_as(source, name, blob, layout, bf16::to_f64, T::extend_from_bf16),
+        ElementType::F32 => read_as(source, name, blob, layout, f64::from, |out: &mut Vec<T>, values: &[f32]| {
             out.extend(values.iter().map(|value| T::from_f32(*value)));
         }),
-        DType::F64 => read_as(
+        ElementType::F64 => read_as(
             source,
             name,
             blob,

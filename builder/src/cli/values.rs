@@ -7,7 +7,7 @@ use crate::build::{BuildError, Weights};
 use crate::graph::Dim;
 use crate::hub::Hub;
 use crate::published::WeightsName;
-use crate::variant::Variant;
+use crate::variant::Named;
 
 /// `--image-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +46,9 @@ pub(super) fn parse_image_size(text: &str) -> Result<ImageSize, String> {
 }
 
 /// What `--weights` means for a network: a file, or by name a published checkpoint.
-pub(super) fn weights(value: &Path, variant: Option<&Variant>) -> Result<Weights, BuildError> {
+pub(super) fn weights(value: &Path, network: Option<&Named>) -> Result<Weights, BuildError> {
     match value.to_str().map(WeightsName::parse).transpose()?.flatten() {
-        Some(name) => Ok(Weights::Published { known: name.of(variant)?, hub: Hub::from_env()? }),
+        Some(name) => Ok(Weights::Published { known: name.of(network)?, hub: Hub::from_env()? }),
         None if !value.exists() => match value.to_str().and_then(WeightsName::misspelt) {
             Some(error) => Err(error.into()),
             None => Ok(Weights::File(value.to_owned())),
@@ -59,7 +59,7 @@ pub(super) fn weights(value: &Path, variant: Option<&Variant>) -> Result<Weights
 
 /// As for a build, where `variant` has no other use.
 pub(crate) fn weights_only(value: &Path, variant: Option<&str>) -> Result<Weights, BuildError> {
-    let parsed = variant.map(Variant::parse).transpose()?;
+    let parsed = variant.map(|name| Named::parse_with(name, &[])).transpose()?;
     match weights(value, parsed.as_ref())? {
         Weights::File(_) if variant.is_some() => Err(BuildError::Request(
             "--variant goes with IMAGENET1K_V1, IMAGENET1K_V2 or DEFAULT; a file says itself which network it holds"

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 
 use crate::weight::Weight;
 

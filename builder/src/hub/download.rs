@@ -13,7 +13,7 @@ use ureq::{Agent, Body, Error, ResponseExt as _, Timeout};
 
 use super::partial::Partial;
 use super::{ByHand, Entry, Event, Hub, HubError, Kept, SLACK, TIMEOUT_VARIABLE};
-use crate::digest;
+use onnx_file::digest;
 
 /// To find the server's address, and again to connect to it.
 const CONNECT: Duration = Duration::from_secs(20);

@@ -70,7 +70,7 @@ impl Partial {
     /// SHA-256 of what is in it.
     pub(super) fn sha256(&mut self) -> io::Result<[u8; 32]> {
         self.file.rewind()?;
-        crate::digest::sha256(&self.file)
+        onnx_file::digest::sha256(&self.file)
     }
 
     /// Renames it into place, on the disk and not only in its cache: a power cut leaves the whole file or none.

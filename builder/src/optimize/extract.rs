@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
-use onnx_file::tensor::{self, ElementType};
+use onnx_file::tensor;
 
 use crate::graph::{Dim, Graph, Op, Origin, ValueId};
 use crate::import::{Attributes, Initializers, label};

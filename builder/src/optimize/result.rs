@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use onnx_file::element::ElementType;
+use onnx_file::exit::Exit;
+use onnx_file::raw::TensorError;
 use onnx_file::read::ReadError;
-use onnx_file::tensor::TensorError;
 use serde::Serialize;
 
 use crate::graph::Pass;
@@ -146,7 +148,7 @@ pub enum OptimizeError {
         passes: String,
     },
     /// A weight that f16 cannot hold.
-    #[error("{path}: '{name}' of '{node}' is {value} at index {index}, and f16 ends at 65504; its scale is broken")]
+    #[error("{path}: '{name}' of '{node}' is {value} at index {index}, and f16 ends at {limit}; its scale is broken", limit = ElementType::F16.max_finite())]
     Overflow {
         /// The model.
         path: String,
@@ -181,13 +183,13 @@ pub enum OptimizeError {
 }
 
 impl OptimizeError {
-    /// The program's exit code for this error.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Request(_) | Self::TooLarge { .. } => 2,
-            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } | Self::Overflow { .. } => 3,
-            Self::Output { .. } => 6,
-            Self::Graph(_) => 70,
+            Self::Request(_) | Self::TooLarge { .. } => Exit::Usage,
+            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } | Self::Overflow { .. } => Exit::BadInput,
+            Self::Output { .. } => Exit::Output,
+            Self::Graph(_) => Exit::Internal,
         }
     }
 }

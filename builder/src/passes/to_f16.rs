@@ -15,7 +15,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_file::tensor::ElementType::{self, F16, F32};
+use onnx_file::element::ElementType::{self, F16, F32};
 
 use super::report::Report;
 use crate::graph::{Graph, Node, Op, Origin, Pass, Value, ValueId};

@@ -54,6 +54,13 @@ impl Display for Note {
             }
             Self::NestedUnder { key } => write!(f, "weights found under the key '{key}'"),
             Self::PrefixRemoved { prefix } => write!(f, "prefix '{prefix}' removed from the tensors' names"),
+            Self::ImageFollowsPreprocessing { crop } => {
+                write!(f, "images are {crop}x{crop}, as the preprocessing crops them")
+            }
+            Self::PreprocessingFollowsImage { resize, crop, usual_resize, usual_crop } => write!(
+                f,
+                "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {usual_resize} to {usual_crop}"
+            ),
             Self::PreprocessingUnknown { resize, crop } => write!(
                 f,
                 "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"

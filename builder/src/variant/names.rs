@@ -1,5 +1,7 @@
 //! The networks that have a name, in the order of their families.
 
+use crate::suggest;
+
 const PAPER: &str = "Xie et al. 2017";
 const TORCHVISION: &str = "torchvision";
 const WSL: &str = "Mahajan et al. 2018 (WSL)";
@@ -33,7 +35,14 @@ pub const NAMED: [(&str, Option<&str>, &str); 25] = [
     ("wide_resnet101_2", None, TORCHVISION),
 ];
 
-/// Every name in the table.
-pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    NAMED.iter().flat_map(|&(name, alias, _)| [Some(name), alias]).flatten()
+/// The names that `asked` may have meant: those that it begins, as a network without its groups does, then those that
+/// it nearly is.
+pub(super) fn near(asked: &str) -> Vec<String> {
+    let lower = asked.trim().to_ascii_lowercase().replace('-', "_");
+    // torchvision's class of weights: ResNeXt50_32X4D_Weights.
+    let lower = lower.split("_weights").next().unwrap_or_default();
+    let all = || NAMED.iter().flat_map(|&(name, alias, _)| [Some(name), alias]).flatten();
+    let begun = |name: &&str| name.strip_prefix(lower).is_some_and(|rest| rest.starts_with('_') && lower.len() > 1);
+    let begun: Vec<String> = all().filter(begun).take(2).map(str::to_owned).collect();
+    if begun.is_empty() { suggest::nearest(lower, all()) } else { begun }
 }

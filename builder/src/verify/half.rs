@@ -12,8 +12,8 @@
 use std::collections::HashSet;
 
 use ndarray::Array4;
+use onnx_file::element::ElementType;
 use onnx_file::proto::ModelProto;
-use onnx_file::tensor::ElementType;
 
 use super::{TOLERANCE, VerifyError, distance};
 use crate::architecture::{self, BlockForm, Options, Output, StrideIn};

@@ -1,6 +1,6 @@
 //! From a recipe to the bytes in a file: the only way there, for new models and rewritten ones alike.
 
-use onnx_file::tensor::ElementType;
+use onnx_file::element::ElementType;
 
 use super::{Read, Rounding, Weight};
 

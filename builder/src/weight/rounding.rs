@@ -9,10 +9,8 @@
 use std::fmt;
 
 use half::f16;
+use onnx_file::element::ElementType;
 use serde::Serialize;
-
-/// The largest finite f16.
-pub const LARGEST: f64 = 65504.0;
 
 /// The f16 nearest to `value`, of two equally near the even one; infinite from 65520 on, as IEEE 754 has it.
 pub fn to_half(value: f64) -> f16 {
@@ -82,7 +80,8 @@ impl fmt::Display for Rounding {
         }
         write!(
             f,
-            "largest weight {largest:.3} ({largest_in}; f16 ends at {LARGEST}), rounding error {relative_error:.1e} "
+            "largest weight {largest:.3} ({largest_in}; f16 ends at {limit}), rounding error {relative_error:.1e} ",
+            limit = ElementType::F16.max_finite()
         )?;
         write!(f, "of all together, {subnormal} of {numbers} became subnormal and {to_zero} zero")
     }
@@ -121,8 +120,9 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_range_are_ieee_754s() {
-        assert_eq!(to_half(LARGEST).to_f64(), LARGEST);
-        assert_eq!(to_half(65_519.999_999_999).to_f64(), LARGEST);
+        let largest = ElementType::F16.max_finite();
+        assert_eq!(to_half(largest).to_f64(), largest);
+        assert_eq!(to_half(65_519.999_999_999).to_f64(), largest);
         assert_eq!(to_half(65520.0), f16::INFINITY);
         assert_eq!(to_half(-1e300), f16::NEG_INFINITY);
         assert_eq!(to_half(2f64.powi(-25)).to_bits(), 0, "half of the smallest subnormal, to even");
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_f16_cannot_hold_is_refused_by_its_place() {
         let mut rounding = Rounding::default();
-        assert!(rounding.round("a", &[LARGEST, 65519.9]).is_ok());
+        assert!(rounding.round("a", &[ElementType::F16.max_finite(), 65519.9]).is_ok());
         assert_eq!(rounding.round("a", &[0.0, -65520.0, 1e9]).err(), Some(1));
     }
 

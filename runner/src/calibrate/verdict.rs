@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::NodeProto;
 use serde::Serialize;
 
 use super::graph::name;
 use super::{Value, Weights};
 use crate::metadata::{ModelFile, Precision};
-use crate::stats::range::{F16_MAX, f16_headroom};
+use crate::stats::range::f16_headroom;
 
 /// Headroom from which on other inputs are not expected to overflow.
 pub const COMFORTABLE: f64 = 8.0;
@@ -46,7 +47,7 @@ impl Verdict {
         let names = |chosen: &dyn Fn(&Value) -> bool| -> BTreeSet<&str> {
             values.iter().filter(|value| chosen(value)).map(|value| value.name.as_str()).collect()
         };
-        let too_large = |value: &Value| value.max_abs.is_some_and(|largest| largest > F16_MAX);
+        let too_large = |value: &Value| value.max_abs.is_some_and(|largest| largest > ElementType::F16.max_finite());
         let unsafe_values = names(&|value| too_large(value) || value.non_finite > 0);
         let unsafe_weights: BTreeSet<&str> =
             weights.overflowing.iter().chain(&weights.not_finite).map(String::as_str).collect();

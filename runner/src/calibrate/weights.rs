@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use onnx_file::element::ElementType;
 use onnx_file::read::{self, ReadError};
-use onnx_file::tensor::{ElementType, extent, to_f64};
+use onnx_file::tensor::{extent, to_f64};
 use serde::Serialize;
 
 use crate::stats::Range;
-use crate::stats::range::F16_MAX;
 
 /// The floating-point weights of a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -57,7 +57,7 @@ impl Weights {
             self.max_abs = range.max_abs();
             self.largest = Some(name.to_owned());
         }
-        if range.max_abs().is_some_and(|largest| largest > F16_MAX) {
+        if range.max_abs().is_some_and(|largest| largest > ElementType::F16.max_finite()) {
             self.overflowing.push(name.to_owned());
         }
         if range.non_finite > 0 {

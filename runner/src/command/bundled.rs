@@ -9,7 +9,8 @@ use resnext_builder::graph::Dim;
 use resnext_builder::metadata::{Labels, Preprocess};
 
 use super::outcome::{make_folder, write};
-use crate::terminal::{Exit, Failure};
+use crate::terminal::Failure;
+use onnx_file::exit::Exit;
 
 /// The checkpoint, written by torch.
 const CHECKPOINT: &[u8] = include_bytes!("../../../tests/trained/shapes.safetensors");

@@ -12,7 +12,8 @@ use super::outcome::exit_code;
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Calibrate, Global};
-use crate::terminal::{Exit, Failure};
+use crate::terminal::Failure;
+use onnx_file::exit::Exit;
 
 pub(super) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Failure> {
     if arguments.providers.providers()?.len() != 1 {

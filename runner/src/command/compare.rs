@@ -16,7 +16,8 @@ use super::outcome::{exit_code, exit_of, load, save};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Compare, Global, Inputs};
-use crate::terminal::{Exit, Failure, remark};
+use crate::terminal::{Failure, remark};
+use onnx_file::exit::Exit;
 
 /// Block outputs added to a model at once while searching for the first that differs: few enough that the runtime still
 /// fuses what lies between them.

@@ -7,7 +7,8 @@ use resnext_runner::report::{self, json};
 use resnext_runner::runtime::find::Search;
 
 use crate::cli::{Doctor, Global};
-use crate::terminal::{self, Exit, Failure};
+use crate::terminal::{self, Failure};
+use onnx_file::exit::Exit;
 
 pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failure> {
     let launcher = super::check_up_launcher(global, &arguments.library)?;
@@ -18,5 +19,5 @@ pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failu
         terminal::print(&report::text::render(&report::doctor::document(&findings), terminal::colour(global)))?;
     }
     // A check-up that finds nothing to run with is no success: scripts ask for this.
-    Ok(if findings.working().is_empty() { ExitCode::from(Exit::Unavailable as u8) } else { ExitCode::SUCCESS })
+    Ok(if findings.working().is_empty() { Exit::Unavailable.into() } else { ExitCode::SUCCESS })
 }

@@ -10,7 +10,8 @@ use super::outcome::{exit_code, exit_of};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Eval, Global};
-use crate::terminal::{Exit, Failure, remark};
+use crate::terminal::{Failure, remark};
+use onnx_file::exit::Exit;
 
 pub(super) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
     let (models, folder) = arguments.models_and_folder();

@@ -10,7 +10,8 @@ use super::outcome::{exit_code, exit_of};
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Global, Infer};
-use crate::terminal::{Exit, Failure};
+use crate::terminal::Failure;
+use onnx_file::exit::Exit;
 
 pub(super) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
     let inference = measured(global, arguments)?;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::terminal::{Exit, Failure, remark};
+use crate::terminal::{Failure, remark};
+use onnx_file::exit::Exit;
 
 /// What a verb that keeps what it has says at the first interrupt.
 pub(super) const KEEPS: &str = "stopping after the runs in progress; interrupt again to stop at once";
@@ -14,7 +15,7 @@ pub(super) fn stop_on_interrupt(quiet: bool, said: &'static str) -> Result<Arc<A
     let set = Arc::clone(&stop);
     let handler = move || {
         if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Interrupted as i32);
+            std::process::exit(Exit::Interrupted.into());
         }
         remark(quiet, said);
     };

@@ -10,10 +10,8 @@ use resnext_runner::input::arrays::{self, ArrayError};
 use resnext_runner::model::ModelError;
 use resnext_runner::tensor::Tensor;
 
-use crate::terminal::{Exit, Failure};
-
-/// A result whose numbers disagree.
-const MISMATCH: u8 = 1;
+use crate::terminal::Failure;
+use onnx_file::exit::Exit;
 
 /// What an error calls for.
 pub(super) fn exit_of(error: &ModelError) -> Exit {
@@ -24,14 +22,14 @@ pub(super) fn exit_of(error: &ModelError) -> Exit {
 /// input that does not suit.
 pub(super) fn exit_code(mismatch: bool, exits: impl Iterator<Item = Exit>) -> ExitCode {
     if mismatch {
-        return ExitCode::from(MISMATCH);
+        return Exit::Mismatch.into();
     }
     let rank = |exit: &Exit| match exit {
         Exit::Fallback => 0,
         Exit::Unavailable => 1,
         _ => 2,
     };
-    exits.min_by_key(rank).map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
+    exits.min_by_key(rank).unwrap_or(Exit::Success).into()
 }
 
 /// Writes a file whole or not at all; a pipe or a device as it is.

@@ -16,7 +16,8 @@ use super::outcome::{exit_code, exit_of, make_folder};
 use super::publish::publish;
 use super::{bench, bundled, compare, infer, setup};
 use crate::cli::{self, Exports, Global, Inputs, LibraryArgs, ProviderArgs, Quickstart};
-use crate::terminal::{self, Exit, Failure, remark};
+use crate::terminal::{self, Failure, remark};
+use onnx_file::exit::Exit;
 
 /// The network that is built.
 const VARIANT: &str = "50_32x4d";
@@ -148,11 +149,8 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
 
 fn build_network(mut plan: Plan) -> Result<(), Failure> {
     let failed = |error: BuildError| {
-        let exit = match error.exit_code() {
-            6 => Exit::Output,
-            3 => Exit::BadInput,
-            _ => Exit::Internal,
-        };
+        // Its arguments are this program's own: what is wrong with them is no mistake of the user.
+        let exit = if error.exit() == Exit::Usage { Exit::Internal } else { error.exit() };
         Failure::new(exit, error.to_string())
     };
     plan.force = true;

@@ -10,7 +10,8 @@ use resnext_runner::runtime::find::{Library, Search};
 use resnext_runner::runtime::install::{self, InstallError, Installed, Package, Source};
 
 use crate::cli::{Global, LibraryArgs, Setup};
-use crate::terminal::{self, Exit, Failure, remark};
+use crate::terminal::{self, Failure, remark};
+use onnx_file::exit::Exit;
 
 pub(super) fn run(global: &Global, setup: &Setup) -> Result<ExitCode, Failure> {
     let root = setup.dir.clone().or_else(install::default_root).ok_or(InstallError::NoFolder)?;

@@ -17,7 +17,8 @@ use super::outcome::write;
 use super::progress::Bar;
 use super::publish::publish;
 use crate::cli::{Global, Tune};
-use crate::terminal::{Exit, Failure, remark};
+use crate::terminal::{Failure, remark};
+use onnx_file::exit::Exit;
 
 pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure> {
     let tuning_file = arguments.tuning_file();
@@ -109,11 +110,5 @@ fn failure(error: TuneError) -> Failure {
 }
 
 fn rewrite(error: &OptimizeError) -> Failure {
-    let exit = match error.exit_code() {
-        2 => Exit::Usage,
-        3 => Exit::BadInput,
-        6 => Exit::Output,
-        _ => Exit::Internal,
-    };
-    Failure::new(exit, error.to_string())
+    Failure::new(error.exit(), error.to_string())
 }

@@ -1,5 +1,6 @@
 //! Files as other programs write them, and what is read from them.
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::{
     NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
     tensor_proto::DataType,
@@ -134,7 +135,7 @@ fn precision_is_the_coarsest_in_the_file() {
     let half = TensorProto { data_type: DataType::Float16 as i32, ..Default::default() };
     let single = TensorProto { data_type: DataType::Float as i32, ..Default::default() };
     let graph = GraphProto { initializer: vec![half, single], ..Default::default() };
-    assert_eq!(precision(&graph), Precision::F16);
+    assert_eq!(Precision::of(&graph), Precision::F16);
     let node = NodeProto { op_type: "QLinearConv".into(), ..Default::default() };
-    assert_eq!(precision(&GraphProto { node: vec![node], ..graph }), Precision::Int8);
+    assert_eq!(Precision::of(&GraphProto { node: vec![node], ..graph }), Precision::Int8);
 }

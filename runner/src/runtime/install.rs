@@ -10,10 +10,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use onnx_file::digest;
 use sha2::{Digest, Sha256};
 
 use crate::host;
-use crate::metadata::sha256;
 
 mod pip;
 
@@ -312,7 +312,7 @@ fn check(package: Package, wheels: &[PathBuf], by_hand: bool) -> Result<Vec<Path
     let mut missing = package.requirements();
     let (mut accepted, mut refused) = (Vec::new(), None);
     for wheel in wheels {
-        let found = sha256(wheel).map_err(at(wheel))?;
+        let found = digest::file(wheel).map_err(at(wheel))?;
         match missing.iter().position(|requirement| requirement.hashes.contains(&found.as_str())) {
             Some(index) => {
                 missing.remove(index);

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use onnx_file::digest;
 use sha2::{Digest, Sha256};
 
 use crate::host;
-use crate::metadata::{ModelFile, sha256};
+use crate::metadata::ModelFile;
 use crate::model::ModelError;
 use crate::provider::EngineKey;
 
@@ -50,7 +51,7 @@ fn model_digest(path: &Path) -> Result<String, String> {
         let path = path.to_path_buf();
         move |error: std::io::Error| format!("{}: {error}", path.display())
     };
-    let own = sha256(path).map_err(named(path))?;
+    let own = digest::file(path).map_err(named(path))?;
     let file = ModelFile::read(path).map_err(|error| error.to_string())?;
     let entries = file.graph.initializer.iter().flat_map(|tensor| &tensor.external_data);
     let locations: BTreeSet<_> = entries.filter(|entry| entry.key == "location").map(|entry| &entry.value).collect();
@@ -61,7 +62,7 @@ fn model_digest(path: &Path) -> Result<String, String> {
     hasher.update(&own);
     for location in locations {
         let data = path.with_file_name("").join(location);
-        hasher.update(sha256(&data).map_err(named(&data))?);
+        hasher.update(digest::file(&data).map_err(named(&data))?);
     }
     Ok(format!("{:x}", hasher.finalize()))
 }

@@ -1,9 +1,8 @@
 //! Smallest and largest of many numbers, in pieces and in any order, without losing sight of NaN and infinities.
 
+use onnx_file::element::ElementType::F16;
 use serde::{Deserialize, Serialize};
 
-/// Largest finite number of IEEE 754 binary16.
-pub const F16_MAX: f64 = 65_504.0;
 /// Smallest normal number of binary16, 2^-14: below it digits are lost, and below 2^-25 the number.
 pub const F16_NORMAL: f64 = 1.0 / 16_384.0;
 
@@ -55,15 +54,15 @@ impl Range {
         self.bounds.map(|[low, high]| low.abs().max(high.abs()))
     }
 
-    /// Whether every number fits into binary16: all finite, none beyond [`F16_MAX`]. True of an empty set.
+    /// Whether every number fits into binary16: all finite, none beyond its largest number. True of an empty set.
     pub fn fits_f16(&self) -> bool {
-        self.non_finite == 0 && self.max_abs().is_none_or(|largest| largest <= F16_MAX)
+        self.non_finite == 0 && self.max_abs().is_none_or(|largest| largest <= F16.max_finite())
     }
 }
 
 /// How many times larger the magnitude `largest` could be and still fit into binary16; `None` for 0, which always does.
 pub fn f16_headroom(largest: f64) -> Option<f64> {
-    (largest > 0.0).then(|| F16_MAX / largest)
+    (largest > 0.0).then(|| F16.max_finite() / largest)
 }
 
 #[cfg(test)]
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_edges_of_f16_are_where_the_format_has_them() {
-        assert_eq!(F16_MAX, f64::from(f16::MAX));
+        assert_eq!(f16_headroom(1.0), Some(f64::from(f16::MAX)));
         assert_eq!(F16_NORMAL, f64::from(f16::MIN_POSITIVE));
         assert!(range(&[65_504.0, -65_504.0]).fits_f16());
         assert!(!range(&[65_504.01]).fits_f16() && !range(&[-65_505.0]).fits_f16());

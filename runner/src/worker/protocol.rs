@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use half::f16;
+use onnx_file::element::ElementType;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,9 @@ pub(crate) enum ProtocolError {
     /// A tensor whose shape and elements disagree.
     #[error("`{0}` has another number of elements than its shape says")]
     Shape(String),
+    /// A tensor of a type that no tensor is sent in.
+    #[error("`{0}` is {1}, which is not sent")]
+    Element(String, ElementType),
     /// A header that does not parse.
     #[error("a frame that does not parse: {0}")]
     Header(#[from] serde_json::Error),
@@ -98,17 +102,7 @@ struct Header<M> {
 struct Described {
     name: String,
     shape: Vec<usize>,
-    element: Element,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Element {
-    F32,
-    F16,
-    F64,
-    I64,
-    U8,
+    element: ElementType,
 }
 
 /// A message and its tensors as one frame, in the room of an old one. With `rows` only these of every tensor, counted
@@ -213,25 +207,21 @@ fn read_tensor(
     let bytes = bytes.ok_or(ProtocolError::Size)?;
     let count = described.shape.iter().product();
     let data = match (described.element, room) {
-        (Element::F32, Some(Data::F32(room))) => Data::F32(elements(reader, count, room)?),
-        (Element::F32, _) => Data::F32(elements(reader, count, Vec::new())?),
-        (Element::F16, Some(Data::F16(room))) => Data::F16(elements(reader, count, room)?),
-        (Element::F16, _) => Data::F16(elements::<f16>(reader, count, Vec::new())?),
-        (Element::F64, _) => Data::F64(elements(reader, count, Vec::new())?),
-        (Element::I64, _) => Data::I64(elements(reader, count, Vec::new())?),
-        (Element::U8, _) => Data::U8(elements(reader, count, Vec::new())?),
+        (ElementType::F32, Some(Data::F32(room))) => Data::F32(elements(reader, count, room)?),
+        (ElementType::F32, _) => Data::F32(elements(reader, count, Vec::new())?),
+        (ElementType::F16, Some(Data::F16(room))) => Data::F16(elements(reader, count, room)?),
+        (ElementType::F16, _) => Data::F16(elements::<f16>(reader, count, Vec::new())?),
+        (ElementType::F64, _) => Data::F64(elements(reader, count, Vec::new())?),
+        (ElementType::I64, _) => Data::I64(elements(reader, count, Vec::new())?),
+        (ElementType::U8, _) => Data::U8(elements(reader, count, Vec::new())?),
+        (other, _) => return Err(ProtocolError::Element(described.name, other)),
     };
     Ok((Tensor { name: described.name, shape: described.shape, data }, bytes))
 }
 
 /// Bytes of a tensor, if that is a number at all.
-fn size(shape: &[usize], element: Element) -> Option<u64> {
-    let width = match element {
-        Element::F32 => 4,
-        Element::F16 => 2,
-        Element::F64 | Element::I64 => 8,
-        Element::U8 => 1,
-    };
+fn size(shape: &[usize], element: ElementType) -> Option<u64> {
+    let width = element.size() as u64;
     // A zero would hide that the other extents overflow.
     shape
         .iter()
@@ -241,14 +231,7 @@ fn size(shape: &[usize], element: Element) -> Option<u64> {
 }
 
 fn describe(tensor: &Tensor) -> Described {
-    let element = match tensor.data {
-        Data::F32(_) => Element::F32,
-        Data::F16(_) => Element::F16,
-        Data::F64(_) => Element::F64,
-        Data::I64(_) => Element::I64,
-        Data::U8(_) => Element::U8,
-    };
-    Described { name: tensor.name.clone(), shape: tensor.shape.clone(), element }
+    Described { name: tensor.name.clone(), shape: tensor.shape.clone(), element: tensor.data.element_type() }
 }
 
 fn bytes(data: &Data) -> &[u8] {

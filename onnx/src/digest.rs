@@ -1,8 +1,12 @@
-//! SHA-256 of whole files, streamed, as they are read or written.
+//! SHA-256 of files and streams, as they are read or written.
 
-use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::open;
 
 /// Bytes asked of the reader at a time.
 const BUFFER: usize = 1 << 20;
@@ -26,6 +30,15 @@ pub fn sha256(mut reader: impl Read) -> io::Result<[u8; 32]> {
     }
 }
 
+/// SHA-256 of the regular file at `path`, as lower-case hexadecimal.
+///
+/// # Errors
+///
+/// As for [`open::file`], and any error of reading.
+pub fn file(path: &Path) -> io::Result<String> {
+    Ok(hex(&sha256(open::file(path)?)?))
+}
+
 /// `bytes` as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -35,18 +48,20 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// A writer that hashes what passes through.
-pub(crate) struct Hashing<W> {
+#[derive(Debug)]
+pub struct Hashing<W> {
     inner: W,
     hash: Sha256,
 }
 
 impl<W> Hashing<W> {
-    pub(crate) fn new(inner: W) -> Self {
+    /// Hashes from the next byte on.
+    pub fn new(inner: W) -> Self {
         Self { inner, hash: Sha256::new() }
     }
 
     /// The writer, and the digest of all that went through it.
-    pub(crate) fn finish(self) -> (W, [u8; 32]) {
+    pub fn finish(self) -> (W, [u8; 32]) {
         (self.inner, self.hash.finalize().into())
     }
 }
