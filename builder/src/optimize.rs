@@ -9,6 +9,7 @@ mod result;
 mod splice;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -98,7 +99,7 @@ impl Model {
             validate(&lowered)?;
         }
         let changes = splice::splice(&mut graph, &mut extracted, &lowered, &runs, &path)?;
-        let declined = declined(extracted.unproven, &runs);
+        let declined = declined(extracted.unproven, &runs, &changes);
         self.proto.graph = Some(graph);
         describe(&mut self.proto, rationale, &runs);
         let (files, bytes) = write::write(self.proto, &path, output, external)?;
@@ -109,7 +110,7 @@ impl Model {
             reasons: rationale.reasons.clone(),
             passes: runs,
             nodes,
-            untouched: nodes - changes.touched,
+            untouched: nodes - changes.touched.len(),
             rewritten: changes.rewritten,
             declined,
             files,
@@ -138,22 +139,25 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
     Ok(done)
 }
 
-/// Every node that was left: those that could not be proven, then those that a pass declined, in the model's order.
-fn declined(unproven: Vec<extract::Unproven>, runs: &[PassRun]) -> Vec<Declined> {
+/// Every node that was left as it was: those that could not be proven, then in the model's order those that a pass
+/// declined, with the first pass's reason; not those that another pass changed.
+fn declined(unproven: Vec<extract::Unproven>, runs: &[PassRun], changes: &splice::Changes) -> Vec<Declined> {
     let unproven = unproven.into_iter().map(|extract::Unproven { node, op, reason }| {
         let reason = Refusal::Unproven { because: reason }.into();
         Declined { node, op, reason }
     });
-    let mut by_pass: Vec<_> = runs.iter().flat_map(|run| run.declined.iter().map(|node| (run.pass, node))).collect();
-    by_pass.sort_by_key(|(pass, node)| match node.origin {
-        Origin::Model(position) => (position, *pass),
-        _ => (usize::MAX, *pass),
-    });
-    let by_pass = by_pass.into_iter().map(|(pass, left)| {
-        let reason = Refusal::Declined { pass, because: left.reason }.into();
-        Declined { node: left.node.clone(), op: left.op.into(), reason }
-    });
-    unproven.chain(by_pass).collect()
+    let mut left: BTreeMap<usize, Declined> = BTreeMap::new();
+    for run in runs {
+        for declined in &run.declined {
+            let Origin::Model(position) = declined.origin else { continue };
+            if !changes.touched.contains(&position) {
+                let reason = Refusal::Declined { pass: run.pass, because: declined.reason };
+                let (node, op) = (declined.node.clone(), declined.op.into());
+                left.entry(position).or_insert(Declined { node, op, reason: reason.into() });
+            }
+        }
+    }
+    unproven.chain(left.into_values()).collect()
 }
 
 /// Runs the passes on the extracted part. Without a convolution nothing is extracted, and a graph without an output is no graph.

@@ -187,7 +187,7 @@ impl Serialize for Purpose {
 }
 
 /// What passes were chosen for, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rationale {
     /// What they are for.
     pub target: Purpose,
@@ -195,12 +195,6 @@ pub struct Rationale {
     pub reasons: Vec<String>,
     /// The stages that the choice was measured on; empty where it holds for every network.
     pub stages: Vec<Stage>,
-}
-
-impl Default for Rationale {
-    fn default() -> Self {
-        Self { target: Purpose::default(), reasons: Vec::new(), stages: Vec::new() }
-    }
 }
 
 impl From<Target> for Rationale {

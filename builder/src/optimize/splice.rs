@@ -14,8 +14,8 @@ use crate::weight::{BytesError, Rounding, Weight, materialize};
 /// What became of the model's nodes.
 pub(super) struct Changes {
     pub(super) rewritten: Vec<Rewrite>,
-    /// Nodes that are gone or not as they were.
-    pub(super) touched: usize,
+    /// Positions of the nodes that are gone or not as they were.
+    pub(super) touched: HashSet<usize>,
 }
 
 /// Replaces the nodes of `model` that `lowered` has changed, adds those that it has added, and gives both their weights;
@@ -69,7 +69,8 @@ pub(super) fn splice(
     }
     model.node.extend(pending);
     drop_unused(model, &before, extracted);
-    Ok(Changes { touched: rewritten.len(), rewritten })
+    changed.extend(gone);
+    Ok(Changes { rewritten, touched: changed })
 }
 
 /// The position in the model of a node that comes from it.
