@@ -23,7 +23,7 @@ use resnext_builder::target::Rationale;
 use resnext_builder::validate::validate;
 use resnext_builder::variant::Variant;
 use resnext_runner::input::preprocess::Preprocess;
-use resnext_runner::metadata::ModelFile;
+use resnext_runner::model::file::ModelFile;
 
 /// Numbers at the edges, field heads of onnx.proto, operators and attributes.
 const PIECES: &[&[u8]] = &[

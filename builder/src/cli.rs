@@ -2,11 +2,13 @@
 
 mod lowering;
 mod precision;
+mod selection;
 mod values;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use onnx_file::{budget, open};
 
 use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
@@ -18,6 +20,7 @@ use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
 pub use precision::PrecisionArgs;
+pub use selection::SelectionArgs;
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
 
@@ -45,6 +48,9 @@ pub struct Cli {
     /// The build's flags.
     #[command(flatten)]
     pub build: BuildArgs,
+    /// Memory that models and their data may take, like 4G [default: three quarters of what the machine has left]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = budget::parse)]
+    pub max_memory: Option<u64>,
 }
 
 /// What to do other than building.
@@ -63,6 +69,9 @@ pub enum Command {
         /// Network whose weights the name means
         #[arg(long, value_name = "NAME")]
         variant: Option<String>,
+        /// Which part of a checkpoint is meant.
+        #[command(flatten)]
+        selection: SelectionArgs,
         /// SHA-256 of an ONNX file, too, for which all of it must be read
         #[arg(long)]
         sha256: bool,
@@ -86,6 +95,9 @@ pub enum Command {
         /// Convolution that has the stride in a downsampling block, in the checkpoint's network
         #[arg(long, value_enum, default_value_t)]
         stride_in: StrideIn,
+        /// Which part of the checkpoint is meant.
+        #[command(flatten)]
+        selection: SelectionArgs,
         /// Seed of the images
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
@@ -113,6 +125,9 @@ pub struct BuildArgs {
     /// it: seeded Kaiming-normal initialisation
     #[arg(long, value_name = "FILE|NAME")]
     pub weights: Option<PathBuf>,
+    /// Which part of the checkpoint is meant.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// Where to write the model; '-' is standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -200,6 +215,8 @@ impl BuildArgs {
             None => Weights::Random { seed: self.seed.unwrap_or(0) },
         };
         let mut plan = Plan::new(network.map(|network| network.variant), weights, destination);
+        plan.choice = self.selection.choice()?;
+        plan.choice.no_head = self.no_top;
         plan.force = self.force;
         plan.classes = self.num_classes;
         plan.outputs = self.outputs.clone();
@@ -273,7 +290,7 @@ impl BuildArgs {
 }
 
 fn read_text(path: &Path) -> Result<String, BuildError> {
-    std::fs::read_to_string(path).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
+    open::read_text(path, open::SMALL).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]

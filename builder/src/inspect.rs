@@ -1,19 +1,19 @@
 //! What a checkpoint or an ONNX file holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use onnx_file::digest;
 use onnx_file::element::ElementType;
+use onnx_file::open;
 use onnx_file::outline::{Outline, OutlineError};
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::tensor::extent;
 use serde::Serialize;
 
 use crate::architecture::{self, InferError, Options};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
 use crate::cost::{Cost, cost_of};
 use crate::graph::{Dim, Graph, Origin, Part};
 use crate::published::{self, Published};
@@ -60,6 +60,9 @@ pub enum Content {
         nested_under: Option<String>,
         /// What was removed from names.
         prefix: Option<String>,
+        /// Objects beside the weights that were passed over unbuilt, `key: class`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        skipped: Vec<String>,
     },
     /// A model.
     Onnx(Box<Onnx>),
@@ -171,19 +174,16 @@ impl Inspection {
 ///
 /// # Errors
 /// [`InspectError`].
-pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
+pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
-    let mut file = File::open(path).map_err(io)?;
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(io(std::io::Error::other("it is not a regular file")));
-    }
+    let mut file = open::file(path).map_err(io)?;
     let mut head = [0; 1];
     let read = file.read(&mut head).map_err(io)?;
     // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.
     let is_onnx = read == 1 && head[0] == 0x08 && !starts_like_safetensors(path).map_err(io)?;
     let sha256 = if is_onnx { None } else { Some(digest::file(path).map_err(io)?) };
     let bytes = file.metadata().map_err(io)?.len();
-    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path)? };
+    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path, choice)? };
     let mut element_types = BTreeMap::new();
     for tensor in &tensors {
         *element_types.entry(tensor.element.clone()).or_insert(0) += 1;
@@ -220,7 +220,7 @@ fn unknown(error: &InferError, is_onnx: bool) -> String {
 /// A safetensors header whose length's lowest byte happens to be 8 looks like a protobuf at first sight.
 fn starts_like_safetensors(path: &Path) -> std::io::Result<bool> {
     let mut head = [0; 9];
-    let read = File::open(path)?.read(&mut head)?;
+    let read = open::file(path)?.read(&mut head)?;
     Ok(read == 9 && head[8] == b'{')
 }
 
@@ -237,8 +237,8 @@ fn elements<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> u64 {
     tensors.map(of).fold(0, u64::saturating_add)
 }
 
-fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
-    let checkpoint = Checkpoint::open(path)?;
+fn checkpoint(path: &Path, choice: &Choice) -> Result<(Content, Vec<Tensor>), InspectError> {
+    let checkpoint = Checkpoint::open_with(path, choice)?;
     let tensors = checkpoint.tensors().iter().map(|info| Tensor {
         name: info.name.clone(),
         shape: info.shape.clone(),
@@ -250,6 +250,7 @@ fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
         container: checkpoint.format().to_string(),
         nested_under: checkpoint.nested_under().map(str::to_string),
         prefix: checkpoint.stripped_prefix().map(str::to_string),
+        skipped: checkpoint.skipped().iter().map(ToString::to_string).collect(),
     };
     Ok((content, tensors))
 }
@@ -405,12 +406,12 @@ mod tests {
         let model = ModelProto { ir_version: 8, opset_import, ..ModelProto::default() }.encode_to_vec();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
-        let mut file = File::create(&path).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
         file.write_all(&[model, graph].concat()).unwrap();
         let length = file.metadata().unwrap().len() + zeros;
         file.set_len(length).unwrap();
         let start = Instant::now();
-        let found = inspect(&path).unwrap();
+        let found = inspect(&path, &Choice::default()).unwrap();
         assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
         assert_eq!((found.bytes, found.tensors, found.elements, found.sha256), (length, 1, 1 << 34, None));
     }
@@ -423,10 +424,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
         std::fs::write(&path, model.encode_to_vec()).unwrap();
-        let found = inspect(&path).unwrap();
+        let found = inspect(&path, &Choice::default()).unwrap();
         assert_eq!(found.sha256, None);
         assert_eq!(found.with_sha256(&path).unwrap().sha256, Some(digest::file(&path).unwrap()));
         std::fs::write(&path, ModelProto { opset_import: vec![], ..model }.encode_to_vec()).unwrap();
-        assert!(inspect(&path).unwrap_err().to_string().contains("no opset"));
+        assert!(inspect(&path, &Choice::default()).unwrap_err().to_string().contains("no opset"));
     }
 }

@@ -28,6 +28,11 @@ pub enum Note {
         /// Which.
         prefix: String,
     },
+    /// Objects beside the weights were skipped, not built.
+    Skipped {
+        /// What they are.
+        objects: Vec<String>,
+    },
     /// The input has the size that the given preprocessing crops.
     ImageFollowsPreprocessing {
         /// Height and width.

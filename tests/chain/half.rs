@@ -25,12 +25,12 @@ use resnext_builder::precision::{Half, Precision};
 use resnext_builder::reference::{Activation, evaluate, forward};
 use resnext_builder::validate::validate;
 use resnext_builder::weights::{Origin, Source, inferred};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
 use resnext_runner::input;
-use resnext_runner::metadata::ModelFile;
-use resnext_runner::model::Model as _;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::model::file::ModelFile;
+use resnext_runner::model::opened::Model as _;
+use resnext_runner::model::tensor::{Data, Tensor};
 use serde_json::Value;
 
 /// 2^-11, the largest relative error of rounding to f16.

@@ -8,10 +8,10 @@ use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
 use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::target::Rationale;
-use resnext_runner::model::Model as _;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::model::opened::Model as _;
+use resnext_runner::model::tensor::{Data, Tensor};
 
 fn logits(path: &Path) -> Vec<f32> {
     let values: Vec<f32> = (0..2 * 3 * 64 * 64).map(|i| ((i * 37 % 251) as f32) / 62.5 - 2.0).collect();

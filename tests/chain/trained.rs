@@ -9,13 +9,17 @@ use resnext_builder::build::{Destination, LabelsChoice, Plan, PreprocessChoice, 
 use resnext_builder::graph::Dim;
 use resnext_builder::metadata::Labels;
 use resnext_builder::precision::{Half, Precision};
-use resnext_runner::candidate::Candidate;
-use resnext_runner::eval::{self, Classes, Dataset, Evaluation};
-use resnext_runner::infer::{self, Inference};
-use resnext_runner::metadata::ModelFile;
-use resnext_runner::model::Model;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::model::candidate::Candidate;
+use resnext_runner::model::file::ModelFile;
+use resnext_runner::model::opened::Model;
+use resnext_runner::verb::eval::classes::Classes;
+use resnext_runner::verb::eval::dataset::Dataset;
+use resnext_runner::verb::eval::evaluation as eval;
+use resnext_runner::verb::eval::evaluation::Evaluation;
+use resnext_runner::verb::infer::inference as infer;
+use resnext_runner::verb::infer::inference::Inference;
 use serde_json::Value;
 
 /// Largest difference of a logit that another JPEG decoder makes; a margin beyond twice that decides a class.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::calibration::Calibration;
+use crate::checkpoint::Choice;
 use crate::export::Versions;
 use crate::graph::Dim;
 use crate::hub::Hub;
@@ -73,6 +74,8 @@ pub struct Plan {
     pub variant: Option<Variant>,
     /// Its tensors.
     pub weights: Weights,
+    /// Which part of a checkpoint is meant.
+    pub choice: Choice,
     /// Where the model goes.
     pub destination: Destination,
     /// Overwrite an existing file.
@@ -113,6 +116,7 @@ impl Plan {
         Self {
             variant,
             weights,
+            choice: Choice::default(),
             destination,
             force: false,
             classes: None,

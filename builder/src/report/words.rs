@@ -54,6 +54,9 @@ impl Display for Note {
             }
             Self::NestedUnder { key } => write!(f, "weights found under the key '{key}'"),
             Self::PrefixRemoved { prefix } => write!(f, "prefix '{prefix}' removed from the tensors' names"),
+            Self::Skipped { objects } => {
+                write!(f, "beside the weights, passed over unbuilt: {}", objects.join(", "))
+            }
             Self::ImageFollowsPreprocessing { crop } => {
                 write!(f, "images are {crop}x{crop}, as the preprocessing crops them")
             }
