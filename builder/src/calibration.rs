@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use onnx_file::element::ElementType::F16;
+use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Graph, Op, ValueId};
@@ -180,7 +181,8 @@ impl Calibration {
     /// [`CalibrationError`].
     pub fn read(path: &Path) -> Result<Self, CalibrationError> {
         let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| CalibrationError::Read { path: name(), source })?;
+        let text =
+            open::read_text(path, open::SMALL).map_err(|source| CalibrationError::Read { path: name(), source })?;
         let content = |reason: String| CalibrationError::Content { path: name(), reason };
         let calibration: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
         if calibration.kind != "calibration" || calibration.schema_version != SCHEMA_VERSION {
@@ -188,6 +190,10 @@ impl Calibration {
         }
         if calibration.inputs.count == 0 {
             return Err(content("it was measured on no input".into()));
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = calibration.values.iter().find(|range| !names.insert(range.name.as_str())) {
+            return Err(content(format!("it holds the value '{}' twice", twice.name)));
         }
         match calibration.values.iter().find(|range| range.max_abs.is_some_and(|max| !(0.0..).contains(&max))) {
             Some(range) => Err(content(format!("the largest magnitude of '{}' is negative", range.name))),

@@ -8,6 +8,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use onnx_file::{budget, open};
 
 use crate::architecture::{self, Output};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
@@ -47,6 +48,9 @@ pub struct Cli {
     /// The build's flags.
     #[command(flatten)]
     pub build: BuildArgs,
+    /// Memory that models and their data may take, like 4G [default: three quarters of what the machine has left]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = budget::parse)]
+    pub max_memory: Option<u64>,
 }
 
 /// What to do other than building.
@@ -357,7 +361,7 @@ impl BuildArgs {
 }
 
 fn read_text(path: &Path) -> Result<String, BuildError> {
-    std::fs::read_to_string(path).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
+    open::read_text(path, open::SMALL).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! What a checkpoint or an ONNX file holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use onnx_file::digest;
 use onnx_file::element::ElementType;
+use onnx_file::open;
 use onnx_file::outline::{Outline, OutlineError};
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::tensor::extent;
@@ -176,10 +176,7 @@ impl Inspection {
 /// [`InspectError`].
 pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
-    let mut file = File::open(path).map_err(io)?;
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(io(std::io::Error::other("it is not a regular file")));
-    }
+    let mut file = open::file(path).map_err(io)?;
     let mut head = [0; 1];
     let read = file.read(&mut head).map_err(io)?;
     // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.
@@ -223,7 +220,7 @@ fn unknown(error: &InferError, is_onnx: bool) -> String {
 /// A safetensors header whose length's lowest byte happens to be 8 looks like a protobuf at first sight.
 fn starts_like_safetensors(path: &Path) -> std::io::Result<bool> {
     let mut head = [0; 9];
-    let read = File::open(path)?.read(&mut head)?;
+    let read = open::file(path)?.read(&mut head)?;
     Ok(read == 9 && head[8] == b'{')
 }
 
@@ -414,7 +411,7 @@ mod tests {
         let model = ModelProto { ir_version: 8, opset_import, ..ModelProto::default() }.encode_to_vec();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
-        let mut file = File::create(&path).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
         file.write_all(&[model, graph].concat()).unwrap();
         let length = file.metadata().unwrap().len() + zeros;
         file.set_len(length).unwrap();

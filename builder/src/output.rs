@@ -11,6 +11,7 @@ use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use onnx_file::atomic::{self, AtomicFile};
+use onnx_file::open;
 use onnx_file::proto::{ModelProto, TensorProto};
 use onnx_file::write::{WriteError, place_externally, write_external};
 
@@ -96,7 +97,7 @@ impl Output {
         };
         let there = fs::symlink_metadata(&data).ok();
         let same = |there: &fs::Metadata| there.is_file() && there.len() == len;
-        if there.as_ref().is_some_and(same) && digest::sha256(File::open(&data)?)? == sha256 {
+        if there.as_ref().is_some_and(same) && digest::sha256(open::file(&data)?)? == sha256 {
             // Another model may use it: it stays, and the partial file stays for as long as a kill must tell so.
             model.commit()?;
             drop(file);
@@ -159,7 +160,7 @@ fn data_name(name: &OsStr, base: &str) -> Option<String> {
 
 /// Whether a model that is there names the data file, or cannot be asked.
 fn is_used_by(model: &Path, data: &str) -> bool {
-    match File::open(model) {
+    match open::file(model) {
         Ok(file) => mentions(&file, data).unwrap_or(true),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
 use crate::passes::{Lowering, Stage, Width};
@@ -73,7 +74,7 @@ impl Tuning {
     /// [`TuningError`].
     pub fn read(path: &Path) -> Result<Self, TuningError> {
         let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| TuningError::Read { path: name(), source })?;
+        let text = open::read_text(path, open::SMALL).map_err(|source| TuningError::Read { path: name(), source })?;
         let content = |reason: String| TuningError::Content { path: name(), reason };
         let tuning: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
         if tuning.kind != "tuning" || tuning.schema_version != SCHEMA_VERSION {

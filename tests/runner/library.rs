@@ -153,7 +153,7 @@ fn the_check_up_tells_what_works_and_how_to_mend_the_rest() {
     let cpu = library(Package::Cpu);
     let (output, findings) = doctor(&cpu.path);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(findings["schema_version"], 1);
+    assert_eq!(findings["schema_version"], 2);
     assert!(findings["libraries"][0]["version"].as_str().is_some_and(|version| version.starts_with("1.")));
     let state = |name: &str| {
         let all = findings["providers"].as_array().expect("providers");

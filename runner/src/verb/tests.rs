@@ -126,7 +126,7 @@ fn a_benchmark_as_json_holds_raw_samples_versions_and_units() {
     let mut candidates = [candidate(&file, "cpu", 0.0, 10.0)];
     let found = super::bench::measurement::bench(&mut candidates, &plan, &AtomicBool::new(false), &mut |_| {});
     let json: serde_json::Value = serde_json::from_str(&json::render(&found).unwrap()).unwrap();
-    assert_eq!((json["schema_version"].as_u64(), json["kind"].as_str()), (Some(1), Some("bench")));
+    assert_eq!((json["schema_version"].as_u64(), json["kind"].as_str()), (Some(2), Some("bench")));
     let row = &json["rows"][0];
     let samples: usize =
         row["blocks"].as_array().unwrap().iter().map(|b| b["samples_ms"].as_array().unwrap().len()).sum();

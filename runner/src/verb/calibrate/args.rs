@@ -7,7 +7,7 @@ use clap::Args;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
 
-/// GraphValue-up inputs where nothing else is asked for.
+/// Synthetic inputs where nothing else is asked for.
 const MADE_UP: usize = 16;
 
 /// `calibrate`.
@@ -34,7 +34,7 @@ pub struct Calibrate {
 }
 
 impl Calibrate {
-    /// GraphValue-up inputs asked for.
+    /// Synthetic inputs asked for.
     pub(crate) fn synthetic(&self) -> usize {
         self.count.unwrap_or(MADE_UP)
     }
