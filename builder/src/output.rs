@@ -20,6 +20,18 @@ use onnx_file::digest::{self, Hashing};
 /// Hex digits of the content's hash in a data file's name.
 const DIGITS: usize = 16;
 
+/// When weights go into a file of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum External {
+    /// Refuse models of 2 GiB and more
+    Never,
+    /// Where protobuf's limit of 2 GiB needs it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+}
+
 /// Why no model can go to `path`, as a sentence: a pipe or device, whose place a file would take, or without `force`
 /// a file that is there. `streams` where the request could also be for standard output.
 pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String> {

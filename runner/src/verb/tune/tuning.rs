@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use onnx_file::digest;
 use resnext_builder::optimize::{Model, OptimizeError};
-use resnext_builder::passes::{Lowering, Width};
+use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::tuning::TunedStage;
 use serde::Serialize;
 
@@ -217,7 +217,7 @@ pub fn tune(
     let choices: Vec<Vec<usize>> = stages.iter().map(|stage| choices(stage, &request.widths)).collect();
     let original = Choice { widths: vec![1; stages.len()], subsample: false };
     let dense = Choice { subsample: true, ..original.clone() };
-    let is_strided = model.rewrites(&dense.lowering(), "subsample")? > 0;
+    let is_strided = model.rewrites(&dense.lowering(), Pass::Subsample)? > 0;
     if choices.iter().all(Vec::is_empty) && !is_strided {
         let reason = if stages.is_empty() {
             "it has neither grouped nor strided 1x1 convolutions"
@@ -283,7 +283,7 @@ pub fn tune(
 
 /// What a candidate gains by being rewritten at all, where the model leaves something to fold.
 fn folding(model: &Model, is_strided: bool) -> Result<Option<String>, OptimizeError> {
-    let folded = model.rewrites(&Lowering::default(), "fold_bn")?;
+    let folded = model.rewrites(&Lowering::default(), Pass::FoldBn)?;
     let strided = if is_strided { ", that of `strided-1x1` as well" } else { "" };
     let note = (folded > 0).then(|| {
         format!(
