@@ -4,8 +4,8 @@
 //! and nowhere else; what one program writes, the other reads through the same types.
 
 mod labels;
-mod origin;
 mod preprocess;
+mod provenance;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::proto::{ModelProto, StringStringEntryProto};
 
 pub use labels::Labels;
-pub use origin::{Origin, Weights};
 pub use preprocess::{Crop, IMAGENET_V1, Interpolation, Preprocess, PreprocessError, Recipe};
+pub use provenance::{Provenance, Weights};
 
 /// What [`Key::Weights`] holds where the weights are not a checkpoint's.
 const RANDOM: &str = "random";
@@ -211,7 +211,7 @@ impl Metadata {
     }
 
     /// Sets where the model comes from; `file` is the checkpoint's name, which random weights have not.
-    pub fn set_origin(&mut self, origin: &Origin, file: &str) {
+    pub fn set_origin(&mut self, origin: &Provenance, file: &str) {
         if let Some(variant) = &origin.variant {
             self.set(Key::Variant, variant.as_str());
         }
@@ -232,7 +232,7 @@ impl Metadata {
     ///
     /// # Errors
     /// [`PropertyError`] where the seed is no number.
-    pub fn origin(&self) -> Result<Origin, PropertyError> {
+    pub fn origin(&self) -> Result<Provenance, PropertyError> {
         let bad = |error: std::num::ParseIntError| PropertyError { key: Key::Seed, reason: error.to_string() };
         let seed = self.get(Key::Seed).map(|seed| seed.parse().map_err(bad)).transpose()?;
         let weights = match (self.get(Key::WeightsSha256), seed) {
@@ -240,7 +240,7 @@ impl Metadata {
             (None, Some(seed)) => Some(Weights::Random { seed }),
             (None, None) => None,
         };
-        Ok(Origin { variant: self.get(Key::Variant).map(str::to_owned), weights })
+        Ok(Provenance { variant: self.get(Key::Variant).map(str::to_owned), weights })
     }
 
     /// Whether the file says that its weights are random.

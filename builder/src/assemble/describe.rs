@@ -1,38 +1,40 @@
 //! What the finished file says about itself.
 
-use onnx_file::element::ElementType;
-use onnx_file::metadata::{Key, Labels, Metadata, Origin, Preprocess, Recipe, Weights};
+use onnx_file::metadata::{Key, Labels, Metadata, Preprocess, Provenance, Recipe, Weights};
 
+use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
 use crate::architecture::Output;
-use crate::build::{LabelsChoice, Plan, PreprocessChoice, Safety, UNCHECKED};
 use crate::graph::Dim;
-use crate::passes::PassRun;
+use crate::note::Note;
+use crate::passes::{self, PassRun};
+use crate::precision::Effect;
+use crate::precision::half::UNCHECKED;
 use crate::published::{self, Published};
 use crate::variant::Stem;
 
 /// Metadata, and what the user should be told of the choices in it.
 pub(crate) struct Description {
     pub(crate) metadata: Metadata,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Where a network comes from; `sha256` is the checkpoint's, in hex, none for random weights.
-pub(crate) fn origin(resolved: &Resolved, sha256: Option<&str>) -> Origin {
+pub(crate) fn origin(resolved: &Resolved, sha256: Option<&str>) -> Provenance {
     let weights = match sha256 {
         Some(sha256) => Weights::Checkpoint { sha256: sha256.into() },
         None => Weights::Random { seed: resolved.random.seed },
     };
-    Origin { variant: Some(resolved.variant.to_string()), weights: Some(weights) }
+    Provenance { variant: Some(resolved.variant.to_string()), weights: Some(weights) }
 }
 
 /// Describes a build; `sha256` is the checkpoint's, in hex.
 pub(crate) fn describe(
     plan: &Plan,
     resolved: &Resolved,
-    applied: &[PassRun],
+    runs: &[PassRun],
     sha256: Option<&str>,
-    safety: Option<&Safety>,
+    effect: &Effect,
 ) -> Description {
     let known = sha256.and_then(published::by_sha256);
     let mut notes = Vec::new();
@@ -55,14 +57,13 @@ pub(crate) fn describe(
         };
         metadata.set_labels(&labels);
     }
-    metadata.set(Key::Target, plan.rationale.target.as_str());
+    metadata.set(Key::Target, plan.rationale.target.to_string());
     if !plan.rationale.reasons.is_empty() {
         metadata.set(Key::Lowering, plan.rationale.reasons.join("; "));
     }
-    let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
-    metadata.set(Key::Passes, passes.join(", "));
-    if let Some(safety) = safety {
-        metadata.set(Key::Dtype, ElementType::F16.name());
+    metadata.set(Key::Passes, passes::summary(runs));
+    if let Effect::F16(safety) = effect {
+        metadata.set(Key::Dtype, effect.dtype().name());
         if !safety.kept.is_empty() {
             metadata.set_json(Key::KeepF32, &safety.kept);
         }
@@ -72,7 +73,7 @@ pub(crate) fn describe(
     Description { metadata, notes }
 }
 
-fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes: &mut Vec<String>) -> Preprocess {
+fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes: &mut Vec<Note>) -> Preprocess {
     let variant = &resolved.variant;
     let usual = variant.default_image_size();
     let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(usual);
@@ -87,21 +88,15 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     let Preprocess { resize, crop, .. } = stored;
     match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
         (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop.extents() != [usual; 2] => {
-            notes.push(format!("images are {crop}, as the preprocessing crops them"));
+            notes.push(Note::ImageFollowsPreprocessing { crop });
         }
         (PreprocessChoice::Given(_), ..) => {}
-        (PreprocessChoice::Known, None, Some(_), Stem::ImageNet) => notes.push(format!(
-            "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {}); --preprocess v2 or a file sets it",
-            crop.shorter()
-        )),
+        (PreprocessChoice::Known, None, Some(_), Stem::ImageNet) => {
+            notes.push(Note::PreprocessingUnknown { resize, crop });
+        }
         _ if side != usual => {
-            let usual = at(usual);
-            notes.push(format!(
-                "preprocessing follows the image size: resize {resize}, crop {}, in the ratio of {} to {}",
-                crop.shorter(),
-                usual.resize,
-                usual.crop.shorter()
-            ));
+            let Preprocess { resize: usual_resize, crop: usual_crop, .. } = at(usual);
+            notes.push(Note::PreprocessingFollowsImage { resize, crop, usual_resize, usual_crop });
         }
         _ => {}
     }

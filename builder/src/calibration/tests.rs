@@ -2,16 +2,17 @@ use onnx_file::metadata::Weights;
 
 use super::*;
 use crate::architecture::{Options, build};
-use crate::passes::{Half, fold_bn, subsample, to_f16};
+use crate::passes::{fold_bn, subsample, to_f16};
+use crate::precision::Half;
 use crate::reference::testing::small_variant;
 
 /// The small network in f16.
-fn origin(variant: &str, sha256: Option<&str>, seed: u64) -> Origin {
+fn origin(variant: &str, sha256: Option<&str>, seed: u64) -> Provenance {
     let weights = match sha256 {
         Some(sha256) => Weights::Checkpoint { sha256: sha256.into() },
         None => Weights::Random { seed },
     };
-    Origin { variant: Some(variant.into()), weights: Some(weights) }
+    Provenance { variant: Some(variant.into()), weights: Some(weights) }
 }
 
 fn graph(half: &Half) -> Graph {
@@ -35,11 +36,7 @@ fn calibration(values: &[(&str, f64)]) -> Calibration {
     let mut all: Vec<Range> =
         graph.nodes.iter().map(|node| range(&node.name, Some(&node.name), Some(node.op.name()))).collect();
     all.push(range("input", None, None));
-    let model = Measured {
-        file: "m.onnx".into(),
-        sha256: "00".into(),
-        origin: origin("v", Some("ab"), 0),
-    };
+    let model = Measured { file: "m.onnx".into(), sha256: "00".into(), origin: origin("v", Some("ab"), 0) };
     let inputs = Inputs { source: "images".into(), count: 300, seed: None };
     Calibration { schema_version: 1, kind: "calibration".into(), model, inputs, values: all }
 }
@@ -172,7 +169,10 @@ fn other_nodes_other_weights_and_other_networks_are_refused() {
     assert!(calibration.check_origin(&origin("v", None, 8)).is_err());
     assert!(calibration.check_origin(&origin("v", Some("ab"), 7)).is_err());
     calibration.model.origin.variant = None;
-    assert!(calibration.check_origin(&calibration.model.origin.clone()).is_err(), "a model that does not say what it is");
+    assert!(
+        calibration.check_origin(&calibration.model.origin.clone()).is_err(),
+        "a model that does not say what it is"
+    );
 }
 
 #[test]
@@ -193,4 +193,18 @@ fn what_is_no_calibration_file_is_refused_with_the_reason() {
         assert!(error.contains(reason), "{error}");
     }
     assert!(matches!(Calibration::read(&folder.path().join("none")), Err(CalibrationError::Read { .. })));
+}
+
+#[test]
+fn a_value_that_is_named_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.json");
+    let mut twice = calibration(&[]);
+    std::fs::write(&path, serde_json::to_string(&twice).unwrap()).unwrap();
+    Calibration::read(&path).unwrap();
+    let first = Range { max_abs: Some(1e9), ..twice.values[3].clone() };
+    twice.values.insert(0, first);
+    std::fs::write(&path, serde_json::to_string(&twice).unwrap()).unwrap();
+    let error = Calibration::read(&path).unwrap_err().to_string();
+    assert!(error.contains(&format!("'{}' twice", twice.values[0].name)), "{error}");
 }

@@ -11,7 +11,7 @@ fn model(metadata: &Metadata) -> ModelProto {
 
 #[test]
 fn what_is_written_is_read() {
-    let origin = |weights| Origin { variant: Some("50_32x4d".into()), weights: Some(weights) };
+    let origin = |weights| Provenance { variant: Some("50_32x4d".into()), weights: Some(weights) };
     let checkpoint = origin(Weights::Checkpoint { sha256: "ab".repeat(32) });
     let random = origin(Weights::Random { seed: u64::MAX });
     let labels = Labels { names: vec!["a \"b\"".into(), "ü".into()], ids: vec!["n1".into(), "n2".into()] };
@@ -53,18 +53,18 @@ fn the_json_of_preprocessing_and_origin_is_that_of_older_files() {
         r#"{"resize":232,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#;
     assert_eq!(json, expected);
     let json = r#"{"variant":"50_32x4d","source_sha256":null,"random_seed":7}"#;
-    let origin: Origin = serde_json::from_str(json).unwrap();
+    let origin: Provenance = serde_json::from_str(json).unwrap();
     assert_eq!(origin.weights, Some(Weights::Random { seed: 7 }));
     assert_eq!(serde_json::to_string(&origin).unwrap(), json);
     assert_eq!(origin.to_string(), "50_32x4d with random weights of seed 7");
-    let both: Origin = serde_json::from_str(r#"{"source_sha256":"ab","random_seed":7}"#).unwrap();
-    assert_eq!(both, Origin { variant: None, weights: Some(Weights::Checkpoint { sha256: "ab".into() }) });
+    let both: Provenance = serde_json::from_str(r#"{"source_sha256":"ab","random_seed":7}"#).unwrap();
+    assert_eq!(both, Provenance { variant: None, weights: Some(Weights::Checkpoint { sha256: "ab".into() }) });
 }
 
 #[test]
 fn a_model_that_says_nothing_has_no_metadata() {
     let metadata = Metadata::of(&ModelProto::default());
-    assert_eq!((metadata.preprocess().unwrap(), metadata.origin().unwrap()), (None, Origin::default()));
+    assert_eq!((metadata.preprocess().unwrap(), metadata.origin().unwrap()), (None, Provenance::default()));
     assert_eq!(metadata.labels().unwrap(), Labels::default());
     assert!(!metadata.has_random_weights());
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use onnx_file::metadata::{Labels, Metadata, Origin, Preprocess, PropertyError};
+use onnx_file::metadata::{Labels, Metadata, Preprocess, PropertyError, Provenance};
 use onnx_file::outline::{self, Outline, OutlineError};
 use onnx_file::proto::GraphProto;
 
@@ -128,7 +128,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// [`MetadataError::Property`] where the seed is no number.
-    pub fn origin(&self) -> Result<Origin, MetadataError> {
+    pub fn origin(&self) -> Result<Provenance, MetadataError> {
         self.metadata.origin().map_err(|source| self.property(source))
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// `null` where it is not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Flat", into = "Flat")]
-pub struct Origin {
+pub struct Provenance {
     /// The network's canonical name.
     pub variant: Option<String>,
     /// Its weights.
@@ -31,7 +31,7 @@ pub enum Weights {
 }
 
 /// `50_32x4d with random weights of seed 0`.
-impl fmt::Display for Origin {
+impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.variant.as_deref().unwrap_or("of no known variant"))?;
         match &self.weights {
@@ -50,15 +50,15 @@ struct Flat {
     random_seed: Option<u64>,
 }
 
-impl From<Flat> for Origin {
+impl From<Flat> for Provenance {
     fn from(Flat { variant, source_sha256, random_seed }: Flat) -> Self {
         let random = random_seed.map(|seed| Weights::Random { seed });
         Self { variant, weights: source_sha256.map(|sha256| Weights::Checkpoint { sha256 }).or(random) }
     }
 }
 
-impl From<Origin> for Flat {
-    fn from(Origin { variant, weights }: Origin) -> Self {
+impl From<Provenance> for Flat {
+    fn from(Provenance { variant, weights }: Provenance) -> Self {
         let (source_sha256, random_seed) = match weights {
             Some(Weights::Checkpoint { sha256 }) => (Some(sha256), None),
             Some(Weights::Random { seed }) => (None, Some(seed)),
