@@ -32,7 +32,6 @@ mod zip;
 
 pub use choice::Choice;
 pub use error::{CheckpointError, Fault, Place};
-pub(crate) use names::hidden;
 pub use names::{Head, Naming};
 pub use select::{Alternative, WeightsKind};
 

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::architecture::{BlockForm, Options, Output, StrideIn};
+use super::selection;
+use crate::architecture::{BlockForm, CHANNELS, Options, Output, StrideIn};
 use crate::build::{BuildError, Destination, LabelsChoice, Plan, PreprocessChoice, Progress, Weights};
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
@@ -32,10 +33,11 @@ pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
         return Err(BuildError::Request(reason.into()));
     }
     let mut notes = Vec::new();
-    let (variant, checkpoint, classes, weights_name) = match &plan.weights {
+    let (variant, checkpoint, head, weights_name) = match &plan.weights {
         Weights::Random { seed } => {
             let variant = plan.variant.clone().ok_or(BuildError::Nothing)?;
-            (variant, None, plan.classes, format!("random (seed {seed})"))
+            let head = Head { classes: plan.classes, ..Head::default() };
+            (variant, None, head, format!("random (seed {seed})"))
         }
         Weights::File(path) => read(plan, path, &mut notes)?,
         Weights::Published { known, hub } => {
@@ -43,7 +45,7 @@ pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
             read(plan, &path, &mut notes)?
         }
     };
-    let options = options(plan, &variant, classes)?;
+    let options = options(plan, &variant, &head)?;
     let seed = if let Weights::Random { seed } = plan.weights { seed } else { 0 };
     let random = Random { seed, features: variant.features() };
     Ok(Resolved { variant, options, checkpoint, random, weights_name, notes })
@@ -64,7 +66,7 @@ fn fetch(
             "torchvision's weights have {classes} classes, not {asked}; drop --num-classes, or pass --weights FILE"
         )));
     }
-    options(plan, &variant, Some(classes))?;
+    options(plan, &variant, &Head { classes: Some(classes), ..Head::default() })?;
     let fetched = hub::fetch(&known.into(), hub, &mut |event| progress(Progress::Fetching(event)))?;
     let how = if fetched.downloaded { "downloaded to" } else { "found in torch's cache:" };
     notes.push(format!("weights: torchvision's {}, {how} {}", known.weights, fetched.path.display()));
@@ -76,33 +78,40 @@ fn read(
     plan: &Plan,
     path: &Path,
     notes: &mut Vec<String>,
-) -> Result<(Variant, Option<Checkpoint>, Option<usize>, String), BuildError> {
+) -> Result<(Variant, Option<Checkpoint>, Head, String), BuildError> {
     let checkpoint = Checkpoint::open_with(path, &plan.choice).map_err(WeightsError::from)?;
     let found = inferred(&checkpoint)?;
     if let Some(asked) = &plan.variant {
         check_variant(&checkpoint, asked, &found.variant)?;
     }
-    if let Some(key) = checkpoint.nested_under() {
-        notes.push(format!("weights found under the key '{key}'"));
-    }
-    if let Some(prefix) = checkpoint.stripped_prefix() {
-        notes.push(format!("prefix '{prefix}' removed from the tensors' names"));
-    }
-    if !checkpoint.skipped().is_empty() {
-        let skipped: Vec<String> = checkpoint.skipped().iter().map(ToString::to_string).collect();
-        notes.push(format!("beside the weights, passed over unbuilt: {}", skipped.join(", ")));
-    }
+    notes.extend(selection::notes(&checkpoint));
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let name = format!("{file} ({})", checkpoint.format());
     let classes = check_classes(plan, &checkpoint, found.classes)?;
-    Ok((found.variant, Some(checkpoint), classes, name))
+    let head = Head { channels: found.channels, hidden: found.hidden, classes };
+    Ok((found.variant, Some(checkpoint), head, name))
 }
 
-fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Options, BuildError> {
+/// What a checkpoint settles beside the variant.
+struct Head {
+    channels: usize,
+    hidden: Vec<usize>,
+    classes: Option<usize>,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { channels: CHANNELS, hidden: Vec::new(), classes: None }
+    }
+}
+
+fn options(plan: &Plan, variant: &Variant, head: &Head) -> Result<Options, BuildError> {
     let mut options = Options::classifier(variant);
     options.batch = plan.batch.clone();
     options.image = image(plan)?.unwrap_or(options.image);
-    options.classes = classes.unwrap_or(options.classes);
+    options.channels = head.channels;
+    options.hidden = head.hidden.clone();
+    options.classes = head.classes.unwrap_or(options.classes);
     options.block_form = plan.block_form;
     options.stride_in = plan.stride_in;
     if plan.no_top {

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use onnx_file::element::ElementType;
 
 pub use head::Head;
-pub(crate) use head::hidden;
 pub use scheme::Naming;
 
 use super::error::Fault;

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{Tensor, constant, leave_out};
+use crate::architecture::hidden;
 use crate::checkpoint::Choice;
 use crate::checkpoint::error::Fault;
 
 /// torchvision's name of the last linear layer, which [`Head`] puts in place of the file's.
 const LAST: &str = "fc";
-
-/// torchvision has no name for the linear layers before it.
-pub(crate) fn hidden(index: usize) -> String {
-    format!("{LAST}.hidden.{index}")
-}
 
 /// A classifier as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
