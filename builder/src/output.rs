@@ -11,6 +11,7 @@ use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use onnx_file::atomic::{self, AtomicFile};
+use onnx_file::open;
 use onnx_file::proto::{ModelProto, TensorProto};
 use onnx_file::write::{WriteError, place_externally, write_external};
 
@@ -18,6 +19,18 @@ use onnx_file::digest::{self, Hashing};
 
 /// Hex digits of the content's hash in a data file's name.
 const DIGITS: usize = 16;
+
+/// When weights go into a file of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum External {
+    /// Refuse models of 2 GiB and more
+    Never,
+    /// Where protobuf's limit of 2 GiB needs it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+}
 
 /// Why no model can go to `path`, as a sentence: a pipe or device, whose place a file would take, or without `force`
 /// a file that is there. `streams` where the request could also be for standard output.
@@ -96,7 +109,7 @@ impl Output {
         };
         let there = fs::symlink_metadata(&data).ok();
         let same = |there: &fs::Metadata| there.is_file() && there.len() == len;
-        if there.as_ref().is_some_and(same) && digest::sha256(File::open(&data)?)? == sha256 {
+        if there.as_ref().is_some_and(same) && digest::sha256(open::file(&data)?)? == sha256 {
             // Another model may use it: it stays, and the partial file stays for as long as a kill must tell so.
             model.commit()?;
             drop(file);
@@ -159,7 +172,7 @@ fn data_name(name: &OsStr, base: &str) -> Option<String> {
 
 /// Whether a model that is there names the data file, or cannot be asked.
 fn is_used_by(model: &Path, data: &str) -> bool {
-    match File::open(model) {
+    match open::file(model) {
         Ok(file) => mentions(&file, data).unwrap_or(true),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }

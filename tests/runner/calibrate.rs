@@ -14,9 +14,9 @@ use prost::Message;
 use resnext_builder::build::{Destination, External, Plan, PreprocessChoice, Weights, build};
 use resnext_builder::graph::Dim;
 use resnext_builder::variant::Variant;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
 use resnext_runner::input::arrays;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::Data;
+use resnext_runner::model::tensor::Data;
 use serde_json::Value;
 
 fn trained(name: &str) -> PathBuf {

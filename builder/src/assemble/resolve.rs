@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::BuildError;
+use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
 use super::selection;
+use super::summary::Progress;
 use crate::architecture::{BlockForm, CHANNELS, Options, Output, StrideIn};
-use crate::build::{BuildError, Destination, LabelsChoice, Plan, PreprocessChoice, Progress, Weights};
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
+use crate::note::Note;
 use crate::output::refusal;
+use crate::precision::Dtype;
 use crate::published::PublishedWeights;
 use crate::random::Random;
 use crate::target::Rationale;
@@ -22,13 +26,13 @@ pub(crate) struct Resolved {
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) random: Random,
     pub(crate) weights_name: String,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Settles `plan`. What can be refused without the weights is refused before they are downloaded.
 pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
     check_destination(plan)?;
-    if plan.calibration.is_some() && plan.lowering.half.is_none() {
+    if plan.calibration.is_some() && plan.lowering.precision.dtype() != Dtype::F16 {
         let reason = "a calibration says whether f16 holds a network's values, and this build is f32; drop it, or build with --dtype f16";
         return Err(BuildError::Request(reason.into()));
     }
@@ -56,7 +60,7 @@ fn fetch(
     plan: &Plan,
     known: &PublishedWeights,
     hub: &Hub,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<PathBuf, BuildError> {
     let variant = Variant::parse(known.model)?;
@@ -68,8 +72,8 @@ fn fetch(
     }
     options(plan, &variant, &Head { classes: Some(classes), ..Head::default() })?;
     let fetched = hub::fetch(&known.into(), hub, &mut |event| progress(Progress::Fetching(event)))?;
-    let how = if fetched.downloaded { "downloaded to" } else { "found in torch's cache:" };
-    notes.push(format!("weights: torchvision's {}, {how} {}", known.weights, fetched.path.display()));
+    let (weights, downloaded, file) = (known.weights.to_owned(), fetched.downloaded, fetched.path.clone());
+    notes.push(Note::PublishedWeights { weights, downloaded, file });
     Ok(fetched.path)
 }
 
@@ -77,7 +81,7 @@ fn fetch(
 fn read(
     plan: &Plan,
     path: &Path,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Result<(Variant, Option<Checkpoint>, Head, String), BuildError> {
     let checkpoint = Checkpoint::open_with(path, &plan.choice).map_err(WeightsError::from)?;
     let found = inferred(&checkpoint)?;

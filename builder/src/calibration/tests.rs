@@ -1,6 +1,7 @@
 use super::*;
 use crate::architecture::{Options, build};
-use crate::passes::{Half, fold_bn, subsample, to_f16};
+use crate::passes::{fold_bn, subsample, to_f16};
+use crate::precision::Half;
 use crate::reference::testing::small_variant;
 
 /// The small network in f16.

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde::Serialize;
+
 use super::error::Fault;
 use super::scan::{Node, Pickle, Value};
 use super::state_dict::{Items, shown};
@@ -47,7 +49,8 @@ const AVERAGED: [&str; 14] = [
 const MAX_NESTING: usize = 4;
 
 /// What weights beside others are, as far as their key tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WeightsKind {
     /// An exponential moving average of the training's.
     Ema,
@@ -75,7 +78,7 @@ impl WeightsKind {
 }
 
 /// Weights that a file has beside those taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Alternative {
     /// The key that leads to them, dots between one and the next.
     pub key: String,

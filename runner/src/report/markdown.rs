@@ -44,7 +44,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Tone;
+    use crate::report::document::Tone;
 
     #[test]
     fn tables_have_aligned_columns_and_full_rows_and_nothing_becomes_markup() {

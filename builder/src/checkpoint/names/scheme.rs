@@ -1,7 +1,10 @@
 //! The namings of the libraries, each with the tensor that gives it away.
 
+use serde::Serialize;
+
 /// Whose names a file's tensors have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Naming {
     /// torchvision's, which timm, mmpretrain and most others share.
     Torchvision,

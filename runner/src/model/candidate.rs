@@ -1,0 +1,47 @@
+//! A model on a provider that has yet to be opened: what every measuring verb is given, in the order asked for.
+
+use std::path::Path;
+
+use super::file::ModelFile;
+use super::opened::{Model, ModelError};
+
+/// Opens a model file on the candidate's provider: loads it, probes it, and says why not where it cannot.
+///
+/// The path is a parameter because a search for a diverging layer opens variants of the candidate's own file.
+pub type Open<'a> = Box<dyn FnMut(&Path) -> Result<Box<dyn Model + 'a>, ModelError> + 'a>;
+
+/// One model on one provider.
+pub struct Candidate<'a> {
+    /// The model file.
+    pub file: &'a ModelFile,
+    /// Provider, as asked for: `cpu`, `openvino`, ...
+    pub provider: String,
+    /// Opens it.
+    pub open: Open<'a>,
+}
+
+impl<'a> Candidate<'a> {
+    /// Opens the candidate's own file.
+    ///
+    /// # Errors
+    /// [`ModelError`], as the opener says.
+    pub fn open(&mut self) -> Result<Box<dyn Model + 'a>, ModelError> {
+        (self.open)(&self.file.path)
+    }
+
+    /// Provider and file name, for people.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.provider, self.file.name())
+    }
+}
+
+/// How far a long-running verb has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// What is being done.
+    pub doing: String,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all, as far as known.
+    pub total: usize,
+}
