@@ -240,6 +240,11 @@ impl BuildArgs {
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;
         plan.preprocess = self.preprocess()?;
+        let named = [&self.labels, &self.preprocess, &self.lowering.tuning, &self.precision.calibration];
+        // Some of them may be a word for what is built in, and a file of that name is nobody's input.
+        let words = ["imagenet", "v1", "v2"];
+        let word = |path: &&PathBuf| path.to_str().is_some_and(|path| words.contains(&path));
+        plan.files = named.into_iter().flatten().filter(|path| !word(path)).cloned().collect();
         Ok(plan)
     }
 

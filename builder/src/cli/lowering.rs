@@ -144,6 +144,7 @@ impl OptimizeArgs {
             lowering,
             rationale,
             external: self.external_data,
+            files: self.lowering.tuning.iter().cloned().collect(),
         })
     }
 }
