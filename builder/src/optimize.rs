@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use onnx_file::proto::{ModelProto, StringStringEntryProto};
+use onnx_file::read::Whole;
 
 pub use result::{Declined, Form, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
 
 use crate::graph::{Graph, Origin, Pass, ValueId};
-use crate::output::{External, refusal};
+use crate::output::{External, overwritten, refusal};
 use crate::passes::{self, Lowering, PassRun, Stage};
 use crate::target::Rationale;
 use crate::validate::validate;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub rationale: Rationale,
     /// When weights go into a file of their own.
     pub external: External,
+    /// Other files that were read for this plan: the output can be none of them.
+    pub files: Vec<PathBuf>,
 }
 
 /// A model in memory, external data included.
@@ -45,6 +48,7 @@ pub struct Plan {
 pub struct Model {
     path: PathBuf,
     proto: ModelProto,
+    data_files: Vec<PathBuf>,
 }
 
 impl Model {
@@ -53,11 +57,8 @@ impl Model {
     /// # Errors
     /// [`OptimizeError::Read`].
     pub fn read(path: &Path) -> Result<Self, OptimizeError> {
-        let mut proto = onnx_file::read::read(path)?;
-        for tensor in proto.graph.iter_mut().flat_map(|g| &mut g.initializer) {
-            onnx_file::read::load_external(path, tensor)?;
-        }
-        Ok(Self { path: path.to_owned(), proto })
+        let Whole { model, data_files } = onnx_file::read::read_whole(path)?;
+        Ok(Self { path: path.to_owned(), proto: model, data_files })
     }
 
     /// The stages of its grouped convolutions.
@@ -88,6 +89,7 @@ impl Model {
     ) -> Result<Optimized, OptimizeError> {
         let start = Instant::now();
         let path = self.path.display().to_string();
+        tracing::info!(model = path, target = %rationale.target, "lowering");
         let mut graph = self.proto.graph.take().unwrap_or_default();
         let nodes = graph.node.len();
         let mut extracted = extract::extract(&graph);
@@ -125,16 +127,19 @@ impl Model {
 /// # Errors
 /// [`OptimizeError`]; no output is left behind, and an old one stays as it was.
 pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
-    if let (Ok(input), Ok(output)) = (plan.input.canonicalize(), plan.output.canonicalize())
-        && input == output
-    {
-        return Err(OptimizeError::Request("the output is the input itself; give another -o".into()));
-    }
+    let held = |files: &[PathBuf], what: &str| match overwritten(&plan.output, files) {
+        Some(_) => Err(OptimizeError::Request(format!("the output is {what} itself; give another -o"))),
+        None => Ok(()),
+    };
+    held(std::slice::from_ref(&plan.input), "the input")?;
+    held(&plan.files, "another file that is read")?;
     if let Some(reason) = refusal(&plan.output, plan.force, false) {
         return Err(OptimizeError::Request(reason));
     }
     let start = Instant::now();
-    let mut done = Model::read(&plan.input)?.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
+    let model = Model::read(&plan.input)?;
+    held(&model.data_files, "the input's data file")?;
+    let mut done = model.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
     done.seconds = start.elapsed().as_secs_f64();
     Ok(done)
 }

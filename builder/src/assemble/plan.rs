@@ -108,6 +108,8 @@ pub struct Plan {
     pub preprocess: PreprocessChoice,
     /// Labels to store.
     pub labels: LabelsChoice,
+    /// Files that were read for this plan, beside the weights: the output can be none of them.
+    pub files: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -133,6 +135,7 @@ impl Plan {
             external: External::default(),
             preprocess: PreprocessChoice::default(),
             labels: LabelsChoice::default(),
+            files: Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
 use crate::note::Note;
-use crate::output::refusal;
+use crate::output::{overwritten, refusal};
 use crate::precision::Dtype;
 use crate::published::PublishedWeights;
 use crate::random::Random;
@@ -241,11 +241,12 @@ fn check_destination(plan: &Plan) -> Result<(), BuildError> {
         }
         Weights::Random { .. } => None,
     };
-    if let Some(input) = input
-        && let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
-        && input == output
-    {
+    if overwritten(output, input.as_ref()).is_some() {
         return Err(BuildError::Request("the output is the checkpoint itself; give another -o".into()));
+    }
+    if let Some(file) = overwritten(output, &plan.files) {
+        let file = file.display();
+        return Err(BuildError::Request(format!("the output is {file}, which this build reads; give another -o")));
     }
     refusal(output, plan.force, true).map_or(Ok(()), |reason| Err(BuildError::Request(reason)))
 }

@@ -185,3 +185,17 @@ fn what_is_no_calibration_file_is_refused_with_the_reason() {
     }
     assert!(matches!(Calibration::read(&folder.path().join("none")), Err(CalibrationError::Read { .. })));
 }
+
+#[test]
+fn a_value_that_is_named_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.json");
+    let mut twice = calibration(&[]);
+    std::fs::write(&path, serde_json::to_string(&twice).unwrap()).unwrap();
+    Calibration::read(&path).unwrap();
+    let first = Range { max_abs: Some(1e9), ..twice.values[3].clone() };
+    twice.values.insert(0, first);
+    std::fs::write(&path, serde_json::to_string(&twice).unwrap()).unwrap();
+    let error = Calibration::read(&path).unwrap_err().to_string();
+    assert!(error.contains(&format!("'{}' twice", twice.values[0].name)), "{error}");
+}

@@ -18,7 +18,7 @@ pub struct SelectionArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub drop_head: Vec<String>,
     /// Pass over objects of these classes beside the weights, unbuilt: exact names, module.Name
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(help_heading = "Input", long, value_name = "NAMES", value_delimiter = ',')]
     pub skip_objects: Vec<String>,
 }
 

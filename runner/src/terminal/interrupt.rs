@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::output::remark;
+use super::output::note;
 use crate::exit::Failure;
 use onnx_file::exit::Exit;
 
@@ -18,7 +18,7 @@ pub(crate) fn stop_on_interrupt(quiet: bool, said: &'static str) -> Result<Arc<A
         if set.swap(true, Ordering::Relaxed) {
             std::process::exit(Exit::Interrupted.into());
         }
-        remark(quiet, said);
+        note(quiet, said);
     };
     ctrlc::set_handler(handler).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     Ok(stop)

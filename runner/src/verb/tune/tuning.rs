@@ -88,7 +88,7 @@ pub struct Trial {
 /// How fast a candidate was.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timing {
-    /// Images at once.
+    /// Batch size.
     pub batch: usize,
     /// Runs.
     pub runs: usize,
@@ -101,7 +101,7 @@ pub struct Timing {
 /// Candidates that took turns; the first is the original.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Round {
-    /// `stage 1`, ..., `strided 1x1`, `all together`.
+    /// `stage-1`, ..., `strided-1x1`, `all-together`.
     pub name: String,
     /// In the order they were given.
     pub trials: Vec<Trial>,
@@ -135,7 +135,7 @@ pub struct Tuned {
     pub processor: Option<String>,
     /// Threads within a node.
     pub threads: usize,
-    /// Images at once.
+    /// Batch size.
     pub batches: Vec<usize>,
     /// Whether a lowering is shown to be faster than the original. Where none is, the original wins and stays as it is.
     pub changed: bool,
@@ -151,7 +151,7 @@ pub struct Tuned {
     pub seconds: f64,
     /// Machine and time.
     pub environment: Environment,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
 }
 
@@ -237,11 +237,11 @@ pub fn tune(
             choice
         });
         let trials: Vec<Choice> = std::iter::once(original.clone()).chain(alone).collect();
-        let round = search.round(format!("stage {}", stage + 1), &trials, &request.plan)?;
+        let round = search.round(format!("stage-{}", stage + 1), &trials, &request.plan)?;
         found.widths[stage] = round.winner().map_or(1, |best| best.choice.widths[stage]);
     }
     if is_strided {
-        let round = search.round("strided 1x1".into(), &[original.clone(), dense], &request.plan)?;
+        let round = search.round("strided-1x1".into(), &[original.clone(), dense], &request.plan)?;
         found.subsample = round.winner().is_some();
     }
     let fixed: BTreeSet<usize> = choices.iter().flatten().copied().collect();
@@ -252,7 +252,7 @@ pub fn tune(
     // Where dense convolutions were all there was to try, and won nothing, the original is alone.
     let last = match finalists.len() {
         1 => None,
-        _ => Some(search.round("all together".into(), &finalists, &plan)?),
+        _ => Some(search.round("all-together".into(), &finalists, &plan)?),
     };
     let winner = last.as_ref().and_then(Round::winner);
     let score = winner.and_then(|winner| winner.score).unwrap_or(1.0);
@@ -284,7 +284,7 @@ pub fn tune(
 /// What a candidate gains by being rewritten at all, where the model leaves something to fold.
 fn folding(model: &Model, is_strided: bool) -> Result<Option<String>, OptimizeError> {
     let folded = model.rewrites(&Lowering::default(), Pass::FoldBn)?;
-    let strided = if is_strided { ", that of `strided 1x1` as well" } else { "" };
+    let strided = if is_strided { ", that of `strided-1x1` as well" } else { "" };
     let note = (folded > 0).then(|| {
         format!(
             "{folded} normalisations are folded into convolutions in every candidate but the original: the gain of each \
