@@ -15,6 +15,7 @@ use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, Prepro
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
 use crate::metadata::{Labels, Preprocess, Recipe};
+use crate::sidecar;
 use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
@@ -282,7 +283,19 @@ impl BuildArgs {
         match &self.labels {
             None => Ok(LabelsChoice::Known),
             Some(path) if path == Path::new("imagenet") => Ok(LabelsChoice::ImageNet),
-            Some(path) => Ok(LabelsChoice::Given(Labels::parse(&read_text(path)?))),
+            Some(path) => {
+                let text = read_text(path)?;
+                let json = serde_json::from_str(&text).ok();
+                let known = json.as_ref().and_then(sidecar::labels);
+                if known.is_none() && json.is_some_and(|json: serde_json::Value| json.is_object() || json.is_array()) {
+                    let text = format!(
+                        "{}: this JSON holds no labels as known here: a list, id2label, label_names, or a map of classes",
+                        path.display()
+                    );
+                    return Err(BuildError::Request(text));
+                }
+                Ok(LabelsChoice::Given(known.unwrap_or_else(|| Labels::parse(&text))))
+            }
         }
     }
 
@@ -297,7 +310,12 @@ impl BuildArgs {
             let shape = r#"{"resize":232,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#;
             BuildError::Request(format!("{}: {reason}; it should look like {shape}", path.display()))
         };
-        let given: Preprocess = serde_json::from_str(&read_text(path)?).map_err(|e| wrong(e.to_string()))?;
+        let text = read_text(path)?;
+        let known = serde_json::from_str(&text).ok().as_ref().and_then(sidecar::preprocess);
+        let given: Preprocess = match known {
+            Some(known) => known,
+            None => serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?,
+        };
         given.check().map_err(wrong)?;
         Ok(PreprocessChoice::Given(given))
     }

@@ -68,6 +68,12 @@ impl Preprocess {
         }
     }
 
+    /// The same for images of another size: the resized side keeps its ratio to the crop.
+    pub fn scaled(&self, crop: usize) -> Self {
+        let resize = (crop * self.resize + self.crop / 2) / self.crop;
+        Self { resize, crop, ..self.clone() }
+    }
+
     /// Refuses numbers no image can be prepared with.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
+use crate::architecture::CHANNELS;
 use crate::architecture::Output;
 use crate::graph::Dim;
 use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
@@ -44,7 +45,13 @@ pub(crate) fn describe(
             metadata.push("seed", resolved.random.seed.to_string());
         }
     }
-    metadata.push_json("preprocess", &preprocess(plan, resolved, known, &mut notes));
+    match resolved.options.channels {
+        CHANNELS => metadata.push_json("preprocess", &preprocess(plan, resolved, known, &mut notes)),
+        channels => notes.push(Note::NoPreprocessing { channels }),
+    }
+    if let Some(checkpoint) = resolved.checkpoint.as_ref().filter(|checkpoint| !checkpoint.alternatives().is_empty()) {
+        metadata.push("weights_key", checkpoint.nested_under().unwrap_or_default());
+    }
     if resolved.options.outputs.contains(&Output::Logits) {
         let labels = match (&plan.labels, known) {
             (LabelsChoice::Given(labels), _) => labels.clone(),
