@@ -86,7 +86,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
         }
         Some(Command::Verify { model, weights, variant, stride_in, selection, seed, json }) => {
             let weights = local_file(weights, variant.as_deref(), err)?;
-            let verdict = verify(model, &weights, &selection.choice()?, (*stride_in).into(), *seed)?;
+            let verdict = verify(model, &weights, &selection.choice()?, *stride_in, *seed)?;
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;

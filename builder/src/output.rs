@@ -20,6 +20,18 @@ use onnx_file::digest::{self, Hashing};
 /// Hex digits of the content's hash in a data file's name.
 const DIGITS: usize = 16;
 
+/// When weights go into a file of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum External {
+    /// Refuse models of 2 GiB and more
+    Never,
+    /// Where protobuf's limit of 2 GiB needs it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+}
+
 /// Why no model can go to `path`, as a sentence: a pipe or device, whose place a file would take, or without `force`
 /// a file that is there. `streams` where the request could also be for standard output.
 pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String> {
@@ -30,6 +42,15 @@ pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String>
         return Some(format!("{path} is a pipe or a device, and a model appears as a whole file; {other}"));
     }
     (!force).then(|| format!("{path} exists; give another -o, or --force to replace it"))
+}
+
+/// The one of `inputs` that writing a model to `path` would destroy: `path` itself, or what is written before it has its
+/// name, reached by whatever name or link.
+pub(crate) fn overwritten<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Option<&'a Path> {
+    let partials = [atomic::partial(path).ok(), data_partial(path).ok()];
+    let written: Vec<PathBuf> = partials.into_iter().flatten().chain([path.to_owned()]).collect();
+    let hit = |input: &&PathBuf| written.iter().any(|file| open::same(file, input));
+    inputs.into_iter().find(hit).map(PathBuf::as_path)
 }
 
 /// A model on its way to its file. Dropped without [`Output::commit`] it leaves nothing.
@@ -74,6 +95,7 @@ impl Output {
             return Ok(());
         }
         let file = AtomicFile::create_unnamed(&data_partial(&self.path)?)?;
+        file.keep_mode_of(&self.path)?;
         let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
         let len = write_external(model, &mut hashing, weights)?;
         let (file, sha256) = hashing.into_inner().map_err(io::IntoInnerError::into_error)?.finish();

@@ -1,11 +1,17 @@
 //! Text for people: the only place that formats.
 
+mod words;
+
 use onnx_file::text::Lines;
 
-use crate::build::{Safety, Summary, UNCHECKED};
+use crate::build::Summary;
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
-use crate::optimize::Optimized;
+use crate::optimize::{Optimized, Refusal};
+use crate::passes;
+use crate::precision::Effect;
+use crate::precision::half::{Safety, UNCHECKED};
+use crate::target::Purpose;
 use crate::verify::{Basis, Verdict};
 
 /// The table of `list`.
@@ -39,7 +45,11 @@ pub fn list(listing: &Listing) -> String {
         text,
         "Parameters with 1000 classes (10 for 29_*); percentages are published top-1 accuracies on ImageNet."
     );
-    let _ = writeln!(text, "Every one can be built in {} (--dtype).", listing.dtypes.join(" or "));
+    let _ = writeln!(
+        text,
+        "Every one can be built in {} (--dtype).",
+        listing.dtypes.map(|dtype| dtype.name()).join(" or ")
+    );
     let _ = writeln!(
         text,
         "Any DEPTH_CxWd works: depths 26, 50, 101, 152, 200; other block counts with --blocks and --planes."
@@ -193,21 +203,24 @@ pub fn summary(summary: &Summary) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     lowering(&mut text, &summary.target, &summary.reasons);
-    if let Some(safety) = &summary.f16 {
+    if let Effect::F16(safety) = &summary.precision {
         half(&mut text, safety);
     }
-    let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
+    let passes = passes::summary(&summary.passes);
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
     let _ = writeln!(
         text,
         "{}: {}{} parameters, {} multiply-adds, weights {}{}",
         summary.variant,
-        if summary.f16.is_some() { "f16, " } else { "" },
+        match summary.precision {
+            Effect::F32 => String::new(),
+            Effect::F16(_) => format!("{}, ", summary.precision.dtype()),
+        },
         millions(summary.parameters),
         giga(summary.multiply_adds),
         summary.weights,
-        if passes.is_empty() { String::new() } else { format!(", passes {}", passes.join(", ")) }
+        if passes.is_empty() { String::new() } else { format!(", passes {passes}") }
     );
     let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
     text.into()
@@ -226,8 +239,8 @@ fn half(text: &mut Lines, safety: &Safety) {
 }
 
 /// What the passes were chosen for, and why.
-fn lowering(text: &mut Lines, target: &str, reasons: &[String]) {
-    if target != "portable" {
+fn lowering(text: &mut Lines, target: &Purpose, reasons: &[String]) {
+    if *target != Purpose::default() {
         let _ = writeln!(text, "target {target}");
     }
     for reason in reasons {
@@ -242,29 +255,29 @@ pub fn optimized(summary: &Optimized) -> String {
     for rewrite in &summary.rewritten {
         let _ = writeln!(text, "{}: {} -> {}", rewrite.node, rewrite.from, rewrite.to);
     }
-    let mut reasons: Vec<(&str, &str)> = Vec::new();
+    let mut reasons: Vec<(&str, &Refusal)> = Vec::new();
     for declined in &summary.declined {
-        let key = (declined.op.as_str(), declined.reason.as_str());
+        let key = (declined.op.as_str(), &declined.reason.0);
         if !reasons.contains(&key) {
             reasons.push(key);
         }
     }
     for (op, reason) in reasons {
-        let same = summary.declined.iter().filter(|d| d.op == op && d.reason == reason);
+        let same = summary.declined.iter().filter(|d| d.op == op && d.reason.0 == *reason);
         let nodes: Vec<&str> = same.map(|declined| declined.node.as_str()).collect();
         let more = if nodes.len() > 1 { format!(" and {} more", nodes.len() - 1) } else { String::new() };
         let _ = writeln!(text, "left as it is: {op} {}{more}: {reason}", nodes[0]);
     }
-    let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
+    let passes = passes::summary(&summary.passes);
     let _ = writeln!(
         text,
         "{} of {} nodes changed ({}), {} passed through",
         summary.nodes - summary.untouched,
         summary.nodes,
-        passes.join(", "),
+        passes,
         summary.untouched
     );
-    if summary.target == "portable" && summary.untouched == summary.nodes {
+    if summary.target == Purpose::default() && summary.untouched == summary.nodes {
         let _ = writeln!(
             text,
             "nothing to do for every provider alike; --target cpu, --group-width N or --tuning FILE asks for more"

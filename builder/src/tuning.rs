@@ -7,7 +7,7 @@ use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
 use crate::passes::{Lowering, Stage, Width};
-use crate::target::Rationale;
+use crate::target::{Purpose, Rationale};
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -106,7 +106,7 @@ impl Tuning {
             self.subsample.then(|| "each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv".to_owned());
         let does = groups.into_iter().chain(pixels).collect::<Vec<_>>().join(" and ");
         Rationale {
-            target: format!("tuned for {}", self.provider),
+            target: Purpose::Tuned { provider: self.provider.clone() },
             reasons: vec![format!(
                 "{does}: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
                 self.library_version, self.threads

@@ -114,6 +114,14 @@ impl AtomicFile {
         Ok(Self { file, partial, destination: destination.to_owned(), committed: false, _open: open })
     }
 
+    /// Gives the file the permissions of the one at `old`, if there is one: that of a file which this one goes with.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn keep_mode_of(&self, old: &Path) -> io::Result<()> {
+        keep_mode(&self.file, old)
+    }
+
     /// Renames the partial file into place.
     ///
     /// # Errors

@@ -134,4 +134,41 @@ mod tests {
             assert_eq!(signal.exit().code(), 128 + signal.number());
         }
     }
+
+    /// Set in the process that is to be interrupted.
+    #[cfg(unix)]
+    const CHILD: &str = "TEST_IS_INTERRUPTED";
+
+    #[cfg(unix)]
+    #[test]
+    fn the_first_signal_is_handled_and_a_second_interrupt_ends_the_process_at_once() {
+        use std::io::{BufRead as _, BufReader};
+        use std::process::{Command, Stdio};
+        use std::time::{Duration, Instant};
+        if std::env::var_os(CHILD).is_some() {
+            // A handler that hangs, as one that waits for a disk does.
+            handle(|signal| {
+                println!("\ngot {signal:?}, {:?}", received());
+                std::thread::sleep(Duration::from_secs(60));
+            })
+            .unwrap();
+            println!("\nready");
+            std::thread::sleep(Duration::from_secs(60));
+            return;
+        }
+        let test = "interrupt::tests::the_first_signal_is_handled_and_a_second_interrupt_ends_the_process_at_once";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", test, "--nocapture"]).env(CHILD, "1").stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let interrupt = |id: u32| Command::new("kill").args(["-INT", &id.to_string()]).status().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut wait_for = |text: &str| lines.by_ref().find(|line| line.as_ref().unwrap().contains(text)).unwrap();
+        wait_for("ready").unwrap();
+        interrupt(child.id());
+        wait_for("got Interrupt, Some(Interrupt)").unwrap();
+        let start = Instant::now();
+        interrupt(child.id());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
 }

@@ -8,7 +8,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::beside;
-use crate::budget::{self, OverBudget};
+use crate::budget::{self, Budget, OverBudget};
 use crate::cost::{self, CostError};
 use crate::open;
 use crate::proto::{GraphProto, ModelProto, TensorProto, tensor_proto::DataLocation};
@@ -95,6 +95,43 @@ pub fn read(path: &Path) -> Result<ModelProto, ReadError> {
     let over = |source: OverBudget| ReadError::Cost { path: path.to_owned(), source: source.into() };
     budget::check("the file", bytes).map_err(over)?;
     decode(path, open::read_all(file, MESSAGE_LIMIT).map_err(io)?.into())
+}
+
+/// A model with its external data in memory.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The model; its initializers hold their data.
+    pub model: ModelProto,
+    /// The files that held data, links followed, each once.
+    pub data_files: Vec<PathBuf>,
+}
+
+/// Reads the file at `path` and the data files that its initializers name, all of them within the memory that this
+/// process may take.
+///
+/// # Errors
+/// As for [`read`] and [`load_external`].
+pub fn read_whole(path: &Path) -> Result<Whole, ReadError> {
+    let mut model = read(path)?;
+    let over = |source: OverBudget| ReadError::Cost { path: path.to_owned(), source: source.into() };
+    let mut budget = Budget::new();
+    budget.take("the model", model.encoded_len() as u64).map_err(over)?;
+    let mut data_files = Vec::new();
+    for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
+        if tensor.data_location != DataLocation::External as i32 {
+            continue;
+        }
+        let bytes = raw::len(tensor).map_err(|source| ReadError::Tensor { path: path.to_owned(), source })?;
+        budget.take("the model with its external data", bytes).map_err(over)?;
+        let location = tensor.external_data.iter().find(|entry| entry.key == "location");
+        if let Some(file) = location.and_then(|entry| beside::resolve(path, &entry.value).ok())
+            && !data_files.contains(&file)
+        {
+            data_files.push(file);
+        }
+        load_external(path, tensor)?;
+    }
+    Ok(Whole { model, data_files })
 }
 
 /// Decodes `content`; `path` is for messages.

@@ -9,6 +9,7 @@ pub mod eval;
 pub mod files;
 pub mod flags;
 pub mod infer;
+pub mod outcome;
 pub mod publish;
 pub mod quickstart;
 pub mod setup;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::common::runner::{floats, launcher, library, spec};
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
-use resnext_builder::passes::{Lowering, Width};
+use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::target::Rationale;
 use resnext_runner::backend::onnxruntime::provider::Kind;
 use resnext_runner::backend::onnxruntime::runtime::install::Package;
@@ -40,7 +40,7 @@ fn torchs_exports_compute_the_same_after_every_widening() {
             let lowering = Lowering { group_widths: vec![width], subsample: true, ..Lowering::default() };
             let model = Model::read(&exports.join(name)).unwrap();
             let done = model.lower(&lowering, &Rationale::default(), &path, External::Never).unwrap();
-            let dense = done.passes.iter().find(|pass| pass.pass == "subsample").map_or(0, |pass| pass.rewrites);
+            let dense = done.passes.iter().find(|pass| pass.pass == Pass::Subsample).map_or(0, |pass| pass.rewrites);
             assert!(dense > 0, "{name}: {done:?}");
             let after = logits(&path);
             let difference: f64 = before.iter().zip(&after).map(|(a, b)| f64::from(a - b).powi(2)).sum();

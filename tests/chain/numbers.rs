@@ -16,7 +16,7 @@ use resnext_runner::backend::onnxruntime::runtime::install::Package;
 use resnext_runner::model::opened::Model as _;
 use resnext_runner::model::tensor::{Data, Tensor};
 
-/// Made-up images `[count, 3, size, size]`, roughly normalised.
+/// Synthetic images `[count, 3, size, size]`, roughly normalised.
 fn images(count: usize, size: usize) -> Array4<f64> {
     Array4::from_shape_fn((count, 3, size, size), |(n, c, y, x)| {
         // Rounded to f32, so that both sides see the same numbers.

@@ -71,8 +71,8 @@ fn cuda_and_tensorrt_name_the_library_that_is_missing() {
         let reason = finding.reason.expect("a reason");
         assert!(reason.contains(provider), "{reason}");
         assert!(reason.contains("cannot open shared object file"), "{reason}");
-        let mend = finding.mend.expect("a mend");
-        assert!(mend.contains("resnext-run setup cuda"), "{mend}");
-        assert!(mend.contains("driver") || host::has_nvidia_driver(), "{mend}");
+        let hint = finding.hint.expect("a hint");
+        assert!(hint.contains("resnext-run setup cuda"), "{hint}");
+        assert!(hint.contains("driver") || host::has_nvidia_driver(), "{hint}");
     }
 }

@@ -27,7 +27,7 @@ pub struct Class {
 /// What is said of an image whose scores [`top`] does not rank.
 pub const NOT_FINITE: &str = "the model's scores for it are NaN or infinite";
 
-/// Runs `images`, each a normalised `[3, H, W]` tensor, and returns each one's scores by class. `room` is what a batch
+/// Runs `images`, each a normalised `[3, H, W]` tensor, and returns each one's scores by class. `buffer` is what a batch
 /// is put together in, kept for the next: large ones would cost the system more to give and take back than to fill.
 ///
 /// # Errors
@@ -38,15 +38,15 @@ pub fn scores(
     batch: Batch,
     extent: (usize, usize),
     images: &[&[f32]],
-    room: &mut Vec<f32>,
+    buffer: &mut Vec<f32>,
 ) -> Result<Vec<Vec<f64>>, ModelError> {
-    let mut values = std::mem::take(room);
+    let mut values = std::mem::take(buffer);
     values.clear();
     images.iter().for_each(|image| values.extend_from_slice(image));
     let input = input::tensor(image, [images.len(), 3, extent.0, extent.1], values);
     let outputs = batch::run(model, &input, batch);
     if let Data::F32(values) = input.data {
-        *room = values;
+        *buffer = values;
     }
     let outputs = outputs?;
     let output = scores_output(&outputs, images.len())?;

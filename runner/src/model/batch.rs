@@ -6,7 +6,7 @@ use super::tensor::{Data, Tensor};
 /// How many images go through a model at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Images at once, at least 1.
+    /// Batch size, at least 1.
     pub size: usize,
     /// Whether the model takes exactly that many: a smaller piece is then filled up.
     pub fixed: bool,

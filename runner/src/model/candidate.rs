@@ -35,13 +35,43 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// What a long-running verb is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Opening a candidate.
+    Loading,
+    /// Runs that do not count.
+    WarmingUp,
+    /// Timed runs.
+    Measuring,
+    /// Running a candidate to compare its outputs.
+    Comparing,
+    /// Classifying images.
+    Classifying,
+    /// Classifying labelled images.
+    Evaluating,
+    /// Collecting ranges.
+    Calibrating,
+}
+
 /// How far a long-running verb has come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// What is being done.
-    pub doing: String,
+    pub phase: Phase,
+    /// To what: a candidate, an image, block outputs; empty where the phase says all.
+    pub subject: String,
+    /// Round of a search that this is part of.
+    pub round: Option<String>,
     /// Steps done.
     pub done: usize,
     /// Steps in all, as far as known.
     pub total: usize,
+}
+
+impl Progress {
+    /// Progress outside a search.
+    pub fn new(phase: Phase, subject: impl Into<String>, done: usize, total: usize) -> Progress {
+        Progress { phase, subject: subject.into(), round: None, done, total }
+    }
 }

@@ -6,7 +6,7 @@ use onnx_file::proto::{GraphProto, NodeProto};
 
 /// A value made by a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
+pub struct GraphValue {
     /// Name of the value.
     pub value: String,
     /// Name of the node, see [`name`].
@@ -25,7 +25,7 @@ pub fn name(node: &NodeProto) -> &str {
 
 /// Every value made by a node of the graph, in order. Stages are told by names: `layer1` and so on as torchvision has
 /// them, `stem` before the first, `head` after the last; all is `graph` where no name says so.
-pub fn values(graph: &GraphProto) -> Vec<Made> {
+pub fn values(graph: &GraphProto) -> Vec<GraphValue> {
     let layers: Vec<Option<&str>> = graph.node.iter().map(|node| layer(name(node))).collect();
     let first = layers.iter().position(Option::is_some);
     let stage = |at: usize| match (layers[at], first) {
@@ -36,7 +36,7 @@ pub fn values(graph: &GraphProto) -> Vec<Made> {
     };
     let made = |(at, node): (usize, &NodeProto)| {
         let outputs = node.output.iter().filter(|output| !output.is_empty());
-        let of = |value: &String| Made {
+        let of = |value: &String| GraphValue {
             value: value.clone(),
             node: name(node).to_owned(),
             op: node.op_type.clone(),
@@ -48,7 +48,7 @@ pub fn values(graph: &GraphProto) -> Vec<Made> {
 }
 
 /// The values that are no outputs of the graph yet.
-pub fn hidden(graph: &GraphProto, made: &[Made]) -> Vec<String> {
+pub fn intermediate(graph: &GraphProto, made: &[GraphValue]) -> Vec<String> {
     let outputs: BTreeSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
     made.iter().filter(|made| !outputs.contains(made.value.as_str())).map(|made| made.value.clone()).collect()
 }
@@ -96,6 +96,6 @@ mod tests {
         let made = values(&graph);
         let found: Vec<(&str, &str)> = made.iter().map(|made| (made.value.as_str(), made.node.as_str())).collect();
         assert_eq!(found, [("left", "left"), ("right", "left"), ("logits", "sum")]);
-        assert_eq!(hidden(&graph, &made), ["left", "right"], "what is an output already is not added again");
+        assert_eq!(intermediate(&graph, &made), ["left", "right"], "what is an output already is not added again");
     }
 }

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 /// Flags of every verb.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// No progress and no remarks; results and errors only
+    /// No progress and no notes; results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Show what workers and onnxruntime print while they work

@@ -8,7 +8,7 @@ use std::time::Duration;
 use onnx_file::interrupt::{self, Signal};
 use onnx_file::{atomic, temporary};
 
-use super::output::remark;
+use super::output::note;
 
 /// What a verb that keeps what it has says at the first interrupt.
 pub(crate) const KEEPS: &str = "stopping after the runs in progress; interrupt again to stop at once";
@@ -29,7 +29,7 @@ pub fn prepare() {
     let _ = interrupt::handle(|signal| match (signal, MEASUREMENT.get()) {
         (Signal::Interrupt, Some(measurement)) => {
             measurement.stop.store(true, Ordering::Relaxed);
-            remark(measurement.quiet, measurement.said);
+            note(measurement.quiet, measurement.said);
         }
         _ => {
             atomic::stop_within(Duration::from_secs(2));

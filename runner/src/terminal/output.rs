@@ -1,4 +1,4 @@
-//! Writing to the terminal: results to standard output, remarks and progress to standard error.
+//! Writing to the terminal: results to standard output, notes and progress to standard error.
 
 use crate::exit::Failure;
 use std::io::{self, IsTerminal, Write};
@@ -17,8 +17,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a remark to standard error unless it was asked to be quiet.
-pub(crate) fn remark(quiet: bool, text: impl std::fmt::Display) {
+/// Writes a note to standard error unless it was asked to be quiet.
+pub(crate) fn note(quiet: bool, text: impl std::fmt::Display) {
     if !quiet {
         let _ = writeln!(io::stderr(), "{text}");
     }

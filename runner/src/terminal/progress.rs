@@ -1,6 +1,6 @@
 //! The progress bar of long-running verbs.
 
-use crate::model::candidate::Progress;
+use crate::model::candidate::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::shows_progress;
@@ -32,7 +32,7 @@ impl Bar {
     pub(crate) fn show(&mut self, progress: &Progress) {
         self.0.set_length(progress.total as u64);
         self.0.set_position(progress.done as u64);
-        self.0.set_message(progress.doing.clone());
+        self.0.set_message(message(progress));
     }
 }
 
@@ -40,4 +40,18 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
+}
+
+fn message(progress: &Progress) -> String {
+    let phase = match progress.phase {
+        Phase::Loading => "loading",
+        Phase::WarmingUp => "warming up",
+        Phase::Measuring => "measuring",
+        Phase::Comparing => "comparing",
+        Phase::Classifying => "classifying",
+        Phase::Evaluating => "evaluating",
+        Phase::Calibrating => "calibrating",
+    };
+    let round = progress.round.as_ref().map(|round| format!("{round}: ")).unwrap_or_default();
+    format!("{round}{phase} {}", progress.subject).trim_end().to_owned()
 }

@@ -31,7 +31,7 @@ pub enum Verb {
     Quickstart(Quickstart),
     /// Install the pinned onnxruntime library, hashes checked
     Setup(Setup),
-    /// Tell which library and providers really work here, and how to mend those that do not
+    /// Tell which library and providers really work here, and how to fix those that do not
     Doctor(Doctor),
     /// Classify images; preprocessing and labels come from the model file
     Infer(Infer),

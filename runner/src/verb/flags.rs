@@ -24,23 +24,23 @@ pub(crate) struct Exports {
 /// Where randomness begins.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Seed {
-    /// Seed of made-up inputs, of the order of measurements and of resampling
+    /// Seed of synthetic inputs, of the order of measurements and of resampling
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 }
 
-/// Images at once, of verbs that take one size.
+/// Batch size, of verbs that take one size.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Batch {
-    /// Images at once in each run of a model; copies of a model that run side by side share them
+    /// Batch size: images in each run of a model; copies of a model that run side by side share them
     #[arg(short, long, value_name = "N", default_value = "64", value_parser = images_at_once)]
     pub(crate) batch_size: usize,
 }
 
-/// Images at once, of verbs that measure several sizes.
+/// Batch size, of verbs that measure several sizes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Batches {
-    /// Images at once
+    /// Batch sizes
     #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = images_at_once)]
     batch_size: Vec<usize>,
 }

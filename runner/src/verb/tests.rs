@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage};
 use onnx_file::proto::tensor_proto::DataType;
 
 use super::bench::plan::{Plan, WarmUp};
-use super::compare::tolerance::Asked;
+use super::compare::tolerance::ToleranceOverride;
 use super::eval::classes::Classes;
 use super::eval::dataset::Dataset;
 use super::*;
@@ -126,7 +126,7 @@ fn a_benchmark_as_json_holds_raw_samples_versions_and_units() {
     let mut candidates = [candidate(&file, "cpu", 0.0, 10.0)];
     let found = super::bench::measurement::bench(&mut candidates, &plan, &AtomicBool::new(false), &mut |_| {});
     let json: serde_json::Value = serde_json::from_str(&json::render(&found).unwrap()).unwrap();
-    assert_eq!((json["schema_version"].as_u64(), json["kind"].as_str()), (Some(1), Some("bench")));
+    assert_eq!((json["schema_version"].as_u64(), json["kind"].as_str()), (Some(2), Some("bench")));
     let row = &json["rows"][0];
     let samples: usize =
         row["blocks"].as_array().unwrap().iter().map(|b| b["samples_ms"].as_array().unwrap().len()).sum();
@@ -147,7 +147,7 @@ fn a_comparison_reads_well() {
         inputs_source: "noise, seed 0".into(),
         reference: None,
         batch: 2,
-        tolerance: Asked::default(),
+        tolerance: ToleranceOverride::default(),
     };
     let mut candidates = [
         candidate(&file, "cpu", 0.0, 1.0),
@@ -302,14 +302,14 @@ fn what_no_flag_mends_is_told_and_a_weight_that_no_node_takes_is_no_node() {
     let text =
         |found: &super::calibrate::calibration::Calibration| text::render(&calibrate::document::document(found), false);
     let mut found = calibration();
-    assert!(text(&found).contains("--keep-f32") && text(&found).contains("these flags do not mend that"));
+    assert!(text(&found).contains("--keep-f32") && text(&found).contains("these flags do not fix that"));
     found.verdict.beyond_mending = false;
-    assert!(!text(&found).contains("mend"), "{}", text(&found));
+    assert!(!text(&found).contains("fix"), "{}", text(&found));
     found.verdict = super::calibrate::verdict::Verdict { overflowing: vec![], keep_f32: vec![], ..found.verdict };
     found.weights.overflowing = vec!["table".into()];
     let said = text(&found);
     assert!(said.contains("f16 is not safe: 1 weight tensor goes beyond its range"), "{said}");
-    assert!(said.contains("no node of the main graph takes these weights") && !said.contains("mend"), "{said}");
+    assert!(said.contains("no node of the main graph takes these weights") && !said.contains("fix"), "{said}");
 }
 
 #[test]

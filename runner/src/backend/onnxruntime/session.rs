@@ -244,13 +244,13 @@ fn elsewhere(placed: &[PlacedNode], kind: Kind) -> usize {
 }
 
 fn fallback(placed: &[PlacedNode], kind: Kind) -> ModelError {
-    let strays: Vec<_> = placed.iter().filter(|node| node.provider != kind.onnxruntime_name()).collect();
-    let mut message = format!("{} of {} nodes were not placed on {kind}", strays.len(), placed.len());
-    for (index, node) in strays.iter().take(5).enumerate() {
+    let misplaced: Vec<_> = placed.iter().filter(|node| node.provider != kind.onnxruntime_name()).collect();
+    let mut message = format!("{} of {} nodes were not placed on {kind}", misplaced.len(), placed.len());
+    for (index, node) in misplaced.iter().take(5).enumerate() {
         let before = if index == 0 { ": " } else { ", " };
         let _ = write!(message, "{before}{} {:?} on {}", node.operator, node.name, node.provider);
     }
-    if strays.len() > 5 {
+    if misplaced.len() > 5 {
         message.push_str(", ...");
     }
     message.push_str("\nhint: --allow-fallback accepts this, and every result then says how many nodes fell back");

@@ -31,7 +31,7 @@ use super::worker::protocol::{ProtocolError, Reply, Request};
 const KEPT: usize = 4096;
 
 /// How long a worker may take to leave once its work is over; engine caches are written then.
-const FAREWELL: Duration = Duration::from_secs(5);
+const EXIT_GRACE: Duration = Duration::from_secs(5);
 
 /// How workers are started.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Launcher {
             Process::start(self, spec.provider.kind().name(), &spec.library, &spec.provider.environment())?;
         match process.ask(&Request::Load(Box::new(spec.clone())), &[], None, self.load_limit)? {
             (Reply::Loaded(loaded), _) => Ok(Worker { process, loaded: *loaded, run_limit: self.run_limit }),
-            _ => Err(process.confused()),
+            _ => Err(process.protocol_violation()),
         }
     }
 
@@ -83,7 +83,7 @@ impl Launcher {
         let request = Request::Describe { library: library.clone(), verbose: self.show_output };
         match process.ask(&request, &[], None, self.load_limit)? {
             (Reply::Description(description), _) => Ok(description),
-            _ => Err(process.confused()),
+            _ => Err(process.protocol_violation()),
         }
     }
 }
@@ -113,7 +113,7 @@ impl Worker {
     ) -> Result<Vec<Tensor>, ModelError> {
         match self.process.ask(&Request::Run, inputs, rows, self.run_limit)? {
             (Reply::Tensors, outputs) => Ok(outputs),
-            _ => Err(self.process.confused()),
+            _ => Err(self.process.protocol_violation()),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Model for Worker {
     fn ranges(&mut self, inputs: &[Tensor], part: Part) -> Result<Vec<OutputRange>, ModelError> {
         match self.process.ask(&Request::Ranges(part), inputs, None, self.run_limit)? {
             (Reply::Ranges(ranges), _) => Ok(ranges),
-            _ => Err(self.process.confused()),
+            _ => Err(self.process.protocol_violation()),
         }
     }
 
@@ -140,14 +140,14 @@ impl Model for Worker {
         let (reply, mut tensors) = self.process.ask(&Request::Time(block), inputs, None, limit)?;
         match (reply, tensors.pop()) {
             (Reply::Tensors, Some(Tensor { data: Data::F64(seconds), .. })) => Ok(seconds),
-            _ => Err(self.process.confused()),
+            _ => Err(self.process.protocol_violation()),
         }
     }
 
     fn memory(&mut self) -> Result<Memory, ModelError> {
         match self.process.ask(&Request::Memory, &[], None, self.run_limit)? {
             (Reply::Memory(memory), _) => Ok(memory),
-            _ => Err(self.process.confused()),
+            _ => Err(self.process.protocol_violation()),
         }
     }
 }
@@ -161,7 +161,7 @@ struct Process {
     name: String,
     child: Child,
     requests: Option<Sender<Vec<u8>>>,
-    /// Frames that were sent, for the room they take.
+    /// Frames that were sent, for the buffer they take.
     sent: Receiver<Vec<u8>>,
     answers: Receiver<Answer>,
     output: Tail,
@@ -233,8 +233,8 @@ impl Process {
         if let Some(reason) = &self.dead {
             return Err(reason.clone());
         }
-        let room = self.sent.try_recv().unwrap_or_default();
-        let frame = protocol::encode(request, tensors, rows, room)
+        let buffer = self.sent.try_recv().unwrap_or_default();
+        let frame = protocol::encode(request, tensors, rows, buffer)
             .map_err(|error| ModelError::BadInput(format!("the inputs cannot be sent to a worker: {error}")))?;
         let sent = self.requests.as_ref().is_some_and(|requests| requests.send(frame).is_ok());
         let mut answer = if sent { self.answers.recv_timeout(limit) } else { Err(RecvTimeoutError::Disconnected) };
@@ -265,7 +265,7 @@ impl Process {
     }
 
     /// A reply that answers another question.
-    fn confused(&mut self) -> ModelError {
+    fn protocol_violation(&mut self) -> ModelError {
         self.kill();
         let reason =
             ModelError::Crashed(format!("the {} worker answered something else{}", self.name, self.output.end()));
@@ -274,7 +274,7 @@ impl Process {
     }
 
     fn crashed(&mut self, otherwise: &str) -> ModelError {
-        let end = self.wait(FAREWELL).map_or_else(|| otherwise.to_owned(), describe_end);
+        let end = self.wait(EXIT_GRACE).map_or_else(|| otherwise.to_owned(), describe_end);
         self.kill();
         ModelError::Crashed(format!("the {} worker {end}{}", self.name, self.output.end()))
     }
@@ -302,7 +302,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Without requests the thread ends and closes the stream, upon which the worker leaves by itself.
         self.requests = None;
-        if self.wait(FAREWELL).is_none() {
+        if self.wait(EXIT_GRACE).is_none() {
             self.kill();
         }
     }

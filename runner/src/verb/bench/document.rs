@@ -4,6 +4,7 @@ use super::measurement::Bench;
 use super::plan::WarmUp;
 use super::rows::{Row, SpeedUp};
 use crate::model::opened::Scope;
+use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::{bytes, four_digits, percent, three_digits};
 use crate::report::{machine, short_names};
@@ -65,11 +66,23 @@ pub(crate) fn scope(scope: Scope) -> &'static str {
 
 fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
     let percents: Vec<f64> = bench.plan.percentiles.iter().copied().filter(|&percent| percent != 50.0).collect();
-    let headings: Vec<String> = percents.iter().map(|percent| format!(">p{percent} ms")).collect();
-    let mut columns = vec!["provider", "model", ">batch", "scope", ">runs", ">median ms", "interval"];
-    columns.extend(headings.iter().map(String::as_str));
-    columns.extend([">CV", ">images/s", ">speed-up", "interval"]);
-    let mut table = Table::new(&columns);
+    let mut columns = vec![
+        Column::text("provider"),
+        Column::text("model"),
+        Column::number("batch"),
+        Column::text("scope"),
+        Column::number("runs"),
+        Column::number("median ms"),
+        Column::text("interval"),
+    ];
+    columns.extend(percents.iter().map(|percent| Column::number(format!("p{percent} ms"))));
+    columns.extend([
+        Column::number("CV"),
+        Column::number("images/s"),
+        Column::number("speed-up"),
+        Column::text("interval"),
+    ]);
+    let mut table = Table::new(columns);
     for row in &bench.rows {
         let mut cells: Vec<Cell> =
             vec![row.provider.clone().into(), name(row).into(), row.batch.to_string().into(), scope(row.scope).into()];
@@ -133,16 +146,16 @@ fn lacks_samples(bench: &Bench) -> bool {
 
 fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -> Table {
     let columns = [
-        "provider",
-        "model",
-        ">load s",
-        ">first run ms",
-        ">peak memory",
-        ">device memory",
-        "library",
-        "nodes placed on",
+        Column::text("provider"),
+        Column::text("model"),
+        Column::number("load s"),
+        Column::number("first run ms"),
+        Column::number("peak memory"),
+        Column::number("device memory"),
+        Column::text("library"),
+        Column::text("nodes placed on"),
     ];
-    let mut table = Table::new(&columns);
+    let mut table = Table::new(columns);
     for candidate in &bench.candidates {
         for process in &candidate.processes {
             let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::host::environment::{Environment, load_average_now};
 use crate::input;
 use crate::input::preprocess::Preprocess;
-use crate::model::candidate::{Candidate, Progress};
+use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ImageInput;
 use crate::model::loaded::library_note;
 use crate::model::opened::{Block, Loaded, Model, ModelError};
@@ -27,7 +27,7 @@ use super::plan::Plan;
 use super::rows::{BlockOfRuns, Row};
 
 /// Version of the JSON written from [`Bench`].
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 /// Before each block one run is made and left out, because the rows before it have emptied the caches; not where a run
 /// takes longer than this many seconds, since refilling them is then no matter.
 const LONG_RUN: f64 = 0.1;
@@ -77,7 +77,7 @@ pub struct Bench {
     pub rows: Vec<Row>,
     /// State of the GPUs before each round and after the last; empty without GPUs.
     pub gpus: Vec<GpuState>,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
     /// Whether it was stopped before the plan was met.
     pub interrupted: bool,
@@ -169,7 +169,7 @@ impl Turn<'_> {
             if self.stopped() {
                 return;
             }
-            progress(&Progress { doing: format!("loading {}", candidate.name()), done, total });
+            progress(&Progress::new(Phase::Loading, candidate.name(), done, total));
             open.push(self.open(candidate, measured));
         }
         let inputs = self.warm_up(&mut open, rows, progress);
@@ -211,7 +211,7 @@ impl Turn<'_> {
         let total = rows.len();
         let mut inputs = Vec::new();
         for (done, row) in rows.iter_mut().enumerate() {
-            progress(&Progress { doing: format!("warming up {}", row.name()), done, total });
+            progress(&Progress::new(Phase::WarmingUp, row.name(), done, total));
             inputs.push(self.warm_up_row(open, row));
         }
         inputs
@@ -268,8 +268,8 @@ impl Turn<'_> {
                     return;
                 }
                 let total = self.plan.rounds.max(round + 1) * order.len();
-                let doing = format!("measuring {}", rows[at].name());
-                progress(&Progress { doing, done: round * order.len() + step, total });
+                let done = round * order.len() + step;
+                progress(&Progress::new(Phase::Measuring, rows[at].name(), done, total));
                 self.block(open, &mut rows[at], &inputs[at], round, alone);
             }
         }

@@ -27,7 +27,7 @@ pub enum WarmUp {
 /// The plan of a benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// Images at once.
+    /// Batch size.
     pub batches: Vec<usize>,
     /// What the clock encloses.
     pub scopes: Vec<Scope>,

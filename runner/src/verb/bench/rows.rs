@@ -45,7 +45,7 @@ pub struct Row {
     pub model: String,
     /// Provider.
     pub provider: String,
-    /// Images at once.
+    /// Batch size.
     pub batch: usize,
     /// What the clock encloses.
     pub scope: Scope,

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
 
-/// Made-up inputs where nothing else is asked for.
+/// Synthetic inputs where nothing else is asked for.
 const MADE_UP: usize = 16;
 
 /// `calibrate`.
@@ -15,13 +15,13 @@ const MADE_UP: usize = 16;
 pub struct Calibrate {
     /// The ONNX model
     pub(crate) model: PathBuf,
-    /// Images (JPEG, PNG, WebP), or folders of them, prepared as the model says; seeded made-up inputs unless given
+    /// Images (JPEG, PNG, WebP), or folders of them, prepared as the model says; seeded synthetic inputs unless given
     #[arg(long, value_name = "DIR", num_args = 1..)]
     pub(crate) images: Vec<PathBuf>,
-    /// Images to take, at equal distances (all unless given); or made-up inputs (16 unless given)
+    /// Images to take, at equal distances (all unless given); or synthetic inputs (16 unless given)
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) count: Option<usize>,
-    /// Seed of made-up inputs
+    /// Seed of synthetic inputs
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Inputs at once; all values inside the network are in memory for each of them
@@ -34,8 +34,8 @@ pub struct Calibrate {
 }
 
 impl Calibrate {
-    /// Made-up inputs asked for.
-    pub(crate) fn made_up(&self) -> usize {
+    /// Synthetic inputs asked for.
+    pub(crate) fn synthetic(&self) -> usize {
         self.count.unwrap_or(MADE_UP)
     }
 }

@@ -27,7 +27,7 @@ use super::inputs::{Inputs, Source};
 use super::verdict::{COMFORTABLE, Verdict};
 use super::weights::Weights;
 use crate::input::broken::Broken;
-use crate::model::values::Made;
+use crate::model::values::GraphValue;
 
 /// Version of the JSON written from [`Calibration`].
 pub const SCHEMA_VERSION: u32 = 1;
@@ -136,7 +136,7 @@ pub struct Calibration {
     pub weights: Weights,
     /// Whether f16 holds all that.
     pub verdict: Verdict,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
     /// Whether it was stopped before the last input.
     pub interrupted: bool,
@@ -160,7 +160,7 @@ pub fn calibrate(
     let model = described(file)?;
     let weights = Weights::read(&file.path)?;
     let made = graph::values(&file.graph);
-    let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::hidden(&file.graph, &made))?;
+    let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::intermediate(&file.graph, &made))?;
     let mut opened = (candidate.open)(copy.path())?;
     let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
     let batch = Batch::of(image.batch, request.batch);
@@ -175,7 +175,7 @@ pub fn calibrate(
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
     notes.extend(left_out(made.len() - values.len()));
-    notes.extend(remarks(&request.inputs, file));
+    notes.extend(caveats(&request.inputs, file));
     Ok(Calibration {
         schema_version: SCHEMA_VERSION,
         kind: "calibration",
@@ -213,7 +213,7 @@ impl Ranges {
     }
 
     /// The floating-point values, in the order of the graph.
-    fn values(&self, made: &[Made]) -> Result<(Vec<Value>, Elements), ModelError> {
+    fn values(&self, made: &[GraphValue]) -> Result<(Vec<Value>, Elements), ModelError> {
         let mut values = Vec::new();
         let mut elements = Elements { count: 0, below_f16_normal: 0 };
         for made in made {
@@ -247,24 +247,24 @@ fn left_out(count: usize) -> Option<String> {
 }
 
 /// What the ranges do not tell.
-fn remarks(inputs: &Source<'_>, file: &ModelFile) -> Vec<String> {
-    let mut remarks = vec![format!(
+fn caveats(inputs: &Source<'_>, file: &ModelFile) -> Vec<String> {
+    let mut caveats = vec![format!(
         "a range holds for the inputs seen, and others may exceed it: a headroom below {COMFORTABLE} is little"
     )];
     if file.random_weights() {
-        remarks.push(format!("the weights of {} are random: trained ones give other ranges", file.name()));
+        caveats.push(format!("the weights of {} are random: trained ones give other ranges", file.name()));
     }
     if matches!(inputs, Source::Seeded { .. }) {
-        remarks.push("made-up inputs are no images: --images gives the ranges that count".to_owned());
+        caveats.push("synthetic inputs are no images: --images gives the ranges that count".to_owned());
     }
     if file.precision == Precision::F16 {
         let told =
             "the model computes in f16 already: what overflows is infinite here; the f32 model tells how large it is";
-        remarks.push(told.to_owned());
+        caveats.push(told.to_owned());
     }
-    remarks
+    caveats
         .push("sums inside a node are not seen: a provider that adds up in f16 can overflow there before".to_owned());
-    remarks
+    caveats
 }
 
 #[cfg(test)]

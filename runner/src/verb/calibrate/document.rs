@@ -1,5 +1,6 @@
 //! A calibration to be read.
 
+use crate::report::document::Column;
 use std::collections::BTreeSet;
 
 use super::calibration::{Calibration, Value};
@@ -43,14 +44,23 @@ fn inputs(calibration: &Calibration) -> String {
     let inputs = &calibration.inputs;
     let plural = if inputs.count == 1 { "" } else { "s" };
     match inputs.seed {
-        Some(seed) => format!("{} made-up input{plural}, seed {seed},", inputs.count),
+        Some(seed) => format!("{} synthetic input{plural}, seed {seed},", inputs.count),
         None => format!("{} image{plural}", inputs.count),
     }
 }
 
 fn tightest(values: &[Value]) -> Table {
-    let columns = ["stage", "node", "operator", ">min", ">max", ">max |x|", ">headroom", ">not finite"];
-    let mut table = Table::new(&columns);
+    let columns = [
+        Column::text("stage"),
+        Column::text("node"),
+        Column::text("operator"),
+        Column::number("min"),
+        Column::number("max"),
+        Column::number("max |x|"),
+        Column::number("headroom"),
+        Column::number("not finite"),
+    ];
+    let mut table = Table::new(columns);
     for stage in values.chunk_by(|a, b| a.stage == b.stage) {
         // What is not finite comes first: it has no headroom at all.
         let mut order: Vec<&Value> = stage.iter().collect();
@@ -126,7 +136,7 @@ fn verdict(document: &mut Document, calibration: &Calibration) {
     }
 }
 
-/// What can stay f32, what that does not mend, and how much goes beyond f16's range.
+/// What can stay f32, what that does not fix, and how much goes beyond f16's range.
 fn not_safe(document: &mut Document, calibration: &Calibration) {
     let verdict = &calibration.verdict;
     if !verdict.keep_f32.is_empty() {
@@ -134,7 +144,7 @@ fn not_safe(document: &mut Document, calibration: &Calibration) {
         document.paragraph(format!("resnext-build --dtype f16 {}", flags(verdict)));
     }
     if verdict.beyond_mending {
-        let besides = if verdict.keep_f32.is_empty() { "f32 does not mend it" } else { "these flags do not mend that" };
+        let besides = if verdict.keep_f32.is_empty() { "f32 does not fix it" } else { "these flags do not fix that" };
         document.paragraph(format!("what is not finite is so in the model's own arithmetic: {besides}"));
     }
     let count = |n: usize, what: &str| if n == 1 { format!("1 {what} goes") } else { format!("{n} {what}s go") };

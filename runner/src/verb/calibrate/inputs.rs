@@ -12,7 +12,7 @@ use crate::input::noise::Noise;
 use crate::input::pipeline::{Extent, prepare};
 use crate::input::preprocess::Preprocess;
 use crate::model::batch::Batch;
-use crate::model::candidate::Progress;
+use crate::model::candidate::{Phase, Progress};
 use crate::model::file::ImageInput;
 use crate::model::opened::{ModelError, Part};
 use crate::model::tensor::Tensor;
@@ -50,7 +50,7 @@ pub struct Inputs {
     pub source: &'static str,
     /// Inputs that the ranges hold for; broken images are none.
     pub count: usize,
-    /// Seed of made-up inputs.
+    /// Seed of synthetic inputs.
     pub seed: Option<u64>,
     /// Images that could not be read.
     pub broken: Vec<Broken>,
@@ -117,7 +117,7 @@ impl Feed<'_> {
             if full && let Err(error) = self.hand_over(std::mem::take(&mut waiting), &mut inputs.count, take) {
                 return ControlFlow::Break(Some(error));
             }
-            progress(&Progress { doing: "calibrating".to_owned(), done: at + 1, total: paths.len() });
+            progress(&Progress::new(Phase::Calibrating, "", at + 1, paths.len()));
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
         });
         match failed.flatten() {
@@ -141,7 +141,7 @@ impl Feed<'_> {
             let rows = self.batch.size.min(count - inputs.count);
             let batch = (0..rows).map(|_| noise.by_ref().take(3 * height * width).collect()).collect();
             self.hand_over(batch, &mut inputs.count, take)?;
-            progress(&Progress { doing: "calibrating".to_owned(), done: inputs.count, total: count });
+            progress(&Progress::new(Phase::Calibrating, "", inputs.count, count));
         }
         Ok(inputs)
     }

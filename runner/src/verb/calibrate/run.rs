@@ -1,5 +1,9 @@
 //! `calibrate`: ranges of all values inside a network, and whether f16 holds them.
 
+use super::calibration::Calibration;
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +15,6 @@ use crate::input;
 use super::args::Calibrate;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
-use crate::exit::exit_code;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
@@ -27,7 +30,7 @@ pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
     let providers = Providers::of(global, &arguments.providers)?;
     let inputs = match &images {
         Some(images) => Source::Images(images),
-        None => Source::Seeded { count: arguments.made_up(), seed: arguments.seed },
+        None => Source::Seeded { count: arguments.synthetic(), seed: arguments.seed },
     };
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
@@ -37,10 +40,10 @@ pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
     drop(bar);
     let calibration = found.map_err(failure)?;
     publish(global, &calibration, &arguments.exports)?;
-    Ok(exit_code(!calibration.verdict.f16_safe, std::iter::empty()))
+    Ok(calibration.exit_code())
 }
 
-/// The images to calibrate on; `None` for made-up inputs.
+/// The images to calibrate on; `None` for synthetic inputs.
 fn images(arguments: &Calibrate) -> Result<Option<Vec<PathBuf>>, Failure> {
     if arguments.images.is_empty() {
         return Ok(None);
@@ -63,6 +66,26 @@ fn failure(error: CalibrateError) -> Failure {
         CalibrateError::Stopped => Exit::Interrupted,
     };
     Failure::new(exit, error.to_string())
+}
+
+impl Outcome for Calibration {
+    const KIND: &'static str = "calibration";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    fn mismatch(&self) -> bool {
+        !self.verdict.f16_safe
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Flags of `compare`.
 
-use super::tolerance::Asked;
+use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::verb::flags::*;
 use clap::Args;
@@ -16,7 +16,7 @@ pub struct Compare {
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     pub(crate) inputs: Inputs,
-    /// Made-up images, and images at once
+    /// Batch size, and number of synthetic images
     #[arg(short, long, value_name = "N", default_value = "4", value_parser = images_at_once)]
     pub(crate) batch_size: usize,
     /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
@@ -40,8 +40,8 @@ pub struct Compare {
 
 impl Compare {
     /// The tolerances asked for.
-    pub(crate) fn tolerance(&self) -> Asked {
-        Asked { atol: self.atol, rtol: self.rtol }
+    pub(crate) fn tolerance(&self) -> ToleranceOverride {
+        ToleranceOverride { atol: self.atol, rtol: self.rtol }
     }
 }
 

@@ -13,17 +13,17 @@ use serde::Serialize;
 use crate::host::environment::Environment;
 use crate::input;
 use crate::model::batch;
-use crate::model::candidate::{Candidate, Progress};
+use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::model::tensor::{Data, Tensor};
 
 use super::metrics::Metrics;
-use super::tolerance::{Asked, Tolerance};
+use super::tolerance::{Tolerance, ToleranceOverride};
 
 /// Version of the JSON written from [`Comparison`].
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to compare by.
 pub struct Request<'a> {
@@ -33,13 +33,13 @@ pub struct Request<'a> {
     pub inputs_source: String,
     /// Outputs to compare against, and where they came from; otherwise the first candidate that gives a result.
     pub reference: Option<(&'a [Tensor], String)>,
-    /// Images at once, for models that leave it open.
+    /// Batch size, for models that leave it open.
     pub batch: usize,
     /// Tolerances asked for.
-    pub tolerance: Asked,
+    pub tolerance: ToleranceOverride,
 }
 
-/// What came of one candidate.
+/// Outcome of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
@@ -66,7 +66,7 @@ pub struct Row {
     pub model_sha256: Option<String>,
     /// Provider.
     pub provider: String,
-    /// What came of it.
+    /// The outcome.
     pub status: Status,
     /// Coarser precision of this candidate and the reference; default tolerances follow from it.
     pub precision: Precision,
@@ -97,7 +97,7 @@ pub struct Comparison {
     pub reference: Option<String>,
     /// One row for each candidate, in the order asked for.
     pub rows: Vec<Row>,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
     /// Where the first two candidates begin to differ, if that was asked for.
     pub layers: Option<layers::Layers>,
@@ -133,7 +133,7 @@ impl Comparison {
     }
 }
 
-/// What came of running a candidate.
+/// One candidate after its runs.
 struct Ran {
     /// Absent where it could not be loaded.
     loaded: Option<Loaded>,
@@ -166,7 +166,7 @@ pub fn compare(
     let total = candidates.len();
     let mut results = Vec::new();
     for (done, candidate) in candidates.iter_mut().enumerate() {
-        progress(&Progress { doing: candidate.name(), done, total });
+        progress(&Progress::new(Phase::Comparing, candidate.name(), done, total));
         results.push(run_twice(candidate, request));
     }
     let about: Vec<(String, &ModelFile, String)> =
@@ -253,7 +253,13 @@ fn reference<'a>(
     })
 }
 
-fn judge(row: Row, runs: &Runs, reference: Option<&Reference<'_>>, is_reference: bool, asked: Asked) -> Row {
+fn judge(
+    row: Row,
+    runs: &Runs,
+    reference: Option<&Reference<'_>>,
+    is_reference: bool,
+    asked: ToleranceOverride,
+) -> Row {
     let mut row = Row { status: Status::NotCompared, ..row };
     let Some(reference) = reference else { return row };
     row.precision = row.precision.max(reference.precision);

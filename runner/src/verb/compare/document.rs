@@ -4,6 +4,7 @@ use super::comparison::{Comparison, Row, Status};
 use super::layers::Layers;
 use super::metrics::Metrics;
 use crate::model::opened::Loaded;
+use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::{percent, scientific, shape};
 use crate::report::short_names;
@@ -36,22 +37,22 @@ pub fn document(comparison: &Comparison) -> Document {
 
 fn outputs(comparison: &Comparison, name: &impl Fn(&Row) -> String) -> Table {
     let columns = [
-        "provider",
-        "model",
-        "status",
-        "output",
-        ">max abs",
-        ">max rel",
-        ">rms",
-        ">reference rms",
-        ">cosine",
-        ">top-1",
-        ">top-5",
-        ">flips",
-        ">noise",
-        ">tolerance",
+        Column::text("provider"),
+        Column::text("model"),
+        Column::text("status"),
+        Column::text("output"),
+        Column::number("max abs"),
+        Column::number("max rel"),
+        Column::number("rms"),
+        Column::number("reference rms"),
+        Column::number("cosine"),
+        Column::number("top-1"),
+        Column::number("top-5"),
+        Column::number("flips"),
+        Column::number("noise"),
+        Column::number("tolerance"),
     ];
-    let mut table = Table::new(&columns);
+    let mut table = Table::new(columns);
     for row in &comparison.rows {
         let head = [row.provider.clone().into(), name(row).into(), status(row.status)];
         if let Some(error) = &row.error {
@@ -90,7 +91,13 @@ fn numbers(metrics: &Metrics) -> Vec<Cell> {
 }
 
 fn candidates(comparison: &Comparison, name: &impl Fn(&Row) -> String) -> Table {
-    let mut table = Table::new(&["provider", "model", "precision", "library", "nodes placed on"]);
+    let mut table = Table::new([
+        Column::text("provider"),
+        Column::text("model"),
+        Column::text("precision"),
+        Column::text("library"),
+        Column::text("nodes placed on"),
+    ]);
     for row in &comparison.rows {
         let Some(loaded) = &row.loaded else { continue };
         table.rows.push(vec![
@@ -127,7 +134,14 @@ fn status(status: Status) -> Cell {
 
 fn layers(document: &mut Document, layers: &Layers) {
     document.heading(format!("Block outputs, {} against {}", layers.candidates[1], layers.candidates[0]));
-    let mut table = Table::new(&[">block", "node", "", ">max abs", ">reference rms", ">cosine"]);
+    let mut table = Table::new([
+        Column::number("block"),
+        Column::text("node"),
+        Column::text(""),
+        Column::number("max abs"),
+        Column::number("reference rms"),
+        Column::number("cosine"),
+    ]);
     for looked in &layers.looked_at {
         let block = match looked.position {
             at if at < layers.boundaries => format!("{}/{}", at + 1, layers.boundaries),

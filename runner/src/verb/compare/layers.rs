@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::boundary::{Boundary, boundaries};
 use super::metrics::{Metrics, largest_difference};
-use super::tolerance::{Asked, Tolerance, precision};
+use super::tolerance::{Tolerance, ToleranceOverride, precision};
 use crate::input;
 use crate::model::batch;
-use crate::model::candidate::{Candidate, Progress};
+use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::{ImageInput, MetadataError, ModelFile};
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::tensor::Tensor;
@@ -103,7 +103,7 @@ pub fn find<'a>(
     first: &mut Candidate<'a>,
     second: &mut Candidate<'a>,
     inputs: &[Tensor],
-    asked: Asked,
+    asked: ToleranceOverride,
     at_once: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Layers, LayersError> {
@@ -117,8 +117,8 @@ pub fn find<'a>(
         if positions.is_empty() {
             break;
         }
-        let doing = format!("comparing {} of {} block outputs", positions.len(), pairs.len());
-        progress(&Progress { doing, done: looked_at.len(), total: pairs.len() });
+        let subject = format!("{} of {} block outputs", positions.len(), pairs.len());
+        progress(&Progress::new(Phase::Comparing, subject, looked_at.len(), pairs.len()));
         let wanted: Vec<&(Boundary, Boundary)> = positions.iter().filter_map(|&at| pairs.get(at)).collect();
         let [first, second] = &mut sides;
         let found = first.run(wanted.iter().map(|(first, _)| first))?;
@@ -211,7 +211,7 @@ fn look(
     boundary: Option<&Boundary>,
     first: &Run,
     second: &Run,
-    asked: Asked,
+    asked: ToleranceOverride,
 ) -> Result<Looked, LayersError> {
     let index = boundary.and_then(|boundary| first.added.iter().position(|value| *value == boundary.value));
     let at = |run: &Run| -> Result<usize, LayersError> {
@@ -301,7 +301,7 @@ mod tests {
         let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
         let counts = std::cell::RefCell::new(Vec::new());
         let (mut good, mut bad) = (provider(&file, None, &counts), provider(&file, from, &counts));
-        let layers = find(&mut good, &mut bad, &[input], Asked::default(), 4, &mut |_| {}).unwrap();
+        let layers = find(&mut good, &mut bad, &[input], ToleranceOverride::default(), 4, &mut |_| {}).unwrap();
         drop((good, bad));
         (layers, counts.into_inner())
     }
@@ -355,7 +355,7 @@ mod tests {
         };
         let mut noisy = Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) };
         let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
-        let layers = find(&mut steady, &mut noisy, &[input], Asked::default(), 16, &mut |_| {}).unwrap();
+        let layers = find(&mut steady, &mut noisy, &[input], ToleranceOverride::default(), 16, &mut |_| {}).unwrap();
         assert_eq!(layers.first_diverging.as_deref(), Some("block8"));
     }
 }

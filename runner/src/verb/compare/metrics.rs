@@ -31,7 +31,7 @@ pub struct Metrics {
     pub max_abs_at: Vec<usize>,
     /// Largest difference relative to the larger of the two elements.
     pub max_rel: f64,
-    /// Root mean square of the difference.
+    /// Root mean square of the difference, over the elements that are finite on both sides.
     pub rms: f64,
     /// Root mean square of the reference, the scale of the above.
     pub reference_rms: f64,
@@ -63,7 +63,7 @@ pub struct ClassAgreement {
     /// Images whose best class changed within that margin: ties, as far as the tolerance can tell.
     pub ties: usize,
     /// Smallest margin between the best and the second-best class in the reference.
-    pub smallest_margin: f64,
+    pub smallest_margin: Option<f64>,
 }
 
 impl Metrics {
@@ -89,13 +89,14 @@ impl Metrics {
             infinite: [count(&a, f64::is_infinite), count(&b, f64::is_infinite)],
             classes: class_agreement(&a, &b, &found.shape, &tolerance, noise_floor),
         };
-        let mut squares = 0.0;
+        let (mut finite, mut squares) = (0usize, 0.0);
         let mut worst = 0;
         for (index, (&a, &b)) in a.iter().zip(&b).enumerate() {
             if !(a.is_finite() && b.is_finite()) {
                 continue;
             }
             let difference = (a - b).abs();
+            finite += 1;
             squares += difference * difference;
             if difference > metrics.max_abs {
                 (metrics.max_abs, worst) = (difference, index);
@@ -112,7 +113,7 @@ impl Metrics {
             let unequal = a.iter().zip(b).filter(|(a, b)| a != b).count();
             metrics.beyond_tolerance = metrics.beyond_tolerance.max(unequal);
         }
-        metrics.rms = if a.is_empty() { 0.0 } else { (squares / a.len() as f64).sqrt() };
+        metrics.rms = if finite == 0 { 0.0 } else { (squares / finite as f64).sqrt() };
         metrics.max_abs_at = unravel(worst, &found.shape);
         metrics
     }
@@ -185,7 +186,7 @@ fn class_agreement(
         top5: None,
         margin_flips: 0,
         ties: 0,
-        smallest_margin: f64::INFINITY,
+        smallest_margin: None,
     };
     let mut shared = 0;
     for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
@@ -194,7 +195,7 @@ fn class_agreement(
             continue;
         };
         let margin = b[expected[0]] - b[expected[1]];
-        agreement.smallest_margin = agreement.smallest_margin.min(margin);
+        agreement.smallest_margin = Some(agreement.smallest_margin.map_or(margin, |least| least.min(margin)));
         shared += found.iter().filter(|class| expected.contains(class)).count();
         if found[0] == expected[0] {
             agreement.top1 += 1.0;
@@ -224,14 +225,14 @@ fn unravel(mut index: usize, shape: &[usize]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::model::precision::Precision;
-    use crate::verb::compare::tolerance::Asked;
+    use crate::verb::compare::tolerance::ToleranceOverride;
 
     fn tensor(shape: &[usize], values: &[f32]) -> Tensor {
         Tensor { name: "logits".into(), shape: shape.to_vec(), data: Data::F32(values.to_vec()) }
     }
 
     fn metrics(shape: &[usize], found: &[f32], reference: &[f32], atol: f64) -> Metrics {
-        let asked = Asked { atol: Some(atol), rtol: Some(0.0) };
+        let asked = ToleranceOverride { atol: Some(atol), rtol: Some(0.0) };
         let choose = |rms| Tolerance::choose(asked, Precision::F32, rms);
         Metrics::of(&tensor(shape, found), &tensor(shape, reference), choose, 0.0)
     }
@@ -265,12 +266,24 @@ mod tests {
     }
 
     #[test]
+    fn the_root_mean_square_is_over_the_elements_that_are_finite() {
+        let found = metrics(&[1, 3], &[3.0, f32::NAN, 0.0], &[0.0, 1.0, 3.0], f64::MAX);
+        assert_eq!(found.rms, 3.0);
+    }
+
+    #[test]
+    fn where_no_image_is_ranked_there_is_no_smallest_margin() {
+        let found = metrics(&[1, 3], &[0.0, f32::NAN, 1.0], &[0.0, 1.0, 2.0], 0.1);
+        assert_eq!(found.classes.unwrap().smallest_margin, None);
+    }
+
+    #[test]
     fn a_flip_beyond_the_margin_is_told_from_a_tie() {
         let reference = [0.0, 5.0, 4.0, /**/ 0.0, 3.0, 2.999];
         let found = [0.0, 4.0, 5.0, /**/ 0.0, 2.999, 3.0];
         let agreement = metrics(&[2, 3], &found, &reference, 0.01).classes.unwrap();
         assert_eq!((agreement.top1, agreement.margin_flips, agreement.ties), (0.0, 1, 1));
-        assert!((agreement.smallest_margin - 0.001).abs() < 1e-6);
+        assert!((agreement.smallest_margin.unwrap() - 0.001).abs() < 1e-6);
         assert_eq!(agreement.top5, None, "three classes have no best five");
     }
 
@@ -304,7 +317,7 @@ mod tests {
     #[test]
     fn large_integers_are_compared_exactly() {
         let of = |value| Tensor { name: "n".into(), shape: vec![1], data: Data::I64(vec![value]) };
-        let choose = |rms| Tolerance::choose(Asked::default(), Precision::F32, rms);
+        let choose = |rms| Tolerance::choose(ToleranceOverride::default(), Precision::F32, rms);
         assert_eq!(Metrics::of(&of((1 << 60) + 1), &of(1 << 60), choose, 0.0).beyond_tolerance, 1);
     }
 

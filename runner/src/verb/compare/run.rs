@@ -1,5 +1,8 @@
 //! `compare`: the same inputs through every provider and model, and a verdict.
 
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
@@ -17,7 +20,7 @@ use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
 use crate::terminal::args::Global;
-use crate::terminal::output::remark;
+use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
 use crate::verb::files::{load, save};
 use crate::verb::flags::Inputs;
@@ -34,7 +37,7 @@ pub(crate) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Fail
     match outputs {
         Some(outputs) => save(arguments.save_outputs.as_deref(), &outputs)?,
         None if arguments.save_outputs.is_some() => {
-            remark(global.quiet, "the first candidate gave no result: its outputs are not kept");
+            note(global.quiet, "the first candidate gave no result: its outputs are not kept");
         }
         None => {}
     }
@@ -144,5 +147,25 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
             let tensor = input::tensor(&image, [images.len(), 3, height, width], values);
             Ok((vec![tensor], format!("{} images", images.len())))
         }
+    }
+}
+
+impl Outcome for Comparison {
+    const KIND: &'static str = "compare";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    fn mismatch(&self) -> bool {
+        Comparison::mismatch(self)
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        self.errors().map(exit_of).collect()
     }
 }

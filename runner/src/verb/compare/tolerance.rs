@@ -8,7 +8,7 @@ use crate::model::precision::Precision;
 
 /// What the user asked for; `None` leaves the choice to the precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Asked {
+pub struct ToleranceOverride {
     /// Absolute tolerance, in the unit of the output.
     pub atol: Option<f64>,
     /// Relative tolerance.
@@ -41,7 +41,7 @@ fn default(precision: Precision) -> f64 {
 
 impl Tolerance {
     /// The tolerance for an output whose reference has the given root mean square.
-    pub fn choose(asked: Asked, precision: Precision, root_mean_square: f64) -> Self {
+    pub fn choose(asked: ToleranceOverride, precision: Precision, root_mean_square: f64) -> Self {
         let factor = default(precision);
         Tolerance {
             atol: asked.atol.unwrap_or(factor * root_mean_square),
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_wins_over_the_precisions_default() {
-        let chosen = Tolerance::choose(Asked { atol: Some(0.5), rtol: None }, Precision::F16, 100.0);
+        let chosen = Tolerance::choose(ToleranceOverride { atol: Some(0.5), rtol: None }, Precision::F16, 100.0);
         assert_eq!((chosen.atol, chosen.rtol), (0.5, 1e-2));
-        let chosen = Tolerance::choose(Asked::default(), Precision::F32, 2.0);
+        let chosen = Tolerance::choose(ToleranceOverride::default(), Precision::F32, 2.0);
         assert_eq!((chosen.atol, chosen.rtol), (2e-4, 1e-4));
         assert!((chosen.allows(-10.0) - 1.2e-3).abs() < 1e-15);
     }

@@ -3,6 +3,7 @@
 use super::examination::{Findings, LibraryFinding, ProviderFinding, State};
 use crate::backend::onnxruntime::runtime::find::Origin;
 use crate::host::machine::Host;
+use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::bytes;
 
@@ -16,7 +17,7 @@ pub fn document(findings: &Findings) -> Document {
         None => document.table(libraries(&findings.libraries)),
     }
     document.heading("Providers");
-    let mut table = Table::new(&["provider", "state"]);
+    let mut table = Table::new([Column::text("provider"), Column::text("state")]);
     for provider in &findings.providers {
         let state = match provider.state {
             State::Works => Cell::toned("works", Tone::Good),
@@ -26,7 +27,7 @@ pub fn document(findings: &Findings) -> Document {
         table.rows.push(vec![provider.provider.name().into(), state]);
     }
     document.table(table);
-    document.list("How to mend them", findings.providers.iter().flat_map(mend).collect());
+    document.list("How to fix them", findings.providers.iter().flat_map(hint).collect());
     document
 }
 
@@ -52,7 +53,7 @@ fn machine(host: &Host) -> Vec<String> {
 }
 
 fn libraries(libraries: &[LibraryFinding]) -> Table {
-    let mut table = Table::new(&["version", "found", "path"]);
+    let mut table = Table::new([Column::text("version"), Column::text("found"), Column::text("path")]);
     for library in libraries {
         let origin = match library.origin {
             Origin::Flag => "--ort-lib",
@@ -73,10 +74,10 @@ fn libraries(libraries: &[LibraryFinding]) -> Table {
     table
 }
 
-fn mend(provider: &ProviderFinding) -> Vec<String> {
+fn hint(provider: &ProviderFinding) -> Vec<String> {
     let name = provider.provider.name();
     let reason =
         provider.reason.as_ref().map(|reason| format!("{name}: {}", crate::report::document::one_line(reason)));
-    let mend = provider.mend.as_ref().map(|mend| format!("{name}: {mend}"));
-    reason.into_iter().chain(mend).collect()
+    let hint = provider.hint.as_ref().map(|hint| format!("{name}: {hint}"));
+    reason.into_iter().chain(hint).collect()
 }

@@ -1,4 +1,4 @@
-//! What works here: every library found, every provider tried with a run of its own, and how to mend what does not.
+//! What works here: every library found, every provider tried with a run of its own, and how to fix what does not.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::host::machine::Host;
 use crate::model::opened::ModelError;
 
 /// Version of the JSON form.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Everything `doctor` found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub struct ProviderFinding {
     /// Why it does not work, in the words of whoever refused.
     pub reason: Option<String>,
     /// What to do about it.
-    pub mend: Option<String>,
+    pub hint: Option<String>,
 }
 
 /// Looks at the machine, the libraries and the providers.
@@ -90,7 +90,7 @@ pub fn examine(launcher: &Launcher, search: &Search) -> Findings {
             state: State::Absent,
             library: None,
             reason: Some(format!("no usable library has the {kind} provider")),
-            mend: Some(mend(kind, None)),
+            hint: Some(hint(kind, None)),
         },
     });
     let providers = providers.collect();
@@ -132,7 +132,7 @@ pub fn examine_provider(launcher: &Launcher, library: &Library, kind: Kind) -> P
         provider: kind,
         state: if error.is_none() { State::Works } else { State::Broken },
         library: Some(library.path.display().to_string()),
-        mend: error.as_ref().map(|_| mend(kind, Some(library))),
+        hint: error.as_ref().map(|_| hint(kind, Some(library))),
         reason: error.map(|error| error.to_string().trim().to_owned()),
     }
 }
@@ -142,7 +142,7 @@ const TENSORRT_GUIDE: &str = "install TensorRT 10 as NVIDIA's guide says (https:
      and put its lib folder on LD_LIBRARY_PATH";
 
 /// What to do about a provider that does not work, by what is there and what is not.
-fn mend(kind: Kind, library: Option<&Library>) -> String {
+fn hint(kind: Kind, library: Option<&Library>) -> String {
     let setup = |package: &str| format!("run `resnext-run setup {package}`");
     let mut steps = Vec::new();
     match kind {

@@ -87,18 +87,18 @@ impl Classes {
 
 /// Which classes of two models are the same, however each numbers them.
 #[derive(Clone, Debug)]
-pub struct Alike {
+pub struct ClassMapping {
     by_index: bool,
     pairs: BTreeSet<(usize, usize)>,
 }
 
-impl Alike {
+impl ClassMapping {
     /// From the names of both models' classes, and the classes that both see in the same images.
-    pub fn of(first: &[String], second: &[String], meant: impl Iterator<Item = (usize, usize)>) -> Alike {
+    pub fn of(first: &[String], second: &[String], meant: impl Iterator<Item = (usize, usize)>) -> ClassMapping {
         let mut pairs: BTreeSet<(usize, usize)> = meant.collect();
         let unnamed = first.is_empty() || second.is_empty();
         if first == second || (unnamed && pairs.iter().all(|(a, b)| a == b)) {
-            return Alike { by_index: true, pairs };
+            return ClassMapping { by_index: true, pairs };
         }
         // A name that two classes of one model share tells neither.
         let by_name = |labels: &[String]| {
@@ -119,7 +119,7 @@ impl Alike {
             let same: Vec<usize> = same.filter(free).collect();
             pairs.extend(same.into_iter().map(|at| (at, at)));
         }
-        Alike { by_index: false, pairs }
+        ClassMapping { by_index: false, pairs }
     }
 
     /// Whether class `first` of the first model is class `second` of the second.
@@ -185,15 +185,18 @@ mod tests {
     fn classes_are_alike_by_name_by_the_images_they_stand_for_and_by_index_where_nothing_else_tells() {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let (first, second) = (names(&["cat", "dog", "crane", "crane"]), names(&["Dog", "cat", "crane", "machine"]));
-        let alike = Alike::of(&first, &second, [(3, 3)].into_iter());
-        assert!(alike.holds(0, 1) && alike.holds(1, 0) && alike.holds(3, 3));
-        assert!(!alike.holds(0, 0) && !alike.holds(1, 1));
-        assert!(alike.holds(2, 2) && !alike.holds(2, 3), "two are called crane, and this one has the same number");
-        assert!(!Alike::of(&first, &second, [(2, 3)].into_iter()).holds(2, 2), "an image says otherwise");
-        assert!(!Alike::of(&first, &second[..3], [].into_iter()).holds(2, 2), "other numbers of classes");
-        assert!(Alike::of(&first, &first, [].into_iter()).holds(2, 2));
-        assert!(Alike::of(&first, &[], [(1, 1)].into_iter()).holds(2, 2), "no names, and the images do not contradict");
-        let reversed = Alike::of(&first, &[], [(0, 1), (1, 0)].into_iter());
+        let mapping = ClassMapping::of(&first, &second, [(3, 3)].into_iter());
+        assert!(mapping.holds(0, 1) && mapping.holds(1, 0) && mapping.holds(3, 3));
+        assert!(!mapping.holds(0, 0) && !mapping.holds(1, 1));
+        assert!(mapping.holds(2, 2) && !mapping.holds(2, 3), "two are called crane, and this one has the same number");
+        assert!(!ClassMapping::of(&first, &second, [(2, 3)].into_iter()).holds(2, 2), "an image says otherwise");
+        assert!(!ClassMapping::of(&first, &second[..3], [].into_iter()).holds(2, 2), "other numbers of classes");
+        assert!(ClassMapping::of(&first, &first, [].into_iter()).holds(2, 2));
+        assert!(
+            ClassMapping::of(&first, &[], [(1, 1)].into_iter()).holds(2, 2),
+            "no names, and the images do not contradict"
+        );
+        let reversed = ClassMapping::of(&first, &[], [(0, 1), (1, 0)].into_iter());
         assert!(reversed.holds(0, 1) && !reversed.holds(2, 2));
     }
 

@@ -84,7 +84,7 @@ pub struct Dataset {
     pub folder: PathBuf,
     /// The images, by class folder and name, or in the order of the file of labels.
     pub images: Vec<Labelled>,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
 }
 
@@ -98,9 +98,9 @@ impl Dataset {
     pub fn for_models(path: &Path, labels: Option<&Path>, models: &[Classes]) -> Result<Vec<Dataset>, DatasetError> {
         let mut datasets: Vec<Dataset> = Vec::new();
         for classes in models {
-            let namesake = namesake(classes, models);
-            let mut dataset = Dataset::open(path, labels, namesake.unwrap_or(classes))?;
-            dataset.notes.extend(namesake.map(|other| {
+            let same_class_names = same_class_names(classes, models);
+            let mut dataset = Dataset::open(path, labels, same_class_names.unwrap_or(classes))?;
+            dataset.notes.extend(same_class_names.map(|other| {
                 format!("{} names no classes: it is taken to number them as {} does", classes.model, other.model)
             }));
             let paths = |dataset: &Dataset| dataset.images.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
@@ -144,7 +144,7 @@ impl Dataset {
 }
 
 /// The first model whose names of classes may hold for one that has none.
-fn namesake<'c>(classes: &Classes, models: &'c [Classes]) -> Option<&'c Classes> {
+fn same_class_names<'c>(classes: &Classes, models: &'c [Classes]) -> Option<&'c Classes> {
     let fits = |other: &&Classes| {
         !other.labels.is_empty() && classes.count.is_none_or(|count| other.count.is_none_or(|known| known == count))
     };

@@ -1,5 +1,6 @@
 //! An evaluation to be read.
 
+use crate::report::document::Column;
 use std::collections::BTreeMap;
 
 use super::evaluation::{Evaluated, Evaluation, Paired};
@@ -66,9 +67,17 @@ fn rate(rate: Option<Wilson>) -> [Cell; 2] {
 }
 
 fn accuracy(evaluation: &Evaluation, names: &BTreeMap<&str, String>) -> Table {
-    let columns =
-        ["provider", "model", ">images", ">top-1", "95% interval", ">top-5", "95% interval", "ended early by"];
-    let mut table = Table::new(&columns);
+    let columns = [
+        Column::text("provider"),
+        Column::text("model"),
+        Column::number("images"),
+        Column::number("top-1"),
+        Column::text("95% interval"),
+        Column::number("top-5"),
+        Column::text("95% interval"),
+        Column::text("ended early by"),
+    ];
+    let mut table = Table::new(columns);
     for candidate in &evaluation.candidates {
         let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
         let mut cells: Vec<Cell> = vec![candidate.provider.clone().into(), name.into()];
@@ -114,7 +123,14 @@ fn classes(document: &mut Document, candidate: &Evaluated, who: &str) {
     let heading =
         if all > SHOWN { format!("The {SHOWN} worst of {all} classes{who}") } else { format!("Classes{who}") };
     document.heading(heading);
-    let mut table = Table::new(&["class", ">images", ">recognised", "95% interval", ">taken for it", ">rightly"]);
+    let mut table = Table::new([
+        Column::text("class"),
+        Column::number("images"),
+        Column::number("recognised"),
+        Column::text("95% interval"),
+        Column::number("taken for it"),
+        Column::number("rightly"),
+    ]);
     for row in rows {
         let mut cells: Vec<Cell> = vec![label(row).into(), row.images.to_string().into()];
         cells.extend(rate(row.recall));
@@ -130,9 +146,8 @@ fn confusions(document: &mut Document, candidate: &Evaluated, who: &str) {
     let name = |index: usize| rows.get(&index).map_or_else(|| index.to_string(), |row| label(row));
     if candidate.classes.len() <= MATRIX {
         document.heading(format!("Confusion matrix{who}: a row for each class, a column for what it was taken for"));
-        let headings: Vec<String> =
-            std::iter::once("class".to_owned()).chain(rows.keys().map(|&index| format!(">{}", name(index)))).collect();
-        let mut table = Table::new(&headings.iter().map(String::as_str).collect::<Vec<_>>());
+        let counts = rows.keys().map(|&index| Column::number(name(index)));
+        let mut table = Table::new(std::iter::once(Column::text("class")).chain(counts));
         for (&actual, row) in rows.iter().filter(|(_, row)| row.images > 0) {
             let mut cells: Vec<Cell> = vec![label(row).into()];
             for &predicted in rows.keys() {
@@ -149,7 +164,7 @@ fn confusions(document: &mut Document, candidate: &Evaluated, who: &str) {
     }
     let mut confused: Vec<_> = candidate.confusion.iter().filter(|cell| cell.actual != cell.predicted).collect();
     confused.sort_by_key(|cell| std::cmp::Reverse(cell.images));
-    let mut table = Table::new(&["class", "taken for", ">images"]);
+    let mut table = Table::new([Column::text("class"), Column::text("taken for"), Column::number("images")]);
     for cell in confused.iter().take(SHOWN) {
         table.rows.push(vec![name(cell.actual).into(), name(cell.predicted).into(), cell.images.to_string().into()]);
     }
@@ -167,10 +182,10 @@ fn paired(document: &mut Document, evaluation: &Evaluation, pair: &Paired, names
         document.paragraph("there is no image that both judged");
         return;
     };
-    let upshot =
+    let summary =
         if test.difference_shown { "a difference in accuracy is shown" } else { "no difference in accuracy shown" };
     document.paragraph(format!(
-        "they say the same of {} of the {} images that both judged; only {} is right on {}, only {} on {}: {upshot} \
+        "they say the same of {} of the {} images that both judged; only {} is right on {}, only {} on {}: {summary} \
          (McNemar's exact test, p = {})",
         percent(agreement),
         pair.images,
@@ -180,7 +195,12 @@ fn paired(document: &mut Document, evaluation: &Evaluation, pair: &Paired, names
         test.only_second,
         three_digits(test.p_value)
     ));
-    let mut table = Table::new(&["image", "class", "first says", "second says"]);
+    let mut table = Table::new([
+        Column::text("image"),
+        Column::text("class"),
+        Column::text("first says"),
+        Column::text("second says"),
+    ]);
     for difference in pair.differences.iter().take(SHOWN) {
         let said = |by: &Evaluated, predicted: usize, right: bool| {
             Cell::toned(class_name(by, predicted), if right { Tone::Good } else { Tone::Bad })
@@ -202,7 +222,8 @@ fn paired(document: &mut Document, evaluation: &Evaluation, pair: &Paired, names
 fn time(evaluation: &Evaluation) -> Table {
     let time = &evaluation.time;
     let seen = (time.images_per_second * time.wall_s).max(1.0);
-    let mut table = Table::new(&["", ">seconds", ">ms an image", ""]);
+    let mut table =
+        Table::new([Column::text(""), Column::number("seconds"), Column::number("ms an image"), Column::text("")]);
     let mut row = |what: &str, seconds: f64, how: String| {
         table.rows.push(vec![
             what.into(),

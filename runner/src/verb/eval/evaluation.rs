@@ -13,25 +13,25 @@ use serde::Serialize;
 use crate::host::environment::Environment;
 use crate::input::pipeline::{Extent, Time, prepare};
 use crate::input::preprocess::Preprocess;
-use crate::model::candidate::{Candidate, Progress};
+use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::MetadataError;
 use crate::model::loaded::library_note;
 use crate::model::opened::{Loaded, ModelError};
 use crate::stats::proportion::{McNemar, Wilson};
 
 use super::dataset::Dataset;
-use super::evaluator::{Judge, Session};
+use super::evaluator::{Evaluator, Session};
 use super::tally::{Cell, ClassRow, Difference};
 
 /// Version of the JSON written from [`Evaluation`].
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to evaluate on.
 pub struct Request<'a> {
     /// The labelled images, one set for each candidate: the same images in the same order, their classes numbered as
     /// that candidate's model numbers them; see [`Dataset::for_models`].
     pub datasets: Vec<&'a Dataset>,
-    /// Images at once, for models that leave it open.
+    /// Batch size, for models that leave it open.
     pub batch: usize,
 }
 
@@ -109,7 +109,7 @@ pub struct Evaluation {
     pub folder: String,
     /// Images in it, broken ones included.
     pub images: usize,
-    /// Images at once, for models that leave it open.
+    /// Batch size, for models that leave it open.
     pub batch: usize,
     /// One for each candidate, in the order asked for.
     pub candidates: Vec<Evaluated>,
@@ -119,7 +119,7 @@ pub struct Evaluation {
     pub broken: Vec<Broken>,
     /// Where the time went.
     pub time: Spent,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
     /// Whether it was stopped before the last image.
     pub interrupted: bool,
@@ -155,27 +155,27 @@ pub fn eval(
 ) -> Result<Evaluation, MetadataError> {
     let environment = Environment::read();
     let mut notes: Vec<String> = Vec::new();
-    let mut judges = Vec::new();
+    let mut evaluators = Vec::new();
     for (candidate, dataset) in candidates.iter_mut().zip(&request.datasets) {
         notes.extend(dataset.notes.iter().filter(|note| !notes.contains(note)).cloned().collect::<Vec<_>>());
-        judges.push(Judge::new(candidate, dataset, request.batch, &mut notes)?);
+        evaluators.push(Evaluator::new(candidate, dataset, request.batch, &mut notes)?);
     }
     // Providers of one model see the same tensors: each preprocessing is done once.
     let mut preprocess: Vec<Preprocess> = Vec::new();
-    for judge in &mut judges {
-        let known = preprocess.iter().position(|known| *known == judge.preprocess);
-        judge.preparation = known.unwrap_or(preprocess.len());
+    for evaluator in &mut evaluators {
+        let known = preprocess.iter().position(|known| *known == evaluator.preprocess);
+        evaluator.preparation = known.unwrap_or(preprocess.len());
         if known.is_none() {
-            preprocess.push(judge.preprocess);
+            preprocess.push(evaluator.preprocess);
         }
     }
     let (folder, images) = match request.datasets.first() {
         Some(dataset) => (dataset.folder.display().to_string(), dataset.images.as_slice()),
         None => (String::new(), [].as_slice()),
     };
-    let largest = judges.iter().map(Judge::batch).max().unwrap_or(1);
+    let largest = evaluators.iter().map(Evaluator::batch).max().unwrap_or(1);
     let extent = Extent::for_batch(largest.saturating_mul(preprocess.len()));
-    let mut session = Session::new(judges);
+    let mut session = Session::new(evaluators);
     let mut spent = Time::default();
     let begun = Instant::now();
     let mut seen = 0;
@@ -183,7 +183,7 @@ pub fn eval(
         seen += 1;
         spent.add(prepared.time);
         let flow = session.add(prepared);
-        progress(&Progress { doing: "evaluating".to_owned(), done: seen, total: images.len() });
+        progress(&Progress::new(Phase::Evaluating, "", seen, images.len()));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { flow }
     });
     session.finish();

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::classes::Alike;
+use super::classes::ClassMapping;
 use super::dataset::Dataset;
 use super::evaluation::{Evaluated, Paired};
 use super::tally::{Pair, Tally, Verdict};
@@ -21,10 +21,10 @@ use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Model, ModelError};
 
 /// Position of an image, and what is said of it; nothing where its scores are NaN or infinite.
-type Said = (usize, Option<Verdict>);
+type Prediction = (usize, Option<Verdict>);
 
 /// A candidate at work.
-pub(crate) struct Judge<'a, 'd> {
+pub(crate) struct Evaluator<'a, 'd> {
     model: Option<Box<dyn Model + 'a>>,
     image: ImageInput,
     batch: Batch,
@@ -34,14 +34,14 @@ pub(crate) struct Judge<'a, 'd> {
     labels: Vec<String>,
     dataset: &'d Dataset,
     /// Positions and tensors of the images that wait until a batch is full.
-    waiting: Vec<(usize, Rc<Vec<Vec<f32>>>)>,
+    pending: Vec<(usize, Rc<Vec<Vec<f32>>>)>,
     /// What a batch is put together in.
-    room: Vec<f32>,
+    buffer: Vec<f32>,
     tally: Tally,
     result: Evaluated,
 }
 
-impl<'a, 'd> Judge<'a, 'd> {
+impl<'a, 'd> Evaluator<'a, 'd> {
     pub(crate) fn new(
         candidate: &mut Candidate<'a>,
         dataset: &'d Dataset,
@@ -69,7 +69,7 @@ impl<'a, 'd> Judge<'a, 'd> {
             error: opened.as_ref().err().cloned(),
         };
         let batch = Batch::of(image.batch, batch);
-        Ok(Judge {
+        Ok(Evaluator {
             model: opened.ok(),
             image,
             batch,
@@ -77,35 +77,35 @@ impl<'a, 'd> Judge<'a, 'd> {
             preparation: 0,
             labels,
             dataset,
-            waiting: Vec::new(),
-            room: Vec::new(),
+            pending: Vec::new(),
+            buffer: Vec::new(),
             tally: Tally::default(),
             result,
         })
     }
 
-    /// Images at once.
+    /// Batch size.
     pub(crate) fn batch(&self) -> usize {
         self.batch.size
     }
 
     /// Takes an image in; judges once a batch is full. Only the very last batch is ever short.
-    fn add(&mut self, position: usize, tensors: &Rc<Vec<Vec<f32>>>) -> Vec<Said> {
+    fn add(&mut self, position: usize, tensors: &Rc<Vec<Vec<f32>>>) -> Vec<Prediction> {
         if self.model.is_none() {
             return Vec::new();
         }
-        self.waiting.push((position, Rc::clone(tensors)));
-        if self.waiting.len() < self.batch.size { Vec::new() } else { self.judge() }
+        self.pending.push((position, Rc::clone(tensors)));
+        if self.pending.len() < self.batch.size { Vec::new() } else { self.evaluate() }
     }
 
     /// Judges the images that wait; nothing is said where the provider gives no result, now or ever.
-    fn judge(&mut self) -> Vec<Said> {
-        let waiting = std::mem::take(&mut self.waiting);
-        if waiting.is_empty() {
+    fn evaluate(&mut self) -> Vec<Prediction> {
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
             return Vec::new();
         }
-        match self.scores(&waiting) {
-            Ok(scores) => waiting.iter().zip(&scores).map(|((at, _), scores)| (*at, self.count(*at, scores))).collect(),
+        match self.scores(&pending) {
+            Ok(scores) => pending.iter().zip(&scores).map(|((at, _), scores)| (*at, self.count(*at, scores))).collect(),
             Err(error) => {
                 self.result.error = Some(error);
                 self.model = None;
@@ -114,16 +114,16 @@ impl<'a, 'd> Judge<'a, 'd> {
         }
     }
 
-    fn scores(&mut self, waiting: &[(usize, Rc<Vec<Vec<f32>>>)]) -> Result<Vec<Vec<f64>>, ModelError> {
+    fn scores(&mut self, pending: &[(usize, Rc<Vec<Vec<f32>>>)]) -> Result<Vec<Vec<f64>>, ModelError> {
         let gone = || ModelError::Failed("its process ended".to_owned());
         let model = self.model.as_mut().ok_or_else(gone)?;
-        let images: Vec<&[f32]> = waiting.iter().map(|(_, tensors)| tensors[self.preparation].as_slice()).collect();
+        let images: Vec<&[f32]> = pending.iter().map(|(_, tensors)| tensors[self.preparation].as_slice()).collect();
         let begun = Instant::now();
         let extent = self.preprocess.height_width();
-        let result = classify::scores(model.as_mut(), &self.image, self.batch, extent, &images, &mut self.room);
+        let result = classify::scores(model.as_mut(), &self.image, self.batch, extent, &images, &mut self.buffer);
         self.result.run_s += begun.elapsed().as_secs_f64();
         let scores = result?;
-        let largest = waiting.iter().map(|(at, _)| self.dataset.images[*at].class).max().unwrap_or(0);
+        let largest = pending.iter().map(|(at, _)| self.dataset.images[*at].class).max().unwrap_or(0);
         match scores.iter().map(Vec::len).find(|&known| known <= largest) {
             Some(known) => Err(ModelError::BadModel(format!(
                 "the model knows {known} classes, and the images have class {largest}"
@@ -159,25 +159,26 @@ impl<'a, 'd> Judge<'a, 'd> {
 
 /// A candidate beside the first. What is said waits here until the other has come as far.
 struct Pairing {
-    alike: Alike,
+    mapping: ClassMapping,
     pair: Pair,
-    first: VecDeque<Said>,
-    second: VecDeque<Said>,
+    first: VecDeque<Prediction>,
+    second: VecDeque<Prediction>,
 }
 
 impl Pairing {
-    fn of(first: &Judge<'_, '_>, second: &Judge<'_, '_>) -> Self {
-        let classes = |judge: &Judge<'_, '_>| judge.dataset.images.iter().map(|p| p.class).collect::<Vec<_>>();
+    fn of(first: &Evaluator<'_, '_>, second: &Evaluator<'_, '_>) -> Self {
+        let classes =
+            |evaluator: &Evaluator<'_, '_>| evaluator.dataset.images.iter().map(|p| p.class).collect::<Vec<_>>();
         let meant = classes(first).into_iter().zip(classes(second));
-        let alike = Alike::of(&first.labels, &second.labels, meant);
-        Pairing { alike, pair: Pair::default(), first: VecDeque::new(), second: VecDeque::new() }
+        let mapping = ClassMapping::of(&first.labels, &second.labels, meant);
+        Pairing { mapping, pair: Pair::default(), first: VecDeque::new(), second: VecDeque::new() }
     }
 
-    fn compare(&mut self, first: &Judge<'_, '_>, second: &Judge<'_, '_>) {
+    fn compare(&mut self, first: &Evaluator<'_, '_>, second: &Evaluator<'_, '_>) {
         while let (Some(one), Some(other)) = (self.first.front(), self.second.front()) {
             if let ((at, Some(one)), (_, Some(other))) = (one, other) {
                 let image = &first.dataset.images[*at];
-                let same = self.alike.holds(one.predicted, other.predicted);
+                let same = self.mapping.holds(one.predicted, other.predicted);
                 self.pair.add(&image.path, image.class, *one, *other, same);
             }
             self.first.pop_front();
@@ -205,18 +206,18 @@ impl Pairing {
 
 /// All candidates.
 pub(crate) struct Session<'a, 'd> {
-    judges: Vec<Judge<'a, 'd>>,
+    evaluators: Vec<Evaluator<'a, 'd>>,
     pairings: Vec<Pairing>,
     broken: Vec<Broken>,
 }
 
 impl<'a, 'd> Session<'a, 'd> {
-    pub(crate) fn new(judges: Vec<Judge<'a, 'd>>) -> Self {
-        let pairings = match judges.split_first() {
+    pub(crate) fn new(evaluators: Vec<Evaluator<'a, 'd>>) -> Self {
+        let pairings = match evaluators.split_first() {
             Some((first, others)) => others.iter().map(|other| Pairing::of(first, other)).collect(),
             None => Vec::new(),
         };
-        Session { judges, pairings, broken: Vec::new() }
+        Session { evaluators, pairings, broken: Vec::new() }
     }
 
     /// Takes an image in; breaks off where no candidate is left.
@@ -224,31 +225,32 @@ impl<'a, 'd> Session<'a, 'd> {
         match prepared.tensors {
             Ok(tensors) => {
                 let tensors = Rc::new(tensors);
-                let said = self.judges.iter_mut().map(|judge| judge.add(prepared.index, &tensors)).collect();
-                self.hear(said);
+                let predictions =
+                    self.evaluators.iter_mut().map(|evaluator| evaluator.add(prepared.index, &tensors)).collect();
+                self.record(predictions);
             }
             Err(error) => {
-                let Some(judge) = self.judges.first() else { return ControlFlow::Break(()) };
-                let path = judge.dataset.images[prepared.index].path.display().to_string();
+                let Some(evaluator) = self.evaluators.first() else { return ControlFlow::Break(()) };
+                let path = evaluator.dataset.images[prepared.index].path.display().to_string();
                 self.broken.push(Broken { path, reason: error.reason() });
             }
         }
-        let nobody_left = self.judges.iter().all(|judge| judge.model.is_none());
-        if nobody_left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let all_failed = self.evaluators.iter().all(|evaluator| evaluator.model.is_none());
+        if all_failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Judges what still waits.
     pub(crate) fn finish(&mut self) {
-        let said = self.judges.iter_mut().map(Judge::judge).collect();
-        self.hear(said);
+        let predictions = self.evaluators.iter_mut().map(Evaluator::evaluate).collect();
+        self.record(predictions);
     }
 
-    /// Compares what each candidate said.
-    fn hear(&mut self, said: Vec<Vec<Said>>) {
-        let Some((first, others)) = self.judges.split_first() else { return };
-        let mut said = said.into_iter();
-        let of_first = said.next().unwrap_or_default();
-        for ((pairing, other), of_other) in self.pairings.iter_mut().zip(others).zip(said) {
+    /// Compares what each candidate predictions.
+    fn record(&mut self, predictions: Vec<Vec<Prediction>>) {
+        let Some((first, others)) = self.evaluators.split_first() else { return };
+        let mut predictions = predictions.into_iter();
+        let of_first = predictions.next().unwrap_or_default();
+        for ((pairing, other), of_other) in self.pairings.iter_mut().zip(others).zip(predictions) {
             pairing.first.extend(of_first.iter().copied());
             pairing.second.extend(of_other);
             pairing.compare(first, other);
@@ -256,7 +258,7 @@ impl<'a, 'd> Session<'a, 'd> {
     }
 
     pub(crate) fn into_results(self) -> (Vec<Evaluated>, Vec<Paired>, Vec<Broken>) {
-        let candidates: Vec<Evaluated> = self.judges.into_iter().map(Judge::finish).collect();
+        let candidates: Vec<Evaluated> = self.evaluators.into_iter().map(Evaluator::finish).collect();
         let failed = |at: usize| !candidates[at].not_finite.is_empty();
         let pairs = self.pairings.into_iter().enumerate().map(|(index, pairing)| pairing.finish(index + 1));
         let pairs = pairs.filter(|pair| !failed(0) && !failed(pair.candidate)).collect();

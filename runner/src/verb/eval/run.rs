@@ -1,6 +1,10 @@
 //! `eval`: accuracy on labelled images.
 
 use super::dataset::DatasetError;
+use super::evaluation::Evaluation;
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
 use std::process::ExitCode;
 
 use super::classes::Classes;
@@ -11,10 +15,10 @@ use super::evaluation::Request;
 use super::args::Eval;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
-use crate::exit::{exit_code, exit_of};
+use crate::exit::exit_of;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
-use crate::terminal::output::remark;
+use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
@@ -30,7 +34,7 @@ pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
     let shared = arguments.providers.intra_op_threads.is_none();
     let (copies, wanted) = if shared { providers.copy_models(&files, arguments.batch.batch_size) } else { (1, 1) };
     if copies < wanted {
-        remark(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
+        note(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
     }
     let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size]);
     // The candidates are every provider of the first model, then of the next.
@@ -41,6 +45,26 @@ pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
     let evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
     drop(bar);
     publish(global, &evaluation, &arguments.exports)?;
-    let unread = evaluation.nothing_read().then_some(Exit::BadInput);
-    Ok(exit_code(evaluation.model_failed(), evaluation.errors().map(exit_of).chain(unread)))
+    Ok(evaluation.exit_code())
+}
+
+impl Outcome for Evaluation {
+    const KIND: &'static str = "eval";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    /// A model that failed on an image.
+    fn mismatch(&self) -> bool {
+        self.model_failed()
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        self.errors().map(exit_of).chain(self.nothing_read().then_some(Exit::BadInput)).collect()
+    }
 }

@@ -1,13 +1,14 @@
 //! Classified images to be read.
 
 use super::inference::Inference;
+use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::percent;
 
 /// Describes what is in each image.
 pub fn document(inference: &Inference) -> Document {
     let mut document = Document::default();
-    let mut table = Table::new(&["image", ">probability", "class"]);
+    let mut table = Table::new([Column::text("image"), Column::number("probability"), Column::text("class")]);
     for image in &inference.images {
         let mut name: Cell = image.path.clone().into();
         if let Some(error) = &image.error {

@@ -11,18 +11,18 @@ use crate::input::classify::Class;
 use crate::input::pipeline::{Extent, Prepared, prepare};
 use crate::input::preprocess::Preprocess;
 use crate::model::batch::Batch;
-use crate::model::candidate::{Candidate, Progress};
+use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Loaded, Model, ModelError};
 
 /// Version of the JSON written from [`Inference`].
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to classify.
 pub struct Request<'a> {
     /// Image files, in the order of the result.
     pub images: &'a [PathBuf],
-    /// Images at once, for models that leave it open.
+    /// Batch size, for models that leave it open.
     pub batch: usize,
     /// Classes to report for each.
     pub top_k: usize,
@@ -67,7 +67,7 @@ pub struct Inference {
     pub preprocess: Preprocess,
     /// One for each image, in order.
     pub images: Vec<Image>,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
     /// What ended it before the last image.
     pub error: Option<ModelError>,
@@ -115,7 +115,7 @@ pub fn infer(
     let mut error = prepare(request.images, &[preprocess], Extent::for_batch(batch.size), |prepared| {
         let done = prepared.index;
         let flow = batches.add(&request.images[done], prepared);
-        progress(&Progress { doing: "classifying".to_owned(), done: done + 1, total: request.images.len() });
+        progress(&Progress::new(Phase::Classifying, "", done + 1, request.images.len()));
         flow
     });
     if error.is_none() {

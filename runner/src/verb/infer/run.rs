@@ -1,5 +1,8 @@
 //! `infer`: classifies images.
 
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
 use std::process::ExitCode;
 
 use super::inference as infer;
@@ -9,7 +12,7 @@ use crate::input;
 use super::args::Infer;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
-use crate::exit::{exit_code, exit_of};
+use crate::exit::exit_of;
 use crate::terminal::args::Global;
 use crate::terminal::progress::Bar;
 use crate::verb::publish::publish;
@@ -18,17 +21,7 @@ use onnx_file::exit::Exit;
 pub(crate) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
     let inference = measured(global, arguments)?;
     publish(global, &inference, &arguments.exports)?;
-    Ok(judge(&inference))
-}
-
-/// The exit code: a model that failed on an image before a provider that failed before an image that cannot be read.
-fn judge(inference: &Inference) -> ExitCode {
-    exit_code(inference.model_failed(), exits(inference))
-}
-
-/// What the provider and the images call for.
-pub(crate) fn exits(inference: &Inference) -> impl Iterator<Item = Exit> {
-    inference.error.iter().map(exit_of).chain((inference.bad_images() > 0).then_some(Exit::BadInput))
+    Ok(inference.exit_code())
 }
 
 /// The classified images, not yet shown.
@@ -52,4 +45,25 @@ pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, 
         InferError::File(error) => Failure::from(error),
         InferError::Model(error) => error.into(),
     })
+}
+
+impl Outcome for Inference {
+    const KIND: &'static str = "infer";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    /// A model that failed on an image.
+    fn mismatch(&self) -> bool {
+        self.model_failed()
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        self.error.iter().map(exit_of).chain((self.bad_images() > 0).then_some(Exit::BadInput)).collect()
+    }
 }

@@ -19,10 +19,10 @@ use super::args::Quickstart;
 use super::bundled;
 use crate::backend::onnxruntime::args::{LibraryArgs, ProviderArgs};
 use crate::exit::Failure;
-use crate::exit::{exit_code, exit_of};
+use crate::exit::exit_code;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
-use crate::terminal::output::remark;
+use crate::terminal::output::note;
 use crate::verb::bench::args::Bench;
 use crate::verb::bench::run as bench;
 use crate::verb::compare::args::Compare;
@@ -31,6 +31,7 @@ use crate::verb::files::make_folder;
 use crate::verb::flags::{Batch, Exports, Inputs};
 use crate::verb::infer::args::Infer;
 use crate::verb::infer::run as infer;
+use crate::verb::outcome::Outcome;
 use crate::verb::publish::publish;
 use crate::verb::setup::run as setup;
 use onnx_file::exit::Exit;
@@ -52,7 +53,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     }
     if working.is_empty() {
         show(global, &findings)?;
-        return Err(Failure::new(Exit::Unavailable, "no provider works here; see above for how to mend that"));
+        return Err(Failure::new(Exit::Unavailable, "no provider works here; see above for how to fix that"));
     }
     heading("2. network")?;
     let model = dir.join("model.onnx");
@@ -98,7 +99,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "images", "images.json"] {
         terminal::print(&format!("  {}\n", dir.join(name).display()))?;
     }
-    let exits = comparison.errors().chain(measured.errors()).map(exit_of).chain(infer::exits(&inference));
+    let exits = comparison.exits().into_iter().chain(measured.exits()).chain(inference.exits());
     Ok(exit_code(comparison.mismatch() || inference.model_failed(), exits))
 }
 
@@ -128,7 +129,7 @@ fn check_up(global: &Global) -> Result<Findings, Failure> {
         Ok(_) => Ok(examine()),
         Err(failure) if works.is_empty() => Err(failure),
         Err(failure) => {
-            remark(global.quiet, format!("going on without {wanted}: {}", failure.message));
+            note(global.quiet, format!("going on without {wanted}: {}", failure.message));
             Ok(findings)
         }
     }

@@ -16,7 +16,7 @@ use crate::backend::onnxruntime::args::LibraryArgs;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
-use crate::terminal::output::remark;
+use crate::terminal::output::note;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, setup: &Setup) -> Result<ExitCode, Failure> {
@@ -30,10 +30,10 @@ pub(crate) fn install(global: &Global, package: Package, root: &Path, wheels: &[
     if !package.folder(root).is_dir() {
         let names: Vec<_> =
             package.requirements().iter().map(|package| format!("{} {}", package.name, package.version)).collect();
-        remark(global.quiet, format!("installing {}", names.join(", ")));
+        note(global.quiet, format!("installing {}", names.join(", ")));
         let (fetched, kept) = (bytes(package.download_bytes()), bytes(package.installed_bytes()));
         let from = if wheels.is_empty() { format!("about {fetched} to download, ") } else { String::new() };
-        remark(global.quiet, format!("{from}about {kept} in {}", root.display()));
+        note(global.quiet, format!("{from}about {kept} in {}", root.display()));
     }
     let source = match wheels {
         [] => Source::Pip { show: terminal::shows_progress(global.quiet) },
@@ -46,7 +46,7 @@ pub(crate) fn install(global: &Global, package: Package, root: &Path, wheels: &[
     Ok(installed.folder)
 }
 
-/// Tries the provider that the set was installed for. That a GPU is missing is only remarked on, since a machine may be
+/// Tries the provider that the set was installed for. That a GPU is missing is only noted, since a machine may be
 /// prepared before it gets one.
 fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode, Failure> {
     let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryArgs::default())?;
@@ -63,12 +63,12 @@ fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     }
     let reason = finding.reason.unwrap_or_default();
-    let mend = finding.mend.map(|mend| format!("\nhint: {mend}")).unwrap_or_default();
-    let message = format!("onnxruntime {version} is installed, but {kind} does not work here: {reason}{mend}");
+    let hint = finding.hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    let message = format!("onnxruntime {version} is installed, but {kind} does not work here: {reason}{hint}");
     if package != Package::Cuda {
         return Err(Failure::new(Exit::Unavailable, message));
     }
-    remark(global.quiet, message);
+    note(global.quiet, message);
     Ok(ExitCode::SUCCESS)
 }
 

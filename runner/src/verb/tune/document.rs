@@ -1,6 +1,7 @@
 //! What tuning found, to be read.
 
 use super::tuning::{Choice, Round, Timing, Trial, Tuned};
+use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::machine;
 use crate::report::number::four_digits;
@@ -56,7 +57,15 @@ fn name(choice: &Choice) -> String {
 }
 
 fn table(round: &Round) -> Table {
-    let mut table = Table::new(&["widths", ">batch", ">runs", ">median ms", ">speed-up", "interval", "out"]);
+    let mut table = Table::new([
+        Column::text("widths"),
+        Column::number("batch"),
+        Column::number("runs"),
+        Column::number("median ms"),
+        Column::number("speed-up"),
+        Column::text("interval"),
+        Column::text("out"),
+    ]);
     for trial in &round.trials {
         let name = name(&trial.choice);
         if trial.rows.is_empty() {

@@ -1,5 +1,8 @@
 //! `tune`: the fastest lowering of a model, found by measuring.
 
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +21,7 @@ use crate::backend::providers::Providers;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::stop_on_interrupt;
-use crate::terminal::output::remark;
+use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
 use crate::verb::files::write;
 use crate::verb::publish::publish;
@@ -53,8 +56,8 @@ pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     }
     write(&tuning_file, json.as_bytes())?;
     publish(global, &tuned, &arguments.exports)?;
-    remark(global.quiet, format!("{}, {}", arguments.output.display(), tuning_file.display()));
-    Ok(ExitCode::SUCCESS)
+    note(global.quiet, format!("{}, {}", arguments.output.display(), tuning_file.display()));
+    Ok(tuned.exit_code())
 }
 
 /// A file in the way of one that holds the model's weights, should the model be copied as it is.
@@ -116,4 +119,21 @@ fn failure(error: TuneError) -> Failure {
 
 fn rewrite(error: &OptimizeError) -> Failure {
     Failure::new(error.exit(), error.to_string())
+}
+
+impl Outcome for Tuned {
+    const KIND: &'static str = "tuning";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    /// Where nothing is faster, that is a result too.
+    fn exits(&self) -> Vec<Exit> {
+        Vec::new()
+    }
 }

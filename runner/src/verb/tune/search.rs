@@ -10,7 +10,7 @@ use super::tuning::{Candidates, Choice, Request, Round, Timing, Trial, TuneError
 use crate::host::environment::Environment;
 use crate::input;
 use crate::input::preprocess::Preprocess;
-use crate::model::candidate::{Candidate, Progress};
+use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
 use crate::stats::bootstrap::{Sides, mean_ratio};
@@ -18,7 +18,7 @@ use crate::verb::bench::measurement as bench;
 use crate::verb::bench::measurement::Bench;
 use crate::verb::bench::plan::Plan;
 use crate::verb::compare::comparison as compare;
-use crate::verb::compare::tolerance::Asked;
+use crate::verb::compare::tolerance::ToleranceOverride;
 
 /// Steps of one round on the progress bar.
 const STEPS: usize = 1000;
@@ -81,9 +81,9 @@ impl<'s> Search<'s> {
         let progress = &mut *self.progress;
         let shown = &mut |inner: &Progress| {
             // Loading and warming up count for nothing, so that the time left follows the measuring.
-            let measuring = inner.doing.starts_with("measuring") && inner.total > 0;
+            let measuring = inner.phase == Phase::Measuring && inner.total > 0;
             let part = if measuring { STEPS * inner.done.min(inner.total) / inner.total } else { 0 };
-            progress(&Progress { doing: format!("{name}: {}", inner.doing), done: base + part, total });
+            progress(&Progress { round: Some(name.clone()), done: base + part, total, ..inner.clone() });
         };
         let measured = bench::bench(&mut candidates, plan, self.stop, shown);
         drop(candidates);
@@ -120,7 +120,7 @@ impl<'s> Search<'s> {
             inputs_source: "noise".into(),
             reference: None,
             batch,
-            tolerance: Asked::default(),
+            tolerance: ToleranceOverride::default(),
         };
         let (comparison, _) = compare::compare(candidates, &request, &mut |_| {});
         Ok(comparison

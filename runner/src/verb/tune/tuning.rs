@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use onnx_file::digest;
 use resnext_builder::optimize::{Model, OptimizeError};
-use resnext_builder::passes::{Lowering, Width};
+use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::tuning::TunedStage;
 use serde::Serialize;
 
@@ -88,7 +88,7 @@ pub struct Trial {
 /// How fast a candidate was.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timing {
-    /// Images at once.
+    /// Batch size.
     pub batch: usize,
     /// Runs.
     pub runs: usize,
@@ -101,7 +101,7 @@ pub struct Timing {
 /// Candidates that took turns; the first is the original.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Round {
-    /// `stage 1`, ..., `strided 1x1`, `all together`.
+    /// `stage-1`, ..., `strided-1x1`, `all-together`.
     pub name: String,
     /// In the order they were given.
     pub trials: Vec<Trial>,
@@ -135,7 +135,7 @@ pub struct Tuned {
     pub processor: Option<String>,
     /// Threads within a node.
     pub threads: usize,
-    /// Images at once.
+    /// Batch size.
     pub batches: Vec<usize>,
     /// Whether a lowering is shown to be faster than the original. Where none is, the original wins and stays as it is.
     pub changed: bool,
@@ -151,7 +151,7 @@ pub struct Tuned {
     pub seconds: f64,
     /// Machine and time.
     pub environment: Environment,
-    /// What a reader must know besides.
+    /// Caveats.
     pub notes: Vec<String>,
 }
 
@@ -217,7 +217,7 @@ pub fn tune(
     let choices: Vec<Vec<usize>> = stages.iter().map(|stage| choices(stage, &request.widths)).collect();
     let original = Choice { widths: vec![1; stages.len()], subsample: false };
     let dense = Choice { subsample: true, ..original.clone() };
-    let is_strided = model.rewrites(&dense.lowering(), "subsample")? > 0;
+    let is_strided = model.rewrites(&dense.lowering(), Pass::Subsample)? > 0;
     if choices.iter().all(Vec::is_empty) && !is_strided {
         let reason = if stages.is_empty() {
             "it has neither grouped nor strided 1x1 convolutions"
@@ -237,11 +237,11 @@ pub fn tune(
             choice
         });
         let trials: Vec<Choice> = std::iter::once(original.clone()).chain(alone).collect();
-        let round = search.round(format!("stage {}", stage + 1), &trials, &request.plan)?;
+        let round = search.round(format!("stage-{}", stage + 1), &trials, &request.plan)?;
         found.widths[stage] = round.winner().map_or(1, |best| best.choice.widths[stage]);
     }
     if is_strided {
-        let round = search.round("strided 1x1".into(), &[original.clone(), dense], &request.plan)?;
+        let round = search.round("strided-1x1".into(), &[original.clone(), dense], &request.plan)?;
         found.subsample = round.winner().is_some();
     }
     let fixed: BTreeSet<usize> = choices.iter().flatten().copied().collect();
@@ -252,7 +252,7 @@ pub fn tune(
     // Where dense convolutions were all there was to try, and won nothing, the original is alone.
     let last = match finalists.len() {
         1 => None,
-        _ => Some(search.round("all together".into(), &finalists, &plan)?),
+        _ => Some(search.round("all-together".into(), &finalists, &plan)?),
     };
     let winner = last.as_ref().and_then(Round::winner);
     let score = winner.and_then(|winner| winner.score).unwrap_or(1.0);
@@ -283,8 +283,8 @@ pub fn tune(
 
 /// What a candidate gains by being rewritten at all, where the model leaves something to fold.
 fn folding(model: &Model, is_strided: bool) -> Result<Option<String>, OptimizeError> {
-    let folded = model.rewrites(&Lowering::default(), "fold_bn")?;
-    let strided = if is_strided { ", that of `strided 1x1` as well" } else { "" };
+    let folded = model.rewrites(&Lowering::default(), Pass::FoldBn)?;
+    let strided = if is_strided { ", that of `strided-1x1` as well" } else { "" };
     let note = (folded > 0).then(|| {
         format!(
             "{folded} normalisations are folded into convolutions in every candidate but the original: the gain of each \

@@ -105,7 +105,7 @@ struct Described {
     element: ElementType,
 }
 
-/// A message and its tensors as one frame, in the room of an old one. With `rows` only these of every tensor, counted
+/// A message and its tensors as one frame, in the buffer of an old one. With `rows` only these of every tensor, counted
 /// along its first dimension.
 pub(crate) fn encode<M: Serialize>(
     message: &M,
@@ -157,10 +157,10 @@ pub(crate) fn send<M: Serialize>(
     Ok(writer.flush()?)
 }
 
-/// Reads a message and its tensors, in the room of old ones.
+/// Reads a message and its tensors, in the buffer of old ones.
 pub(crate) fn receive<M: DeserializeOwned>(
     reader: &mut impl Read,
-    room: Vec<Tensor>,
+    buffer: Vec<Tensor>,
 ) -> Result<(M, Vec<Tensor>), ProtocolError> {
     let magic: [u8; 4] = exactly(reader)?;
     if magic[..3] != MAGIC[..3] {
@@ -179,9 +179,9 @@ pub(crate) fn receive<M: DeserializeOwned>(
     let header: Header<M> = serde_json::from_slice(&header)?;
     let mut left = elements;
     let mut tensors = Vec::with_capacity(header.tensors.len());
-    let mut room = room.into_iter().map(|tensor| tensor.data);
+    let mut buffer = buffer.into_iter().map(|tensor| tensor.data);
     for described in header.tensors {
-        let (tensor, read) = read_tensor(reader, described, left, room.next())?;
+        let (tensor, read) = read_tensor(reader, described, left, buffer.next())?;
         left -= read;
         tensors.push(tensor);
     }
@@ -192,24 +192,24 @@ fn read_tensor(
     reader: &mut impl Read,
     described: Described,
     left: u64,
-    room: Option<Data>,
+    buffer: Option<Data>,
 ) -> Result<(Tensor, u64), ProtocolError> {
     fn elements<T: bytemuck::Pod>(
         reader: &mut impl Read,
         count: usize,
-        mut room: Vec<T>,
+        mut buffer: Vec<T>,
     ) -> Result<Vec<T>, ProtocolError> {
-        room.resize(count, T::zeroed());
-        fill(reader, bytemuck::cast_slice_mut(&mut room))?;
-        Ok(room)
+        buffer.resize(count, T::zeroed());
+        fill(reader, bytemuck::cast_slice_mut(&mut buffer))?;
+        Ok(buffer)
     }
     let bytes = size(&described.shape, described.element).filter(|&bytes| bytes <= left);
     let bytes = bytes.ok_or(ProtocolError::Size)?;
     let count = described.shape.iter().product();
-    let data = match (described.element, room) {
-        (ElementType::F32, Some(Data::F32(room))) => Data::F32(elements(reader, count, room)?),
+    let data = match (described.element, buffer) {
+        (ElementType::F32, Some(Data::F32(buffer))) => Data::F32(elements(reader, count, buffer)?),
         (ElementType::F32, _) => Data::F32(elements(reader, count, Vec::new())?),
-        (ElementType::F16, Some(Data::F16(room))) => Data::F16(elements(reader, count, room)?),
+        (ElementType::F16, Some(Data::F16(buffer))) => Data::F16(elements(reader, count, buffer)?),
         (ElementType::F16, _) => Data::F16(elements::<f16>(reader, count, Vec::new())?),
         (ElementType::F64, _) => Data::F64(elements(reader, count, Vec::new())?),
         (ElementType::I64, _) => Data::I64(elements(reader, count, Vec::new())?),
@@ -289,9 +289,9 @@ mod tests {
     fn some_rows_are_a_frame_of_their_own_and_old_room_is_used_again() {
         let values: Vec<f32> = (0..6).map(|value| value as f32).collect();
         let tensor = Tensor { name: "x".into(), shape: vec![3, 2], data: Data::F32(values) };
-        let room = vec![7; 1000];
-        let at = room.as_ptr();
-        let frame = encode(&Reply::Tensors, std::slice::from_ref(&tensor), Some(&(1..3)), room).expect("rows");
+        let buffer = vec![7; 1000];
+        let at = buffer.as_ptr();
+        let frame = encode(&Reply::Tensors, std::slice::from_ref(&tensor), Some(&(1..3)), buffer).expect("rows");
         assert_eq!(frame.as_ptr(), at, "the frame lies where the old one lay");
         let values = vec![0f32; 100];
         let at = values.as_ptr();

@@ -22,9 +22,9 @@ pub fn serve() -> Result<(), String> {
     let (mut reader, mut writer) = transport::in_worker().map_err(|error| error.to_string())?;
     let mut model = None;
     // The inputs of the run before: large ones would cost the system more to give and take back than to copy.
-    let mut room = Vec::new();
+    let mut buffer = Vec::new();
     loop {
-        let (request, inputs) = match protocol::receive(&mut reader, room) {
+        let (request, inputs) = match protocol::receive(&mut reader, buffer) {
             Ok(received) => received,
             Err(ProtocolError::Ended) => return Ok(()),
             Err(error) => {
@@ -34,7 +34,7 @@ pub fn serve() -> Result<(), String> {
         let mut alive = || protocol::send(&mut writer, &Reply::Working, &[]).is_ok();
         let answered = answer(&mut model, request, &inputs, &mut alive);
         let (reply, outputs) = answered.unwrap_or_else(|error| (Reply::Failed(error), vec![]));
-        room = inputs;
+        buffer = inputs;
         match protocol::send(&mut writer, &reply, &outputs) {
             Ok(()) => {}
             // The parent is gone; there is nobody left to tell.

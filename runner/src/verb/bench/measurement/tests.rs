@@ -176,7 +176,7 @@ fn stopping_keeps_what_was_measured() {
     let mut candidates = ["a", "b"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
     let mut steps = 0;
     let found = bench(&mut candidates, &short(), &stop, &mut |progress| {
-        steps += usize::from(progress.doing.starts_with("measuring"));
+        steps += usize::from(progress.phase == Phase::Measuring);
         stop.store(steps > 5, Ordering::Relaxed);
     });
     assert!(found.interrupted);

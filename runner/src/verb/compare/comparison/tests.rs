@@ -49,7 +49,7 @@ fn run(candidates: &mut [Candidate<'_>], reference: Option<&[Tensor]>) -> Compar
         inputs_source: "noise".into(),
         reference: reference.map(|tensors| (tensors, "reference.npz".to_owned())),
         batch: 2,
-        tolerance: Asked::default(),
+        tolerance: ToleranceOverride::default(),
     };
     compare(candidates, &request, &mut |_| {}).0
 }

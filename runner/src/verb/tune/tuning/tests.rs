@@ -122,7 +122,7 @@ fn the_fastest_width_of_each_stage_is_found_and_beats_every_fixed_one() {
     assert_eq!(tuned.widths(), [16, 1]);
     assert!(tuned.changed && (tuned.score - 12.0 / 10.0).abs() < 1e-9, "{}", tuned.score);
     let names: Vec<&str> = tuned.rounds.iter().map(|round| round.name.as_str()).collect();
-    assert_eq!(names, ["stage 1", "stage 2", "strided 1x1", "all together"]);
+    assert_eq!(names, ["stage-1", "stage-2", "strided-1x1", "all-together"]);
     let last = tuned.rounds.last().unwrap();
     let finalists: Vec<&[usize]> = last.trials.iter().map(|trial| &trial.choice.widths[..]).collect();
     assert_eq!(finalists, [&[1, 1][..], &[16, 1], &[8, 8], &[16, 16], &[32, 32]]);
@@ -163,7 +163,7 @@ fn the_widths_found_are_tried_without_dense_convolutions_at_the_end() {
 fn a_model_without_a_width_to_try_is_made_dense_where_that_is_faster() {
     let folder = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
-    for (dense, rounds) in [(0.9, vec!["strided 1x1", "all together"]), (1.1, vec!["strided 1x1"])] {
+    for (dense, rounds) in [(0.9, vec!["strided-1x1", "all-together"]), (1.1, vec!["strided-1x1"])] {
         let runtime = Runtime { dense, ..Runtime::fastest([4, 8]) };
         let tuned = tune(&request(folder.path(), &[2]), &runtime, &stop, &mut |_| {}).unwrap();
         let names: Vec<&str> = tuned.rounds.iter().map(|round| round.name.as_str()).collect();
