@@ -20,8 +20,13 @@ fn main() -> ExitCode {
             return Failure::new(Exit::Internal, child::guarded(arguments).to_string()).report();
         }
         _ => {
+            let cli = Cli::parse();
+            if cli.verbose() {
+                let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
+                log.without_time().init();
+            }
             interrupt::prepare();
-            verb::run(Cli::parse())
+            verb::run(cli)
         }
     };
     done.unwrap_or_else(|failure| failure.report())
