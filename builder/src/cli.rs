@@ -14,9 +14,9 @@ use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
-use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::sidecar;
 use crate::variant::{Named, Stem};
+use onnx_file::metadata::{Labels, Preprocess, Recipe};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
@@ -312,11 +312,8 @@ impl BuildArgs {
         };
         let text = read_text(path)?;
         let known = serde_json::from_str(&text).ok().as_ref().and_then(sidecar::preprocess);
-        let given: Preprocess = match known {
-            Some(known) => known,
-            None => serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?,
-        };
-        given.check().map_err(wrong)?;
+        let parsed = known.map_or_else(|| Preprocess::parse(&text), Ok);
+        let given = parsed.map_err(|error| wrong(error.to_string()))?;
         Ok(PreprocessChoice::Given(given))
     }
 }

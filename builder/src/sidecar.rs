@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use onnx_file::metadata::{Crop, Interpolation, Labels, Preprocess};
 use onnx_file::open;
 use serde_json::Value;
-
-use crate::metadata::{Interpolation, Labels, Preprocess};
 
 /// What lies beside a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,7 +67,8 @@ fn timm(config: &Value) -> Option<Preprocess> {
         "bilinear" => Interpolation::Bilinear,
         _ => return None,
     };
-    let resize = (crop as f64 / share).floor() as usize;
+    let resize = (f64::from(crop) / share).floor() as u32;
+    let crop = Crop::Square(crop);
     Some(Preprocess { resize, crop, interpolation, mean: three(&config["mean"])?, std: three(&config["std"])? })
 }
 
@@ -93,14 +93,14 @@ fn transformers(config: &Value) -> Option<Preprocess> {
     let (resize, crop) = match (centre.and_then(side), config.get("crop_pct").and_then(Value::as_f64)) {
         (Some(crop), _) => (shorter, crop),
         // Of sizes below 384 transformers resizes to more and crops the rest away.
-        (None, Some(share)) if share > 0.0 && shorter < 384 => ((shorter as f64 / share) as usize, shorter),
+        (None, Some(share)) if share > 0.0 && shorter < 384 => ((f64::from(shorter) / share) as u32, shorter),
         _ => (shorter, shorter),
     };
-    Some(Preprocess { resize, crop, interpolation, mean, std })
+    Some(Preprocess { resize, crop: Crop::Square(crop), interpolation, mean, std })
 }
 
-fn size(value: &Value) -> Option<usize> {
-    value.as_u64().and_then(|size| usize::try_from(size).ok())
+fn size(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|size| u32::try_from(size).ok())
 }
 
 fn three(value: &Value) -> Option<[f64; 3]> {
@@ -169,13 +169,13 @@ mod tests {
         let timm = json!({"pretrained_cfg": {"input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic",
             "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}});
         let found = preprocess(&timm).unwrap();
-        assert_eq!((found.resize, found.crop, found.interpolation), (235, 224, Interpolation::Bicubic));
+        assert_eq!((found.resize, found.crop, found.interpolation), (235, Crop::Square(224), Interpolation::Bicubic));
         let convnext = json!({"crop_pct": 0.875, "size": 224, "resample": 3, "image_mean": [0.1, 0.2, 0.3], "image_std": [1.0, 1.0, 1.0]});
         let found = preprocess(&convnext).unwrap();
-        assert_eq!((found.resize, found.crop, found.mean), (256, 224, [0.1, 0.2, 0.3]));
+        assert_eq!((found.resize, found.crop, found.mean), (256, Crop::Square(224), [0.1, 0.2, 0.3]));
         let bit = json!({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "resample": 2,
             "image_mean": [0.1, 0.2, 0.3], "image_std": [1.0, 1.0, 1.0]});
-        assert_eq!(preprocess(&bit).map(|found| (found.resize, found.crop)), Some((256, 224)));
+        assert_eq!(preprocess(&bit).map(|found| (found.resize, found.crop)), Some((256, Crop::Square(224))));
         for other in [json!({}), json!([1]), json!({"size": 224}), json!({"input_size": [3, 0, 0], "crop_pct": 1.0})] {
             assert_eq!(preprocess(&other), None, "{other}");
         }

@@ -13,12 +13,10 @@ pub(crate) fn with_sidecar(plan: &Plan) -> (Plan, Vec<Note>) {
     let beside = Sidecar::beside(path);
     if let (PreprocessChoice::Known, Some((preprocess, file))) = (&plan.preprocess, beside.preprocess) {
         notes.push(Note::PreprocessingFrom { file, resize: preprocess.resize, crop: preprocess.crop });
-        // A size that was asked for stays, and the preprocessing follows it.
-        let asked = plan.image.as_ref().and_then(|[height, _]| height.fixed()).filter(|side| *side != preprocess.crop);
-        plan.preprocess = PreprocessChoice::Given(match asked {
-            Some(side) => preprocess.scaled(side),
-            None => preprocess,
-        });
+        // A square that was asked for stays, and the preprocessing follows it.
+        let asked = plan.image.as_ref().and_then(|[height, width]| height.fixed().filter(|_| height == width));
+        let asked = asked.and_then(|side| u32::try_from(side).ok()).filter(|side| *side != preprocess.crop.shorter());
+        plan.preprocess = PreprocessChoice::Given(asked.map_or(preprocess, |side| preprocess.scaled(side)));
     }
     let logits = !plan.no_top && (plan.outputs.is_empty() || plan.outputs.contains(&Output::Logits));
     if let (LabelsChoice::Known, true, Some((labels, file))) = (&plan.labels, logits, beside.labels) {
