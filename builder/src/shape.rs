@@ -189,3 +189,6 @@ pub fn cost_of(graph: &Graph, node: &Node) -> Cost {
     };
     Cost { parameters, multiply_adds }
 }
+
+#[cfg(test)]
+mod tests;
