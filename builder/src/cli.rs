@@ -7,9 +7,10 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use onnx_file::{budget, open};
 
-use crate::architecture::{self, Output};
+use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
@@ -17,8 +18,8 @@ use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
-pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
-pub use precision::{DtypeArg, PrecisionArgs};
+pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
+pub use precision::PrecisionArgs;
 pub use selection::SelectionArgs;
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
@@ -47,6 +48,12 @@ pub struct Cli {
     /// The build's flags.
     #[command(flatten)]
     pub build: BuildArgs,
+    /// Memory that models and their data may take, like 4G [default: three quarters of what the machine has left]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = budget::parse)]
+    pub max_memory: Option<u64>,
+    /// Say on standard error what is decided: files, passes, options; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Display")]
+    pub verbose: u8,
 }
 
 /// What to do other than building.
@@ -90,7 +97,7 @@ pub enum Command {
         variant: Option<String>,
         /// Convolution that has the stride in a downsampling block, in the checkpoint's network
         #[arg(long, value_enum, default_value_t)]
-        stride_in: StrideInArg,
+        stride_in: StrideIn,
         /// Which part of the checkpoint is meant.
         #[command(flatten)]
         selection: SelectionArgs,
@@ -109,65 +116,70 @@ pub enum Command {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+    /// Write a man page to standard output: of the program, or of one of its commands
+    Man {
+        /// list, inspect, verify, optimize, ...
+        command: Option<String>,
+    },
 }
 
 /// The flags of a build.
 #[derive(Debug, Default, Args)]
 pub struct BuildArgs {
     /// Network: DEPTH_CxWd (50_32x4d), or torchvision's or timm's name (resnext101_64x4d, resnet50, wide_resnet50_2)
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Input", long, value_name = "NAME")]
     pub variant: Option<String>,
     /// Checkpoint file (.pth, .pt, .bin, .safetensors), or torchvision's IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT. Without
     /// it: seeded Kaiming-normal initialisation
-    #[arg(long, value_name = "FILE|NAME")]
+    #[arg(help_heading = "Input", long, value_name = "FILE|NAME")]
     pub weights: Option<PathBuf>,
     /// Which part of the checkpoint is meant.
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Where to write the model; '-' is standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Seed of the initialisation [default: 0]
-    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    #[arg(help_heading = "Input", long, value_name = "N", conflicts_with = "weights")]
     pub seed: Option<u64>,
     /// Blocks per stage, for networks outside the table: 3,4,6,3
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(help_heading = "Network", long, value_name = "LIST", value_delimiter = ',')]
     pub blocks: Vec<usize>,
     /// Channels of the stem and planes of the first stage [default: 64]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Network", long, value_name = "N")]
     pub planes: Option<usize>,
     /// Stem: imagenet (7x7 stride 2, max pooling) or cifar (3x3) [default: the variant's]
-    #[arg(long)]
-    pub stem: Option<StemArg>,
+    #[arg(help_heading = "Network", long)]
+    pub stem: Option<Stem>,
     /// Classes [default: the checkpoint's; else 1000, or 10 for 29_*]
-    #[arg(long, value_name = "N", conflicts_with = "no_top")]
+    #[arg(help_heading = "Network", long, value_name = "N", conflicts_with = "no_top")]
     pub num_classes: Option<usize>,
     /// No pooling and no classifier: output the last feature map
-    #[arg(long, conflicts_with = "outputs")]
+    #[arg(help_heading = "Network", long, conflicts_with = "outputs")]
     pub no_top: bool,
     /// Outputs, in this order: logits, c2, c3, c4, c5 (feature maps at strides 4, 8, 16, 32)
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_output)]
+    #[arg(help_heading = "Network", long, value_name = "LIST", value_delimiter = ',', value_parser = parse_output)]
     pub outputs: Vec<Output>,
     /// Labels to store, one a line by class index; 'imagenet' for ImageNet-1k's
-    #[arg(long, value_name = "FILE|imagenet")]
+    #[arg(help_heading = "Output", long, value_name = "FILE|imagenet")]
     pub labels: Option<PathBuf>,
     /// Preprocessing to store: v1 (resize 256), v2 (resize 232), or a JSON file
-    #[arg(long, value_name = "v1|v2|FILE")]
+    #[arg(help_heading = "Output", long, value_name = "v1|v2|FILE")]
     pub preprocess: Option<PathBuf>,
     /// Images in a batch, or 'dynamic' [default: dynamic]
-    #[arg(long, value_name = "N|dynamic", value_parser = parse_batch)]
+    #[arg(help_heading = "Network", long, value_name = "N|dynamic", value_parser = parse_batch)]
     pub batch: Option<Dim>,
     /// Image height and width in pixels: 224 or 224x320 [default: 224; 32 for 29_*]
-    #[arg(long, value_name = "H[xW]", value_parser = parse_image_size)]
+    #[arg(help_heading = "Network", long, value_name = "H[xW]", value_parser = parse_image_size)]
     pub image_size: Option<ImageSize>,
     /// Leave height and width to run time
-    #[arg(long)]
+    #[arg(help_heading = "Network", long)]
     pub dynamic_hw: bool,
     /// Operator set, 13 to 25
-    #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
+    #[arg(help_heading = "Output", long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
     pub opset: i64,
     /// Version of the file format [default: the opset's own, 8 for opset 17]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(4..=13))]
+    #[arg(help_heading = "Output", long, value_name = "N", value_parser = clap::value_parser!(i64).range(4..=13))]
     pub ir_version: Option<i64>,
     /// Which passes to run.
     #[command(flatten)]
@@ -176,84 +188,20 @@ pub struct BuildArgs {
     #[command(flatten)]
     pub precision: PrecisionArgs,
     /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
-    #[arg(long, value_enum, default_value_t)]
-    pub block_form: BlockFormArg,
+    #[arg(help_heading = "Network", long, value_enum, default_value_t)]
+    pub block_form: BlockForm,
     /// Convolution that has the stride in a downsampling block: 3x3 (torchvision) or 1x1 (the first ResNet)
-    #[arg(long, value_enum, default_value_t)]
-    pub stride_in: StrideInArg,
+    #[arg(help_heading = "Network", long, value_enum, default_value_t)]
+    pub stride_in: StrideIn,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
-    #[arg(long, value_enum, default_value_t)]
-    pub external_data: ExternalArg,
+    #[arg(help_heading = "Output", long, value_enum, default_value_t)]
+    pub external_data: External,
     /// Replace an existing output
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub force: bool,
     /// No progress, no summary; that weights are random is said all the same
-    #[arg(short, long)]
+    #[arg(help_heading = "Display", short, long)]
     pub quiet: bool,
-}
-
-/// `--stem`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum StemArg {
-    /// 7x7 stride 2, then max pooling
-    Imagenet,
-    /// 3x3 stride 1
-    Cifar,
-}
-
-/// `--block-form`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum BlockFormArg {
-    /// One grouped convolution
-    #[default]
-    Grouped,
-    /// Branches, concatenated
-    Concat,
-    /// Branches, summed
-    Branches,
-}
-
-/// `--stride-in`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum StrideInArg {
-    /// The 3x3
-    #[default]
-    #[value(name = "3x3")]
-    Conv3x3,
-    /// The first 1x1
-    #[value(name = "1x1")]
-    Conv1x1,
-}
-
-impl From<StrideInArg> for architecture::StrideIn {
-    fn from(argument: StrideInArg) -> Self {
-        match argument {
-            StrideInArg::Conv3x3 => Self::Conv3x3,
-            StrideInArg::Conv1x1 => Self::Conv1x1,
-        }
-    }
-}
-
-/// `--external-data`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum ExternalArg {
-    /// Refuse models of 2 GiB and more
-    Never,
-    /// Where the limit needs it
-    #[default]
-    Auto,
-    /// Always
-    Always,
-}
-
-impl From<ExternalArg> for External {
-    fn from(argument: ExternalArg) -> Self {
-        match argument {
-            ExternalArg::Never => Self::Never,
-            ExternalArg::Auto => Self::Auto,
-            ExternalArg::Always => Self::Always,
-        }
-    }
 }
 
 impl BuildArgs {
@@ -283,19 +231,20 @@ impl BuildArgs {
         plan.no_top = self.no_top;
         plan.batch = self.batch.clone().unwrap_or(plan.batch);
         plan.image = self.image()?;
-        plan.block_form = match self.block_form {
-            BlockFormArg::Grouped => architecture::BlockForm::Grouped,
-            BlockFormArg::Concat => architecture::BlockForm::Concat,
-            BlockFormArg::Branches => architecture::BlockForm::Branches,
-        };
-        plan.stride_in = self.stride_in.into();
-        plan.external = self.external_data.into();
+        plan.block_form = self.block_form;
+        plan.stride_in = self.stride_in;
+        plan.external = self.external_data;
         (plan.lowering, plan.rationale) = self.lowering.choose()?;
-        (plan.lowering.half, plan.calibration) = self.precision.choose()?;
+        (plan.lowering.precision, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;
         plan.preprocess = self.preprocess()?;
+        let named = [&self.labels, &self.preprocess, &self.lowering.tuning, &self.precision.calibration];
+        // Some of them may be a word for what is built in, and a file of that name is nobody's input.
+        let words = ["imagenet", "v1", "v2"];
+        let word = |path: &&PathBuf| path.to_str().is_some_and(|path| words.contains(&path));
+        plan.files = named.into_iter().flatten().filter(|path| !word(path)).cloned().collect();
         Ok(plan)
     }
 
@@ -309,10 +258,7 @@ impl BuildArgs {
         };
         let Named { name, mut variant, tag } = Named::parse_with(name, &self.blocks)?;
         if let Some(stem) = self.stem {
-            variant.stem = match stem {
-                StemArg::Imagenet => Stem::ImageNet,
-                StemArg::Cifar => Stem::Cifar,
-            };
+            variant.stem = stem;
         }
         if let Some(planes) = self.planes {
             variant.group_width = variant.group_width.saturating_mul(planes) / variant.planes;
@@ -357,7 +303,7 @@ impl BuildArgs {
 }
 
 fn read_text(path: &Path) -> Result<String, BuildError> {
-    std::fs::read_to_string(path).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
+    open::read_text(path, open::SMALL).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]

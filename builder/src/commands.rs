@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
+use onnx_file::budget;
 use onnx_file::exit::Exit;
+use onnx_file::text::{self, Terminal};
 
 use crate::build::{BuildError, Progress, Weights, build};
 use crate::cli::{BuildArgs, Cli, Command, weights_only};
@@ -14,6 +16,7 @@ use crate::list::{ListError, list};
 use crate::optimize::{OptimizeError, optimize};
 use crate::progress::Display;
 use crate::report;
+use crate::suggest;
 use crate::verify::{VerifyError, verify};
 
 /// Why a command failed.
@@ -64,6 +67,10 @@ impl CommandError {
 /// # Errors
 /// [`CommandError`], not yet printed.
 pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), CommandError> {
+    let (out, err): (&mut dyn Write, &mut dyn Write) = (&mut Terminal::new(out), &mut Terminal::new(err));
+    if let Some(bytes) = cli.max_memory {
+        budget::set_limit(bytes);
+    }
     match &cli.command {
         None => run_build(&cli.build, err)?,
         Some(Command::List { json }) => {
@@ -80,7 +87,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
         }
         Some(Command::Verify { model, weights, variant, stride_in, selection, seed, json }) => {
             let weights = local_file(weights, variant.as_deref(), err)?;
-            let verdict = verify(model, &weights, &selection.choice()?, (*stride_in).into(), *seed)?;
+            let verdict = verify(model, &weights, &selection.choice()?, *stride_in, *seed)?;
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;
@@ -91,7 +98,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             if args.json {
                 out.write_all(json_text(&summary).as_bytes())?;
             } else if !args.quiet {
-                err.write_all(report::optimized(&summary).as_bytes())?;
+                tell(err, &report::optimized(&summary));
             }
         }
         Some(Command::Completions { shell }) => {
@@ -99,9 +106,28 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             clap_complete::generate(*shell, &mut Cli::command(), "resnext-build", &mut script);
             out.write_all(&script)?;
         }
+        Some(Command::Man { command }) => out.write_all(&man(command.as_deref())?)?,
     }
     out.flush()?;
     Ok(())
+}
+
+/// The man page of the program, or of the command of that name.
+fn man(command: Option<&str>) -> Result<Vec<u8>, CommandError> {
+    let mut program = Cli::command();
+    program.build();
+    let names: Vec<String> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let page = match command {
+        None => program,
+        Some(name) => program.find_subcommand(name).cloned().ok_or_else(|| {
+            let near = suggest::question(&suggest::nearest(name, names.iter().map(String::as_str)));
+            BuildError::Request(format!("no command '{name}'{near}; there are {}", names.join(", ")))
+        })?,
+    };
+    let title = page.get_display_name().unwrap_or("resnext-build").to_owned();
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).title(title).render(&mut text)?;
+    Ok(text)
 }
 
 fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> {
@@ -110,8 +136,13 @@ fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> 
     let summary = build(&plan, &mut |progress| display.show(progress))?;
     drop(display);
     let text = if args.quiet { report::random_weights(&summary) } else { report::summary(&summary) };
-    err.write_all(text.as_bytes())?;
+    tell(err, &text);
     Ok(())
+}
+
+/// Says what was done. The output is whole by now, so where nobody listens that is no failure.
+fn tell(err: &mut dyn Write, text: &str) {
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
 /// The file that `weights` is or, by a name of torchvision's and the network `variant`, means.
@@ -128,5 +159,6 @@ fn local_file(weights: &Path, variant: Option<&str>, err: &mut dyn Write) -> Res
 
 fn json_text(value: &impl serde::Serialize) -> String {
     // Maps with string or number keys and plain structs have no way to fail.
-    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text::json(&text).into_owned() + "\n"
 }

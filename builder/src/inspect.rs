@@ -1,12 +1,12 @@
 //! What a checkpoint or an ONNX file holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use onnx_file::digest;
 use onnx_file::element::ElementType;
+use onnx_file::open;
 use onnx_file::outline::{Outline, OutlineError};
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::tensor::extent;
@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::architecture::{self, InferError, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
-use crate::graph::{Dim, Graph};
+use crate::cost::{Cost, cost_of};
+use crate::graph::{Dim, Graph, Origin, Part};
 use crate::published::{self, Published};
-use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
 
 /// Version of the JSON form.
@@ -176,10 +176,7 @@ impl Inspection {
 /// [`InspectError`].
 pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
-    let mut file = File::open(path).map_err(io)?;
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(io(std::io::Error::other("it is not a regular file")));
-    }
+    let mut file = open::file(path).map_err(io)?;
     let mut head = [0; 1];
     let read = file.read(&mut head).map_err(io)?;
     // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.
@@ -223,7 +220,7 @@ fn unknown(error: &InferError, is_onnx: bool) -> String {
 /// A safetensors header whose length's lowest byte happens to be 8 looks like a protobuf at first sight.
 fn starts_like_safetensors(path: &Path) -> std::io::Result<bool> {
     let mut head = [0; 9];
-    let read = File::open(path)?.read(&mut head)?;
+    let read = open::file(path)?.read(&mut head)?;
     Ok(read == 9 && head[8] == b'{')
 }
 
@@ -337,12 +334,12 @@ fn describe(variant: &Variant, classes: Option<usize>) -> Architecture {
         Ok(graph) => graph,
         Err(error) => return Architecture::Unknown(error.to_string()),
     };
-    let mut stages = vec![stage(&graph, "stem", None)];
+    let mut stages = vec![stage(&graph, "stem", Part::Stem, None)];
     for index in 0..variant.blocks.len() {
-        stages.push(stage(&graph, &format!("layer{}", index + 1), Some((variant, index))));
+        stages.push(stage(&graph, &format!("layer{}", index + 1), Part::Stage(index), Some((variant, index))));
     }
     if classes.is_some() {
-        stages.push(stage(&graph, "head", None));
+        stages.push(stage(&graph, "head", Part::Head, None));
     }
     let costs = stages.iter().map(|s| Cost { parameters: s.parameters, multiply_adds: s.multiply_adds });
     let Cost { parameters, multiply_adds } = costs.sum();
@@ -355,13 +352,8 @@ fn describe(variant: &Variant, classes: Option<usize>) -> Architecture {
     }))
 }
 
-fn stage(graph: &Graph, name: &str, place: Option<(&Variant, usize)>) -> Stage {
-    let belongs = |node: &str| match name {
-        "stem" => matches!(node, "conv1" | "bn1" | "relu" | "maxpool"),
-        "head" => matches!(node, "avgpool" | "flatten" | "fc"),
-        layer => node.split('.').next() == Some(layer),
-    };
-    let nodes: Vec<_> = graph.nodes.iter().filter(|n| belongs(&n.name)).collect();
+fn stage(graph: &Graph, name: &str, part: Part, place: Option<(&Variant, usize)>) -> Stage {
+    let nodes: Vec<_> = graph.nodes.iter().filter(|node| node.origin == Origin::Network(part)).collect();
     let Cost { parameters, multiply_adds } = nodes.iter().map(|n| cost_of(graph, n)).sum();
     let last = nodes.last().map(|n| graph.value(n.output).shape.clone()).unwrap_or_default();
     let extent = |axis: usize| last.get(axis).and_then(Dim::fixed);
@@ -414,7 +406,7 @@ mod tests {
         let model = ModelProto { ir_version: 8, opset_import, ..ModelProto::default() }.encode_to_vec();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
-        let mut file = File::create(&path).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
         file.write_all(&[model, graph].concat()).unwrap();
         let length = file.metadata().unwrap().len() + zeros;
         file.set_len(length).unwrap();

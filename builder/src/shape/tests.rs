@@ -3,8 +3,6 @@
 use onnx_file::element::ElementType;
 
 use super::*;
-use crate::graph::ValueId;
-use crate::weight::Weight;
 
 /// Extents apart by spaces: numbers are fixed, `?` is unknown, anything else is a name.
 fn shape(text: &str) -> Shape {
@@ -97,38 +95,4 @@ fn operands_that_do_not_fit_are_refused_with_the_reason() {
         let head = format!("node 'n' ({}): ", op.name());
         assert!(error.starts_with(&head) && error.contains(reason), "{name}: {error}");
     }
-}
-
-/// A graph with the node `op` of an input and of constants with these shapes.
-fn graph(op: Op, data: &str, constants: &[&[usize]]) -> Graph {
-    let mut graph = Graph::default();
-    let mut inputs: Vec<ValueId> = vec![graph.add_input("input", shape(data))];
-    for (index, dims) in constants.iter().enumerate() {
-        let name = format!("w{index}");
-        inputs.push(graph.add_weight(name.as_str(), Weight::stored(&name, dims)));
-    }
-    graph.add_node("n", op, &inputs).expect("operands that fit");
-    graph
-}
-
-#[test]
-fn costs_are_counted_for_one_image() {
-    let cost_of = |graph: &Graph| (cost(graph).parameters, cost(graph).multiply_adds);
-    let conv = graph(Op::Conv(UNEVEN), "3 4 9 7", &[&[6, 2, 3, 2], &[6]]);
-    assert_eq!(cost_of(&conv), (72 + 6, 4 * 9 * 72), "4 x 9 positions, each of all 72 weights");
-    let any = graph(Op::Conv(UNEVEN), "N 4 h 7", &[&[6, 2, 3, 2]]);
-    assert_eq!(cost_of(&any), (72, 9 * 72), "a height of one row");
-    let norm = graph(Op::BatchNorm { epsilon: 0.0 }, "N 4 9 7", &[&[4][..]; 4]);
-    assert_eq!(cost_of(&norm), (8, 0), "scale and bias");
-    let gemm = graph(Op::Gemm, "7 5", &[&[3, 5], &[3]]);
-    assert_eq!(cost_of(&gemm), (18, 15));
-    assert_eq!(cost_of(&graph(Op::Relu, "N 4", &[])), (0, 0));
-}
-
-#[test]
-fn costs_too_large_to_count_are_the_largest_number() {
-    let huge = Cost { parameters: u64::MAX - 1, multiply_adds: u64::MAX - 1 };
-    let more = Cost { parameters: 3, multiply_adds: 1 };
-    assert_eq!([huge, more].into_iter().sum::<Cost>(), Cost { parameters: u64::MAX, multiply_adds: u64::MAX });
-    assert_eq!([more, more].into_iter().sum::<Cost>(), Cost { parameters: 6, multiply_adds: 2 });
 }
