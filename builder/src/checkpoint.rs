@@ -21,6 +21,7 @@ mod file;
 mod globals;
 mod layout;
 mod legacy;
+mod nesting;
 mod pickle;
 mod safetensors;
 mod scan;
