@@ -224,7 +224,8 @@ impl BuildArgs {
         };
         let mut plan = Plan::new(network.map(|network| network.variant), weights, destination);
         plan.choice = self.selection.choice()?;
-        plan.choice.no_head = self.no_top;
+        let logits = self.outputs.is_empty() || self.outputs.contains(&Output::Logits);
+        plan.choice.no_head = self.no_top || !logits;
         plan.force = self.force;
         plan.classes = self.num_classes;
         plan.outputs = self.outputs.clone();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::checkpoint::{Alternative, Naming};
+
 /// Something that a user should know of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
@@ -27,6 +29,28 @@ pub enum Note {
     PrefixRemoved {
         /// Which.
         prefix: String,
+    },
+    /// The file has other weights, too.
+    OtherWeights {
+        /// Which.
+        others: Vec<Alternative>,
+    },
+    /// The names are another library's.
+    Naming {
+        /// Whose.
+        naming: Naming,
+    },
+    /// The classifier is not torchvision's `fc`.
+    Classifier {
+        /// Its linear layers, by their names in the file.
+        layers: Vec<String>,
+    },
+    /// A linear layer of the classifier has no bias.
+    NoBias,
+    /// Tensors were left out.
+    LeftOut {
+        /// Their names in the file.
+        tensors: Vec<String>,
     },
     /// Objects beside the weights were skipped, not built.
     Skipped {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::architecture::{self, InferError, Inferred, Options};
+use crate::architecture::{self, InferError, Inferred, Options, hidden};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::graph::Graph;
 use crate::random::{NoRule, Random};
@@ -171,7 +171,10 @@ pub fn account(checkpoint: &Checkpoint, variant: &Variant, graph: &Graph) -> Res
             });
         }
     }
-    let whole = architecture::build(variant, &Options::classifier(variant))?;
+    let mut options = Options::classifier(variant);
+    let hidden = (0..).take_while(|index| checkpoint.get(&format!("{}.weight", hidden(*index))).is_some());
+    options.hidden = hidden.map(|_| 1).collect();
+    let whole = architecture::build(variant, &options)?;
     let mut belongs = BTreeSet::new();
     for id in whole.weights() {
         if let Some(weight) = &whole.value(id).weight {

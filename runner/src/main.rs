@@ -11,7 +11,12 @@ fn main() -> ExitCode {
     let done = if std::env::args_os().nth(1).is_some_and(|verb| verb == "worker") {
         launch::worker()
     } else {
-        verb::run(Cli::parse())
+        let cli = Cli::parse();
+        if cli.verbose() {
+            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
+            log.without_time().init();
+        }
+        verb::run(cli)
     };
     done.unwrap_or_else(|failure| failure.report())
 }

@@ -49,18 +49,20 @@ impl Lowered {
     pub(super) fn like(
         model: &Graph,
         variant: &Variant,
-        classes: Option<usize>,
+        head: &[usize],
         stride_in: StrideIn,
         images: &Array4<f64>,
     ) -> Result<Self, VerifyError> {
         let stages = variant.blocks.len();
-        let (count, _, height, width) = images.dim();
+        let (count, channels, height, width) = images.dim();
         let mut outputs: Vec<Output> = (1..=stages).map(Output::Stage).collect();
-        outputs.extend(classes.map(|_| Output::Logits));
+        outputs.extend(head.last().map(|_| Output::Logits));
         let options = Options {
             batch: Dim::Fixed(count),
             image: [Dim::Fixed(height), Dim::Fixed(width)],
-            classes: classes.unwrap_or(1),
+            channels,
+            hidden: head.split_last().map(|(_, hidden)| hidden.to_vec()).unwrap_or_default(),
+            classes: head.last().copied().unwrap_or(1),
             outputs,
             block_form: block_form(model),
             stride_in,

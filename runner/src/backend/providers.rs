@@ -1,6 +1,8 @@
 //! From flags to candidates: every model on every provider, each to be opened in a worker of its own.
 
-use std::path::{Path, PathBuf};
+use super::onnxruntime::served::OnnxRuntime;
+use super::open::Backend;
+use std::path::PathBuf;
 
 use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
 use super::onnxruntime::provider::{Kind, Provider};
@@ -11,7 +13,6 @@ use crate::host::machine::memory;
 use crate::input::preprocess::Preprocess;
 use crate::model::candidate::Candidate;
 use crate::model::file::ModelFile;
-use crate::model::opened::Model;
 use crate::verb::tune::tuning::Candidates;
 
 use super::onnxruntime::args::ProviderArgs;
@@ -91,7 +92,6 @@ impl Providers {
         if let Provider::TensorRt(tensorrt) = &mut provider {
             tensorrt.profiles = profile(file, batches).into_iter().collect();
         }
-        let name = provider.kind().name().to_owned();
         let spec = Spec {
             library: library.clone(),
             provider,
@@ -101,15 +101,9 @@ impl Providers {
             verbose: self.verbose,
         };
         let copies = if file.batch_divides() { self.copies } else { 1 };
-        let open = move |path: &Path| {
-            let mut spec = Spec { model: Source::File(path.to_path_buf()), ..spec.clone() };
-            if copies == 1 {
-                return self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>);
-            }
-            spec.session.intra_op_threads = (self.session.intra_op_threads / copies).max(1);
-            self.launcher.load_copies(&spec, copies).map(|copies| Box::new(copies) as Box<dyn Model>)
-        };
-        Candidate { file, provider: name, open: Box::new(open) }
+        let backend = OnnxRuntime { launcher: &self.launcher, spec, copies };
+        let provider = backend.name().to_owned();
+        Candidate { file, provider, open: Box::new(move |path| backend.open(path)) }
     }
 }
 

@@ -69,7 +69,17 @@ impl Launcher {
         let mut process =
             Process::start(self, spec.provider.kind().name(), &spec.library, &spec.provider.environment())?;
         match process.ask(&Request::Load(Box::new(spec.clone())), &[], None, self.load_limit)? {
-            (Reply::Loaded(loaded), _) => Ok(Worker { process, loaded: *loaded, run_limit: self.run_limit }),
+            (Reply::Loaded(loaded), _) => {
+                tracing::debug!(
+                    model = loaded.model,
+                    provider = loaded.provider,
+                    library_version = loaded.library_version,
+                    options = ?loaded.options,
+                    placement = ?loaded.placement,
+                    "model loaded"
+                );
+                Ok(Worker { process, loaded: *loaded, run_limit: self.run_limit })
+            }
             _ => Err(process.protocol_violation()),
         }
     }
