@@ -38,7 +38,6 @@ pub mod hub;
 pub mod import;
 pub mod inspect;
 pub mod list;
-pub mod metadata;
 pub mod note;
 pub mod optimize;
 mod output;

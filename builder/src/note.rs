@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use onnx_file::metadata::Crop;
 use serde::Serialize;
 
 use crate::checkpoint::{Alternative, Naming};
@@ -60,25 +61,25 @@ pub enum Note {
     /// The input has the size that the given preprocessing crops.
     ImageFollowsPreprocessing {
         /// Height and width.
-        crop: usize,
+        crop: Crop,
     },
     /// The stored preprocessing was scaled to the size of the input.
     PreprocessingFollowsImage {
         /// Shorter side after resizing, as stored.
-        resize: usize,
-        /// Side of the central square, as stored.
-        crop: usize,
+        resize: u32,
+        /// Height and width of the centre crop, as stored.
+        crop: Crop,
         /// Shorter side after resizing, at the network's own size.
-        usual_resize: usize,
-        /// Side of the central square, at the network's own size.
-        usual_crop: usize,
+        usual_resize: u32,
+        /// Height and width of the centre crop, at the network's own size.
+        usual_crop: Crop,
     },
     /// Nobody said how to prepare images for this checkpoint.
     PreprocessingUnknown {
         /// Shorter side after resizing, as stored.
-        resize: usize,
-        /// Side of the central square, as stored.
-        crop: usize,
+        resize: u32,
+        /// Height and width of the centre crop, as stored.
+        crop: Crop,
     },
 }
 

@@ -16,6 +16,7 @@ pub mod exit;
 pub mod expose;
 pub mod interrupt;
 pub mod memory;
+pub mod metadata;
 pub mod open;
 pub mod outline;
 pub mod port;

@@ -133,13 +133,15 @@ fn options(plan: &Plan, variant: &Variant, head: &Head) -> Result<Options, Build
 fn image(plan: &Plan) -> Result<Option<[Dim; 2]>, BuildError> {
     let PreprocessChoice::Given(given) = &plan.preprocess else { return Ok(plan.image.clone()) };
     let crop = given.crop;
-    let Some(asked) = &plan.image else { return Ok(Some([Dim::Fixed(crop), Dim::Fixed(crop)])) };
+    let Some(asked) = &plan.image else { return Ok(Some(crop.extents().map(Dim::Fixed))) };
     match asked {
         // The square that is cut out has the shorter side.
-        [Dim::Fixed(height), Dim::Fixed(width)] if *height.min(width) != crop => Err(BuildError::Request(format!(
-            "--image-size {height}x{width} contradicts the preprocessing, which crops {crop}x{crop}; drop --image-size, or give a preprocessing whose crop is {}",
-            height.min(width)
-        ))),
+        [Dim::Fixed(height), Dim::Fixed(width)] if *height.min(width) != crop.shorter() as usize => {
+            Err(BuildError::Request(format!(
+                "--image-size {height}x{width} contradicts the preprocessing, which crops {crop}; drop --image-size, or give a preprocessing whose crop is {}",
+                height.min(width)
+            )))
+        }
         _ => Ok(Some(asked.clone())),
     }
 }

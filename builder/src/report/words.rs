@@ -76,15 +76,18 @@ impl Display for Note {
                 write!(f, "beside the weights, passed over unbuilt: {}", objects.join(", "))
             }
             Self::ImageFollowsPreprocessing { crop } => {
-                write!(f, "images are {crop}x{crop}, as the preprocessing crops them")
+                write!(f, "images are {crop}, as the preprocessing crops them")
             }
             Self::PreprocessingFollowsImage { resize, crop, usual_resize, usual_crop } => write!(
                 f,
-                "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {usual_resize} to {usual_crop}"
+                "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {usual_resize} to {usual_crop}",
+                crop = crop.shorter(),
+                usual_crop = usual_crop.shorter()
             ),
             Self::PreprocessingUnknown { resize, crop } => write!(
                 f,
-                "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"
+                "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it",
+                crop = crop.shorter()
             ),
         }
     }

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use ndarray::Array4;
 use onnx_file::element::ElementType;
+use onnx_file::metadata::{Key, Metadata};
 use onnx_file::proto::ModelProto;
 
 use super::{TOLERANCE, VerifyError, distance};
@@ -27,8 +28,8 @@ use crate::weights::Source;
 
 /// Whether this program rounded the weights of `model`.
 pub(super) fn is_ours(model: &ModelProto) -> bool {
-    let dtype = model.metadata_props.iter().find(|entry| entry.key == "resnext.dtype");
-    model.producer_name == "resnext-build" && dtype.is_some_and(|entry| entry.value == "f16")
+    let rounded = Metadata::of(model).get(Key::Dtype) == Some(ElementType::F16.name());
+    model.producer_name == "resnext-build" && rounded
 }
 
 /// Whether a weight of `graph` is f16.

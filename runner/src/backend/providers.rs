@@ -10,7 +10,7 @@ use super::onnxruntime::runtime::find::{Library, Search};
 use super::onnxruntime::session::{SessionOptions, Source, Spec};
 use super::onnxruntime::worker::Launcher;
 use crate::host::machine::memory;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::candidate::Candidate;
 use crate::model::file::ModelFile;
 use crate::verb::tune::tuning::Candidates;
@@ -110,7 +110,7 @@ impl Providers {
 /// Bytes that a copy of the model takes while it runs batches of this size, about.
 fn copy_bytes(file: &ModelFile, batch: usize) -> u64 {
     let pixels = file.image_input().ok().and_then(|image| {
-        let (height, width) = Preprocess::of(file, &image).ok()?.0.height_width();
+        let (height, width) = preprocess::asked_by(file, &image).ok()?.0.height_width();
         Some(height.saturating_mul(width))
     });
     let input = pixels.unwrap_or(0).saturating_mul(batch).saturating_mul(3 * 4);
@@ -130,7 +130,7 @@ fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
     if image.batch.is_some() && image.height.is_some() && image.width.is_some() {
         return None;
     }
-    let (preprocess, _) = Preprocess::of(file, &image).ok()?;
+    let (preprocess, _) = preprocess::asked_by(file, &image).ok()?;
     let (height, width) = preprocess.height_width();
     let shape =
         |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
