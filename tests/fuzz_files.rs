@@ -11,6 +11,7 @@ use std::path::Path;
 
 use clap::Parser as _;
 use common::fuzzing;
+use onnx_file::metadata::{Provenance, Weights};
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::read::load_external;
 use resnext_builder::architecture::{Options, build};
@@ -78,6 +79,7 @@ fn the_tuning_reader() {
 fn the_calibration_reader() {
     let variant = Variant::parse_with("29_2x1d", &[1, 1]).unwrap();
     let graph = build(&variant, &Options::classifier(&variant)).unwrap();
+    let asked = Provenance { variant: Some("v".into()), weights: Some(Weights::Random { seed: 1 }) };
     let values: Vec<String> = graph
         .nodes
         .iter()
@@ -92,7 +94,7 @@ fn the_calibration_reader() {
         let mut names: Vec<&str> = calibration.values.iter().map(|range| range.name.as_str()).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a value has one range");
-        let _ = calibration.check_origin("v", None, 1).map_err(|error| error.to_string());
+        let _ = calibration.check_origin(&asked).map_err(|error| error.to_string());
         let _ = calibration.check(&graph).map_err(|error| error.to_string());
         Some(())
     });
