@@ -23,6 +23,7 @@ pub mod port;
 pub mod proto;
 pub mod raw;
 pub mod read;
+pub mod temporary;
 pub mod tensor;
 pub mod text;
 pub mod write;

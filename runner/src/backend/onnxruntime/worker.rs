@@ -191,7 +191,11 @@ impl Process {
         };
         let mut command = Command::new(&launcher.program);
         // Set for the child alone and from its start: onnxruntime reads it while it is loaded.
-        command.arg("worker").env("ORT_DISABLE_TELEMETRY", "1").envs(environment.iter().copied());
+        command
+            .arg("worker")
+            .arg(std::process::id().to_string())
+            .env("ORT_DISABLE_TELEMETRY", "1")
+            .envs(environment.iter().copied());
         add_library_folders(&mut command, library);
         let mut output = Tail::default();
         if launcher.show_output {
@@ -204,9 +208,7 @@ impl Process {
         // An interrupt from the keyboard is for the parent to handle: it keeps what was measured.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let (child, mut stream) = transport::spawn(&mut command).map_err(failed)?;
-        // The command holds the parent's copies of the pipe; the reader must see the end when the child's are gone.
-        drop(command);
+        let (child, mut stream) = transport::spawn(command).map_err(failed)?;
         let (requests, to_send) = mpsc::channel::<Vec<u8>>();
         let (give, answers) = mpsc::channel();
         let (give_back, sent) = mpsc::channel();

@@ -150,7 +150,7 @@ pub fn calibrate(
     let weights = Weights::read(&file.path)?;
     let made = graph::values(&file.graph);
     let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::intermediate(&file.graph, &made))?;
-    let mut opened = (candidate.open)(&copy)?;
+    let mut opened = (candidate.open)(copy.path())?;
     let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
     let batch = Batch::of(image.batch, request.batch);
     let feed = inputs::Feed { image: &image, preprocess, batch };
