@@ -13,6 +13,7 @@ pub mod cost;
 pub mod digest;
 pub mod element;
 pub mod exit;
+pub mod kind;
 pub mod memory;
 pub mod open;
 pub mod port;
