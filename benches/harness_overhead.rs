@@ -3,11 +3,13 @@
 //!
 //! `cargo bench -p resnext-runner --bench harness_overhead`
 
-#[path = "../tests/runner_common/mod.rs"]
-mod runner_common;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/common/runner.rs"]
+mod common;
 
 use std::time::{Duration, Instant};
 
+use common::{launcher, library, model, node, spec, value_info, write};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ort::session::{Session, SessionInputValue};
 use resnext_runner::model::{Block, Model, Scope};
@@ -16,7 +18,12 @@ use resnext_runner::runtime;
 use resnext_runner::runtime::install::Package;
 use resnext_runner::session::LocalModel;
 use resnext_runner::tensor::{Data, Tensor};
-use runner_common::{launcher, library, one_node, spec, write};
+
+/// A model of one node, to measure what the harness adds.
+fn one_node() -> Vec<u8> {
+    let nodes = vec![node("Relu", &["input"], "output", vec![])];
+    model(nodes, vec![], value_info("input", &[1, 8]), value_info("output", &[1, 8]))
+}
 
 /// Wall time of a block of this many runs, everything that happens between two runs included.
 fn block(model: &mut dyn Model, input: &Tensor, scope: Scope, runs: u64) -> Duration {

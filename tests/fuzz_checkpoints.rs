@@ -2,10 +2,16 @@
 //! set) per target, from `FUZZ_SEED` (0 unless set) on. No input may panic, take a minute or a gigabyte; and whatever
 //! is accepted, another reader that accepts it too must see the same tensors in it.
 
-mod checkpoint_files;
-mod fuzzing;
+mod common {
+    #[allow(dead_code, reason = "the tests of the reader use the rest")]
+    pub(crate) mod checkpoint_files;
+    pub(crate) mod fuzzing;
+    #[allow(dead_code, reason = "the tests of the reader use the rest")]
+    pub(crate) mod memory;
+}
 
-use checkpoint_files::*;
+use common::checkpoint_files::*;
+use common::fuzzing;
 use onnx_file::element::ElementType;
 use resnext_builder::checkpoint::Checkpoint;
 

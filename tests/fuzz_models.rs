@@ -1,11 +1,16 @@
 //! Fuzzing what reads ONNX files: the importer and the rewriter of the builder, the metadata reader of the runner. No
 //! input may panic, or take a minute or a gigabyte; and what the rewriter writes must be a model again.
 
-mod fuzzing;
+mod common {
+    pub(crate) mod fuzzing;
+    #[allow(dead_code, reason = "the tests of the checkpoint reader use the rest")]
+    pub(crate) mod memory;
+}
 
 use std::collections::HashSet;
 use std::path::Path;
 
+use common::fuzzing;
 use onnx_file::proto::GraphProto;
 use prost::Message as _;
 use resnext_builder::build::{Destination, External, Plan, Weights, build};

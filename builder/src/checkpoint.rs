@@ -14,6 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use onnx_file::element::ElementType;
+use onnx_file::kind::{self, Kind, Wanted};
 
 mod error;
 mod file;
@@ -92,7 +93,7 @@ impl Checkpoint {
     /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged, ambiguous or unsafe. The error
     /// says what, where, and what to do next.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let refuse = |fault| CheckpointError { path: path.to_owned(), fault: Box::new(fault) };
+        let refuse = |fault| CheckpointError { path: path.to_owned(), fault: Box::new(named(path, fault)) };
         let source = file::Source::open(path).map_err(refuse)?;
         let format = sniff(&source).map_err(refuse)?;
         let names = match format {
@@ -194,6 +195,25 @@ fn refuse_negative_variance<T: values::Real>(name: &str, values: Vec<T>) -> Resu
         return Err(Fault::NegativeVariance { tensor: name.to_owned(), index, value: values[index].to_f64() });
     }
     Ok(values)
+}
+
+/// A fault of a file that is no checkpoint at all, where its kind is known, says which it is.
+fn named(path: &Path, fault: Fault) -> Fault {
+    if !matches!(fault, Fault::Unrecognised { .. } | Fault::NoDataPkl { .. }) {
+        return fault;
+    }
+    match kind::of(path) {
+        Ok(kind @ (Kind::Onnx | Kind::OpenVino | Kind::Text | Kind::Compressed(_) | Kind::Framework(..))) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        Ok(kind @ Kind::Zip(_)) if kind != Kind::Zip(Vec::new()) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        Ok(kind @ (Kind::Other(_) | Kind::TorchExport)) if matches!(fault, Fault::Unrecognised { .. }) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        _ => fault,
+    }
 }
 
 /// Tells the container by content, as `torch.load` does; names of files are often wrong.

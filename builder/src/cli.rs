@@ -63,6 +63,9 @@ pub enum Command {
         /// Network whose weights the name means
         #[arg(long, value_name = "NAME")]
         variant: Option<String>,
+        /// SHA-256 of an ONNX file, too, for which all of it must be read
+        #[arg(long)]
+        sha256: bool,
         /// JSON instead of text
         #[arg(long)]
         json: bool,

@@ -71,8 +71,10 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let text = if *json { json_text(&listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Inspect { file, variant, json }) => {
-            let found = inspect(&local_file(file, variant.as_deref(), err)?)?;
+        Some(Command::Inspect { file, variant, sha256, json }) => {
+            let file = local_file(file, variant.as_deref(), err)?;
+            let found = inspect(&file)?;
+            let found = if *sha256 { found.with_sha256(&file)? } else { found };
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
         }

@@ -1,13 +1,14 @@
 //! What a checkpoint or an ONNX file holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
+use onnx_file::digest;
 use onnx_file::element::ElementType;
+use onnx_file::kind::{self, Kind};
+use onnx_file::open;
+use onnx_file::outline::{Outline, OutlineError};
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
-use onnx_file::read::ReadError;
 use onnx_file::tensor::extent;
 use serde::Serialize;
 
@@ -17,10 +18,9 @@ use crate::graph::{Dim, Graph};
 use crate::published::{self, Published};
 use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
-use onnx_file::digest;
 
 /// Version of the JSON form.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What a file holds.
 #[derive(Clone, Debug, Serialize)]
@@ -31,8 +31,8 @@ pub struct Inspection {
     pub file: String,
     /// Its length.
     pub bytes: u64,
-    /// Its SHA-256, in hex.
-    pub sha256: String,
+    /// Its SHA-256, in hex; none of a model unless it is asked for, because all of the file must be read for it.
+    pub sha256: Option<String>,
     /// The published checkpoint it is, by digest.
     pub known: Option<Published>,
     /// What kind of file it is, with what only that kind has.
@@ -150,24 +150,32 @@ pub enum InspectError {
     Checkpoint(#[from] CheckpointError),
     /// Not an ONNX file.
     #[error(transparent)]
-    Onnx(#[from] ReadError),
+    Onnx(#[from] OutlineError),
 }
 
-/// Looks into the file at `path`, recognised by content.
+impl Inspection {
+    /// Adds the SHA-256 of the file at `path`, which was inspected, where it is not there yet.
+    ///
+    /// # Errors
+    /// [`InspectError::Io`].
+    pub fn with_sha256(mut self, path: &Path) -> Result<Self, InspectError> {
+        if self.sha256.is_none() {
+            let io = |source| InspectError::Io { path: path.display().to_string(), source };
+            self.sha256 = Some(digest::file(path).map_err(io)?);
+        }
+        Ok(self)
+    }
+}
+
+/// Looks into the file at `path`, recognised by content. The weights of a model are not read.
 ///
 /// # Errors
 /// [`InspectError`].
 pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
-    let mut file = File::open(path).map_err(io)?;
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(io(std::io::Error::other("it is not a regular file")));
-    }
-    let mut head = [0; 1];
-    let read = file.read(&mut head).map_err(io)?;
-    // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.
-    let is_onnx = read == 1 && head[0] == 0x08 && !starts_like_safetensors(path).map_err(io)?;
-    let sha256 = digest::hex(&digest::sha256(File::open(path).map_err(io)?).map_err(io)?);
+    let mut file = open::file(path).map_err(io)?;
+    let is_onnx = kind::of_file(&mut file).map_err(io)? == Kind::Onnx;
+    let sha256 = if is_onnx { None } else { Some(digest::file(path).map_err(io)?) };
     let bytes = file.metadata().map_err(io)?.len();
     let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path)? };
     let mut element_types = BTreeMap::new();
@@ -184,7 +192,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
         bytes,
-        known: published::by_sha256(&sha256),
+        known: sha256.as_deref().and_then(published::by_sha256),
         sha256,
         content,
         tensors: tensors.len(),
@@ -201,13 +209,6 @@ fn unknown(error: &InferError, is_onnx: bool) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-/// A safetensors header whose length's lowest byte happens to be 8 looks like a protobuf at first sight.
-fn starts_like_safetensors(path: &Path) -> std::io::Result<bool> {
-    let mut head = [0; 9];
-    let read = File::open(path)?.read(&mut head)?;
-    Ok(read == 9 && head[8] == b'{')
 }
 
 struct Tensor {
@@ -241,8 +242,12 @@ fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
 }
 
 fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
-    let model = onnx_file::read::read(path)?;
-    let graph = model.graph.clone().unwrap_or_default();
+    let outline = Outline::read(path)?;
+    let Outline { model, graph, .. } = &outline;
+    if model.opset_import.is_empty() {
+        let reason = "it names no opset".into();
+        return Err(OutlineError::NotOnnx { path: path.to_owned(), reason }.into());
+    }
     let tensors = graph.initializer.iter().map(|tensor| {
         let element = ElementType::from_proto(tensor.data_type);
         let float = [ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::F64];
@@ -266,8 +271,8 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
     let is_weight = |value: &&ValueInfoProto| !graph.initializer.iter().any(|t| t.name == value.name);
     let onnx = Onnx {
         ir_version: model.ir_version,
-        opsets: opsets(&model),
-        producer: format!("{} {}", model.producer_name, model.producer_version).trim().into(),
+        opsets: opsets(model),
+        producer: outline.producer(),
         dtype: dtype(&tensors),
         inputs: graph.input.iter().filter(is_weight).map(declared).collect(),
         outputs: graph.output.iter().map(declared).collect(),
@@ -352,5 +357,68 @@ fn stage(graph: &Graph, name: &str, place: Option<(&Variant, usize)>) -> Stage {
         out_size: extent(2).zip(extent(3)).map(|(h, w)| [h, w]),
         parameters,
         multiply_adds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::{Duration, Instant};
+
+    use onnx_file::proto::{OperatorSetIdProto, TensorProto};
+    use prost::Message as _;
+    use prost::encoding::{WireType, encode_key, encode_varint};
+
+    use super::*;
+
+    /// A field of `length` bytes, of which `content` is the beginning.
+    fn field(tag: u32, content: &[u8], length: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_key(tag, WireType::LengthDelimited, &mut bytes);
+        encode_varint(length, &mut bytes);
+        bytes.extend(content);
+        bytes
+    }
+
+    #[test]
+    fn the_weights_of_a_model_are_not_read() {
+        // 64 GiB of zeros that take no place on the disk: reading them would take a minute.
+        let zeros: u64 = 64 << 30;
+        let tensor = TensorProto {
+            name: "fc.weight".into(),
+            data_type: ElementType::F32.to_proto(),
+            dims: vec![1 << 17, 1 << 17],
+            ..TensorProto::default()
+        };
+        let tensor = [tensor.encode_to_vec(), field(9, &[], zeros)].concat();
+        let initializer = field(5, &tensor, tensor.len() as u64 + zeros);
+        let graph = field(7, &initializer, initializer.len() as u64 + zeros);
+        let opset_import = vec![OperatorSetIdProto { version: 17, ..OperatorSetIdProto::default() }];
+        let model = ModelProto { ir_version: 8, opset_import, ..ModelProto::default() }.encode_to_vec();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&[model, graph].concat()).unwrap();
+        let length = file.metadata().unwrap().len() + zeros;
+        file.set_len(length).unwrap();
+        let start = Instant::now();
+        let found = inspect(&path).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+        assert_eq!((found.bytes, found.tensors, found.elements, found.sha256), (length, 1, 1 << 34, None));
+    }
+
+    #[test]
+    fn the_digest_of_a_model_is_told_where_it_is_asked_for() {
+        let opset_import = vec![OperatorSetIdProto { version: 17, ..OperatorSetIdProto::default() }];
+        let graph = Some(onnx_file::proto::GraphProto { name: "g".into(), ..Default::default() });
+        let model = ModelProto { ir_version: 8, opset_import, graph, ..ModelProto::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, model.encode_to_vec()).unwrap();
+        let found = inspect(&path).unwrap();
+        assert_eq!(found.sha256, None);
+        assert_eq!(found.with_sha256(&path).unwrap().sha256, Some(digest::file(&path).unwrap()));
+        std::fs::write(&path, ModelProto { opset_import: vec![], ..model }.encode_to_vec()).unwrap();
+        assert!(inspect(&path).unwrap_err().to_string().contains("no opset"));
     }
 }

@@ -50,7 +50,9 @@ pub fn inspection(found: &Inspection) -> String {
         let _ = writeln!(text, "{key:<13} {value}");
     };
     line("file", format!("{} ({} bytes)", found.file, grouped(found.bytes)));
-    line("sha256", found.sha256.clone());
+    if let Some(sha256) = &found.sha256 {
+        line("sha256", sha256.clone());
+    }
     if let Some(known) = &found.known {
         line("known as", format!("{}: {} weights", known.name(), known.publisher()));
     }

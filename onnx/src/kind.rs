@@ -92,6 +92,14 @@ pub fn of_file(file: &mut File) -> io::Result<Kind> {
     Ok(kind)
 }
 
+/// What `file` certainly is, if that is something other than a model; only the decoder knows of the rest.
+pub(crate) fn other_than_onnx(file: &mut File) -> io::Result<Option<Kind>> {
+    Ok(match of_file(file)? {
+        Kind::Onnx | Kind::Unknown(_) => None,
+        kind => Some(kind),
+    })
+}
+
 /// Formats that begin with marks of their own.
 fn by_start(head: &[u8]) -> Option<Kind> {
     if head.is_empty() {

@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use onnx_file::digest;
+use onnx_file::expose::{ExposeError, with_intermediate_outputs};
+use onnx_file::outline::OutlineError;
 use serde::Serialize;
 
 use crate::candidate::{Candidate, Progress};
 use crate::environment::Environment;
-use crate::exposed::{ExposeError, Exposed};
 use crate::input::batch::Batch;
 use crate::input::preprocess::Preprocess;
 use crate::metadata::{MetadataError, ModelFile, Origin, Precision};
@@ -160,8 +161,8 @@ pub fn calibrate(
     let model = described(file)?;
     let weights = Weights::read(&file.path)?;
     let made = graph::values(&file.graph);
-    let copy = Exposed::with_outputs(file, &graph::hidden(&file.graph, &made))?;
-    let mut opened = (candidate.open)(copy.path())?;
+    let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::hidden(&file.graph, &made))?;
+    let mut opened = (candidate.open)(&copy)?;
     let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
     let batch = Batch::of(image.batch, request.batch);
     let feed = inputs::Feed { image: &image, preprocess, batch };
@@ -194,7 +195,7 @@ pub fn calibrate(
 }
 
 fn described(file: &ModelFile) -> Result<Model, MetadataError> {
-    let io = |source| MetadataError::Io { path: file.path.clone(), source };
+    let io = |source| OutlineError::Io { path: file.path.clone(), source };
     Ok(Model { file: file.name(), sha256: digest::file(&file.path).map_err(io)?, origin: file.origin()? })
 }
 

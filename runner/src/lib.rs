@@ -13,7 +13,6 @@ pub mod compare;
 pub mod doctor;
 pub mod environment;
 pub mod eval;
-pub mod exposed;
 #[cfg(test)]
 mod fake;
 pub mod host;

@@ -1,48 +1,23 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
 mod precision;
-pub mod skeleton;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::BufReader;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use onnx_file::proto::{GraphProto, ModelProto};
-use prost::Message;
+use onnx_file::outline::{self, Outline, OutlineError};
+use onnx_file::proto::GraphProto;
 use serde::Serialize;
 
 pub use onnx_file::port::{ImageInput, Port};
 pub use precision::Precision;
-pub use skeleton::SkeletonError;
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// The file cannot be opened.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The bytes are no ONNX model.
-    #[error("{}: {source}", path.display())]
-    NotOnnx {
-        /// The file.
-        path: PathBuf,
-        /// What was found where.
-        source: SkeletonError,
-    },
-    /// The protobuf messages do not decode, or there is no graph.
-    #[error("{}: {reason}: not an ONNX model", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// The file cannot be read, or is no ONNX model.
+    #[error(transparent)]
+    Outline(#[from] OutlineError),
     /// No input, or more than one, is a batch of images, or its extents are none that images can be brought to.
     #[error("{}: {reason}; its inputs are: {inputs}", path.display())]
     NotAnImageModel {
@@ -84,8 +59,6 @@ pub struct ModelFile {
     pub properties: BTreeMap<String, String>,
     /// Coarsest arithmetic found in the file.
     pub precision: Precision,
-    /// Whether weights lie in other files.
-    pub external_data: bool,
     /// The graph; its tensors have names, types and shapes but no contents.
     pub graph: GraphProto,
 }
@@ -107,24 +80,9 @@ impl ModelFile {
     /// # Errors
     /// [`MetadataError`] where the file cannot be read or is no ONNX model.
     pub fn read(path: &Path) -> Result<ModelFile, MetadataError> {
-        let io = |source| MetadataError::Io { path: path.to_owned(), source };
-        let malformed = |reason: String| MetadataError::Malformed { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(io)?;
-        let about = file.metadata().map_err(io)?;
-        if !about.is_file() {
-            return Err(malformed("it is not a regular file".into()));
-        }
-        let bytes = about.len();
-        if bytes == 0 {
-            return Err(malformed("the file is empty".into()));
-        }
-        let kept = skeleton::skeleton(&mut BufReader::with_capacity(64 << 10, file), bytes)
-            .map_err(|source| MetadataError::NotOnnx { path: path.to_owned(), source })?;
-        let model = ModelProto::decode(kept.as_slice()).map_err(|error| malformed(error.to_string()))?;
-        let opset = default_opset(&model);
-        let producer = format!("{} {}", model.producer_name, model.producer_version).trim().to_owned();
-        let properties = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-        let graph = model.graph.ok_or_else(|| malformed("there is no graph".into()))?;
+        let outline = Outline::read(path)?;
+        let (opset, producer) = (outline.opset().unwrap_or(0), outline.producer());
+        let Outline { bytes, model, graph } = outline;
         Ok(ModelFile {
             path: path.to_owned(),
             bytes,
@@ -132,9 +90,8 @@ impl ModelFile {
             opset,
             inputs: Port::inputs(&graph),
             outputs: graph.output.iter().map(Port::of).collect(),
-            properties,
+            properties: model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(),
             precision: Precision::of(&graph),
-            external_data: graph.initializer.iter().any(|tensor| tensor.data_location == 1),
             graph,
         })
     }
@@ -218,16 +175,7 @@ impl ModelFile {
 
     /// Bytes of its weights, wherever they lie, and the rest of the file.
     pub fn weight_bytes(&self) -> u64 {
-        let external = self.graph.initializer.iter().filter(|tensor| tensor.data_location == 1);
-        let bytes = external.filter_map(|tensor| onnx_file::tensor::extent(tensor).ok().map(|(.., bytes)| bytes));
-        bytes.fold(self.bytes, u64::saturating_add)
-    }
-
-    /// Names of the files that hold its weights, relative to its own folder, each once.
-    pub fn data_files(&self) -> BTreeSet<&str> {
-        let external = self.graph.initializer.iter().filter(|tensor| tensor.data_location == 1);
-        let locations = external.flat_map(|tensor| &tensor.external_data).filter(|entry| entry.key == "location");
-        locations.map(|entry| entry.value.as_str()).collect()
+        self.bytes.saturating_add(outline::external_bytes(&self.graph))
     }
 
     /// Whether the file says that its weights are random.
@@ -239,16 +187,6 @@ impl ModelFile {
     pub fn name(&self) -> String {
         self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into())
     }
-}
-
-fn default_opset(model: &ModelProto) -> i64 {
-    model
-        .opset_import
-        .iter()
-        .filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx"))
-        .map(|set| set.version)
-        .next()
-        .unwrap_or(0)
 }
 
 #[cfg(test)]

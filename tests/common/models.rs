@@ -1,6 +1,4 @@
 //! Models that a test builds and reads back.
-// Each test program uses some of them.
-#![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +6,7 @@ use std::path::{Path, PathBuf};
 use onnx_file::proto::{ModelProto, NodeProto, TensorProto};
 use onnx_file::tensor::to_f32;
 
-use crate::program::succeed;
+use super::program::succeed;
 
 pub(crate) const SMALL: [&str; 8] =
     ["--variant", "50_32x4d", "--blocks", "1,1,1,1", "--image-size", "64", "--num-classes", "5"];

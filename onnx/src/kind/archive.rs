@@ -55,13 +55,13 @@ fn names(file: &mut File) -> io::Result<Vec<String>> {
     let tail = read(file, tail_at, length - tail_at)?;
     let end = (0..tail.len().saturating_sub(END - 1)).rev().find(|&at| tail[at..].starts_with(b"PK\x05\x06"));
     let Some(end) = end else { return Ok(Vec::new()) };
-    let number = |at: usize| tail.get(at..at + 4).map_or(0, |bytes| little(bytes));
+    let number = |at: usize| tail.get(at..at + 4).map_or(0, little);
     let (mut size, mut start) = (number(end + 12), number(end + 16));
     // A 64-bit directory says so before the end record.
     if start == u64::from(u32::MAX)
         && let Some(at) = (0..end).rev().find(|&at| tail[at..].starts_with(b"PK\x06\x06"))
     {
-        let number = |at: usize| tail.get(at..at + 8).map_or(0, |bytes| little(bytes));
+        let number = |at: usize| tail.get(at..at + 8).map_or(0, little);
         (size, start) = (number(at + 40), number(at + 48));
     }
     let directory = read(file, start, size.min(LIMITS.0))?;

@@ -19,6 +19,7 @@ use super::publish::publish;
 use crate::cli::{Global, Tune};
 use crate::terminal::{Failure, remark};
 use onnx_file::exit::Exit;
+use onnx_file::outline::data_files;
 
 pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure> {
     let tuning_file = arguments.tuning_file();
@@ -55,7 +56,7 @@ pub(super) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
 /// A file in the way of one that holds the model's weights, should the model be copied as it is.
 fn taken(model: &ModelFile, output: &Path) -> Option<PathBuf> {
     let beside = |path: &Path, name: &str| path.with_file_name("").join(name);
-    let copies = model.data_files().into_iter().map(|name| (beside(&model.path, name), beside(output, name)));
+    let copies = data_files(&model.graph).into_iter().map(|name| (beside(&model.path, name), beside(output, name)));
     copies.into_iter().find(|(from, to)| to.exists() && !same_file(from, to)).map(|(_, to)| to)
 }
 

@@ -6,13 +6,13 @@
 
 mod search;
 
+use onnx_file::expose::{ExposeError, with_intermediate_outputs};
 use serde::Serialize;
 
 use super::boundary::{Boundary, boundaries};
 use super::metrics::{Metrics, largest_difference};
 use super::tolerance::{Asked, Tolerance, precision};
 use crate::candidate::{Candidate, Progress};
-use crate::exposed::{ExposeError, Exposed};
 use crate::input::{self, batch};
 use crate::metadata::{ImageInput, MetadataError, ModelFile};
 use crate::model::{Loaded, ModelError};
@@ -175,9 +175,9 @@ impl<'c, 'a> Side<'c, 'a> {
     fn run<'b>(&mut self, added: impl Iterator<Item = &'b Boundary>) -> Result<Run, LayersError> {
         let added: Vec<String> = added.map(|boundary| boundary.value.clone()).collect();
         let name = self.candidate.name();
-        let copy = Exposed::with_outputs(self.candidate.file, &added)?;
+        let copy = with_intermediate_outputs(&self.candidate.file.path, &self.candidate.file.graph, &added)?;
         let told = |error| LayersError::Run { candidate: name.clone(), error };
-        let mut model = (self.candidate.open)(copy.path()).map_err(told)?;
+        let mut model = (self.candidate.open)(&copy).map_err(told)?;
         let batch = batch::Batch::of(self.image.batch, self.input.shape[0]);
         let outputs = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
         let again = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;

@@ -2,11 +2,13 @@
 
 use onnx_file::element::ElementType;
 use onnx_file::proto::{
-    NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    ModelProto, NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
     tensor_proto::DataType,
     tensor_shape_proto::{Dimension, dimension},
     type_proto,
 };
+
+use prost::Message as _;
 
 use super::*;
 
@@ -119,15 +121,14 @@ fn the_origin_is_read_from_the_properties() {
 fn what_is_no_model_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("odd.onnx");
-    for (bytes, said) in
-        [(b"".as_slice(), "empty"), (b"\x08\x08", "no graph"), (b"some text, no model", "not an ONNX model")]
-    {
-        std::fs::write(&path, bytes).unwrap();
-        let error = ModelFile::read(&path).unwrap_err().to_string();
-        assert!(error.contains("odd.onnx") && error.contains(said), "{error}");
-    }
+    std::fs::write(&path, "some text, no model").unwrap();
+    let error = ModelFile::read(&path).unwrap_err().to_string();
+    assert!(error.contains("odd.onnx") && error.contains("not an ONNX model"), "{error}");
     assert!(ModelFile::read(folder.path()).is_err(), "a folder");
-    assert!(matches!(ModelFile::read(&folder.path().join("none")), Err(MetadataError::Io { .. })));
+    assert!(matches!(
+        ModelFile::read(&folder.path().join("none")),
+        Err(MetadataError::Outline(OutlineError::Io { .. }))
+    ));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Where TensorRT's engines of one model are kept, found out in the process that will load them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use onnx_file::digest;
+use onnx_file::outline::data_files;
 use sha2::{Digest, Sha256};
 
 use crate::host;
@@ -53,8 +54,7 @@ fn model_digest(path: &Path) -> Result<String, String> {
     };
     let own = digest::file(path).map_err(named(path))?;
     let file = ModelFile::read(path).map_err(|error| error.to_string())?;
-    let entries = file.graph.initializer.iter().flat_map(|tensor| &tensor.external_data);
-    let locations: BTreeSet<_> = entries.filter(|entry| entry.key == "location").map(|entry| &entry.value).collect();
+    let locations = data_files(&file.graph);
     if locations.is_empty() {
         return Ok(own);
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use onnx_file::atomic::AtomicFile;
+use onnx_file::outline::data_files;
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
 use resnext_builder::target::Rationale;
@@ -47,7 +48,7 @@ impl Folder {
 /// # Errors
 /// The file and what the system says of it.
 pub fn copy_model(model: &ModelFile, output: &Path) -> Result<(), (PathBuf, io::Error)> {
-    for name in model.data_files() {
+    for name in data_files(&model.graph) {
         if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
             let outside = io::Error::new(io::ErrorKind::InvalidInput, "it lies outside the model's folder");
             return Err((PathBuf::from(name), outside));

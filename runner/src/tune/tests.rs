@@ -262,7 +262,7 @@ fn a_model_is_copied_byte_for_byte_with_the_files_of_its_weights() {
     let always = resnext_builder::build::External::Always;
     Model::read(&path).unwrap().lower(&nothing, &Default::default(), &external, always).unwrap();
     let model = ModelFile::read(&external).unwrap();
-    let names: Vec<&str> = model.data_files().into_iter().collect();
+    let names: Vec<&str> = onnx_file::outline::data_files(&model.graph).into_iter().collect();
     assert_eq!(names.len(), 1, "{names:?}");
     let output = folder.path().join("elsewhere/copy.onnx");
     copy_model(&model, &output).unwrap();

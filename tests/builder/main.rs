@@ -1,0 +1,24 @@
+//! `resnext-build` as a program: what it writes, what it says, how it refuses; and what the workspace depends on.
+
+#[path = "../common"]
+mod common {
+    pub(crate) mod forged;
+    pub(crate) mod home;
+    pub(crate) mod models;
+    pub(crate) mod program;
+    pub(crate) mod server;
+}
+
+mod answers;
+mod checkpoints;
+mod dependencies;
+mod faults;
+mod half;
+mod lowering;
+mod optimize;
+mod program;
+mod reproducible;
+mod verify;
+mod weights_download;
+mod weights_encrypted;
+mod weights_names;

@@ -1,0 +1,28 @@
+//! `resnext-run` and its library on onnxruntime; and the chain from a checkpoint through the builder to the numbers that
+//! onnxruntime computes.
+
+#[path = "../common"]
+mod common {
+    pub(crate) mod runner;
+}
+
+mod calibrate;
+mod eval;
+mod fallback;
+mod faults;
+mod gpu;
+mod library;
+mod setup;
+mod tune;
+mod verbs;
+mod worker;
+
+#[path = "../chain"]
+mod chain {
+    mod checkpoints;
+    mod half;
+    mod images;
+    mod lowering;
+    mod numbers;
+    mod trained;
+}
