@@ -12,6 +12,7 @@ pub use crate::assemble::materialize::{Rounding, Safety, UNCHECKED};
 
 use crate::architecture::{self, BlockForm, Output, StrideIn};
 use crate::calibration::{Calibration, CalibrationError};
+use crate::checkpoint::Choice;
 use crate::export::{Versions, export};
 use crate::graph::{Dim, Graph};
 use crate::hub::{Event, Hub, HubError};
@@ -99,6 +100,8 @@ pub struct Plan {
     pub variant: Option<Variant>,
     /// Its tensors.
     pub weights: Weights,
+    /// Which part of a checkpoint is meant.
+    pub choice: Choice,
     /// Where the model goes.
     pub destination: Destination,
     /// Overwrite an existing file.
@@ -139,6 +142,7 @@ impl Plan {
         Self {
             variant,
             weights,
+            choice: Choice::default(),
             destination,
             force: false,
             classes: None,

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use onnx_file::element::ElementType;
 use onnx_file::kind::{self, Kind, Wanted};
 
+mod choice;
 mod error;
 mod file;
 mod globals;
@@ -28,6 +29,7 @@ mod state_dict;
 mod values;
 mod zip;
 
+pub use choice::Choice;
 pub use error::{CheckpointError, Fault, Place};
 
 /// The container a checkpoint is stored in.
@@ -62,6 +64,21 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
 }
 
+/// An object beside the weights that was passed over unbuilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Key of the outermost dictionary that it lies under.
+    pub key: String,
+    /// Its class, `module.Name`.
+    pub class: String,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key.escape_debug(), self.class.escape_debug())
+    }
+}
+
 /// An open checkpoint: names, types and shapes in memory, values in the file. Several threads may read from it.
 pub struct Checkpoint {
     path: PathBuf,
@@ -72,6 +89,7 @@ pub struct Checkpoint {
     index: HashMap<String, usize>,
     nested_under: Option<String>,
     stripped_prefix: Option<String>,
+    skipped: Vec<Skipped>,
 }
 
 impl fmt::Debug for Checkpoint {
@@ -93,18 +111,37 @@ impl Checkpoint {
     /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged, ambiguous or unsafe. The error
     /// says what, where, and what to do next.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        Self::open_with(path, &Choice::default())
+    }
+
+    /// As [`Checkpoint::open`], with what the file alone does not settle.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::open`], and where the file does not have what `choice` names.
+    pub fn open_with(path: &Path, choice: &Choice) -> Result<Self, CheckpointError> {
         let refuse = |fault| CheckpointError { path: path.to_owned(), fault: Box::new(named(path, fault)) };
         let source = file::Source::open(path).map_err(refuse)?;
         let format = sniff(&source).map_err(refuse)?;
         let names = match format {
-            Format::Zip => zip::read(&source),
-            Format::Legacy => legacy::read(&source),
+            Format::Zip => zip::read(&source, choice),
+            Format::Legacy => legacy::read(&source, choice),
             Format::Safetensors => safetensors::read(&source),
         };
-        let state_dict::Names { tensors, nested_under, stripped_prefix } = names.map_err(refuse)?;
+        let state_dict::Names { tensors, nested_under, stripped_prefix, skipped } = names.map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
         let index = tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
-        Ok(Self { path: path.to_owned(), source, format, tensors, stored, index, nested_under, stripped_prefix })
+        Ok(Self {
+            path: path.to_owned(),
+            source,
+            format,
+            tensors,
+            stored,
+            index,
+            nested_under,
+            stripped_prefix,
+            skipped,
+        })
     }
 
     /// Where the file is.
@@ -142,6 +179,11 @@ impl Checkpoint {
     /// The prefix taken off every name: `module.`, as DataParallel writes it, or several of it.
     pub fn stripped_prefix(&self) -> Option<&str> {
         self.stripped_prefix.as_deref()
+    }
+
+    /// What lies beside the weights and was passed over unbuilt.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 
     /// The values of the tensor `name` as f32, row-major whatever its strides. f16 and bf16 are converted exactly, f64

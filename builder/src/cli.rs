@@ -2,6 +2,7 @@
 
 mod lowering;
 mod precision;
+mod selection;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
 pub use precision::{DtypeArg, PrecisionArgs};
+pub use selection::SelectionArgs;
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
 
@@ -63,6 +65,9 @@ pub enum Command {
         /// Network whose weights the name means
         #[arg(long, value_name = "NAME")]
         variant: Option<String>,
+        /// Which part of a checkpoint is meant.
+        #[command(flatten)]
+        selection: SelectionArgs,
         /// SHA-256 of an ONNX file, too, for which all of it must be read
         #[arg(long)]
         sha256: bool,
@@ -86,6 +91,9 @@ pub enum Command {
         /// Convolution that has the stride in a downsampling block, in the checkpoint's network
         #[arg(long, value_enum, default_value_t)]
         stride_in: StrideInArg,
+        /// Which part of the checkpoint is meant.
+        #[command(flatten)]
+        selection: SelectionArgs,
         /// Seed of the images
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
@@ -113,6 +121,9 @@ pub struct BuildArgs {
     /// it: seeded Kaiming-normal initialisation
     #[arg(long, value_name = "FILE|NAME")]
     pub weights: Option<PathBuf>,
+    /// Which part of the checkpoint is meant.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// Where to write the model; '-' is standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -264,6 +275,8 @@ impl BuildArgs {
             None => Weights::Random { seed: self.seed.unwrap_or(0) },
         };
         let mut plan = Plan::new(network.map(|network| network.variant), weights, destination);
+        plan.choice = self.selection.choice()?;
+        plan.choice.no_head = self.no_top;
         plan.force = self.force;
         plan.classes = self.num_classes;
         plan.outputs = self.outputs.clone();

@@ -71,16 +71,16 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let text = if *json { json_text(&listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Inspect { file, variant, sha256, json }) => {
+        Some(Command::Inspect { file, variant, selection, sha256, json }) => {
             let file = local_file(file, variant.as_deref(), err)?;
-            let found = inspect(&file)?;
+            let found = inspect(&file, &selection.choice()?)?;
             let found = if *sha256 { found.with_sha256(&file)? } else { found };
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Verify { model, weights, variant, stride_in, seed, json }) => {
+        Some(Command::Verify { model, weights, variant, stride_in, selection, seed, json }) => {
             let weights = local_file(weights, variant.as_deref(), err)?;
-            let verdict = verify(model, &weights, (*stride_in).into(), *seed)?;
+            let verdict = verify(model, &weights, &selection.choice()?, (*stride_in).into(), *seed)?;
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;

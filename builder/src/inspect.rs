@@ -13,7 +13,7 @@ use onnx_file::tensor::extent;
 use serde::Serialize;
 
 use crate::architecture::{self, InferError, Options};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
 use crate::graph::{Dim, Graph};
 use crate::published::{self, Published};
 use crate::shape::{Cost, cost_of};
@@ -60,6 +60,9 @@ pub enum Content {
         nested_under: Option<String>,
         /// What was removed from names.
         prefix: Option<String>,
+        /// Objects beside the weights that were passed over unbuilt, `key: class`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        skipped: Vec<String>,
     },
     /// A model.
     Onnx(Box<Onnx>),
@@ -171,13 +174,13 @@ impl Inspection {
 ///
 /// # Errors
 /// [`InspectError`].
-pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
+pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
     let mut file = open::file(path).map_err(io)?;
     let is_onnx = kind::of_file(&mut file).map_err(io)? == Kind::Onnx;
     let sha256 = if is_onnx { None } else { Some(digest::file(path).map_err(io)?) };
     let bytes = file.metadata().map_err(io)?.len();
-    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path)? };
+    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path, choice)? };
     let mut element_types = BTreeMap::new();
     for tensor in &tensors {
         *element_types.entry(tensor.element.clone()).or_insert(0) += 1;
@@ -224,8 +227,8 @@ fn elements<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> u64 {
     tensors.map(of).fold(0, u64::saturating_add)
 }
 
-fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
-    let checkpoint = Checkpoint::open(path)?;
+fn checkpoint(path: &Path, choice: &Choice) -> Result<(Content, Vec<Tensor>), InspectError> {
+    let checkpoint = Checkpoint::open_with(path, choice)?;
     let tensors = checkpoint.tensors().iter().map(|info| Tensor {
         name: info.name.clone(),
         shape: info.shape.clone(),
@@ -237,6 +240,7 @@ fn checkpoint(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
         container: checkpoint.format().to_string(),
         nested_under: checkpoint.nested_under().map(str::to_string),
         prefix: checkpoint.stripped_prefix().map(str::to_string),
+        skipped: checkpoint.skipped().iter().map(ToString::to_string).collect(),
     };
     Ok((content, tensors))
 }
@@ -402,7 +406,7 @@ mod tests {
         let length = file.metadata().unwrap().len() + zeros;
         file.set_len(length).unwrap();
         let start = Instant::now();
-        let found = inspect(&path).unwrap();
+        let found = inspect(&path, &Choice::default()).unwrap();
         assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
         assert_eq!((found.bytes, found.tensors, found.elements, found.sha256), (length, 1, 1 << 34, None));
     }
@@ -415,10 +419,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
         std::fs::write(&path, model.encode_to_vec()).unwrap();
-        let found = inspect(&path).unwrap();
+        let found = inspect(&path, &Choice::default()).unwrap();
         assert_eq!(found.sha256, None);
         assert_eq!(found.with_sha256(&path).unwrap().sha256, Some(digest::file(&path).unwrap()));
         std::fs::write(&path, ModelProto { opset_import: vec![], ..model }.encode_to_vec()).unwrap();
-        assert!(inspect(&path).unwrap_err().to_string().contains("no opset"));
+        assert!(inspect(&path, &Choice::default()).unwrap_err().to_string().contains("no opset"));
     }
 }

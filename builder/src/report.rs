@@ -57,13 +57,16 @@ pub fn inspection(found: &Inspection) -> String {
         line("known as", format!("{}: {} weights", known.name(), known.publisher()));
     }
     match &found.content {
-        Content::Checkpoint { container, nested_under, prefix } => {
+        Content::Checkpoint { container, nested_under, prefix, skipped } => {
             line("container", format!("checkpoint, {container}"));
             if let Some(key) = nested_under {
                 line("weights", format!("under the key '{key}'"));
             }
             if let Some(prefix) = prefix {
                 line("prefix", format!("'{prefix}' on every name, removed"));
+            }
+            if !skipped.is_empty() {
+                line("skipped", format!("{} (not built)", skipped.join(", ")));
             }
         }
         Content::Onnx(onnx) => {

@@ -17,7 +17,7 @@ use onnx_file::read::ReadError;
 use serde::Serialize;
 
 use crate::architecture::StrideIn;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
 use crate::graph::{Dim, Graph};
 use crate::import::{ImportError, Imported, import};
 use crate::random::standard_normal;
@@ -171,13 +171,19 @@ impl From<CheckpointError> for VerifyError {
 ///
 /// # Errors
 /// [`VerifyError`] where one of them cannot be read or they cannot be compared; a difference is a verdict.
-pub fn verify(model: &Path, weights: &Path, stride_in: StrideIn, seed: u64) -> Result<Verdict, VerifyError> {
+pub fn verify(
+    model: &Path,
+    weights: &Path,
+    choice: &Choice,
+    stride_in: StrideIn,
+    seed: u64,
+) -> Result<Verdict, VerifyError> {
     let name = || model.display().to_string();
     let mut proto = onnx_file::read::read(model)?;
     for tensor in proto.graph.iter_mut().flat_map(|g| &mut g.initializer) {
         onnx_file::read::load_external(model, tensor)?;
     }
-    let checkpoint = Checkpoint::open(weights)?;
+    let checkpoint = Checkpoint::open_with(weights, choice)?;
     let found = inferred(&checkpoint)?;
     let variant = found.variant;
     let usual = variant.default_image_size();

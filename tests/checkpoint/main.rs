@@ -10,3 +10,4 @@ mod bounds;
 mod properties;
 mod reading;
 mod refusals;
+mod skipping;

@@ -77,7 +77,7 @@ fn read(
     path: &Path,
     notes: &mut Vec<String>,
 ) -> Result<(Variant, Option<Checkpoint>, Option<usize>, String), BuildError> {
-    let checkpoint = Checkpoint::open(path).map_err(WeightsError::from)?;
+    let checkpoint = Checkpoint::open_with(path, &plan.choice).map_err(WeightsError::from)?;
     let found = inferred(&checkpoint)?;
     if let Some(asked) = &plan.variant {
         check_variant(&checkpoint, asked, &found.variant)?;
@@ -87,6 +87,10 @@ fn read(
     }
     if let Some(prefix) = checkpoint.stripped_prefix() {
         notes.push(format!("prefix '{prefix}' removed from the tensors' names"));
+    }
+    if !checkpoint.skipped().is_empty() {
+        let skipped: Vec<String> = checkpoint.skipped().iter().map(ToString::to_string).collect();
+        notes.push(format!("beside the weights, passed over unbuilt: {}", skipped.join(", ")));
     }
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let name = format!("{file} ({})", checkpoint.format());

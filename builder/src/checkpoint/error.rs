@@ -93,11 +93,19 @@ pub enum Fault {
     TrailingBytes { after: String, offset: u64, count: u64 },
 
     // ---- Pickles: opcodes and globals ----
-    /// A global outside the allow-list, used or not.
+    /// A global outside the allow-list, used or not. `offer`: the names that `--skip-objects` would have to have; none
+    /// where the name is refused in any case.
     #[error(
-        "{place} refers to `{global}`{}, which weights have no use for and which could run code (nothing was run): {}", at_key(key.as_deref()), resave!()
+        "{place} refers to `{global}`{}, which weights have no use for and which could run code (nothing was run): {}{}",
+        at_key(key.as_deref()), offered(offer), resave!()
     )]
-    Global { place: Place, global: String, key: Option<String> },
+    Global { place: Place, global: String, key: Option<String>, offer: Vec<String> },
+    /// An object that is passed over, where only weights belong.
+    #[error("{key} among the weights is a `{class}`, which is passed over beside weights but is none: {}", resave!())]
+    ObjectAmongWeights { key: String, class: String },
+    /// Weights that share something with an object that is passed over.
+    #[error("{key} among the weights is also part of an object that is passed over unread, so it is not certain what it holds: {}", resave!())]
+    PartOfObject { key: String },
     /// A pickled `nn.Module` instead of its weights.
     #[error("a whole pickled model (`{class}`, {place}), not a state_dict: {}", resave!())]
     WholeModule { place: Place, class: String },
@@ -298,6 +306,16 @@ fn legible(text: &str) -> String {
 
 fn at_key(key: Option<&str>) -> String {
     key.map_or_else(String::new, |key| format!(" (in the value of `{key}`)"))
+}
+
+fn offered(names: &[String]) -> String {
+    match names {
+        [] => "no option allows it; ".to_owned(),
+        names => format!(
+            "if it is something of the training script's that you do without, --skip-objects {} passes over it unbuilt; or, ",
+            names.join(",")
+        ),
+    }
 }
 
 fn of_tensor(tensor: Option<&str>) -> String {

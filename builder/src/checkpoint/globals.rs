@@ -1,5 +1,8 @@
-//! The allow-list: every `module.name` that a pickle of weights may mention. All of them are data to the scan; none is
-//! ever called.
+//! What each `module.name` is to the scan: part of the weights' own description (the allow-list), known to be harmless
+//! and passed over unbuilt, unknown, or of use to malice only. None is ever imported, looked up or called.
+
+mod harmless;
+mod malice;
 
 use onnx_file::element::ElementType;
 
@@ -47,9 +50,20 @@ pub(super) enum Verdict {
     Allowed(Global),
     /// Rebuilds a tensor of a kind that holds no plain numbers: the kind, and what to do.
     Kind(&'static str, &'static str),
-    /// A class of modules, or one defined in a script: the file is a whole model.
-    Module,
-    Refused,
+    /// Known to be harmless beside the weights.
+    Harmless,
+    /// Nothing is known of it. `module`: a class of modules, or one defined in a script, so that the file may be a whole
+    /// model.
+    Unknown {
+        module: bool,
+    },
+    /// Of no use but to malice.
+    Malicious,
+}
+
+/// Whether the first argument of a call of `module.name` says what is built.
+pub(super) fn builds_its_argument(module: &str, name: &str) -> bool {
+    harmless::builds_its_argument(module, name)
 }
 
 /// Looks `module.name` up.
@@ -84,12 +98,13 @@ pub(super) fn look_up(module: &str, name: &str) -> Verdict {
         (None, "torch._utils", "_rebuild_meta_tensor_no_storage") => {
             Verdict::Kind("without values (device meta)", "load the weights before saving the state_dict")
         }
+        _ if harmless::is_harmless(module, name) => Verdict::Harmless,
+        _ if malice::is_malicious(module, name) => Verdict::Malicious,
         // A model's own class comes from wherever its script had it; the script run by Python is `__main__`.
-        (None, "__main__", _) => Verdict::Module,
-        _ if ["torch.nn.", "torch.fx.", "torchvision.", "timm."].iter().any(|start| module.starts_with(start)) => {
-            Verdict::Module
-        }
-        _ => Verdict::Refused,
+        (None, "__main__", _) => Verdict::Unknown { module: true },
+        _ => Verdict::Unknown {
+            module: ["torch.nn.", "torchvision.", "timm."].iter().any(|start| module.starts_with(start)),
+        },
     }
 }
 
@@ -166,7 +181,7 @@ mod tests {
             ("builtins", "eval"),
             ("", ""),
         ] {
-            assert!(matches!(look_up(module, name), Verdict::Refused), "{module}.{name}");
+            assert!(matches!(look_up(module, name), Verdict::Malicious), "{module}.{name}");
         }
     }
 

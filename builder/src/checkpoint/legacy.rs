@@ -2,13 +2,13 @@
 //! information, the object, the list of storage keys), then for each key an i64 count of elements and the elements.
 //! Element sizes are known from the object's pickle alone.
 
-use super::TensorInfo;
 use super::error::Fault;
 use super::file::Source;
 use super::pickle;
 use super::scan::{self, Mode, Node, Pickle, Value};
 use super::state_dict::{self, Names};
 use super::values::{Blob, Stored};
+use super::{Choice, TensorInfo};
 use std::collections::HashMap;
 use std::io::BufReader;
 
@@ -22,12 +22,12 @@ const PROTOCOL: i64 = 1001;
 /// # Errors
 ///
 /// If one of its pickles, its list of storages, or a tensor is not right.
-pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
+pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fault> {
     let mut input = BufReader::new(source.stream(0, source.len()));
     let mut offset = 0;
     let mut next = |name: &'static str, mode| {
         let mut pickled = pickle::Source::new(&mut input, name, offset, source.len());
-        let pickle = scan::scan(&mut pickled, mode)?;
+        let pickle = scan::scan(&mut pickled, mode, &choice.skip)?;
         let start = std::mem::replace(&mut offset, pickled.offset());
         Ok::<_, Fault>((pickle, start))
     };
@@ -48,14 +48,14 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
     let (object, _) = next("the pickle of the object", Mode::Full)?;
     let (keys, keys_at) = next("the pickle of the storage keys", Mode::Literal)?;
 
-    let Names { tensors, nested_under, stripped_prefix } = state_dict::find(&object)?;
+    let Names { tensors, nested_under, stripped_prefix, skipped } = state_dict::find(&object)?;
     let blobs = storages(source, &object, &keys, keys_at, offset)?;
     let tensors = tensors.into_iter().map(|(info, view)| match blobs.get(view.storage.as_str()) {
         Some(blob) => Ok((info, Stored { blob: blob.clone(), layout: view.layout })),
         None => Err(Fault::StorageMissing { tensor: info.name, storage: view.storage }),
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;
-    Ok(Names { tensors, nested_under, stripped_prefix })
+    Ok(Names { tensors, nested_under, stripped_prefix, skipped })
 }
 
 fn check_byte_order(system: &Pickle, offset: u64) -> Result<(), Fault> {

@@ -25,6 +25,10 @@ pub(super) enum Op {
     Float,
     Str(String),
     Bytes,
+    ByteArray,
+    EmptySet,
+    AddItems,
+    FrozenSet,
     EmptyTuple,
     Tuple,
     /// `TUPLE1` to `TUPLE3`.
@@ -168,6 +172,14 @@ impl<'a> Source<'a> {
                 let length = u64::from_le_bytes(self.array()?);
                 self.skip(start, length)?
             }
+            BYTEARRAY8 => {
+                let length = u64::from_le_bytes(self.array()?);
+                self.skip(start, length)?;
+                Op::ByteArray
+            }
+            0x8f => Op::EmptySet,
+            0x90 => Op::AddItems,
+            0x91 => Op::FrozenSet,
             b')' => Op::EmptyTuple,
             b't' => Op::Tuple,
             0x85..=0x87 => Op::TupleOf(usize::from(opcode - 0x84)),
@@ -316,9 +328,12 @@ fn long(mut bytes: Vec<u8>) -> Op {
     Op::Int(i64::from_le_bytes(value))
 }
 
-/// The name of an opcode that is refused: sets, byte arrays, extension codes, buffers outside the pickle, and the
-/// text forms that only protocol 0 writes, which torch cannot use.
-fn refused_name(opcode: u8) -> &'static str {
+/// The opcode of `bytearray`.
+pub(super) const BYTEARRAY8: u8 = 0x96;
+
+/// The name of an opcode that is refused: extension codes, buffers outside the pickle, the text forms that only protocol
+/// 0 writes, which torch cannot use, and byte arrays where they are no argument.
+pub(super) fn refused_name(opcode: u8) -> &'static str {
     match opcode {
         b'S' => "STRING",
         b'F' => "FLOAT",
@@ -329,10 +344,7 @@ fn refused_name(opcode: u8) -> &'static str {
         0x82 => "EXT1",
         0x83 => "EXT2",
         0x84 => "EXT4",
-        0x8f => "EMPTY_SET",
-        0x90 => "ADDITEMS",
-        0x91 => "FROZENSET",
-        0x96 => "BYTEARRAY8",
+        BYTEARRAY8 => "BYTEARRAY8",
         0x97 => "NEXT_BUFFER",
         0x98 => "READONLY_BUFFER",
         _ => "unknown",

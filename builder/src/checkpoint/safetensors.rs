@@ -59,7 +59,7 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
     if tensors.is_empty() {
         return Err(Fault::NoWeights { keys: Vec::new() });
     }
-    Ok(Names { tensors, nested_under: None, stripped_prefix })
+    Ok(Names { tensors, nested_under: None, stripped_prefix, skipped: Vec::new() })
 }
 
 /// The header's tensors in the order of its text, each name once.

@@ -1,6 +1,7 @@
 //! The allow-list scan: an abstract pickle machine. It follows stack, marks and memo exactly as an unpickler would, so
 //! that it sees what would be called and not what the bytes look like, and it refuses every opcode and global that a
-//! file of weights has no use for, used or not. What it builds are descriptions (this tensor lies there, in that
+//! file of weights has no use for, used or not. Objects that are known to be harmless are passed over: the machine notes
+//! that one stands there and what it was made from, and builds nothing. What it builds are descriptions (this tensor lies there, in that
 //! shape), so the scan that judges a file and the reading that follows are one: there is no second parser whose view
 //! could differ.
 //!
@@ -11,10 +12,10 @@ mod calls;
 mod value;
 
 use super::error::Fault;
-use super::pickle::{Op, Source};
+use super::pickle::{BYTEARRAY8, Op, Source, refused_name};
 use std::collections::HashMap;
 use value::type_name;
-pub(super) use value::{Node, Pickle, Storage, Tensor, Value};
+pub(super) use value::{Node, Object, Pickle, Storage, Tensor, Unknown, Value};
 
 /// Steps per pickle: opcodes, and values that a call copies. A checkpoint of a network of a hundred layers with its
 /// optimizer state takes some 50,000; a step costs at most about 100 bytes of memory.
@@ -33,21 +34,40 @@ pub(super) enum Mode {
     Full,
 }
 
-/// Scans one pickle, up to and with its `STOP`.
+/// Scans one pickle, up to and with its `STOP`. Objects of the classes `skip`, exact `module.name`s, are passed over as
+/// those known to be harmless are.
 ///
 /// # Errors
 ///
-/// At the first opcode or global that is not allowed, and wherever the pickle breaks its own rules or a limit.
-pub(super) fn scan(source: &mut Source<'_>, mode: Mode) -> Result<Pickle, Fault> {
-    let mut machine = Machine::new(mode);
+/// At the first opcode or global that is not allowed, and wherever the pickle breaks its own rules or a limit. Globals
+/// that nothing is known of are no error yet: what they are part of decides what to say of them.
+pub(super) fn scan(source: &mut Source<'_>, mode: Mode, skip: &[String]) -> Result<Pickle, Fault> {
+    let mut machine = Machine::new(mode, skip);
     loop {
         machine.at = source.offset();
-        machine.charge(source, 1)?;
-        let op = source.next()?;
-        if let Some(root) = machine.step(source, op)? {
-            return Ok(Pickle { name: source.place(0).pickle, nodes: machine.nodes, root });
+        let stepped = machine.charge(source, 1).and_then(|()| source.next());
+        match stepped.and_then(|op| machine.step(source, op)) {
+            Ok(None) => {}
+            Ok(Some(root)) => return Ok(machine.finish(source, root)),
+            // What a pickle of unknown classes does next says less than that it has them, but for what is worse.
+            Err(fault) => {
+                let worse =
+                    matches!(fault, Fault::Global { .. } | Fault::TensorKind { .. } | Fault::WholeModule { .. });
+                return Err(if worse { fault } else { refuse_unknown(&machine.unknown, false).err().unwrap_or(fault) });
+            }
         }
     }
+}
+
+/// Refuses a pickle that has `unknown` globals. Where no weights are found beside them, and one of them is a class of
+/// modules, the file is a `whole` model.
+pub(super) fn refuse_unknown(unknown: &[Unknown], whole: bool) -> Result<(), Fault> {
+    let Some(first) = unknown.first() else { return Ok(()) };
+    if let Some(model) = unknown.iter().find(|unknown| unknown.module && whole) {
+        return Err(Fault::WholeModule { place: model.place.clone(), class: model.global.clone() });
+    }
+    let offer = unknown.iter().map(|unknown| unknown.global.clone()).collect();
+    Err(Fault::Global { place: first.place.clone(), global: first.global.clone(), key: first.key.clone(), offer })
 }
 
 /// How much a node holds: depth of nesting and number of values, shared ones counted wherever they occur.
@@ -57,8 +77,15 @@ struct Extent {
     values: u64,
 }
 
-struct Machine {
+struct Machine<'a> {
     mode: Mode,
+    /// Classes to pass over beside those known to be harmless.
+    skip: &'a [String],
+    classes: Vec<String>,
+    /// Indices into `classes`, by module and name.
+    judged: HashMap<(String, String), u32>,
+    attributes: Vec<(Value, Value)>,
+    unknown: Vec<Unknown>,
     nodes: Vec<Node>,
     extents: Vec<Extent>,
     stack: Vec<Value>,
@@ -71,10 +98,28 @@ struct Machine {
     steps: u64,
 }
 
-impl Machine {
-    fn new(mode: Mode) -> Self {
-        let (nodes, extents, stack, marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { mode, nodes, extents, stack, marks, memo: HashMap::new(), at: 0, steps: 0 }
+impl<'a> Machine<'a> {
+    fn new(mode: Mode, skip: &'a [String]) -> Self {
+        Self {
+            mode,
+            skip,
+            classes: Vec::new(),
+            judged: HashMap::new(),
+            attributes: Vec::new(),
+            unknown: Vec::new(),
+            nodes: Vec::new(),
+            extents: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            at: 0,
+            steps: 0,
+        }
+    }
+
+    fn finish(self, source: &Source<'_>, root: Value) -> Pickle {
+        let Self { nodes, classes, attributes, unknown, .. } = self;
+        Pickle { name: source.place(0).pickle, nodes, root, classes, attributes, unknown }
     }
 
     /// Counts `steps`, up to the limit.
@@ -116,6 +161,20 @@ impl Machine {
             Op::Int(value) => self.stack.push(Value::Int(value)),
             Op::Float => self.stack.push(Value::Other("float")),
             Op::Bytes => self.stack.push(Value::Other("bytes")),
+            Op::ByteArray => self.stack.push(Value::ByteArray(self.at)),
+            Op::EmptySet => self.skipped(source, "set", &[])?,
+            Op::FrozenSet => {
+                let items = self.pop_to_mark(source)?;
+                self.skipped(source, "frozenset", &items)?;
+            }
+            Op::AddItems => {
+                let items = self.pop_to_mark(source)?;
+                let top = self.top(source)?;
+                if !self.absorbed(source, top, &items)? {
+                    let what = format!("items are added to a {}", type_name(&self.nodes, top));
+                    return Err(self.malformed(source, &what));
+                }
+            }
             Op::Long(bytes) => self.push(source, Node::Long(bytes))?,
             Op::Str(text) => self.push(source, Node::Str(text))?,
             Op::EmptyTuple => self.push(source, Node::Tuple(Vec::new()))?,
@@ -130,6 +189,7 @@ impl Machine {
             Op::EmptyList => self.push(source, Node::List(Vec::new()))?,
             Op::List => {
                 let items = self.pop_to_mark(source)?;
+                self.refuse_byte_arrays(source, &items)?;
                 self.push(source, Node::List(items))?;
             }
             Op::Append => {
@@ -170,20 +230,21 @@ impl Machine {
             }
             Op::Global { module, name } => {
                 let global = self.judge(source, &module, &name)?;
-                self.stack.push(Value::Global(global));
+                self.stack.push(global);
             }
             Op::StackGlobal => {
                 let names = self.pop_many(source, 2)?;
                 let (Some(module), Some(name)) = (self.str(names[0]), self.str(names[1])) else {
                     return Err(self.malformed(source, "STACK_GLOBAL without two strings"));
                 };
-                let global = self.judge(source, module, name)?;
-                self.stack.push(Value::Global(global));
+                let (module, name) = (module.to_owned(), name.to_owned());
+                let global = self.judge(source, &module, &name)?;
+                self.stack.push(global);
             }
             Op::Inst { module, name } => {
                 let arguments = self.pop_to_mark(source)?;
                 let global = self.judge(source, &module, &name)?;
-                self.call(source, Value::Global(global), &arguments)?;
+                self.call(source, global, &arguments)?;
             }
             Op::Obj => {
                 let parts = self.pop_to_mark(source)?;
@@ -194,11 +255,17 @@ impl Machine {
             }
             Op::Reduce | Op::NewObj => {
                 let parts = self.pop_many(source, 2)?;
+                if self.passed_over(source, parts[0], &parts[1..])? {
+                    return Ok(None);
+                }
                 let arguments = self.arguments(source, parts[1])?;
                 self.call(source, parts[0], &arguments)?;
             }
             Op::NewObjEx => {
                 let parts = self.pop_many(source, 3)?;
+                if self.passed_over(source, parts[0], &parts[1..])? {
+                    return Ok(None);
+                }
                 if !matches!(self.node(parts[2]), Some(Node::Dict(items)) if items.is_empty()) {
                     return Err(self.malformed(source, "NEWOBJ_EX with keyword arguments"));
                 }
@@ -278,6 +345,10 @@ impl Machine {
 
     fn append(&mut self, source: &Source<'_>, items: Vec<Value>) -> Result<(), Fault> {
         let top = self.top(source)?;
+        if self.absorbed(source, top, &items)? {
+            return Ok(());
+        }
+        self.refuse_byte_arrays(source, &items)?;
         if let Value::Node(index) = top
             && let Some(Node::List(_)) = self.nodes.get(index)
         {
@@ -296,6 +367,10 @@ impl Machine {
         if !items.len().is_multiple_of(2) {
             return Err(self.malformed(source, "a dictionary key without a value"));
         }
+        if self.absorbed(source, top, items)? {
+            return Ok(());
+        }
+        self.refuse_byte_arrays(source, items)?;
         if let Value::Node(index) = top
             && let Some(Node::Dict(_)) = self.nodes.get(index)
         {
@@ -306,6 +381,16 @@ impl Machine {
             return Ok(());
         }
         Err(self.malformed(source, &format!("items are set in a {}", type_name(&self.nodes, top))))
+    }
+
+    /// A `bytearray` is an argument of what rebuilds an array, and nothing else.
+    fn refuse_byte_arrays(&self, source: &Source<'_>, items: &[Value]) -> Result<(), Fault> {
+        let array = items.iter().find_map(|item| match item {
+            Value::ByteArray(at) => Some(*at),
+            _ => None,
+        });
+        let name = refused_name(BYTEARRAY8);
+        array.map_or(Ok(()), |at| Err(Fault::Opcode { place: source.place(at), opcode: BYTEARRAY8, name }))
     }
 
     // ---- Helpers ----

@@ -4,10 +4,9 @@
 use super::error::{Fault, Place};
 use super::globals::Element;
 use super::layout::Layout;
-use super::scan::{Node, Pickle, Storage, Tensor, Value};
+use super::scan::{Node, Pickle, Storage, Tensor, Value, refuse_unknown};
+use super::{Skipped, TensorInfo};
 use onnx_file::element::ElementType;
-
-use super::TensorInfo;
 use std::collections::{HashMap, HashSet};
 
 /// Keys under which training scripts nest the weights, in order of preference.
@@ -31,6 +30,7 @@ pub(super) struct Names<T> {
     pub(super) tensors: Vec<(TensorInfo, T)>,
     pub(super) nested_under: Option<String>,
     pub(super) stripped_prefix: Option<String>,
+    pub(super) skipped: Vec<Skipped>,
 }
 
 /// A tensor as the pickle describes it.
@@ -51,12 +51,16 @@ pub(super) struct View {
 pub(super) fn find(pickle: &Pickle) -> Result<Names<View>, Fault> {
     refuse_duplicate_keys(pickle)?;
     let Some(Node::Dict(root)) = pickle.node(pickle.root) else {
+        refuse_unknown(&pickle.unknown, true)?;
         return Err(Fault::NotADictionary { holds: pickle.type_name(pickle.root) });
     };
-    let Some((path, weights)) = weights(pickle, root, MAX_NESTING) else {
+    let Some((path, dictionary, weights)) = weights(pickle, pickle.root, root, MAX_NESTING) else {
+        refuse_unknown(&pickle.unknown, true)?;
         let keys = root.iter().map(|(key, ..)| shown(pickle, *key)).collect();
         return Err(Fault::NoWeights { keys });
     };
+    refuse_unknown(&pickle.unknown, false)?;
+    refuse_objects(pickle, weights, dictionary)?;
     let mut named = Vec::new();
     for (key, value, offset) in weights {
         let Some(name) = pickle.str(*key) else {
@@ -73,7 +77,8 @@ pub(super) fn find(pickle: &Pickle) -> Result<Names<View>, Fault> {
         tensors.push((info, view));
     }
     refuse_shared_storages(&tensors)?;
-    Ok(Names { tensors, nested_under: (!path.is_empty()).then(|| path.join(".")), stripped_prefix })
+    let nested_under = (!path.is_empty()).then(|| path.join("."));
+    Ok(Names { tensors, nested_under, stripped_prefix, skipped: skipped(pickle, root) })
 }
 
 /// Takes `module.` off every name, as often as all of them have it; returns what was taken off.
@@ -169,20 +174,68 @@ fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
 type Items = [(Value, Value, u64)];
 
 /// The dictionary that holds tensors, and the keys that lead to it.
-fn weights<'a>(pickle: &'a Pickle, items: &'a Items, depth: usize) -> Option<(Vec<&'static str>, &'a Items)> {
+fn weights<'a>(
+    pickle: &'a Pickle,
+    dictionary: Value,
+    items: &'a Items,
+    depth: usize,
+) -> Option<(Vec<&'static str>, Value, &'a Items)> {
     if depth > 0 {
         for nesting in NESTING_KEYS {
-            let inner = items.iter().find(|(key, ..)| pickle.str(*key) == Some(nesting));
-            if let Some(Node::Dict(inner)) = inner.and_then(|(_, value, _)| pickle.node(*value))
-                && let Some((mut path, found)) = weights(pickle, inner, depth - 1)
+            let inner = items.iter().find(|(key, ..)| pickle.str(*key) == Some(nesting)).map(|(_, value, _)| *value);
+            if let Some(value) = inner
+                && let Some(Node::Dict(inner)) = pickle.node(value)
+                && let Some((mut path, found, items)) = weights(pickle, value, inner, depth - 1)
             {
                 path.insert(0, nesting);
-                return Some((path, found));
+                return Some((path, found, items));
             }
         }
     }
     let holds_tensors = items.iter().any(|(_, value, _)| matches!(pickle.node(*value), Some(Node::Tensor(_))));
-    holds_tensors.then_some((Vec::new(), items))
+    holds_tensors.then_some((Vec::new(), dictionary, items))
+}
+
+/// Refuses objects that were passed over among the `weights`, and weights that are part of such an object: what that
+/// would do to them nobody has looked at.
+fn refuse_objects(pickle: &Pickle, weights: &Items, dictionary: Value) -> Result<(), Fault> {
+    if pickle.classes.is_empty() {
+        return Ok(());
+    }
+    let opaque = pickle.reach_of_objects().nodes;
+    let shared = |inside: &[bool]| inside.iter().zip(&opaque).any(|(inside, opaque)| *inside && *opaque);
+    let whole = pickle.reach([dictionary]);
+    if whole.classes.is_empty() && !shared(&whole.nodes) {
+        return Ok(());
+    }
+    for (key, value, _) in weights {
+        let inside = pickle.reach([*key, *value]);
+        if let Some(class) = inside.classes.into_iter().next() {
+            return Err(Fault::ObjectAmongWeights { key: shown(pickle, *key), class });
+        }
+        if shared(&inside.nodes) {
+            return Err(Fault::PartOfObject { key: shown(pickle, *key) });
+        }
+    }
+    let key = "the dictionary".to_owned();
+    match whole.classes.into_iter().next() {
+        Some(class) => Err(Fault::ObjectAmongWeights { key, class }),
+        None => Err(Fault::PartOfObject { key }),
+    }
+}
+
+/// What is passed over, by the key of the outermost dictionary that it lies under.
+fn skipped(pickle: &Pickle, root: &Items) -> Vec<Skipped> {
+    if pickle.classes.is_empty() {
+        return Vec::new();
+    }
+    let mut skipped = Vec::new();
+    for (key, value, _) in root {
+        for class in pickle.reach([*key, *value]).classes {
+            skipped.push(Skipped { key: shown(pickle, *key), class });
+        }
+    }
+    skipped
 }
 
 /// Checks one tensor.

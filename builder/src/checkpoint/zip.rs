@@ -3,13 +3,13 @@
 
 mod directory;
 
-use super::TensorInfo;
 use super::error::Fault;
 use super::file::Source;
 use super::pickle;
 use super::scan::{self, Mode, Pickle};
 use super::state_dict::{self, Names};
 use super::values::{Blob, Stored};
+use super::{Choice, TensorInfo};
 use directory::Entry;
 use std::collections::HashMap;
 use std::io::Read;
@@ -26,7 +26,7 @@ const DATA_PKL: &str = "data.pkl";
 /// # Errors
 ///
 /// If the archive, one of its pickles, or a tensor is not right.
-pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
+pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fault> {
     let entries = directory::entries(source)?;
     let root = root(&entries)?;
     let by_name: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
@@ -45,13 +45,15 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
     let data_pkl = format!("{root}{DATA_PKL}");
     let mut weights = None;
     for entry in entries.iter().filter(|entry| entry.name.ends_with(".pkl")) {
-        let pickle = scan_entry(source, entry)?;
+        let pickle = scan_entry(source, entry, &choice.skip)?;
         if entry.name == data_pkl {
             weights = Some(pickle);
+        } else {
+            scan::refuse_unknown(&pickle.unknown, false)?;
         }
     }
     let Some(weights) = weights else { return Err(no_data_pkl(&entries)) };
-    let Names { tensors, nested_under, stripped_prefix } = state_dict::find(&weights)?;
+    let Names { tensors, nested_under, stripped_prefix, skipped } = state_dict::find(&weights)?;
     let tensors = tensors.into_iter().map(|(info, view)| {
         let name = format!("{root}data/{}", view.storage);
         let Some(entry) = by_name.get(name.as_str()) else {
@@ -64,7 +66,7 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
         Ok((info, Stored { blob: blob(entry), layout: view.layout }))
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;
-    Ok(Names { tensors, nested_under, stripped_prefix })
+    Ok(Names { tensors, nested_under, stripped_prefix, skipped })
 }
 
 /// The folder, with its slash, that holds `data.pkl` and everything else.
@@ -93,12 +95,12 @@ fn no_data_pkl(entries: &[Entry]) -> Fault {
     Fault::NoDataPkl { holds }
 }
 
-fn scan_entry(source: &Source, entry: &Entry) -> Result<Pickle, Fault> {
+fn scan_entry(source: &Source, entry: &Entry, skip: &[String]) -> Result<Pickle, Fault> {
     let bytes = contents(source, entry, MAX_PICKLE)?;
     let mut input = &bytes[..];
     let end = bytes.len() as u64;
     let mut pickled = pickle::Source::new(&mut input, &entry.name, 0, end);
-    let pickle = scan::scan(&mut pickled, Mode::Full)?;
+    let pickle = scan::scan(&mut pickled, Mode::Full, skip)?;
     let offset = pickled.offset();
     if offset < end {
         let after = format!("the pickle in `{}`", entry.name);

@@ -68,12 +68,6 @@ fn a_whole_model_is_refused() {
 }
 
 #[test]
-fn classes_that_training_scripts_save_are_refused_by_name() {
-    says(&refused_fixture("namespace.pth"), &["`argparse.Namespace`", "`args`"]);
-    says(&refused_fixture("numpy_scalar.pth"), &["multiarray.scalar`", "`best_acc`"]);
-}
-
-#[test]
 fn tensors_that_are_no_plain_real_numbers_are_refused_by_name() {
     for (name, kind, mend) in [
         ("sparse.pth", "sparse", ".to_dense()"),

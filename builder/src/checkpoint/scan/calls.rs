@@ -1,10 +1,10 @@
 //! Globals, and what calling them would give. Nothing is called: an OrderedDict is an empty dictionary, a rebuilt
-//! tensor is a note of its arguments, a Parameter is its tensor.
+//! tensor is a note of its arguments, a Parameter is its tensor, and what is passed over is a note of its class.
 
 use super::value::type_name;
-use super::{MAX_STEPS, Machine, Node, Storage, Tensor, Value};
+use super::{MAX_STEPS, Machine, Node, Object, Storage, Tensor, Unknown, Value};
 use crate::checkpoint::error::Fault;
-use crate::checkpoint::globals::{Element, Global, Verdict, look_up};
+use crate::checkpoint::globals::{Element, Global, Verdict, builds_its_argument, look_up};
 use crate::checkpoint::pickle::Source;
 
 /// Arguments of a call, fields of a persistent id: none has more.
@@ -12,29 +12,100 @@ const MAX_ARGUMENTS: usize = 8;
 /// Length of a storage's key: decimal numbers in practice.
 const MAX_KEY: usize = 256;
 
-impl Machine {
-    /// The global `module.name`, if the allow-list has it.
-    pub(super) fn judge(&self, source: &Source<'_>, module: &str, name: &str) -> Result<Global, Fault> {
-        let verdict = look_up(module, name);
+/// Length of a global's name with its module; longer ones are refused unread.
+const MAX_NAME: usize = 1024;
+/// Different classes passed over, and unknown ones: no file has more.
+const MAX_CLASSES: usize = 4096;
+
+impl Machine<'_> {
+    /// The global `module.name`: one of the weights' own, or one to pass over.
+    pub(super) fn judge(&mut self, source: &Source<'_>, module: &str, name: &str) -> Result<Value, Fault> {
+        let long = module.len() + name.len() > MAX_NAME;
+        // Judged once, however often a pickle has it.
+        let known = if long { None } else { self.judged.get(&(module.to_owned(), name.to_owned())) };
+        if let Some(index) = known {
+            return Ok(Value::Class(*index));
+        }
+        let verdict = if long { Verdict::Malicious } else { look_up(module, name) };
         if let Verdict::Allowed(global) = verdict {
-            return Ok(global);
+            return Ok(Value::Global(global));
         }
         let place = source.place(self.at);
         // While a dictionary is filled, its current key lies just below what is built for it.
         let key = self.top(source).ok().and_then(|top| self.str(top)).map(str::to_owned);
         let global = format!("{module}.{name}");
-        Err(match verdict {
+        match verdict {
             Verdict::Kind(kind, fix) => {
                 let tensor = key.unwrap_or_else(|| place.to_string());
-                Fault::TensorKind { tensor, kind: kind.to_owned(), fix }
+                return Err(Fault::TensorKind { tensor, kind: kind.to_owned(), fix });
             }
-            Verdict::Module => Fault::WholeModule { place, class: global },
-            _ => Fault::Global { place, global, key },
-        })
+            Verdict::Malicious => return Err(Fault::Global { place, global, key, offer: Vec::new() }),
+            Verdict::Unknown { module } if !self.skip.contains(&global) => {
+                self.unknown.push(Unknown { place, global, key, module });
+            }
+            _ => {}
+        }
+        self.class(source, module, name)
+    }
+
+    /// The class `module.name`, to be passed over.
+    fn class(&mut self, source: &Source<'_>, module: &str, name: &str) -> Result<Value, Fault> {
+        let both = (module.to_owned(), name.to_owned());
+        if let Some(index) = self.judged.get(&both) {
+            return Ok(Value::Class(*index));
+        }
+        let index = self.classes.len();
+        if index >= MAX_CLASSES {
+            let place = source.place(self.at);
+            return Err(Fault::PickleLimit { place, what: "classes", limit: MAX_CLASSES as u64 });
+        }
+        self.classes.push(format!("{module}.{name}"));
+        self.judged.insert(both, index as u32);
+        Ok(Value::Class(index as u32))
+    }
+
+    /// An object of the built-in class `name`, made from `parts`.
+    pub(super) fn skipped(&mut self, source: &Source<'_>, name: &str, parts: &[Value]) -> Result<(), Fault> {
+        let class = self.class(source, "builtins", name)?;
+        self.passed_over(source, class, parts).map(|_| ())
+    }
+
+    /// Notes an object in place of a call of `callable` with `parts`, where that is a class to pass over.
+    pub(super) fn passed_over(&mut self, source: &Source<'_>, callable: Value, parts: &[Value]) -> Result<bool, Fault> {
+        let Value::Class(mut class) = callable else { return Ok(false) };
+        let name = self.classes.get(class as usize).and_then(|class| class.rsplit_once('.'));
+        if name.is_some_and(|(module, name)| builds_its_argument(module, name))
+            && let Some(Node::Tuple(arguments)) = parts.first().and_then(|part| self.node(*part))
+            && let Some(Value::Class(built)) = arguments.first()
+        {
+            class = *built;
+        }
+        // Its depth and the number of its values count as a tuple's would.
+        self.push(source, Node::Tuple(parts.to_vec()))?;
+        if let Some(node) = self.nodes.last_mut() {
+            *node = Node::Skipped(Box::new(Object { class, parts: parts.to_vec() }));
+        }
+        Ok(true)
+    }
+
+    /// Whether `object` is passed over, and `items` with it: what is set in it, appended to it, or its state.
+    pub(super) fn absorbed(&mut self, source: &Source<'_>, object: Value, items: &[Value]) -> Result<bool, Fault> {
+        let Value::Node(index) = object else { return Ok(false) };
+        if !matches!(self.nodes.get(index), Some(Node::Skipped(_))) {
+            return Ok(false);
+        }
+        self.extents[index] = self.grown(source, self.extents[index], items)?;
+        if let Some(Node::Skipped(object)) = self.nodes.get_mut(index) {
+            object.parts.extend(items);
+        }
+        Ok(true)
     }
 
     /// Describes what `callable(*arguments)` would be; nothing is called.
     pub(super) fn call(&mut self, source: &Source<'_>, callable: Value, arguments: &[Value]) -> Result<(), Fault> {
+        if self.passed_over(source, callable, arguments)? {
+            return Ok(());
+        }
         let Value::Global(global) = callable else {
             let what = format!("a {} is called", type_name(&self.nodes, callable));
             return Err(self.malformed(source, &what));
@@ -50,13 +121,13 @@ impl Machine {
             (
                 Global::RebuildTensorV2,
                 &[storage, offset, size, stride, _, _] | &[storage, offset, size, stride, _, _, _],
-            ) => self.tensor(source, [storage, offset, size, stride], None),
+            ) => self.tensor(source, [storage, offset, size, stride], None, &arguments[4..]),
             (
                 Global::RebuildTensorV3,
                 &[storage, offset, size, stride, _, _, dtype] | &[storage, offset, size, stride, _, _, dtype, _],
             ) => match dtype {
                 Value::Global(Global::Dtype(element)) => {
-                    self.tensor(source, [storage, offset, size, stride], Some(element))
+                    self.tensor(source, [storage, offset, size, stride], Some(element), &arguments[4..])
                 }
                 _ => Err(self.malformed(source, "a tensor without a torch.dtype")),
             },
@@ -64,6 +135,7 @@ impl Machine {
                 if !matches!(self.node(data), Some(Node::Tensor(_))) {
                     return Err(self.malformed(source, "a Parameter without a tensor"));
                 }
+                self.attributes.extend(arguments[1..].iter().map(|other| (data, *other)));
                 self.stack.push(data);
                 Ok(())
             }
@@ -102,23 +174,35 @@ impl Machine {
         Ok(items)
     }
 
-    fn tensor(&mut self, source: &Source<'_>, arguments: [Value; 4], dtype: Option<Element>) -> Result<(), Fault> {
+    fn tensor(
+        &mut self,
+        source: &Source<'_>,
+        arguments: [Value; 4],
+        dtype: Option<Element>,
+        others: &[Value],
+    ) -> Result<(), Fault> {
         let [storage, storage_offset, size, stride] = arguments;
         let Value::Node(storage) = storage else { return Err(self.malformed(source, "a tensor without a storage")) };
         if !matches!(self.nodes.get(storage), Some(Node::Storage(_))) {
             return Err(self.malformed(source, "a tensor without a storage"));
         }
-        let tensor = Tensor { storage, storage_offset, size, stride, dtype };
+        let others = others.to_vec();
+        let tensor = Tensor { storage, storage_offset, size, stride, dtype, others };
         self.push(source, Node::Tensor(Box::new(tensor)))
     }
 
     /// `BUILD` sets attributes: the `_metadata` of an OrderedDict, the flags of a Parameter. No weight depends on them.
     pub(super) fn build(&mut self, source: &Source<'_>) -> Result<(), Fault> {
         let parts = self.pop_many(source, 2)?;
+        if self.absorbed(source, parts[0], &parts[1..])? {
+            self.stack.push(parts[0]);
+            return Ok(());
+        }
         if !matches!(self.node(parts[0]), Some(Node::Dict(_) | Node::Tensor(_))) {
             let what = format!("BUILD of a {}", type_name(&self.nodes, parts[0]));
             return Err(self.malformed(source, &what));
         }
+        self.attributes.push((parts[0], parts[1]));
         self.stack.push(parts[0]);
         Ok(())
     }
@@ -128,7 +212,12 @@ impl Machine {
         let fields = self.arguments(source, id)?;
         // Legacy files say which source text a class came from: ('module', class, file, text).
         if fields.first().is_some_and(|tag| self.str(*tag) == Some("module")) {
-            return Err(Fault::WholeModule { place: source.place(self.at), class: "module".to_owned() });
+            let class = match fields.get(1) {
+                Some(Value::Class(index)) => self.classes.get(*index as usize).cloned(),
+                _ => None,
+            };
+            let class = class.unwrap_or_else(|| "module".to_owned());
+            return Err(Fault::WholeModule { place: source.place(self.at), class });
         }
         let (&[tag, class, key, _location, numel] | &[tag, class, key, _location, numel, Value::None]) = &fields[..]
         else {

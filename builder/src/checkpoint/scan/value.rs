@@ -1,5 +1,8 @@
 //! What a scanned pickle describes: values in an arena, referring to each other by index.
 
+use std::collections::{BTreeSet, HashMap};
+
+use crate::checkpoint::error::Place;
 use crate::checkpoint::globals::{Element, Global};
 
 /// A value of the machine.
@@ -9,6 +12,10 @@ pub(in crate::checkpoint) enum Value {
     Bool(bool),
     Int(i64),
     Global(Global),
+    /// A class or function that is passed over: an index into [`Pickle::classes`].
+    Class(u32),
+    /// A `bytearray`: the offset of its opcode.
+    ByteArray(u64),
     /// A value that no tensor depends on: its type.
     Other(&'static str),
     /// An index into [`Pickle::nodes`].
@@ -27,6 +34,8 @@ pub(in crate::checkpoint) enum Node {
     Dict(Vec<(Value, Value, u64)>),
     Storage(Box<Storage>),
     Tensor(Box<Tensor>),
+    /// An object that was not built.
+    Skipped(Box<Object>),
 }
 
 /// `('storage', class, key, location, numel)`: a storage outside the pickle.
@@ -48,6 +57,36 @@ pub(in crate::checkpoint) struct Tensor {
     pub(in crate::checkpoint) size: Value,
     pub(in crate::checkpoint) stride: Value,
     pub(in crate::checkpoint) dtype: Option<Element>,
+    /// The arguments that no number depends on.
+    pub(in crate::checkpoint) others: Vec<Value>,
+}
+
+/// An object that is passed over.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct Object {
+    /// Its class, an index into [`Pickle::classes`].
+    pub(in crate::checkpoint) class: u32,
+    /// What it would be made from: arguments, then states, items and elements in the order of the pickle.
+    pub(in crate::checkpoint) parts: Vec<Value>,
+}
+
+/// A global that nothing is known of.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct Unknown {
+    pub(in crate::checkpoint) place: Place,
+    pub(in crate::checkpoint) global: String,
+    /// The key of the dictionary whose value was being built.
+    pub(in crate::checkpoint) key: Option<String>,
+    /// Whether it is a class of modules, or one defined in a script.
+    pub(in crate::checkpoint) module: bool,
+}
+
+/// What can be reached from a value.
+pub(in crate::checkpoint) struct Reach {
+    /// Whether each node can be, texts and numbers left out, which nobody can change.
+    pub(in crate::checkpoint) nodes: Vec<bool>,
+    /// Classes of what is passed over.
+    pub(in crate::checkpoint) classes: BTreeSet<String>,
 }
 
 /// A pickle that passed the scan.
@@ -56,9 +95,70 @@ pub(in crate::checkpoint) struct Pickle {
     pub(in crate::checkpoint) name: String,
     pub(in crate::checkpoint) nodes: Vec<Node>,
     pub(in crate::checkpoint) root: Value,
+    /// `module.name` of whatever is passed over.
+    pub(in crate::checkpoint) classes: Vec<String>,
+    /// What `BUILD` set on plain values: the value, the state.
+    pub(in crate::checkpoint) attributes: Vec<(Value, Value)>,
+    /// Globals that nothing is known of, each once. Whoever uses the pickle has to refuse it for them.
+    pub(in crate::checkpoint) unknown: Vec<Unknown>,
 }
 
 impl Pickle {
+    /// What can be reached through the objects that are passed over.
+    pub(in crate::checkpoint) fn reach_of_objects(&self) -> Reach {
+        let parts = self.nodes.iter().filter_map(|node| match node {
+            Node::Skipped(object) => Some(&object.parts),
+            _ => None,
+        });
+        self.reach(parts.flatten().copied())
+    }
+
+    /// What can be reached from `start`.
+    pub(in crate::checkpoint) fn reach(&self, start: impl IntoIterator<Item = Value>) -> Reach {
+        let mut attributes: HashMap<usize, Vec<Value>> = HashMap::new();
+        for (value, state) in &self.attributes {
+            if let Value::Node(index) = value {
+                attributes.entry(*index).or_default().push(*state);
+            }
+        }
+        let mut reached = vec![false; self.nodes.len()];
+        let mut classes = BTreeSet::new();
+        let mut open: Vec<Value> = start.into_iter().collect();
+        while let Some(value) = open.pop() {
+            if let Some(class) = self.class(value) {
+                classes.insert(class.to_owned());
+            }
+            let Value::Node(index) = value else { continue };
+            let Some(node) = self.nodes.get(index).filter(|node| !matches!(node, Node::Str(_) | Node::Long(_))) else {
+                continue;
+            };
+            if std::mem::replace(&mut reached[index], true) {
+                continue;
+            }
+            open.extend(attributes.get(&index).into_iter().flatten());
+            match node {
+                Node::Tuple(items) | Node::List(items) => open.extend(items),
+                Node::Dict(items) => open.extend(items.iter().flat_map(|(key, value, _)| [*key, *value])),
+                Node::Tensor(tensor) => {
+                    open.extend([Value::Node(tensor.storage), tensor.storage_offset, tensor.size, tensor.stride]);
+                    open.extend(&tensor.others);
+                }
+                Node::Str(_) | Node::Long(_) | Node::Storage(_) | Node::Skipped(_) => {}
+            }
+        }
+        Reach { nodes: reached, classes }
+    }
+
+    /// The class of what is passed over, where `value` is that.
+    pub(in crate::checkpoint) fn class(&self, value: Value) -> Option<&str> {
+        let index = match (value, self.node(value)) {
+            (Value::Class(index), _) => index,
+            (_, Some(Node::Skipped(object))) => object.class,
+            _ => return None,
+        };
+        self.classes.get(index as usize).map(String::as_str)
+    }
+
     /// The string that `value` is.
     pub(in crate::checkpoint) fn str(&self, value: Value) -> Option<&str> {
         match self.node(value)? {
@@ -87,7 +187,8 @@ pub(super) fn type_name(nodes: &[Node], value: Value) -> &'static str {
         Value::None => "None",
         Value::Bool(_) => "bool",
         Value::Int(_) => "int",
-        Value::Global(_) => "class or function",
+        Value::Global(_) | Value::Class(_) => "class or function",
+        Value::ByteArray(_) => "bytearray",
         Value::Other(name) => name,
         Value::Node(index) => match nodes.get(index) {
             Some(Node::Str(_)) => "str",
@@ -97,6 +198,7 @@ pub(super) fn type_name(nodes: &[Node], value: Value) -> &'static str {
             Some(Node::Dict(_)) => "dict",
             Some(Node::Storage(_)) => "storage",
             Some(Node::Tensor(_)) => "tensor",
+            Some(Node::Skipped(_)) => "object",
             None => "value",
         },
     }

@@ -1,0 +1,33 @@
+//! Flags that say which part of a checkpoint is meant.
+
+use clap::Args;
+
+use crate::build::BuildError;
+use crate::checkpoint::Choice;
+
+/// Which part of a checkpoint is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SelectionArgs {
+    /// Pass over objects of these classes beside the weights, unbuilt: exact names, module.Name
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub skip_objects: Vec<String>,
+}
+
+impl SelectionArgs {
+    /// What the flags ask for.
+    ///
+    /// # Errors
+    /// [`BuildError::Request`] for what is no exact name.
+    pub fn choice(&self) -> Result<Choice, BuildError> {
+        let exact = |name: &&String| {
+            let plain = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
+            name.contains('.') && name.split('.').all(plain)
+        };
+        if let Some(name) = self.skip_objects.iter().find(|name| !exact(name)) {
+            return Err(BuildError::Request(format!(
+                "--skip-objects takes exact names such as mylib.config.Config, and '{name}' is none"
+            )));
+        }
+        Ok(Choice { skip: self.skip_objects.clone(), ..Choice::default() })
+    }
+}
