@@ -18,6 +18,7 @@ pub mod graph;
 pub mod hub;
 pub mod import;
 pub mod inspect;
+pub mod judge;
 pub mod list;
 pub mod metadata;
 pub mod optimize;

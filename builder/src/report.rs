@@ -74,8 +74,8 @@ pub fn inspection(found: &Inspection) -> String {
             line("container", format!("ONNX, IR {}, opset {}", onnx.ir_version, opsets.join(", ")));
             line("producer", onnx.producer.clone());
             line("dtype", onnx.dtype.clone().unwrap_or_else(|| "none".into()));
-            line("inputs", onnx.inputs.join(", "));
-            line("outputs", onnx.outputs.join(", "));
+            line("inputs", joined(&onnx.inputs));
+            line("outputs", joined(&onnx.outputs));
             line("operators", counts(&onnx.operators));
             if !onnx.grouped_convolutions.is_empty() {
                 line("grouped", counts_by(&onnx.grouped_convolutions, |group| format!("group {group}")));
@@ -97,10 +97,27 @@ pub fn inspection(found: &Inspection) -> String {
                 "architecture",
                 format!("{}, {classes}, {parameters} parameters, {cost} multiply-adds", inferred.variant),
             );
+            for form in &inferred.form {
+                line("form", form.clone());
+            }
+            if matches!(found.content, Content::Onnx(_)) {
+                let [height, width] = inferred.image_size;
+                line("costs", format!("for one image of {height}x{width}"));
+            }
             text.push_str(&stages(inferred));
         }
     }
+    if let Some(tensors) = &found.tensor_list {
+        text.push('\n');
+        for tensor in tensors {
+            let _ = writeln!(text, "{:<6} {:<20} {}", tensor.element_type, format!("{:?}", tensor.shape), tensor.name);
+        }
+    }
     text
+}
+
+fn joined(items: &[impl std::fmt::Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn stages(inferred: &crate::inspect::Inferred) -> String {

@@ -14,6 +14,7 @@ mod checkpoints;
 mod dependencies;
 mod faults;
 mod half;
+mod inspected;
 mod lowering;
 mod optimize;
 mod program;
