@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use common::{launcher, library, model, node, spec, value_info, write};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ort::session::{Session, SessionInputValue};
-use resnext_runner::model::{Block, Model, Scope};
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::session::LocalModel;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::session::LocalModel;
+use resnext_runner::model::opened::{Block, Model, Scope};
+use resnext_runner::model::tensor::{Data, Tensor};
 
 /// A model of one node, to measure what the harness adds.
 fn one_node() -> Vec<u8> {

@@ -18,12 +18,12 @@ use resnext_builder::graph::Dim;
 use resnext_builder::import::import;
 use resnext_builder::metadata::Labels;
 use resnext_builder::optimize::Model;
-use resnext_builder::passes::{Lowering, Width};
+use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::target::Rationale;
 use resnext_builder::validate::validate;
 use resnext_builder::variant::Variant;
 use resnext_runner::input::preprocess::Preprocess;
-use resnext_runner::metadata::ModelFile;
+use resnext_runner::model::file::ModelFile;
 
 /// Numbers at the edges, field heads of onnx.proto, operators and attributes.
 const PIECES: &[&[u8]] = &[
@@ -150,7 +150,7 @@ fn the_rewriter() {
         let done = Model::read(&input).ok()?.lower(&lowering, &Rationale::default(), &output, external).ok()?;
         assert!(sound(&output) || !sound(&input), "every value is still made once, before it is used");
         let graph = onnx_file::read::read(&output).expect("what was written is a model").graph.unwrap_or_default();
-        let added = done.passes.iter().find(|pass| pass.pass == "subsample").map_or(0, |pass| pass.rewrites);
+        let added = done.passes.iter().find(|pass| pass.pass == Pass::Subsample).map_or(0, |pass| pass.rewrites);
         assert!(graph.node.len() <= done.nodes + added);
         for mut tensor in graph.initializer {
             onnx_file::read::load_external(&output, &mut tensor).expect("its data is there");

@@ -8,7 +8,7 @@ mod infer;
 
 pub use infer::{InferError, Inferred, infer};
 
-use crate::graph::{Conv, Dim, Graph, Op, Pool, ValueId};
+use crate::graph::{Conv, Dim, Graph, Op, Origin, Part, Pool, ValueId};
 use crate::shape::ShapeError;
 use crate::variant::{Stem, Variant};
 use crate::weight::Weight;
@@ -17,24 +17,26 @@ use crate::weight::Weight;
 pub const EPSILON: f64 = 1e-5;
 
 /// The paper's three equivalent forms of the grouped block (Figure 3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum BlockForm {
-    /// (c): one grouped convolution.
+    /// (c): one grouped convolution
     #[default]
     Grouped,
-    /// (b): a branch a group, concatenated before one 1x1.
+    /// (b): a branch a group, concatenated before one 1x1
     Concat,
-    /// (a): whole branches, summed.
+    /// (a): whole branches, summed
     Branches,
 }
 
 /// Which convolution of a downsampling bottleneck has stride 2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum StrideIn {
-    /// The 3x3, as in torchvision and the ResNeXt paper (section 4).
+    /// The 3x3, as in torchvision and the ResNeXt paper (section 4)
     #[default]
+    #[value(name = "3x3")]
     Conv3x3,
-    /// The first 1x1, as in the first ResNet.
+    /// The first 1x1, as in the first ResNet
+    #[value(name = "1x1")]
     Conv1x1,
 }
 
@@ -99,11 +101,13 @@ pub fn build(variant: &Variant, options: &Options) -> Result<Graph, ShapeError> 
     let [height, width] = options.image.clone();
     let input = graph.add_input("input", vec![options.batch.clone(), Dim::Fixed(3), height, width]);
     let mut x = stem(&mut graph, variant, input)?;
+    graph.set_origin(0, Origin::Network(Part::Stem));
     let top = options.outputs.contains(&Output::Logits);
     let last_needed = if top { variant.blocks.len() } else { deepest(&options.outputs) };
     let mut stage_outputs = Vec::new();
     let mut in_channels = variant.planes;
     for stage in 0..last_needed {
+        let first = graph.nodes.len();
         for index in 0..variant.blocks[stage] {
             let stride = if index == 0 && stage > 0 { 2 } else { 1 };
             let place = block::Place {
@@ -116,9 +120,12 @@ pub fn build(variant: &Variant, options: &Options) -> Result<Graph, ShapeError> 
             x = block::build(&mut graph, variant, options, &place, x)?;
             in_channels = place.out_channels;
         }
+        graph.set_origin(first, Origin::Network(Part::Stage(stage)));
         stage_outputs.push(x);
     }
+    let first = graph.nodes.len();
     let logits = if top { Some(head(&mut graph, in_channels, options.classes, x)?) } else { None };
+    graph.set_origin(first, Origin::Network(Part::Head));
     for output in &options.outputs {
         let id = match *output {
             Output::Logits => logits,
@@ -196,7 +203,7 @@ fn normalise_part(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::cost;
+    use crate::cost::cost;
 
     fn graph(name: &str) -> Graph {
         let variant = Variant::parse(name).unwrap();

@@ -1,6 +1,8 @@
-//! The steps of a build.
+//! The steps of a build and the types between them; `build` runs them.
 
 pub(crate) mod describe;
-pub(crate) mod materialize;
+pub(crate) mod error;
+pub(crate) mod plan;
 pub(crate) mod resolve;
+pub(crate) mod summary;
 pub(crate) mod write;

@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 
 use onnx_file::element::ElementType::F16;
+use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Graph, Op, ValueId};
-use crate::passes::SUBSAMPLE_SUFFIX;
+use crate::graph::{Graph, Node, Op, Origin, Pass, ValueId};
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -180,7 +180,8 @@ impl Calibration {
     /// [`CalibrationError`].
     pub fn read(path: &Path) -> Result<Self, CalibrationError> {
         let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| CalibrationError::Read { path: name(), source })?;
+        let text =
+            open::read_text(path, open::SMALL).map_err(|source| CalibrationError::Read { path: name(), source })?;
         let content = |reason: String| CalibrationError::Content { path: name(), reason };
         let calibration: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
         if calibration.kind != "calibration" || calibration.schema_version != SCHEMA_VERSION {
@@ -188,6 +189,10 @@ impl Calibration {
         }
         if calibration.inputs.count == 0 {
             return Err(content("it was measured on no input".into()));
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = calibration.values.iter().find(|range| !names.insert(range.name.as_str())) {
+            return Err(content(format!("it holds the value '{}' twice", twice.name)));
         }
         match calibration.values.iter().find(|range| range.max_abs.is_some_and(|max| !(0.0..).contains(&max))) {
             Some(range) => Err(content(format!("the largest magnitude of '{}' is negative", range.name))),
@@ -241,7 +246,7 @@ impl Calibration {
             return Ok(Activations { largest, largest_in, headroom, inputs: self.inputs.clone() });
         }
         let beyond: Vec<ValueId> = used.iter().map(|(id, _)| *id).collect();
-        // Pixels share the range that they are taken from.
+        // A subsampled value shares the range of the value that it is taken from.
         let more = match used.iter().map(|(_, range)| range.name.as_str()).collect::<HashSet<_>>().len() - 1 {
             0 => String::new(),
             n => format!(", and so do {n} more"),
@@ -252,8 +257,8 @@ impl Calibration {
 
     /// The range of every value that nodes of `graph` make, Casts aside; and of its inputs, where they were measured.
     ///
-    /// The pixels taken before a strided convolution are some of those measured, whether the measured model took them
-    /// before it or not: they have the range of the value that they are taken from.
+    /// What a subsampling before a strided convolution keeps is part of what was measured, whether the measured model
+    /// was subsampled or not: it has the range of the value that it is taken from.
     fn by_value(&self, graph: &Graph) -> Result<Vec<(ValueId, &Range)>, CalibrationError> {
         let is_cast = |op: &Option<String>| op.as_deref() == Some("Cast");
         let named = |range: &&Range| range.node.as_deref().is_some_and(|node| !node.is_empty()) && !is_cast(&range.op);
@@ -262,9 +267,12 @@ impl Calibration {
             measured.insert(range.node.as_deref().unwrap_or_default(), range);
         }
         let mut found = Vec::new();
-        let pixels = |node: &str| node.ends_with(SUBSAMPLE_SUFFIX);
-        measured.retain(|node, _| !pixels(node));
-        for node in graph.nodes.iter().filter(|node| node.op != Op::Cast && !pixels(&node.name)) {
+        // The measured model may have been subsampled where this graph is not.
+        for node in graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_))) {
+            measured.remove(Pass::Subsample.added_name(&node.name).as_str());
+        }
+        let subsamples = |node: &&Node| node.origin == Origin::Added(Pass::Subsample);
+        for node in graph.nodes.iter().filter(|node| node.op != Op::Cast && !subsamples(node)) {
             match measured.remove(node.name.as_str()) {
                 Some(range) if range.op.as_deref().is_none_or(|op| op == node.op.name()) => {
                     found.push((node.output, range));
@@ -279,7 +287,7 @@ impl Calibration {
             let name = &graph.value(input).name;
             found.extend(self.values.iter().find(|range| !named(range) && range.name == *name).map(|r| (input, r)));
         }
-        for node in graph.nodes.iter().filter(|node| pixels(&node.name)) {
+        for node in graph.nodes.iter().filter(subsamples) {
             let whole = uncast(graph, node.inputs[0]);
             let range = found.iter().find(|(id, _)| *id == whole).map(|(_, range)| *range);
             found.extend(range.map(|range| (node.output, range)));

@@ -7,9 +7,10 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use onnx_file::{budget, open};
 
-use crate::architecture::{self, Output};
+use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
@@ -17,8 +18,8 @@ use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
-pub use lowering::{LoweringArgs, OptimizeArgs, TargetArg};
-pub use precision::{DtypeArg, PrecisionArgs};
+pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
+pub use precision::PrecisionArgs;
 pub use selection::SelectionArgs;
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
@@ -47,6 +48,9 @@ pub struct Cli {
     /// The build's flags.
     #[command(flatten)]
     pub build: BuildArgs,
+    /// Memory that models and their data may take, like 4G [default: three quarters of what the machine has left]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = budget::parse)]
+    pub max_memory: Option<u64>,
 }
 
 /// What to do other than building.
@@ -93,7 +97,7 @@ pub enum Command {
         variant: Option<String>,
         /// Convolution that has the stride in a downsampling block, in the checkpoint's network
         #[arg(long, value_enum, default_value_t)]
-        stride_in: StrideInArg,
+        stride_in: StrideIn,
         /// Which part of the checkpoint is meant.
         #[command(flatten)]
         selection: SelectionArgs,
@@ -141,7 +145,7 @@ pub struct BuildArgs {
     pub planes: Option<usize>,
     /// Stem: imagenet (7x7 stride 2, max pooling) or cifar (3x3) [default: the variant's]
     #[arg(long)]
-    pub stem: Option<StemArg>,
+    pub stem: Option<Stem>,
     /// Classes [default: the checkpoint's; else 1000, or 10 for 29_*]
     #[arg(long, value_name = "N", conflicts_with = "no_top")]
     pub num_classes: Option<usize>,
@@ -180,83 +184,19 @@ pub struct BuildArgs {
     pub precision: PrecisionArgs,
     /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
     #[arg(long, value_enum, default_value_t)]
-    pub block_form: BlockFormArg,
+    pub block_form: BlockForm,
     /// Convolution that has the stride in a downsampling block: 3x3 (torchvision) or 1x1 (the first ResNet)
     #[arg(long, value_enum, default_value_t)]
-    pub stride_in: StrideInArg,
+    pub stride_in: StrideIn,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(long, value_enum, default_value_t)]
-    pub external_data: ExternalArg,
+    pub external_data: External,
     /// Replace an existing output
     #[arg(long)]
     pub force: bool,
     /// No progress, no summary; that weights are random is said all the same
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-/// `--stem`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum StemArg {
-    /// 7x7 stride 2, then max pooling
-    Imagenet,
-    /// 3x3 stride 1
-    Cifar,
-}
-
-/// `--block-form`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum BlockFormArg {
-    /// One grouped convolution
-    #[default]
-    Grouped,
-    /// Branches, concatenated
-    Concat,
-    /// Branches, summed
-    Branches,
-}
-
-/// `--stride-in`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum StrideInArg {
-    /// The 3x3
-    #[default]
-    #[value(name = "3x3")]
-    Conv3x3,
-    /// The first 1x1
-    #[value(name = "1x1")]
-    Conv1x1,
-}
-
-impl From<StrideInArg> for architecture::StrideIn {
-    fn from(argument: StrideInArg) -> Self {
-        match argument {
-            StrideInArg::Conv3x3 => Self::Conv3x3,
-            StrideInArg::Conv1x1 => Self::Conv1x1,
-        }
-    }
-}
-
-/// `--external-data`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum ExternalArg {
-    /// Refuse models of 2 GiB and more
-    Never,
-    /// Where the limit needs it
-    #[default]
-    Auto,
-    /// Always
-    Always,
-}
-
-impl From<ExternalArg> for External {
-    fn from(argument: ExternalArg) -> Self {
-        match argument {
-            ExternalArg::Never => Self::Never,
-            ExternalArg::Auto => Self::Auto,
-            ExternalArg::Always => Self::Always,
-        }
-    }
 }
 
 impl BuildArgs {
@@ -286,19 +226,20 @@ impl BuildArgs {
         plan.no_top = self.no_top;
         plan.batch = self.batch.clone().unwrap_or(plan.batch);
         plan.image = self.image()?;
-        plan.block_form = match self.block_form {
-            BlockFormArg::Grouped => architecture::BlockForm::Grouped,
-            BlockFormArg::Concat => architecture::BlockForm::Concat,
-            BlockFormArg::Branches => architecture::BlockForm::Branches,
-        };
-        plan.stride_in = self.stride_in.into();
-        plan.external = self.external_data.into();
+        plan.block_form = self.block_form;
+        plan.stride_in = self.stride_in;
+        plan.external = self.external_data;
         (plan.lowering, plan.rationale) = self.lowering.choose()?;
-        (plan.lowering.half, plan.calibration) = self.precision.choose()?;
+        (plan.lowering.precision, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.labels()?;
         plan.preprocess = self.preprocess()?;
+        let named = [&self.labels, &self.preprocess, &self.lowering.tuning, &self.precision.calibration];
+        // Some of them may be a word for what is built in, and a file of that name is nobody's input.
+        let words = ["imagenet", "v1", "v2"];
+        let word = |path: &&PathBuf| path.to_str().is_some_and(|path| words.contains(&path));
+        plan.files = named.into_iter().flatten().filter(|path| !word(path)).cloned().collect();
         Ok(plan)
     }
 
@@ -312,10 +253,7 @@ impl BuildArgs {
         };
         let Named { name, mut variant, tag } = Named::parse_with(name, &self.blocks)?;
         if let Some(stem) = self.stem {
-            variant.stem = match stem {
-                StemArg::Imagenet => Stem::ImageNet,
-                StemArg::Cifar => Stem::Cifar,
-            };
+            variant.stem = stem;
         }
         if let Some(planes) = self.planes {
             variant.group_width = variant.group_width.saturating_mul(planes) / variant.planes;
@@ -360,7 +298,7 @@ impl BuildArgs {
 }
 
 fn read_text(path: &Path) -> Result<String, BuildError> {
-    std::fs::read_to_string(path).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
+    open::read_text(path, open::SMALL).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]

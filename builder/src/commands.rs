@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
+use onnx_file::budget;
 use onnx_file::exit::Exit;
+use onnx_file::text::{self, Terminal};
 
 use crate::build::{BuildError, Progress, Weights, build};
 use crate::cli::{BuildArgs, Cli, Command, weights_only};
@@ -64,6 +66,10 @@ impl CommandError {
 /// # Errors
 /// [`CommandError`], not yet printed.
 pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), CommandError> {
+    let (out, err): (&mut dyn Write, &mut dyn Write) = (&mut Terminal::new(out), &mut Terminal::new(err));
+    if let Some(bytes) = cli.max_memory {
+        budget::set_limit(bytes);
+    }
     match &cli.command {
         None => run_build(&cli.build, err)?,
         Some(Command::List { json }) => {
@@ -81,7 +87,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
         }
         Some(Command::Verify { model, weights, variant, stride_in, selection, seed, json }) => {
             let weights = local_file(weights, variant.as_deref(), err)?;
-            let verdict = verify(model, &weights, &selection.choice()?, (*stride_in).into(), *seed)?;
+            let verdict = verify(model, &weights, &selection.choice()?, *stride_in, *seed)?;
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;
@@ -92,7 +98,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             if args.json {
                 out.write_all(json_text(&summary).as_bytes())?;
             } else if !args.quiet {
-                err.write_all(report::optimized(&summary).as_bytes())?;
+                tell(err, &report::optimized(&summary));
             }
         }
         Some(Command::Completions { shell }) => {
@@ -111,8 +117,13 @@ fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> 
     let summary = build(&plan, &mut |progress| display.show(progress))?;
     drop(display);
     let text = if args.quiet { report::random_weights(&summary) } else { report::summary(&summary) };
-    err.write_all(text.as_bytes())?;
+    tell(err, &text);
     Ok(())
+}
+
+/// Says what was done. The output is whole by now, so where nobody listens that is no failure.
+fn tell(err: &mut dyn Write, text: &str) {
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
 /// The file that `weights` is or, by a name of torchvision's and the network `variant`, means.
@@ -129,5 +140,6 @@ fn local_file(weights: &Path, variant: Option<&str>, err: &mut dyn Write) -> Res
 
 fn json_text(value: &impl serde::Serialize) -> String {
     // Maps with string or number keys and plain structs have no way to fail.
-    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text::json(&text).into_owned() + "\n"
 }

@@ -8,7 +8,6 @@ mod download;
 mod partial;
 mod settings;
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -275,9 +274,8 @@ fn exists(path: &Path) -> Result<bool, HubError> {
 }
 
 fn cached(entry: &Entry, path: PathBuf) -> Result<Fetched, HubError> {
-    let digest = File::open(&path).and_then(digest::sha256);
     let name = || path.display().to_string();
-    let found = digest::hex(&digest.map_err(|source| HubError::Read { path: name(), source })?);
+    let found = digest::file(&path).map_err(|source| HubError::Read { path: name(), source })?;
     match found.starts_with(&entry.sha256_prefix) {
         true => Ok(Fetched { path, downloaded: false }),
         false => Err(HubError::Cached { path: name(), expected: entry.sha256_prefix.clone(), found }),

@@ -12,7 +12,7 @@ use onnx_file::proto::{
 use onnx_file::raw::TensorError;
 use onnx_file::tensor;
 
-use crate::graph::{Conv, Dim, Graph, Op, Pool, Shape, ValueId};
+use crate::graph::{Conv, Dim, Graph, Op, Origin, Pool, Shape, ValueId};
 use crate::shape::ShapeError;
 use crate::weight::{Read, Weight};
 
@@ -92,8 +92,10 @@ pub fn import(model: ModelProto, open: Option<[usize; 4]>) -> Result<Imported, I
     let id = importer.graph.add_input(&image.name, shape);
     importer.graph.value_mut(id).element = declared_element(image)?;
     importer.values.insert(image.name.clone(), id);
-    for node in &node {
+    for (position, node) in node.iter().enumerate() {
+        let first = importer.graph.nodes.len();
         importer.node(node)?;
+        importer.graph.set_origin(first, Origin::Model(position));
     }
     for output in &output {
         let id = importer.values.get(&output.name).copied();

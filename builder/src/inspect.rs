@@ -17,10 +17,10 @@ use serde::Serialize;
 
 use crate::architecture::{self, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
-use crate::graph::{Dim, Graph};
+use crate::cost::{Cost, cost_of};
+use crate::graph::{Dim, Graph, Origin, Part};
 use crate::judge::judge;
 use crate::published::{self, Published};
-use crate::shape::{Cost, cost_of};
 use crate::variant::Variant;
 
 /// Version of the JSON form.
@@ -414,12 +414,12 @@ fn describe(variant: &Variant, classes: Option<usize>, image: Option<[usize; 2]>
         Ok(graph) => graph,
         Err(error) => return Architecture::Unknown(error.to_string()),
     };
-    let mut stages = vec![stage(&graph, "stem", None)];
+    let mut stages = vec![stage(&graph, "stem", Part::Stem, None)];
     for index in 0..variant.blocks.len() {
-        stages.push(stage(&graph, &format!("layer{}", index + 1), Some((variant, index))));
+        stages.push(stage(&graph, &format!("layer{}", index + 1), Part::Stage(index), Some((variant, index))));
     }
     if classes.is_some() {
-        stages.push(stage(&graph, "head", None));
+        stages.push(stage(&graph, "head", Part::Head, None));
     }
     let costs = stages.iter().map(|s| Cost { parameters: s.parameters, multiply_adds: s.multiply_adds });
     let Cost { parameters, multiply_adds } = costs.sum();
@@ -434,13 +434,8 @@ fn describe(variant: &Variant, classes: Option<usize>, image: Option<[usize; 2]>
     }))
 }
 
-fn stage(graph: &Graph, name: &str, place: Option<(&Variant, usize)>) -> Stage {
-    let belongs = |node: &str| match name {
-        "stem" => matches!(node, "conv1" | "bn1" | "relu" | "maxpool"),
-        "head" => matches!(node, "avgpool" | "flatten" | "fc"),
-        layer => node.split('.').next() == Some(layer),
-    };
-    let nodes: Vec<_> = graph.nodes.iter().filter(|n| belongs(&n.name)).collect();
+fn stage(graph: &Graph, name: &str, part: Part, place: Option<(&Variant, usize)>) -> Stage {
+    let nodes: Vec<_> = graph.nodes.iter().filter(|node| node.origin == Origin::Network(part)).collect();
     let Cost { parameters, multiply_adds } = nodes.iter().map(|n| cost_of(graph, n)).sum();
     let last = nodes.last().map(|n| graph.value(n.output).shape.clone()).unwrap_or_default();
     let extent = |axis: usize| last.get(axis).and_then(Dim::fixed);
@@ -458,7 +453,6 @@ fn stage(graph: &Graph, name: &str, place: Option<(&Variant, usize)>) -> Stage {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::io::Write as _;
     use std::time::{Duration, Instant};
 
@@ -494,7 +488,7 @@ mod tests {
         let model = ModelProto { ir_version: 8, opset_import, ..ModelProto::default() }.encode_to_vec();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
-        let mut file = File::create(&path).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
         file.write_all(&[model, graph].concat()).unwrap();
         let length = file.metadata().unwrap().len() + zeros;
         file.set_len(length).unwrap();

@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use crate::architecture::{self, Options};
+use crate::cost::cost;
+use crate::precision::Dtype;
 use crate::published::{PUBLISHED, PublishedWeights};
-use crate::shape::{ShapeError, cost};
+use crate::shape::ShapeError;
 use crate::variant::{NAMED, Variant, VariantError};
 
 /// A network with its costs and published checkpoints.
@@ -34,7 +36,7 @@ pub struct Listing {
     /// Version of this structure.
     pub schema_version: u32,
     /// What `--dtype` takes.
-    pub dtypes: [&'static str; 2],
+    pub dtypes: [Dtype; 2],
     /// In the order of their families.
     pub networks: Vec<Listed>,
 }
@@ -74,7 +76,7 @@ pub fn list() -> Result<Listing, ListError> {
             })
         })
         .collect();
-    Ok(Listing { schema_version: 1, dtypes: ["f32", "f16"], networks: networks? })
+    Ok(Listing { schema_version: 1, dtypes: Dtype::ALL, networks: networks? })
 }
 
 #[cfg(test)]

@@ -1,36 +1,53 @@
 //! `resnext-build`: parse, run, exit code.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use onnx_file::atomic;
 use onnx_file::exit::Exit;
+use onnx_file::text::Shown;
+use onnx_file::{atomic, interrupt};
 use resnext_builder::cli::Cli;
 use resnext_builder::commands;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_run(&error),
+    };
+    interrupt::survive_size_limit();
     // Without it an interrupt leaves a partial file, which the next build replaces.
-    let _ = ctrlc::set_handler(interrupt);
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
+    let _ = interrupt::handle(|signal| {
+        atomic::stop_within(Duration::from_secs(2));
+        std::process::exit(signal.exit().into());
+    });
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     match commands::run(&cli, &mut out, &mut err) {
         Ok(()) => Exit::Success.into(),
-        Err(_) if atomic::stopped() => Exit::Interrupted.into(),
         Err(error) => {
+            if let Some(signal) = interrupt::received() {
+                return signal.exit().into();
+            }
             let exit = error.exit();
             if exit != Exit::Success {
                 // Where even standard error is closed, the exit code still tells.
-                let _ = writeln!(err, "error: {error}");
+                let _ = writeln!(err, "error: {}", Shown(error));
             }
             exit.into()
         }
     }
 }
 
-/// Ends the program once it has given up its half-written files, after two seconds at the latest.
-fn interrupt() {
-    atomic::stop_within(Duration::from_secs(2));
-    std::process::exit(Exit::Interrupted.into());
+/// Help, the version, or what is wrong with the command line.
+fn not_run(error: &clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    match error.print().and_then(|()| io::stdout().flush()) {
+        // Nobody got the help that was asked for; a closed pipe wants no more of it.
+        Err(failed) if code == 0 && failed.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "error: cannot write the result: {failed}");
+            Exit::Output.into()
+        }
+        _ => ExitCode::from(code),
+    }
 }

@@ -11,6 +11,7 @@ use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use onnx_file::atomic::{self, AtomicFile};
+use onnx_file::open;
 use onnx_file::proto::{ModelProto, TensorProto};
 use onnx_file::write::{WriteError, place_externally, write_external};
 
@@ -18,6 +19,18 @@ use onnx_file::digest::{self, Hashing};
 
 /// Hex digits of the content's hash in a data file's name.
 const DIGITS: usize = 16;
+
+/// When weights go into a file of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum External {
+    /// Refuse models of 2 GiB and more
+    Never,
+    /// Where protobuf's limit of 2 GiB needs it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+}
 
 /// Why no model can go to `path`, as a sentence: a pipe or device, whose place a file would take, or without `force`
 /// a file that is there. `streams` where the request could also be for standard output.
@@ -29,6 +42,15 @@ pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String>
         return Some(format!("{path} is a pipe or a device, and a model appears as a whole file; {other}"));
     }
     (!force).then(|| format!("{path} exists; give another -o, or --force to replace it"))
+}
+
+/// The one of `inputs` that writing a model to `path` would destroy: `path` itself, or what is written before it has its
+/// name, reached by whatever name or link.
+pub(crate) fn overwritten<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Option<&'a Path> {
+    let partials = [atomic::partial(path).ok(), data_partial(path).ok()];
+    let written: Vec<PathBuf> = partials.into_iter().flatten().chain([path.to_owned()]).collect();
+    let hit = |input: &&PathBuf| written.iter().any(|file| open::same(file, input));
+    inputs.into_iter().find(hit).map(PathBuf::as_path)
 }
 
 /// A model on its way to its file. Dropped without [`Output::commit`] it leaves nothing.
@@ -73,6 +95,7 @@ impl Output {
             return Ok(());
         }
         let file = AtomicFile::create_unnamed(&data_partial(&self.path)?)?;
+        file.keep_mode_of(&self.path)?;
         let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
         let len = write_external(model, &mut hashing, weights)?;
         let (file, sha256) = hashing.into_inner().map_err(io::IntoInnerError::into_error)?.finish();
@@ -96,7 +119,7 @@ impl Output {
         };
         let there = fs::symlink_metadata(&data).ok();
         let same = |there: &fs::Metadata| there.is_file() && there.len() == len;
-        if there.as_ref().is_some_and(same) && digest::sha256(File::open(&data)?)? == sha256 {
+        if there.as_ref().is_some_and(same) && digest::sha256(open::file(&data)?)? == sha256 {
             // Another model may use it: it stays, and the partial file stays for as long as a kill must tell so.
             model.commit()?;
             drop(file);
@@ -159,7 +182,7 @@ fn data_name(name: &OsStr, base: &str) -> Option<String> {
 
 /// Whether a model that is there names the data file, or cannot be asked.
 fn is_used_by(model: &Path, data: &str) -> bool {
-    match File::open(model) {
+    match open::file(model) {
         Ok(file) => mentions(&file, data).unwrap_or(true),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }

@@ -1,13 +1,9 @@
-//! The rewrites, and their order.
+//! The rewrites: one list of their names, their order, when they are wanted, and what runs them.
 //!
-//! 1. `fold_bn` first: every later pass then sees convolutions with a bias and no normalisation in between.
-//! 2. `widen_groups` on what is then final: the weights it spreads are scaled already, and its zeros stay exact.
-//! 3. `subsample` touches no weight, so it may come after those that do.
-//! 4. `to_f16` last: what is rounded is the weight that the file will hold, once.
-//!
-//! A pass is a plain function from a graph to the number of rewrites it made. It changes recipes, never numbers.
+//! A pass is a plain function from a graph to what it rewrote and why it left the rest. It changes recipes, never numbers.
 
 mod fold_bn;
+mod report;
 mod subsample;
 mod to_f16;
 mod widen_groups;
@@ -16,12 +12,14 @@ use serde::Serialize;
 
 pub use fold_bn::fold_bn;
 pub(crate) use fold_bn::fold_bn_where;
-pub(crate) use subsample::SUFFIX as SUBSAMPLE_SUFFIX;
+pub use report::{Declined, Reason, Report};
 pub use subsample::subsample;
-pub use to_f16::{Half, UnknownNode, to_f16};
-pub use widen_groups::{Declined, Stage, Width, stages, widen_groups};
+pub use to_f16::{UnknownNode, to_f16};
+pub use widen_groups::{Stage, Width, stages, widen_groups};
 
 use crate::graph::Graph;
+pub use crate::graph::Pass;
+use crate::precision::Precision;
 
 /// What to do to a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +30,16 @@ pub struct Lowering {
     pub group_widths: Vec<Width>,
     /// Replace each strided 1x1 convolution by a subsampling and a dense one.
     pub subsample: bool,
-    /// Compute in f16; `None` leaves the types as they are.
-    pub half: Option<Half>,
+    /// Arithmetic to carry.
+    pub precision: Precision,
+    /// Run no pass after this one: to find the pass that a fault comes from.
+    pub stop_after: Option<Pass>,
 }
 
 impl Default for Lowering {
     fn default() -> Self {
-        Self { fold_bn: true, group_widths: Vec::new(), subsample: false, half: None }
+        let precision = Precision::default();
+        Self { fold_bn: true, group_widths: Vec::new(), subsample: false, precision, stop_after: None }
     }
 }
 
@@ -49,13 +50,43 @@ impl Lowering {
     }
 }
 
+/// A pass, when it runs, and how.
+struct Entry {
+    pass: Pass,
+    wanted: fn(&Lowering) -> bool,
+    run: fn(&mut Graph, &Lowering) -> Result<Report, UnknownNode>,
+}
+
+/// All passes, in the order in which they run.
+const PASSES: [Entry; 4] = [
+    // First: every later pass then sees convolutions with a bias and no normalisation in between.
+    Entry { pass: Pass::FoldBn, wanted: |lowering| lowering.fold_bn, run: |graph, _| Ok(fold_bn(graph)) },
+    // On what is then final: the weights it spreads are scaled already, and its zeros stay exact.
+    Entry {
+        pass: Pass::WidenGroups,
+        wanted: |lowering| !lowering.group_widths.is_empty(),
+        run: |graph, lowering| Ok(widen_groups(graph, |stage| lowering.width(stage))),
+    },
+    // It touches no weight, so it may come after those that do.
+    Entry { pass: Pass::Subsample, wanted: |lowering| lowering.subsample, run: |graph, _| Ok(subsample(graph)) },
+    // Last: what is rounded is the weight that the file will hold, once.
+    Entry {
+        pass: Pass::ToF16,
+        wanted: |lowering| lowering.precision.half().is_some(),
+        run: |graph, lowering| lowering.precision.half().map_or(Ok(Report::default()), |half| to_f16(graph, half)),
+    },
+];
+
 /// A pass that ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PassRun {
-    /// Its name.
-    pub pass: &'static str,
+    /// Which.
+    pub pass: Pass,
     /// How many places it rewrote.
     pub rewrites: usize,
+    /// The nodes that it was meant for and left as they were.
+    #[serde(skip)]
+    pub declined: Vec<Declined>,
 }
 
 /// Runs the passes that `lowering` asks for, in order.
@@ -63,19 +94,59 @@ pub struct PassRun {
 /// # Errors
 /// [`UnknownNode`] where a node is to be kept in f32 that is not there.
 pub fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<PassRun>, UnknownNode> {
-    let mut applied = Vec::new();
-    if lowering.fold_bn {
-        applied.push(PassRun { pass: "fold_bn", rewrites: fold_bn(graph) });
+    let mut runs = Vec::new();
+    for Entry { pass, wanted, run } in &PASSES {
+        if wanted(lowering) {
+            let Report { rewrites, declined } = run(graph, lowering)?;
+            tracing::debug!(%pass, rewrites, declined = declined.len(), "pass");
+            runs.push(PassRun { pass: *pass, rewrites, declined });
+        }
+        if lowering.stop_after == Some(*pass) {
+            break;
+        }
     }
-    if !lowering.group_widths.is_empty() {
-        let rewrites = widen_groups(graph, |stage| lowering.width(stage));
-        applied.push(PassRun { pass: "widen_groups", rewrites });
+    Ok(runs)
+}
+
+/// `fold_bn, widen_groups`: for messages.
+pub(crate) fn names(runs: &[PassRun]) -> String {
+    let names: Vec<&str> = runs.iter().map(|run| run.pass.name()).collect();
+    names.join(", ")
+}
+
+/// `fold_bn x53, widen_groups x16`: for messages and metadata.
+pub(crate) fn summary(runs: &[PassRun]) -> String {
+    let parts: Vec<String> = runs.iter().map(|run| format!("{} x{}", run.pass, run.rewrites)).collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::{Options, build};
+    use crate::precision::Half;
+    use crate::variant::Variant;
+
+    #[test]
+    fn passes_run_in_their_order_up_to_the_one_to_stop_after() {
+        let variant = Variant::parse("50_32x4d").unwrap();
+        let all = Lowering {
+            group_widths: vec![Width::at_least(8)],
+            subsample: true,
+            precision: Precision::F16(Half::default()),
+            ..Lowering::default()
+        };
+        let ran = |lowering: &Lowering| -> Vec<(Pass, usize)> {
+            let mut graph = build(&variant, &Options::classifier(&variant)).unwrap();
+            run(&mut graph, lowering).unwrap().iter().map(|run| (run.pass, run.rewrites)).collect()
+        };
+        let whole = ran(&all);
+        assert_eq!(whole.iter().map(|(pass, _)| *pass).collect::<Vec<_>>(), PASSES.map(|entry| entry.pass));
+        for (index, entry) in PASSES.iter().enumerate() {
+            let stopped = Lowering { stop_after: Some(entry.pass), ..all.clone() };
+            assert_eq!(ran(&stopped), whole[..=index]);
+        }
+        let none = Lowering { fold_bn: false, ..Lowering::default() };
+        assert_eq!(ran(&none), []);
     }
-    if lowering.subsample {
-        applied.push(PassRun { pass: "subsample", rewrites: subsample(graph) });
-    }
-    if let Some(half) = &lowering.half {
-        applied.push(PassRun { pass: "to_f16", rewrites: to_f16(graph, half)? });
-    }
-    Ok(applied)
 }

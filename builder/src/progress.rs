@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use onnx_file::text::Shown;
 
 use crate::build::Progress;
 use crate::hub::Event;
@@ -84,7 +85,7 @@ impl<'a> Display<'a> {
         }
         self.clear();
         // Where standard error is closed, the exit code still tells.
-        let _ = writeln!(self.err, "{text}");
+        let _ = writeln!(self.err, "{}", Shown(text));
     }
 
     /// Takes the bar away.

@@ -1,18 +1,26 @@
 //! Text for people: the only place that formats.
 
-use std::fmt::Write as _;
+mod words;
 
-use crate::build::{Safety, Summary, UNCHECKED};
+use onnx_file::text::Lines;
+
+use crate::build::Summary;
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
-use crate::optimize::Optimized;
+use crate::optimize::{Optimized, Refusal};
+use crate::passes;
+use crate::precision::Effect;
+use crate::precision::half::{Safety, UNCHECKED};
+use crate::target::Purpose;
 use crate::verify::{Basis, Verdict};
 
 /// The table of `list`.
 pub fn list(listing: &Listing) -> String {
-    let mut text = format!(
-        "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} {}\n",
-        "variant", "parameters", "mult-adds", "image", "also called", "source", "known checkpoints"
+    let mut text = Lines::default();
+    let _ = writeln!(
+        text,
+        "{:<16} {:>10} {:>9} {:>7}  {:<22} {:<26} known checkpoints",
+        "variant", "parameters", "mult-adds", "image", "also called", "source"
     );
     for row in &listing.networks {
         let checkpoints: Vec<String> = row
@@ -33,19 +41,25 @@ pub fn list(listing: &Listing) -> String {
             if checkpoints.is_empty() { "-".into() } else { checkpoints.join(", ") }
         );
     }
-    text.push_str(
-        "Parameters with 1000 classes (10 for 29_*); percentages are published top-1 accuracies on ImageNet.\n",
+    let _ = writeln!(
+        text,
+        "Parameters with 1000 classes (10 for 29_*); percentages are published top-1 accuracies on ImageNet."
     );
-    let _ = writeln!(text, "Every one can be built in {} (--dtype).", listing.dtypes.join(" or "));
-    text.push_str(
-        "Any DEPTH_CxWd works: depths 26, 50, 101, 152, 200; other block counts with --blocks and --planes.\n",
+    let _ = writeln!(
+        text,
+        "Every one can be built in {} (--dtype).",
+        listing.dtypes.map(|dtype| dtype.name()).join(" or ")
     );
-    text
+    let _ = writeln!(
+        text,
+        "Any DEPTH_CxWd works: depths 26, 50, 101, 152, 200; other block counts with --blocks and --planes."
+    );
+    text.into()
 }
 
 /// The text of `inspect`.
 pub fn inspection(found: &Inspection) -> String {
-    let mut text = String::new();
+    let mut text = Lines::default();
     let mut line = |key: &str, value: String| {
         let _ = writeln!(text, "{key:<13} {value}");
     };
@@ -104,25 +118,27 @@ pub fn inspection(found: &Inspection) -> String {
                 let [height, width] = inferred.image_size;
                 line("costs", format!("for one image of {height}x{width}"));
             }
-            text.push_str(&stages(inferred));
+            stages(&mut text, inferred);
         }
     }
     if let Some(tensors) = &found.tensor_list {
-        text.push('\n');
+        let _ = writeln!(text);
         for tensor in tensors {
             let _ = writeln!(text, "{:<6} {:<20} {}", tensor.element_type, format!("{:?}", tensor.shape), tensor.name);
         }
     }
-    text
+    text.into()
 }
 
 fn joined(items: &[impl std::fmt::Display]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn stages(inferred: &crate::inspect::Inferred) -> String {
-    let mut text = format!(
-        "\n{:<7} {:>6} {:>6} {:>6} {:>12} {:>8} {:>9} {:>11} {:>9}\n",
+fn stages(text: &mut Lines, inferred: &crate::inspect::Inferred) {
+    let _ = writeln!(text);
+    let _ = writeln!(
+        text,
+        "{:<7} {:>6} {:>6} {:>6} {:>12} {:>8} {:>9} {:>11} {:>9}",
         "stage", "blocks", "groups", "width", "width/group", "out", "size", "parameters", "mult-adds"
     );
     let cell = |value: Option<usize>| value.map_or("-".into(), |v| v.to_string());
@@ -143,12 +159,11 @@ fn stages(inferred: &crate::inspect::Inferred) -> String {
             giga(stage.multiply_adds)
         );
     }
-    text
 }
 
 /// The text of `verify`.
 pub fn verdict(verdict: &Verdict) -> String {
-    let mut text = String::new();
+    let mut text = Lines::default();
     for output in &verdict.outputs {
         let verdict_of = if output.equal() { "equal" } else { "DIFFERENT" };
         let _ = writeln!(
@@ -161,11 +176,12 @@ pub fn verdict(verdict: &Verdict) -> String {
             output.tolerance
         );
     }
-    text.push_str(match verdict.basis {
+    let basis = match verdict.basis {
         Basis::Exact => "",
         Basis::Rounded => "compared with the checkpoint's weights rounded to f16, as this program rounds",
         Basis::WithinRounding => "another program's f16: at most twice what rounding the weights does",
-    });
+    };
+    let _ = write!(text, "{basis}");
     let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
     if verdict.basis != Basis::Exact {
         let _ = writeln!(text, "; rounding them moves an output by up to {rounding:.2e}");
@@ -180,46 +196,55 @@ pub fn verdict(verdict: &Verdict) -> String {
         verdict.variant,
         verdict.seed
     );
-    text
+    text.into()
 }
 
 /// The line after a build without a checkpoint, which even those need who want no summary; empty after one with it.
 pub fn random_weights(summary: &Summary) -> String {
-    if summary.weights_sha256.is_some() {
-        return String::new();
+    let mut text = Lines::default();
+    random(&mut text, summary);
+    text.into()
+}
+
+fn random(text: &mut Lines, summary: &Summary) {
+    if summary.weights_sha256.is_none() {
+        let _ = writeln!(text, "note: weights: {}; pass --weights FILE for trained ones", summary.weights);
     }
-    format!("note: weights: {}; pass --weights FILE for trained ones\n", summary.weights)
 }
 
 /// The lines after a build.
 pub fn summary(summary: &Summary) -> String {
-    let mut text = random_weights(summary);
+    let mut text = Lines::default();
+    random(&mut text, summary);
     for note in &summary.notes {
         let _ = writeln!(text, "note: {note}");
     }
     lowering(&mut text, &summary.target, &summary.reasons);
-    if let Some(safety) = &summary.f16 {
+    if let Effect::F16(safety) = &summary.precision {
         half(&mut text, safety);
     }
-    let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
+    let passes = passes::summary(&summary.passes);
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
     let _ = writeln!(
         text,
         "{}: {}{} parameters, {} multiply-adds, weights {}{}",
         summary.variant,
-        if summary.f16.is_some() { "f16, " } else { "" },
+        match summary.precision {
+            Effect::F32 => String::new(),
+            Effect::F16(_) => format!("{}, ", summary.precision.dtype()),
+        },
         millions(summary.parameters),
         giga(summary.multiply_adds),
         summary.weights,
-        if passes.is_empty() { String::new() } else { format!(", passes {}", passes.join(", ")) }
+        if passes.is_empty() { String::new() } else { format!(", passes {passes}") }
     );
     let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
-    text
+    text.into()
 }
 
 /// Why f16 is safe here, or that it is not shown.
-fn half(text: &mut String, safety: &Safety) {
+fn half(text: &mut Lines, safety: &Safety) {
     let _ = writeln!(text, "f16: {}", safety.weights);
     match &safety.activations {
         Some(activations) => drop(writeln!(text, "f16: {activations}")),
@@ -231,8 +256,8 @@ fn half(text: &mut String, safety: &Safety) {
 }
 
 /// What the passes were chosen for, and why.
-fn lowering(text: &mut String, target: &str, reasons: &[String]) {
-    if target != "portable" {
+fn lowering(text: &mut Lines, target: &Purpose, reasons: &[String]) {
+    if *target != Purpose::default() {
         let _ = writeln!(text, "target {target}");
     }
     for reason in reasons {
@@ -242,41 +267,42 @@ fn lowering(text: &mut String, target: &str, reasons: &[String]) {
 
 /// The lines after a rewrite.
 pub fn optimized(summary: &Optimized) -> String {
-    let mut text = String::new();
+    let mut text = Lines::default();
     lowering(&mut text, &summary.target, &summary.reasons);
     for rewrite in &summary.rewritten {
         let _ = writeln!(text, "{}: {} -> {}", rewrite.node, rewrite.from, rewrite.to);
     }
-    let mut reasons: Vec<(&str, &str)> = Vec::new();
+    let mut reasons: Vec<(&str, &Refusal)> = Vec::new();
     for declined in &summary.declined {
-        let key = (declined.op.as_str(), declined.reason.as_str());
+        let key = (declined.op.as_str(), &declined.reason.0);
         if !reasons.contains(&key) {
             reasons.push(key);
         }
     }
     for (op, reason) in reasons {
-        let same = summary.declined.iter().filter(|d| d.op == op && d.reason == reason);
+        let same = summary.declined.iter().filter(|d| d.op == op && d.reason.0 == *reason);
         let nodes: Vec<&str> = same.map(|declined| declined.node.as_str()).collect();
         let more = if nodes.len() > 1 { format!(" and {} more", nodes.len() - 1) } else { String::new() };
         let _ = writeln!(text, "left as it is: {op} {}{more}: {reason}", nodes[0]);
     }
-    let passes: Vec<String> = summary.passes.iter().map(|p| format!("{} x{}", p.pass, p.rewrites)).collect();
+    let passes = passes::summary(&summary.passes);
     let _ = writeln!(
         text,
         "{} of {} nodes changed ({}), {} passed through",
         summary.nodes - summary.untouched,
         summary.nodes,
-        passes.join(", "),
+        passes,
         summary.untouched
     );
-    if summary.target == "portable" && summary.untouched == summary.nodes {
-        text.push_str(
-            "nothing to do for every provider alike; --target cpu, --group-width N or --tuning FILE asks for more\n",
+    if summary.target == Purpose::default() && summary.untouched == summary.nodes {
+        let _ = writeln!(
+            text,
+            "nothing to do for every provider alike; --target cpu, --group-width N or --tuning FILE asks for more"
         );
     }
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let _ = writeln!(text, "{}: {:.1} MB in {:.2} s", files.join(", "), summary.bytes as f64 / 1e6, summary.seconds);
-    text
+    text.into()
 }
 
 fn counts(counts: &std::collections::BTreeMap<String, usize>) -> String {

@@ -9,21 +9,23 @@ use serde::Serialize;
 use crate::passes::{Lowering, Stage, Width};
 
 /// A provider that models are compiled for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
-    /// Any runtime.
+    /// Any runtime
     #[default]
     Portable,
-    /// onnxruntime's CPU provider on a processor with AVX-512.
+    /// onnxruntime's CPU provider on a processor with AVX-512
     CpuAvx512,
-    /// onnxruntime's CPU provider on a processor with AVX2.
+    /// onnxruntime's CPU provider on a processor with AVX2
     CpuAvx2,
-    /// OpenVINO on a CPU, by itself or as onnxruntime's provider.
+    /// OpenVINO on a CPU, by itself or as onnxruntime's provider
+    #[value(name = "openvino")]
     OpenVino,
-    /// onnxruntime's CUDA provider.
+    /// onnxruntime's CUDA provider
     Cuda,
-    /// TensorRT, by itself or as onnxruntime's provider.
+    /// TensorRT, by itself or as onnxruntime's provider
+    #[value(name = "tensorrt")]
     TensorRt,
 }
 
@@ -151,27 +153,58 @@ const IN_BLOCKS_OF_8: Action = Action::Widens(Width::blocks_of(8));
 const BLOCKED: &str =
     "onnxruntime's blocked kernels take a grouped convolution only in whole blocks of channels a group";
 
+/// What passes are chosen for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A provider, by rules that hold everywhere.
+    Target(Target),
+    /// One machine, where a network was measured with this provider.
+    Tuned {
+        /// The provider's name.
+        provider: String,
+    },
+}
+
+impl Default for Purpose {
+    fn default() -> Self {
+        Self::Target(Target::default())
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(target) => f.write_str(target.name()),
+            Self::Tuned { provider } => write!(f, "tuned for {provider}"),
+        }
+    }
+}
+
+impl Serialize for Purpose {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// What passes were chosen for, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rationale {
-    /// A [`Target`]'s name, or "tuned for ...".
-    pub target: String,
+    /// What they are for.
+    pub target: Purpose,
     /// Why these passes, one sentence each.
     pub reasons: Vec<String>,
     /// The stages that the choice was measured on; empty where it holds for every network.
     pub stages: Vec<Stage>,
 }
 
-impl Default for Rationale {
-    fn default() -> Self {
-        Self { target: Target::Portable.name().into(), reasons: Vec::new(), stages: Vec::new() }
-    }
-}
-
 impl From<Target> for Rationale {
     fn from(target: Target) -> Self {
         let reason = |rule: &Rule| format!("{}: {} ({})", rule.action, rule.reason, rule.evidence);
-        Self { target: target.name().into(), reasons: target.rules().iter().map(reason).collect(), stages: Vec::new() }
+        Self {
+            target: Purpose::Target(target),
+            reasons: target.rules().iter().map(reason).collect(),
+            stages: Vec::new(),
+        }
     }
 }
 

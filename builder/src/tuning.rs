@@ -3,10 +3,11 @@
 use std::io;
 use std::path::Path;
 
+use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
 use crate::passes::{Lowering, Stage, Width};
-use crate::target::Rationale;
+use crate::target::{Purpose, Rationale};
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -73,7 +74,7 @@ impl Tuning {
     /// [`TuningError`].
     pub fn read(path: &Path) -> Result<Self, TuningError> {
         let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| TuningError::Read { path: name(), source })?;
+        let text = open::read_text(path, open::SMALL).map_err(|source| TuningError::Read { path: name(), source })?;
         let content = |reason: String| TuningError::Content { path: name(), reason };
         let tuning: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
         if tuning.kind != "tuning" || tuning.schema_version != SCHEMA_VERSION {
@@ -105,7 +106,7 @@ impl Tuning {
             self.subsample.then(|| "each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv".to_owned());
         let does = groups.into_iter().chain(pixels).collect::<Vec<_>>().join(" and ");
         Rationale {
-            target: format!("tuned for {}", self.provider),
+            target: Purpose::Tuned { provider: self.provider.clone() },
             reasons: vec![format!(
                 "{does}: measured with onnxruntime {} on {processor}, {} threads, batch {batches}",
                 self.library_version, self.threads

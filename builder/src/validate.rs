@@ -217,7 +217,13 @@ mod tests {
         let mut integers = graph();
         let output = integers.nodes[0].output;
         let input = integers.inputs[0];
-        integers.nodes[0] = Node { name: "cast".into(), op: Op::Cast, inputs: vec![input], output };
+        integers.nodes[0] = Node {
+            name: "cast".into(),
+            op: Op::Cast,
+            inputs: vec![input],
+            output,
+            origin: crate::graph::Origin::Unknown,
+        };
         let shape = integers.value(input).shape.clone();
         *integers.value_mut(output) = Value { name: "x".into(), element: ElementType::I64, shape, weight: None };
         assert!(matches!(validate(&integers), Err(GraphError::Element { op: "Cast", .. })));

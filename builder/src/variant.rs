@@ -33,11 +33,12 @@ impl Block {
 }
 
 /// What comes before the first stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Stem {
-    /// 7x7 stride 2, then 3x3 max pooling stride 2.
+    /// 7x7 stride 2, then 3x3 max pooling stride 2
+    #[value(name = "imagenet")]
     ImageNet,
-    /// 3x3 stride 1 (paper, section 5.3).
+    /// 3x3 stride 1 (paper, section 5.3)
     Cifar,
 }
 

@@ -9,10 +9,12 @@
 //! than a wrong weight may.
 
 mod half;
+mod memory;
 
 use std::path::Path;
 
 use ndarray::{Array4, ArrayD};
+use onnx_file::budget::{self, OverBudget};
 use onnx_file::read::ReadError;
 use serde::Serialize;
 
@@ -125,6 +127,14 @@ pub enum VerifyError {
         /// Its elements.
         elements: u64,
     },
+    /// All values together.
+    #[error("{model}: {source}")]
+    Memory {
+        /// The model.
+        model: String,
+        /// What takes how much.
+        source: OverBudget,
+    },
     /// A weight of the model is damaged.
     #[error("{model}: {source}")]
     Tensor {
@@ -179,10 +189,7 @@ pub fn verify(
     seed: u64,
 ) -> Result<Verdict, VerifyError> {
     let name = || model.display().to_string();
-    let mut proto = onnx_file::read::read(model)?;
-    for tensor in proto.graph.iter_mut().flat_map(|g| &mut g.initializer) {
-        onnx_file::read::load_external(model, tensor)?;
-    }
+    let proto = onnx_file::read::read_whole(model)?.model;
     let checkpoint = Checkpoint::open_with(weights, choice)?;
     let found = inferred(&checkpoint)?;
     let variant = found.variant;
@@ -192,6 +199,10 @@ pub fn verify(
         import(proto, Some([2, 3, usual, usual])).map_err(|source| VerifyError::Import { model: name(), source })?;
     let valid = validate(&graph).map_err(|source| VerifyError::Graph { model: name(), source })?;
     check_size(&graph).map_err(|(value, elements)| VerifyError::TooLarge { model: name(), value, elements })?;
+    // The checkpoint's own forward pass holds as much beside it, its stages included.
+    let memory = memory::peak(&graph, std::thread::available_parallelism().map_or(1, usize::from) as u64);
+    budget::check("comparing on images of this size", memory.saturating_mul(2))
+        .map_err(|source| VerifyError::Memory { model: name(), source })?;
     let images = images(&graph, seed);
     let rounded = if half::has_half(&graph) {
         Some(half::Lowered::like(&graph, &variant, found.classes, stride_in, &images)?)

@@ -4,11 +4,13 @@
 //! result are in memory. All arithmetic on the way is f64; a result is rounded to f32 once, at the end of each step
 //! that computes, or to f16 once, from the f64 result.
 
+mod bytes;
 mod rounding;
 
 use std::sync::Arc;
 
-pub use rounding::to_half;
+pub(crate) use bytes::{BytesError, WeightBytes, materialize};
+pub use rounding::{Rounding, to_half};
 
 /// The parameters of an inference-mode batch normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,12 @@
 //! A file that appears whole or not at all.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::open;
 
 /// Writes to `.NAME.partial` beside the destination and renames it on [`AtomicFile::commit`].
 ///
@@ -108,7 +110,16 @@ impl AtomicFile {
         inspect(&file)?;
         file.set_len(0)?;
         file.rewind()?;
+        keep_mode(&file, destination)?;
         Ok(Self { file, partial, destination: destination.to_owned(), committed: false, _open: open })
+    }
+
+    /// Gives the file the permissions of the one at `old`, if there is one: that of a file which this one goes with.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn keep_mode_of(&self, old: &Path) -> io::Result<()> {
+        keep_mode(&self.file, old)
     }
 
     /// Renames the partial file into place.
@@ -126,9 +137,21 @@ impl AtomicFile {
     /// As for [`AtomicFile::commit`].
     pub fn commit_as(mut self, destination: &Path) -> io::Result<()> {
         self.file.flush()?;
+        keep_mode(&self.file, destination)?;
         fs::rename(&self.partial, destination)?;
         self.committed = true;
         Ok(())
+    }
+}
+
+/// Gives `file` the permissions of the file whose place it takes: what its owner alone could read stays so.
+fn keep_mode(file: &File, old: &Path) -> io::Result<()> {
+    match fs::metadata(old) {
+        Ok(there) if there.is_file() => {
+            let (old, new) = (there.permissions(), file.metadata()?.permissions());
+            if old == new { Ok(()) } else { file.set_permissions(old) }
+        }
+        _ => Ok(()),
     }
 }
 
@@ -150,14 +173,16 @@ pub fn partial(destination: &Path) -> io::Result<PathBuf> {
 /// while a living process has it: the first of two writers to finish would rename the other's half into place.
 ///
 /// # Errors
-/// Whatever the file system says; also for a symbolic link, through which somebody else's file would be overwritten.
+/// Whatever the file system says; also for a link of either kind, through which somebody else's file would be
+/// overwritten.
 pub fn claim(partial: &Path) -> io::Result<Option<File>> {
     loop {
-        if fs::symlink_metadata(partial).is_ok_and(|there| there.is_symlink()) {
-            let text = format!("{} is a symbolic link; remove it", partial.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", partial.display()));
+        let file = open::lock_file(partial).map_err(at)?;
+        if open::names(&file)? > 1 {
+            let text = "it has a second name, under which it would be overwritten; remove it";
+            return Err(at(io::Error::new(io::ErrorKind::InvalidInput, text)));
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(partial)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -302,6 +327,34 @@ mod tests {
         std::os::unix::fs::symlink(&victim, partial(&path).unwrap()).unwrap();
         assert!(AtomicFile::create(&path).is_err());
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_partial_file_with_a_second_name_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("m.onnx"), folder.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        fs::hard_link(&victim, partial(&path).unwrap()).unwrap();
+        assert!(AtomicFile::create(&path).unwrap_err().to_string().contains("second name"));
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_keeps_its_mode_from_the_first_byte() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        fs::write(&path, "old").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for expected in [0o600, 0o640, 0o444] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(expected)).unwrap();
+            let file = AtomicFile::create(&path).unwrap();
+            assert_eq!(mode(&partial(&path).unwrap()), expected);
+            file.commit().unwrap();
+            assert_eq!(mode(&path), expected);
+        }
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub enum Exit {
     Internal = 70,
     /// What a shell reports of a program that an interrupt from the keyboard ended.
     Interrupted = 130,
+    /// Likewise, of one whose terminal is gone.
+    HungUp = 129,
+    /// Likewise, of one that was asked to end.
+    Terminated = 143,
 }
 
 impl Exit {
@@ -60,8 +64,10 @@ mod tests {
             Exit::Output,
             Exit::Internal,
             Exit::Interrupted,
+            Exit::HungUp,
+            Exit::Terminated,
         ];
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 70, 130]);
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 70, 130, 129, 143]);
         assert_eq!(i32::from(Exit::Interrupted), 130);
     }
 }

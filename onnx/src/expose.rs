@@ -1,12 +1,12 @@
 //! A temporary copy of a model file that puts out values from inside its graph.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 use tempfile::TempPath;
 
+use crate::open;
 use crate::outline::external;
 use crate::proto::{GraphProto, ModelProto, ValueInfoProto};
 
@@ -38,7 +38,7 @@ pub fn with_intermediate_outputs(path: &Path, graph: &GraphProto, values: &[Stri
     let tail = ModelProto { graph: Some(more), ..Default::default() }.encode_to_vec();
     let written = || {
         let mut copy = tempfile::Builder::new().prefix("resnext-layers-").suffix(".onnx").tempfile_in(&folder)?;
-        io::copy(&mut File::open(path)?, &mut copy)?;
+        io::copy(&mut open::file(path)?, &mut copy)?;
         copy.write_all(&tail)?;
         Ok(copy.into_temp_path())
     };

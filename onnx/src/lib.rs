@@ -14,6 +14,7 @@ pub mod digest;
 pub mod element;
 pub mod exit;
 pub mod expose;
+pub mod interrupt;
 pub mod kind;
 pub mod memory;
 pub mod open;

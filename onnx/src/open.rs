@@ -97,6 +97,22 @@ pub fn same(a: &Path, b: &Path) -> bool {
     }
 }
 
+/// How many names `file` has, its hard links.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn names(file: &File) -> io::Result<u64> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        file.metadata().map(|there| there.nlink())
+    }
+    #[cfg(not(unix))]
+    {
+        file.metadata().map(|_| 1)
+    }
+}
+
 fn check(file: &File) -> io::Result<()> {
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {

@@ -16,6 +16,7 @@ use crate::kind::{self, Kind, Wanted};
 use crate::open;
 use crate::proto::{GraphProto, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::raw;
+use crate::read::named_twice;
 
 pub use wire::WireError;
 
@@ -45,6 +46,14 @@ pub enum OutlineError {
         path: PathBuf,
         /// What was found where.
         source: WireError,
+    },
+    /// Two initializers of one name.
+    #[error("{} holds two initializers of the name '{name}', so that nobody can tell which one is meant; export it again", path.display())]
+    NamedTwice {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
     },
     /// It would take more memory than a file may.
     #[error("{} is refused: {source}", path.display())]
@@ -109,6 +118,9 @@ impl Outline {
         }
         let mut model = ModelProto::decode(kept.as_slice()).map_err(|error| not_onnx(error.to_string()))?;
         let graph = model.graph.take().ok_or_else(|| not_onnx("there is no graph".into()))?;
+        if let Some(name) = named_twice(&graph) {
+            return Err(OutlineError::NamedTwice { path: path.to_owned(), name: name.to_owned() });
+        }
         Ok(Outline { bytes, model, graph })
     }
 
@@ -222,6 +234,11 @@ mod tests {
             let error = Outline::read(&path).unwrap_err().to_string();
             assert!(error.contains("odd.onnx") && error.contains(reason), "{error}");
         }
+        let named = |name: &str| TensorProto { name: name.into(), ..Default::default() };
+        let graph = GraphProto { initializer: vec![named("a"), named("b"), named("a")], ..Default::default() };
+        std::fs::write(&path, ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec()).unwrap();
+        let error = Outline::read(&path).unwrap_err();
+        assert!(matches!(&error, OutlineError::NamedTwice { name, .. } if name == "a"), "{error}");
         for path in [folder.path(), &folder.path().join("none")] {
             assert!(matches!(Outline::read(path), Err(OutlineError::Io { .. })), "{}", path.display());
         }

@@ -1,5 +1,6 @@
 //! Reads an ONNX file, with limits, and finds its external data.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -7,11 +8,11 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::beside;
-use crate::budget::{self, OverBudget};
+use crate::budget::{self, Budget, OverBudget};
 use crate::cost::{self, CostError};
 use crate::kind::{self, Kind, Wanted};
 use crate::open;
-use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
+use crate::proto::{GraphProto, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::raw::{self, TensorError};
 use crate::write::MESSAGE_LIMIT;
 
@@ -19,7 +20,7 @@ use crate::write::MESSAGE_LIMIT;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file system refused.
-    #[error("cannot read {path}")]
+    #[error("cannot read {path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
@@ -49,6 +50,16 @@ pub enum ReadError {
         path: PathBuf,
         /// What the decoder said.
         reason: String,
+    },
+    /// Two initializers of one name.
+    #[error(
+        "{path} holds two initializers of the name '{name}', so that nobody can tell which one is meant; export it again"
+    )]
+    NamedTwice {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
     },
     /// It would take more memory than a file may.
     #[error("{path} is refused: {source}")]
@@ -98,6 +109,43 @@ pub fn read(path: &Path) -> Result<ModelProto, ReadError> {
     decode(path, open::read_all(file, MESSAGE_LIMIT).map_err(io)?.into())
 }
 
+/// A model with its external data in memory.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The model; its initializers hold their data.
+    pub model: ModelProto,
+    /// The files that held data, links followed, each once.
+    pub data_files: Vec<PathBuf>,
+}
+
+/// Reads the file at `path` and the data files that its initializers name, all of them within the memory that this
+/// process may take.
+///
+/// # Errors
+/// As for [`read`] and [`load_external`].
+pub fn read_whole(path: &Path) -> Result<Whole, ReadError> {
+    let mut model = read(path)?;
+    let over = |source: OverBudget| ReadError::Cost { path: path.to_owned(), source: source.into() };
+    let mut budget = Budget::new();
+    budget.take("the model", model.encoded_len() as u64).map_err(over)?;
+    let mut data_files = Vec::new();
+    for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
+        if tensor.data_location != DataLocation::External as i32 {
+            continue;
+        }
+        let bytes = raw::len(tensor).map_err(|source| ReadError::Tensor { path: path.to_owned(), source })?;
+        budget.take("the model with its external data", bytes).map_err(over)?;
+        let location = tensor.external_data.iter().find(|entry| entry.key == "location");
+        if let Some(file) = location.and_then(|entry| beside::resolve(path, &entry.value).ok())
+            && !data_files.contains(&file)
+        {
+            data_files.push(file);
+        }
+        load_external(path, tensor)?;
+    }
+    Ok(Whole { model, data_files })
+}
+
 /// Decodes `content`; `path` is for messages.
 ///
 /// # Errors
@@ -113,10 +161,21 @@ pub fn decode(path: &Path, content: Bytes) -> Result<ModelProto, ReadError> {
     if model.graph.is_none() {
         return Err(not_onnx("it holds no graph".into()));
     }
+    if let Some(name) = model.graph.as_ref().and_then(named_twice) {
+        return Err(ReadError::NamedTwice { path: path.to_owned(), name: name.to_owned() });
+    }
     if model.opset_import.is_empty() {
         return Err(not_onnx("it names no opset".into()));
     }
     Ok(model)
+}
+
+/// A name that two initializers of `graph`, dense or sparse, have.
+pub fn named_twice(graph: &GraphProto) -> Option<&str> {
+    let dense = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+    let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref()).map(|v| v.name.as_str());
+    let mut seen = HashSet::new();
+    dense.chain(sparse).find(|name| !seen.insert(*name))
 }
 
 /// Fills `tensor.raw_data` from the data file it points to, which the model at `path` must be allowed to name
@@ -236,6 +295,20 @@ mod tests {
         let nodes = [0x0a, 0].repeat(1 << 19);
         let content = [&[0x3a, 0x80, 0x80, 0x40][..], &nodes].concat();
         assert!(matches!(decode(Path::new("x"), content.into()), Err(ReadError::Cost { .. })));
+    }
+
+    #[test]
+    fn two_initializers_of_one_name_are_refused() {
+        let named = |name: &str| TensorProto { name: name.into(), ..Default::default() };
+        let model = |names: &[&str]| ModelProto {
+            opset_import: vec![crate::proto::OperatorSetIdProto::default()],
+            graph: Some(GraphProto { initializer: names.iter().copied().map(named).collect(), ..Default::default() }),
+            ..Default::default()
+        };
+        let decode = |names: &[&str]| decode(Path::new("x"), model(names).encode_to_vec().into());
+        decode(&["a", "b"]).unwrap();
+        let error = decode(&["a", "b", "a"]).unwrap_err();
+        assert!(matches!(&error, ReadError::NamedTwice { name, .. } if name == "a"), "{error}");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Names, labels, metadata, file names and messages of other programs may hold what a terminal obeys: sequences that
 //! set its title, clear it or write to the clipboard, and controls that reverse the direction of what follows. Here they
-//! come out as `\u{1b}`. Text with newlines of the program's own goes through [`Terminal`], which leaves those alone, so
-//! that a field that was not wrapped in [`Shown`] can at worst begin a line of its own.
+//! come out as `\u{1b}`. A report is made of [`Lines`], in which the newline that ends a line is the program's own and
+//! every other one is not; and streams to a terminal are [`Terminal`]s, so that nothing gets around it.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
@@ -64,6 +64,30 @@ impl<W: fmt::Write> fmt::Write for Escaping<W> {
             rest = &rest[at + c.len_utf8()..];
         }
         self.0.write_str(rest)
+    }
+}
+
+/// Text of whole lines, made with `write!` and `writeln!`: of what is written at a time only a newline at the end is one,
+/// and all other control characters come out as [`Shown`] shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines(String);
+
+impl Lines {
+    /// What `write!` and `writeln!` call.
+    ///
+    /// # Errors
+    /// Those of what is formatted.
+    pub fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> fmt::Result {
+        let written = fmt::format(arguments);
+        let (line, end) = written.strip_suffix('\n').map_or((written.as_str(), ""), |line| (line, "\n"));
+        Escaping(&mut self.0).write_str(line)?;
+        self.0.write_str(end)
+    }
+}
+
+impl From<Lines> for String {
+    fn from(lines: Lines) -> Self {
+        lines.0
     }
 }
 
@@ -141,6 +165,19 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_what_is_seen() {
         assert_eq!(format!("{:<8}|{:>3}|", Shown("\u{7}"), Shown(7)), "\\u{7}   |  7|");
+    }
+
+    #[test]
+    fn a_field_cannot_end_a_line() {
+        let mut lines = Lines::default();
+        writeln!(lines, "name {HOSTILE}").unwrap();
+        write!(lines, "begun, ").unwrap();
+        writeln!(lines, "ended\r").unwrap();
+        writeln!(lines).unwrap();
+        let text = String::from(lines);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.ends_with("\\u{2066}\nbegun, ended\\u{d}\n\n"), "{text}");
+        assert!(!text.chars().any(|c| is_control(c) && c != '\n'));
     }
 
     #[test]

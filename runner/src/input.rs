@@ -1,7 +1,8 @@
 //! What goes into a model: images, arrays from files, or seeded noise, as named tensors `[N, 3, H, W]`.
 
 pub mod arrays;
-pub mod batch;
+pub mod broken;
+pub mod classify;
 pub mod decode;
 pub mod noise;
 pub mod pipeline;
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use half::f16;
 use onnx_file::element::ElementType;
 
-use crate::metadata::{ImageInput, ModelFile};
-use crate::tensor::{Data, Tensor};
+use crate::model::file::{ImageInput, ModelFile};
+use crate::model::tensor::{Data, Tensor};
 
 /// Why given tensors do not suit a model.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,7 +148,7 @@ mod tests {
     use onnx_file::proto::tensor_proto::DataType;
 
     use super::*;
-    use crate::metadata::tests::{file, value};
+    use crate::model::file::tests::{file, value};
 
     fn given(name: &str, shape: &[usize], data: Data) -> Tensor {
         Tensor { name: name.into(), shape: shape.to_vec(), data }

@@ -5,27 +5,12 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
 )]
 
-pub mod bench;
-pub mod calibrate;
-pub mod candidate;
-pub mod classify;
-pub mod compare;
-pub mod doctor;
-pub mod environment;
-pub mod eval;
-#[cfg(test)]
-mod fake;
+pub mod backend;
+pub mod exit;
 pub mod host;
-pub mod infer;
 pub mod input;
-pub mod metadata;
 pub mod model;
-mod native;
-pub mod provider;
 pub mod report;
-pub mod runtime;
-pub mod session;
 pub mod stats;
-pub mod tensor;
-pub mod tune;
-pub mod worker;
+pub mod terminal;
+pub mod verb;

@@ -3,17 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-
-mod cli;
-mod command;
-mod terminal;
+use resnext_runner::backend::onnxruntime::launch;
+use resnext_runner::verb::{self, cli::Cli};
 
 fn main() -> ExitCode {
-    // Not a verb for people: this program starts itself this way, see `resnext_runner::worker`.
+    // Not a verb for people: this program starts itself this way, see `backend::onnxruntime::worker`.
     let done = if std::env::args_os().nth(1).is_some_and(|verb| verb == "worker") {
-        command::worker()
+        launch::worker()
     } else {
-        command::run(cli::Cli::parse())
+        verb::run(Cli::parse())
     };
     done.unwrap_or_else(|failure| failure.report())
 }

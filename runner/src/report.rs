@@ -1,29 +1,20 @@
 //! Results for people and programs: the only place that formats.
 //!
-//! Each result becomes a [`Document`], headings, tables and lists, which [`text`] and [`markdown`] write out; [`json`]
+//! Each result becomes a [`Document`](document::Document), headings, tables and lists, which [`text`] and [`markdown`] write out; [`json`]
 //! and [`csv`] write the result itself.
 
-pub mod bench;
-pub mod calibrate;
-pub mod compare;
 pub mod csv;
-pub mod doctor;
 pub mod document;
-pub mod eval;
-pub mod infer;
 pub mod json;
 pub mod markdown;
 pub mod number;
 pub mod text;
-pub mod tune;
-
-pub use document::{Cell, Document, Part, Table, Tone};
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::environment::Environment;
-use crate::eval::Broken;
+use crate::host::environment::Environment;
+use crate::input::broken::Broken;
 
 /// Classes, confusions, images that a list shows; all are in the JSON.
 pub(crate) const SHOWN: usize = 20;
@@ -71,6 +62,3 @@ pub(crate) fn machine(environment: &Environment) -> String {
     parts.extend(environment.load_average.map(|load| format!("load {:.2}", load[0])));
     parts.join(", ")
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,13 +8,11 @@ pub mod percentile;
 pub mod proportion;
 pub mod random;
 pub mod range;
+pub mod ranking;
 
 use serde::Serialize;
 
-pub use bootstrap::{RatioOfMedians, Sides, mean_ratio, ratio_of_medians};
-pub use percentile::{Percentile, percentile};
-pub use proportion::{McNemar, Wilson, mcnemar, wilson};
-pub use range::Range;
+use crate::stats::percentile::{Percentile, percentile};
 
 /// Largest modified z-score that is not an outlier. Iglewicz and Hoaglin (1993) take 3.5; 14.8 (ten standard
 /// deviations of a normal distribution, what hyperfine takes) leaves the ordinary right tail of a latency alone.

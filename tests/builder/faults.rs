@@ -271,25 +271,25 @@ fn large_checkpoint(folder: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn an_interrupt_removes_the_partial_files() {
+fn every_signal_that_asks_for_an_end_removes_the_partial_files() {
     let folder = tempfile::tempdir().unwrap();
     let mut hits = 0;
     for more in [&[][..], &["--external-data", "always"]] {
         succeed(folder.path(), &arguments("1", more));
         let (before, files) = (content(&folder.path().join("m.onnx")), names(folder.path()));
-        for _ in 0..10 {
+        for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)].into_iter().cycle().take(12) {
             let Some(child) = stopped(folder.path(), &arguments("2", more), ".m.onnx.partial") else { continue };
-            signal(&child, "-INT");
+            signal(&child, name);
             signal(&child, "-CONT");
             let output = child.wait_with_output().unwrap();
-            if output.status.code() == Some(130) {
-                assert_eq!(text(&output.stderr), "", "an interrupt is no error to explain");
+            if output.status.code() == Some(code) {
+                assert_eq!(text(&output.stderr), "", "it is no error to explain");
             }
             let now = names(folder.path());
             assert!(now.iter().all(|name| !name.contains(".partial")), "{now:?}");
             if content(&folder.path().join("m.onnx")) == before {
                 hits += 1;
-                assert_eq!((output.status.code(), now), (Some(130), files.clone()));
+                assert_eq!((output.status.code(), now), (Some(code), files.clone()), "{name}");
             } else {
                 // Too late: it was done.
                 fs::remove_file(folder.path().join("m.onnx")).unwrap();

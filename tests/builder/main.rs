@@ -14,6 +14,8 @@ mod checkpoints;
 mod dependencies;
 mod faults;
 mod half;
+#[cfg(unix)]
+mod hostile;
 mod inspected;
 mod lowering;
 mod optimize;

@@ -110,6 +110,39 @@ fn slow_is_not_silent() {
 }
 
 #[test]
+fn a_server_that_hands_out_single_bytes_is_given_up() {
+    let home = Home::new();
+    let server = Server::start(|request, out| {
+        serve_part(request, out, file(), 0)?;
+        for byte in file() {
+            std::thread::sleep(Duration::from_millis(50));
+            out.write_all(&[*byte])?;
+            out.flush()?;
+        }
+        Ok(())
+    });
+    let mut command = home.build(&server.url());
+    command.env("RESNEXT_WEIGHTS_TIMEOUT", "0.3");
+    fails(&mut command, 4, &["fewer than 1024 bytes a second for 1.2 seconds"]);
+}
+
+#[test]
+fn a_server_that_starts_over_again_and_again_is_given_up() {
+    let home = Home::new();
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::start(move |request, out| {
+        // By turns two megabytes and a cut, and an answer for another range than was asked for.
+        if turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst).is_multiple_of(2) {
+            return serve_part(request, out, file(), 2_000_000);
+        }
+        out.write_all(b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 7-8/9\r\nContent-Length: 2\r\n\r\nxx")
+    });
+    fails(&mut home.build(&server.url()), 4, &["cannot go on from byte"]);
+    let requests = server.requests().len();
+    assert!(requests <= 8, "{requests} requests");
+}
+
+#[test]
 fn redirects_are_followed_but_not_for_ever() {
     let home = Home::new();
     let server = Server::start(|request, out| match request.line.as_str() {

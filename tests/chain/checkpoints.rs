@@ -10,10 +10,10 @@ use resnext_builder::build::{Destination, Plan, Weights, build};
 use resnext_builder::checkpoint::Checkpoint;
 use resnext_builder::reference::{Activation, forward};
 use resnext_builder::weights::{Origin, Source, inferred};
-use resnext_runner::model::Model as _;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::model::opened::Model as _;
+use resnext_runner::model::tensor::{Data, Tensor};
 use safetensors::SafeTensors;
 
 /// Fixture, file with torch's outputs, name of the logits there.

@@ -20,16 +20,17 @@ use resnext_builder::architecture::{self, Options, StrideIn};
 use resnext_builder::build::{Destination, External, Plan, Weights, build};
 use resnext_builder::checkpoint::Checkpoint;
 use resnext_builder::graph::Dim;
-use resnext_builder::passes::{self, Half, Lowering, Width};
+use resnext_builder::passes::{self, Lowering, Width};
+use resnext_builder::precision::{Half, Precision};
 use resnext_builder::reference::{Activation, evaluate, forward};
 use resnext_builder::validate::validate;
 use resnext_builder::weights::{Origin, Source, inferred};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
 use resnext_runner::input;
-use resnext_runner::metadata::ModelFile;
-use resnext_runner::model::Model as _;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::model::file::ModelFile;
+use resnext_runner::model::opened::Model as _;
+use resnext_runner::model::tensor::{Data, Tensor};
 use serde_json::Value;
 
 /// 2^-11, the largest relative error of rounding to f16.
@@ -99,7 +100,7 @@ fn distance<'a>(found: impl IntoIterator<Item = &'a f64>, exact: &ArrayD<f64>) -
 
 fn half(keep_io_types: bool, keep_f32: &[&str]) -> Lowering {
     let keep_f32 = keep_f32.iter().map(ToString::to_string).collect();
-    Lowering { half: Some(Half { keep_io_types, keep_f32 }), ..Lowering::default() }
+    Lowering { precision: Precision::F16(Half { keep_io_types, keep_f32 }), ..Lowering::default() }
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use fast_image_resize::Resizer;
 use image::RgbImage;
 use resnext_runner::input::arrays;
-use resnext_runner::input::decode::{self, ImageError};
+use resnext_runner::input::decode;
+use resnext_runner::input::decode::ImageError;
 use resnext_runner::input::preprocess::{Crop, IMAGENET_V1, Interpolation, Preprocess};
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::model::tensor::{Data, Tensor};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/images")

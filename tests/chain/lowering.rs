@@ -6,12 +6,12 @@ use std::path::Path;
 use crate::common::runner::{floats, launcher, library, spec};
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
-use resnext_builder::passes::{Lowering, Width};
+use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::target::Rationale;
-use resnext_runner::model::Model as _;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::model::opened::Model as _;
+use resnext_runner::model::tensor::{Data, Tensor};
 
 fn logits(path: &Path) -> Vec<f32> {
     let values: Vec<f32> = (0..2 * 3 * 64 * 64).map(|i| ((i * 37 % 251) as f32) / 62.5 - 2.0).collect();
@@ -40,7 +40,7 @@ fn torchs_exports_compute_the_same_after_every_widening() {
             let lowering = Lowering { group_widths: vec![width], subsample: true, ..Lowering::default() };
             let model = Model::read(&exports.join(name)).unwrap();
             let done = model.lower(&lowering, &Rationale::default(), &path, External::Never).unwrap();
-            let dense = done.passes.iter().find(|pass| pass.pass == "subsample").map_or(0, |pass| pass.rewrites);
+            let dense = done.passes.iter().find(|pass| pass.pass == Pass::Subsample).map_or(0, |pass| pass.rewrites);
             assert!(dense > 0, "{name}: {done:?}");
             let after = logits(&path);
             let difference: f64 = before.iter().zip(&after).map(|(a, b)| f64::from(a - b).powi(2)).sum();

@@ -11,12 +11,12 @@ use resnext_builder::graph::Dim;
 use resnext_builder::random::Random;
 use resnext_builder::reference::{Activation, Forward, forward};
 use resnext_builder::variant::Variant;
-use resnext_runner::model::Model as _;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::model::opened::Model as _;
+use resnext_runner::model::tensor::{Data, Tensor};
 
-/// Made-up images `[count, 3, size, size]`, roughly normalised.
+/// Synthetic images `[count, 3, size, size]`, roughly normalised.
 fn images(count: usize, size: usize) -> Array4<f64> {
     Array4::from_shape_fn((count, 3, size, size), |(n, c, y, x)| {
         // Rounded to f32, so that both sides see the same numbers.

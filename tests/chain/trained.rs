@@ -8,14 +8,18 @@ use crate::common::runner::{launcher, library, spec};
 use resnext_builder::build::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights, build};
 use resnext_builder::graph::Dim;
 use resnext_builder::metadata::Labels;
-use resnext_builder::passes::Half;
-use resnext_runner::candidate::Candidate;
-use resnext_runner::eval::{self, Classes, Dataset, Evaluation};
-use resnext_runner::infer::{self, Inference};
-use resnext_runner::metadata::ModelFile;
-use resnext_runner::model::Model;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
+use resnext_builder::precision::{Half, Precision};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::model::candidate::Candidate;
+use resnext_runner::model::file::ModelFile;
+use resnext_runner::model::opened::Model;
+use resnext_runner::verb::eval::classes::Classes;
+use resnext_runner::verb::eval::dataset::Dataset;
+use resnext_runner::verb::eval::evaluation as eval;
+use resnext_runner::verb::eval::evaluation::Evaluation;
+use resnext_runner::verb::infer::inference as infer;
+use resnext_runner::verb::infer::inference::Inference;
 use serde_json::Value;
 
 /// Largest difference of a logit that another JPEG decoder makes; a margin beyond twice that decides a class.
@@ -27,11 +31,11 @@ fn trained(name: &str) -> PathBuf {
 
 /// Builds the trained network with its labels and preprocessing.
 fn model(folder: &Path) -> ModelFile {
-    model_in(folder, "shapes.onnx", None)
+    model_in(folder, "shapes.onnx", Precision::F32)
 }
 
-/// The same, in f16 where `half` says so.
-fn model_in(folder: &Path, name: &str, half: Option<Half>) -> ModelFile {
+/// The same, in f16 where `precision` says so.
+fn model_in(folder: &Path, name: &str, precision: Precision) -> ModelFile {
     let path = folder.join(name);
     let weights = Weights::File(trained("shapes.safetensors"));
     let mut plan = Plan::new(None, weights, Destination::File(path.clone()));
@@ -39,7 +43,7 @@ fn model_in(folder: &Path, name: &str, half: Option<Half>) -> ModelFile {
     plan.image = Some([Dim::Fixed(64), Dim::Fixed(64)]);
     plan.labels = LabelsChoice::Given(Labels::parse(&text("labels.txt")));
     plan.preprocess = PreprocessChoice::Given(serde_json::from_str(&text("preprocess.json")).expect("preprocessing"));
-    plan.lowering.half = half;
+    plan.lowering.precision = precision;
     build(&plan, &mut |_| {}).expect("built");
     ModelFile::read(&path).expect("a model")
 }
@@ -139,7 +143,7 @@ fn in_f16_the_accuracy_is_that_of_f32_to_one_image() {
         ("ends.onnx", Half { keep_io_types: true, ..Half::default() }),
         ("kept.onnx", Half { keep_io_types: false, keep_f32: keep(&["conv1", "layer2.0.conv2", "fc"]) }),
     ] {
-        let found = evaluated(&model_in(folder.path(), name, Some(half)), 32);
+        let found = evaluated(&model_in(folder.path(), name, Precision::F16(half)), 32);
         let one = &found.candidates[0];
         let right = one.top1.expect("top-1").successes;
         assert_eq!((one.top1.expect("top-1").trials, found.broken.len()), (300, 0));

@@ -10,12 +10,13 @@ use onnx_file::proto::{
     ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 use prost::Message;
-use resnext_runner::provider::{Kind, Provider};
-use resnext_runner::runtime::find::{Library, Search};
-use resnext_runner::runtime::install::{self, Package, Source as Wheels};
-use resnext_runner::session::{SessionOptions, Source, Spec};
-use resnext_runner::tensor::{Data, Tensor};
-use resnext_runner::worker::Launcher;
+use resnext_runner::backend::onnxruntime::provider::{Kind, Provider};
+use resnext_runner::backend::onnxruntime::runtime::find::{Library, Search};
+use resnext_runner::backend::onnxruntime::runtime::install;
+use resnext_runner::backend::onnxruntime::runtime::install::{Package, Source as Wheels};
+use resnext_runner::backend::onnxruntime::session::{SessionOptions, Source, Spec};
+use resnext_runner::backend::onnxruntime::worker::Launcher;
+use resnext_runner::model::tensor::{Data, Tensor};
 
 /// The folder that tests install to: `RESNEXT_ORT_DIR`, or `runtime` in the target folder.
 pub(crate) fn root() -> PathBuf {

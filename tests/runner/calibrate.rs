@@ -14,9 +14,9 @@ use prost::Message;
 use resnext_builder::build::{Destination, External, Plan, PreprocessChoice, Weights, build};
 use resnext_builder::graph::Dim;
 use resnext_builder::variant::Variant;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
 use resnext_runner::input::arrays;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::Data;
+use resnext_runner::model::tensor::Data;
 use serde_json::Value;
 
 fn trained(name: &str) -> PathBuf {
@@ -207,7 +207,7 @@ fn what_is_not_finite_exits_1_and_no_flag_is_offered_for_it() {
     assert_eq!(strings(&found["weights"]["not_finite"]), ["fc.bias"]);
     assert!(strings(&found["verdict"]["keep_f32"]).is_empty());
     let told = stdout(&calibrate(&[text(&path), "--count", "1"]));
-    assert!(!told.contains("--keep-f32") && told.contains("f32 does not mend it"), "{told}");
+    assert!(!told.contains("--keep-f32") && told.contains("f32 does not fix it"), "{told}");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn the_exported_file_has_the_fields_that_the_builder_reads() {
     let exports = ["--export-json", text(&file), "--export-csv", text(&table)];
     let output = calibrate(&[&[text(&path), "--count", "3", "--seed", "5"], &exports[..]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stdout(&output).contains("3 made-up inputs, seed 5"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("3 synthetic inputs, seed 5"), "{}", stdout(&output));
     let found: Value = serde_json::from_slice(&fs::read(&file).expect("written")).expect("JSON");
     let top = [
         "elements",

@@ -3,10 +3,10 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use crate::common::runner::{floats, launcher, library, model, node, spec, value_info, write};
-use resnext_runner::model::{Model, ModelError};
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::model::opened::{Model, ModelError};
+use resnext_runner::model::tensor::{Data, Tensor};
 
 /// A ReLU, which every provider has, and a determinant, which only the CPU provider has.
 fn with_a_determinant() -> Vec<u8> {

@@ -6,10 +6,10 @@ use crate::common::runner::{
     launcher, library, model, node, small_network, spec, value_info, value_info_of, weight, write,
 };
 use onnx_file::proto::tensor_proto::DataType;
-use resnext_runner::model::{Model, ModelError};
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::install::Package;
-use resnext_runner::worker::Worker;
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::worker::Worker;
+use resnext_runner::model::opened::{Model, ModelError};
 
 fn load(bytes: &[u8]) -> Result<Worker, ModelError> {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::common::runner::{self, launcher};
-use resnext_runner::doctor::{State, examine_provider};
-use resnext_runner::host;
-use resnext_runner::provider::Kind;
-use resnext_runner::runtime::find::{Library, Search};
-use resnext_runner::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::provider::Kind;
+use resnext_runner::backend::onnxruntime::runtime::find::{Library, Search};
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::host::machine as host;
+use resnext_runner::verb::doctor::examination::{State, examine_provider};
 
 /// The pinned onnxruntime of `setup cuda` without NVIDIA's gigabyte of libraries, fetched once.
 fn gpu_library() -> Library {
@@ -71,8 +71,8 @@ fn cuda_and_tensorrt_name_the_library_that_is_missing() {
         let reason = finding.reason.expect("a reason");
         assert!(reason.contains(provider), "{reason}");
         assert!(reason.contains("cannot open shared object file"), "{reason}");
-        let mend = finding.mend.expect("a mend");
-        assert!(mend.contains("resnext-run setup cuda"), "{mend}");
-        assert!(mend.contains("driver") || host::has_nvidia_driver(), "{mend}");
+        let hint = finding.hint.expect("a hint");
+        assert!(hint.contains("resnext-run setup cuda"), "{hint}");
+        assert!(hint.contains("driver") || host::has_nvidia_driver(), "{hint}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::common::runner::{self, library, program, stderr, stdout};
-use resnext_runner::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
 use serde_json::Value;
 
 /// A shared library made of this source, under onnxruntime's name.
@@ -153,20 +153,20 @@ fn the_check_up_tells_what_works_and_how_to_mend_the_rest() {
     let cpu = library(Package::Cpu);
     let (output, findings) = doctor(&cpu.path);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(findings["schema_version"], 1);
+    assert_eq!(findings["schema_version"], 2);
     assert!(findings["libraries"][0]["version"].as_str().is_some_and(|version| version.starts_with("1.")));
     let state = |name: &str| {
         let all = findings["providers"].as_array().expect("providers");
         all.iter().find(|provider| provider["provider"] == name).expect("every provider").clone()
     };
     assert_eq!(state("cpu")["state"], "works");
-    for (name, mend) in [
+    for (name, hint) in [
         ("openvino", "resnext-run setup openvino"),
         ("cuda", "resnext-run setup cuda"),
         ("tensorrt", "https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html"),
     ] {
         assert_eq!(state(name)["state"], "absent");
-        assert!(state(name)["mend"].as_str().is_some_and(|said| said.contains(mend)), "{}", state(name));
+        assert!(state(name)["hint"].as_str().is_some_and(|said| said.contains(hint)), "{}", state(name));
     }
 }
 

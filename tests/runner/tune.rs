@@ -11,7 +11,7 @@ use resnext_builder::graph::Dim;
 use resnext_builder::optimize::Model;
 use resnext_builder::tuning::Tuning;
 use resnext_builder::variant::Variant;
-use resnext_runner::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
 
 /// A network of two stages, 32 groups of 4 and of 8 channels, the second with a strided 1x1 convolution.
 fn network(path: &Path) {
@@ -42,7 +42,7 @@ fn what_tuning_writes_is_replayed_to_the_same_widths() {
     assert!(output.status.success(), "{}", stderr(&output));
     let printed: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let names: Vec<&str> = printed["rounds"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["stage 1", "stage 2", "strided 1x1", "all together"]);
+    assert_eq!(names, ["stage-1", "stage-2", "strided-1x1", "all-together"]);
     for trial in printed["rounds"].as_array().unwrap().iter().flat_map(|round| round["trials"].as_array().unwrap()) {
         assert!(trial["out"].is_null(), "every candidate computes the same: {trial}");
         assert_eq!(trial["rows"].as_array().unwrap().len(), 2, "a row for each batch size");

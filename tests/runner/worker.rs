@@ -7,12 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::runner::{self, floats, input, launcher, library, small_network, spec, write};
-use resnext_runner::model::{Block, Model, ModelError, Scope};
-use resnext_runner::provider::{Kind, Provider};
-use resnext_runner::runtime::find::{Library, Origin};
-use resnext_runner::runtime::install::Package;
-use resnext_runner::tensor::{Data, Tensor};
-use resnext_runner::worker::{Launcher, Worker};
+use resnext_runner::backend::onnxruntime::provider::{Kind, Provider};
+use resnext_runner::backend::onnxruntime::runtime::find::{Library, Origin};
+use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::worker::{Launcher, Worker};
+use resnext_runner::model::opened::{Block, Model, ModelError, Scope};
+use resnext_runner::model::tensor::{Data, Tensor};
 
 /// A folder with the small network, and a worker that has loaded it on the CPU.
 fn loaded() -> (tempfile::TempDir, Worker) {

@@ -1,27 +1,30 @@
 //! What the finished file says about itself.
 
+use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
 use crate::architecture::Output;
-use crate::build::{LabelsChoice, Plan, PreprocessChoice, Safety, UNCHECKED};
 use crate::graph::Dim;
 use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
-use crate::passes::PassRun;
+use crate::note::Note;
+use crate::passes::{self, PassRun};
+use crate::precision::Effect;
+use crate::precision::half::UNCHECKED;
 use crate::published::{self, Published};
 use crate::variant::Stem;
 
 /// Metadata, and what the user should be told of the choices in it.
 pub(crate) struct Description {
     pub(crate) metadata: Metadata,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Describes a build; `sha256` is the checkpoint's, in hex.
 pub(crate) fn describe(
     plan: &Plan,
     resolved: &Resolved,
-    applied: &[PassRun],
+    runs: &[PassRun],
     sha256: Option<&str>,
-    safety: Option<&Safety>,
+    effect: &Effect,
 ) -> Description {
     let known = sha256.and_then(published::by_sha256);
     let mut notes = Vec::new();
@@ -56,14 +59,13 @@ pub(crate) fn describe(
             metadata.push_json("label_ids", &labels.ids);
         }
     }
-    metadata.push("target", plan.rationale.target.as_str());
+    metadata.push("target", plan.rationale.target.to_string());
     if !plan.rationale.reasons.is_empty() {
         metadata.push("lowering", plan.rationale.reasons.join("; "));
     }
-    let passes: Vec<String> = applied.iter().map(|a| format!("{} x{}", a.pass, a.rewrites)).collect();
-    metadata.push("passes", passes.join(", "));
-    if let Some(safety) = safety {
-        metadata.push("dtype", "f16");
+    metadata.push("passes", passes::summary(runs));
+    if let Effect::F16(safety) = effect {
+        metadata.push("dtype", effect.dtype().name());
         if !safety.kept.is_empty() {
             metadata.push_json("keep_f32", &safety.kept);
         }
@@ -73,7 +75,7 @@ pub(crate) fn describe(
     Description { metadata, notes }
 }
 
-fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes: &mut Vec<String>) -> Preprocess {
+fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes: &mut Vec<Note>) -> Preprocess {
     let variant = &resolved.variant;
     let usual = variant.default_image_size();
     let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(usual);
@@ -88,18 +90,15 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     let Preprocess { resize, crop, .. } = stored;
     match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
         (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop != usual => {
-            notes.push(format!("images are {crop}x{crop}, as the preprocessing crops them"));
+            notes.push(Note::ImageFollowsPreprocessing { crop });
         }
         (PreprocessChoice::Given(_), ..) => {}
-        (PreprocessChoice::Known, None, Some(_), Stem::ImageNet) => notes.push(format!(
-            "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"
-        )),
+        (PreprocessChoice::Known, None, Some(_), Stem::ImageNet) => {
+            notes.push(Note::PreprocessingUnknown { resize, crop });
+        }
         _ if side != usual => {
-            let usual = at(usual);
-            notes.push(format!(
-                "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {} to {}",
-                usual.resize, usual.crop
-            ));
+            let Preprocess { resize: usual_resize, crop: usual_crop, .. } = at(usual);
+            notes.push(Note::PreprocessingFollowsImage { resize, crop, usual_resize, usual_crop });
         }
         _ => {}
     }

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::BuildError;
+use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
+use super::summary::Progress;
 use crate::architecture::{BlockForm, Options, Output, StrideIn};
-use crate::build::{BuildError, Destination, LabelsChoice, Plan, PreprocessChoice, Progress, Weights};
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
-use crate::output::refusal;
+use crate::note::Note;
+use crate::output::{overwritten, refusal};
+use crate::precision::Dtype;
 use crate::published::PublishedWeights;
 use crate::random::Random;
 use crate::target::Rationale;
@@ -21,13 +25,13 @@ pub(crate) struct Resolved {
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) random: Random,
     pub(crate) weights_name: String,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Settles `plan`. What can be refused without the weights is refused before they are downloaded.
 pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
     check_destination(plan)?;
-    if plan.calibration.is_some() && plan.lowering.half.is_none() {
+    if plan.calibration.is_some() && plan.lowering.precision.dtype() != Dtype::F16 {
         let reason = "a calibration says whether f16 holds a network's values, and this build is f32; drop it, or build with --dtype f16";
         return Err(BuildError::Request(reason.into()));
     }
@@ -54,7 +58,7 @@ fn fetch(
     plan: &Plan,
     known: &PublishedWeights,
     hub: &Hub,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<PathBuf, BuildError> {
     let variant = Variant::parse(known.model)?;
@@ -66,8 +70,8 @@ fn fetch(
     }
     options(plan, &variant, Some(classes))?;
     let fetched = hub::fetch(&known.into(), hub, &mut |event| progress(Progress::Fetching(event)))?;
-    let how = if fetched.downloaded { "downloaded to" } else { "found in torch's cache:" };
-    notes.push(format!("weights: torchvision's {}, {how} {}", known.weights, fetched.path.display()));
+    let (weights, downloaded, file) = (known.weights.to_owned(), fetched.downloaded, fetched.path.clone());
+    notes.push(Note::PublishedWeights { weights, downloaded, file });
     Ok(fetched.path)
 }
 
@@ -75,7 +79,7 @@ fn fetch(
 fn read(
     plan: &Plan,
     path: &Path,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Result<(Variant, Option<Checkpoint>, Option<usize>, String), BuildError> {
     let checkpoint = Checkpoint::open_with(path, &plan.choice).map_err(WeightsError::from)?;
     let found = inferred(&checkpoint)?;
@@ -83,14 +87,14 @@ fn read(
         check_variant(&checkpoint, asked, &found.variant)?;
     }
     if let Some(key) = checkpoint.nested_under() {
-        notes.push(format!("weights found under the key '{key}'"));
+        notes.push(Note::NestedUnder { key: key.to_owned() });
     }
     if let Some(prefix) = checkpoint.stripped_prefix() {
-        notes.push(format!("prefix '{prefix}' removed from the tensors' names"));
+        notes.push(Note::PrefixRemoved { prefix: prefix.to_owned() });
     }
     if !checkpoint.skipped().is_empty() {
         let skipped: Vec<String> = checkpoint.skipped().iter().map(ToString::to_string).collect();
-        notes.push(format!("beside the weights, passed over unbuilt: {}", skipped.join(", ")));
+        notes.push(Note::Skipped { objects: skipped });
     }
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let name = format!("{file} ({})", checkpoint.format());
@@ -231,11 +235,12 @@ fn check_destination(plan: &Plan) -> Result<(), BuildError> {
         }
         Weights::Random { .. } => None,
     };
-    if let Some(input) = input
-        && let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
-        && input == output
-    {
+    if overwritten(output, input.as_ref()).is_some() {
         return Err(BuildError::Request("the output is the checkpoint itself; give another -o".into()));
+    }
+    if let Some(file) = overwritten(output, &plan.files) {
+        let file = file.display();
+        return Err(BuildError::Request(format!("the output is {file}, which this build reads; give another -o")));
     }
     refusal(output, plan.force, true).map_or(Ok(()), |reason| Err(BuildError::Request(reason)))
 }

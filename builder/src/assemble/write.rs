@@ -1,128 +1,206 @@
 //! Streams an exported model to its destination, a weight at a time, while the checkpoint's digest is computed.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread::ScopedJoinHandle;
+use std::thread::{Scope, ScopedJoinHandle};
 
+use onnx_file::digest;
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
 use super::describe::describe;
-use super::materialize::WeightBytes;
+use super::error::BuildError;
+use super::plan::{Destination, Plan};
 use super::resolve::Resolved;
-use crate::build::{BuildError, Destination, External, Plan, Progress, Safety};
-use crate::checkpoint::CheckpointError;
+use super::summary::Progress;
+use crate::calibration::Activations;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::export::Exported;
 use crate::graph::{Dim, ValueId};
-use crate::output::Output;
-use crate::passes::PassRun;
+use crate::note::Note;
+use crate::output::{External, Output};
+use crate::passes::{self, PassRun};
+use crate::precision::half::Safety;
+use crate::precision::{Effect, Precision};
 use crate::published;
 use crate::validate::Valid;
-use crate::weight::Weight;
+use crate::weight::{BytesError, Rounding, WeightBytes, materialize};
 use crate::weights::{Source, WeightsError};
-use onnx_file::digest;
+
+/// What is to be written, and why it is what it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) resolved: &'a Resolved,
+    pub(crate) valid: Valid<'a>,
+    pub(crate) runs: &'a [PassRun],
+}
 
 /// What was written.
 pub(crate) struct Written {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) bytes: u64,
     pub(crate) sha256: Option<String>,
-    pub(crate) notes: Vec<String>,
-    pub(crate) safety: Option<Safety>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) effect: Effect,
 }
 
+/// Writes what `job` says, with weights from `source`.
 pub(crate) fn write(
-    plan: &Plan,
-    resolved: &Resolved,
+    job: Job<'_>,
     exported: Exported,
-    valid: Valid<'_>,
     source: Source<'_>,
-    applied: &[PassRun],
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Written, BuildError> {
     std::thread::scope(|scope| {
-        let digest = resolved.checkpoint.as_ref().map(|checkpoint| scope.spawn(|| checkpoint.sha256()));
-        let sizes = exported.weights.iter().map(|&id| {
-            let value = valid.graph().value(id);
-            value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
-        });
-        let (done, total, sha256, notes) = (0, sizes.sum(), None, Vec::new());
-        let half = plan.lowering.half.as_ref();
-        let safety = half.map(|half| Safety { kept: half.keep_f32.clone(), ..Safety::default() });
-        let writer =
-            Writer { plan, resolved, valid, source, applied, progress, done, total, digest, sha256, notes, safety };
-        writer.write(exported)
+        let mut digest = Digest::start(scope, job.resolved.checkpoint.as_ref());
+        let activations = check_ranges(job, &mut digest)?;
+        let external = is_external(job, &exported)?;
+        let weights = Weights::new(job, &exported, source, progress);
+        let mut writer = Writer { job, weights, digest, activations, notes: Vec::new(), effect: Effect::default() };
+        let (files, bytes) = match &job.plan.destination {
+            Destination::Stdout => {
+                // What has gone down a pipe cannot be taken back, so the promise of the name is checked first.
+                writer.digest.finish()?;
+                let stdout = io::stdout().lock();
+                (Vec::new(), writer.stream(&exported, stdout, Path::new("standard output"))?)
+            }
+            Destination::File(path) => writer.write_files(exported, path, external)?,
+        };
+        Ok(Written { files, bytes, sha256: writer.digest.sha256, notes: writer.notes, effect: writer.effect })
     })
 }
 
-struct Writer<'a, 's> {
-    plan: &'a Plan,
-    resolved: &'a Resolved,
-    valid: Valid<'a>,
+/// Checks the calibration, if any, against the graph, and by the checkpoint's digest that it is of this network.
+fn check_ranges<'a: 's, 's>(job: Job<'a>, digest: &mut Digest<'a, 's>) -> Result<Option<Activations>, BuildError> {
+    let Some(calibration) = &job.plan.calibration else { return Ok(None) };
+    let variant = job.resolved.variant.to_string();
+    calibration.check_origin(&variant, digest.finish()?, job.resolved.random.seed)?;
+    Ok(Some(calibration.check(job.valid.graph())?))
+}
+
+/// Whether weights go into a file of their own.
+fn is_external(job: Job<'_>, exported: &Exported) -> Result<bool, BuildError> {
+    let bytes = file::encoded_len(&exported.model).map_err(|e| declared(&e))?;
+    // Metadata comes on top; labels and names stay far below this reserve.
+    let too_large = bytes + (1 << 20) > MESSAGE_LIMIT;
+    let external = match job.plan.external {
+        External::Never if too_large => {
+            return Err(BuildError::TooLarge { variant: job.resolved.variant.to_string(), bytes });
+        }
+        External::Never => false,
+        External::Auto => too_large,
+        External::Always => true,
+    };
+    if external && job.plan.destination == Destination::Stdout {
+        let reason = "the model needs a file for its weights beside it; write to a file instead of standard output";
+        return Err(BuildError::Request(reason.into()));
+    }
+    Ok(external)
+}
+
+/// The checkpoint's digest, computed in a thread of its own while weights are written.
+struct Digest<'a, 's> {
+    checkpoint: Option<&'a Checkpoint>,
+    thread: Option<ScopedJoinHandle<'s, Result<[u8; 32], CheckpointError>>>,
+    sha256: Option<String>,
+}
+
+impl<'a: 's, 's> Digest<'a, 's> {
+    fn start(scope: &'s Scope<'s, '_>, checkpoint: Option<&'a Checkpoint>) -> Self {
+        let thread = checkpoint.map(|checkpoint| scope.spawn(|| checkpoint.sha256()));
+        Self { checkpoint, thread, sha256: None }
+    }
+
+    /// Waits for the digest, in hex, and checks it against what the file's name promises; none without a checkpoint.
+    fn finish(&mut self) -> Result<Option<&str>, BuildError> {
+        let (Some(thread), Some(checkpoint)) = (self.thread.take(), self.checkpoint) else {
+            return Ok(self.sha256.as_deref());
+        };
+        let failed = |_| BuildError::Internal("the digest thread failed".into());
+        let sha256 = digest::hex(&thread.join().map_err(failed)?.map_err(WeightsError::from)?);
+        let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
+        if let Some(promised) = published::promised_sha256(&name)
+            && !sha256.starts_with(promised)
+        {
+            let path = checkpoint.path().display().to_string();
+            let expected = promised.into();
+            return Err(BuildError::Digest { path, expected, found: sha256 });
+        }
+        Ok(Some(self.sha256.insert(sha256)))
+    }
+}
+
+/// Weights on their way from recipes to bytes.
+struct Weights<'a> {
+    job: Job<'a>,
     source: Source<'a>,
-    applied: &'a [PassRun],
     progress: &'a mut dyn FnMut(Progress<'_>),
     done: u64,
     total: u64,
-    digest: Option<ScopedJoinHandle<'s, Result<[u8; 32], CheckpointError>>>,
-    sha256: Option<String>,
-    notes: Vec<String>,
-    safety: Option<Safety>,
+    rounding: Rounding,
 }
 
-impl Writer<'_, '_> {
-    fn write(mut self, exported: Exported) -> Result<Written, BuildError> {
-        self.check_ranges()?;
-        let bytes = file::encoded_len(&exported.model).map_err(|e| declared(&e))?;
-        // Metadata comes on top; labels and names stay far below this reserve.
-        let too_large = bytes + (1 << 20) > MESSAGE_LIMIT;
-        let external = match self.plan.external {
-            External::Never if too_large => {
-                return Err(BuildError::TooLarge { variant: self.resolved.variant.to_string(), bytes });
-            }
-            External::Never => false,
-            External::Auto => too_large,
-            External::Always => true,
-        };
-        let (files, bytes) = match &self.plan.destination {
-            Destination::Stdout if external => {
-                return Err(BuildError::Request(
-                    "the model needs a file for its weights beside it; write to a file instead of standard output"
-                        .into(),
-                ));
-            }
-            Destination::Stdout => {
-                // What has gone down a pipe cannot be taken back, so the promise of the name is checked first.
-                self.finish_digest()?;
-                let stdout = io::stdout().lock();
-                (Vec::new(), self.stream(&exported, stdout, Path::new("standard output"))?)
-            }
-            Destination::File(path) => self.write_files(exported, path, external)?,
-        };
-        Ok(Written { files, bytes, sha256: self.sha256, notes: self.notes, safety: self.safety })
+impl<'a> Weights<'a> {
+    fn new(job: Job<'a>, exported: &Exported, source: Source<'a>, progress: &'a mut dyn FnMut(Progress<'_>)) -> Self {
+        let sizes = exported.weights.iter().map(|&id| {
+            let value = job.valid.graph().value(id);
+            value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
+        });
+        Self { job, source, progress, done: 0, total: sizes.sum(), rounding: Rounding::default() }
     }
 
-    /// Checks the calibration, if any, against the graph, and by the checkpoint's digest that it is of this network.
-    fn check_ranges(&mut self) -> Result<(), BuildError> {
-        let Some(calibration) = &self.plan.calibration else { return Ok(()) };
-        self.finish_digest()?;
-        let variant = self.resolved.variant.to_string();
-        calibration.check_origin(&variant, self.sha256.as_deref(), self.resolved.random.seed)?;
-        self.safety.get_or_insert_default().activations = Some(calibration.check(self.valid.graph())?);
-        Ok(())
+    fn next(&mut self, id: ValueId, tensor: &TensorProto) -> Result<WeightBytes, BuildError> {
+        let value = self.job.valid.graph().value(id);
+        let Some(weight) = &value.weight else {
+            return Err(BuildError::Internal(format!("'{}' is no constant", tensor.name)));
+        };
+        let bytes = materialize(&tensor.name, weight, value.element, &mut self.source, &mut self.rounding);
+        let bytes = bytes.map_err(|error| self.error(error, id, &tensor.name))?;
+        self.done += bytes.as_ref().len() as u64;
+        (self.progress)(Progress::Writing { done: self.done, total: self.total });
+        Ok(bytes)
     }
 
+    fn error(&self, error: BytesError<WeightsError>, id: ValueId, name: &str) -> BuildError {
+        let name = name.to_owned();
+        match error {
+            BytesError::Read(error) => error.into(),
+            BytesError::NotFinite { index } => {
+                BuildError::NotFinite { name, index, passes: passes::names(self.job.runs) }
+            }
+            BytesError::Overflow { index, value } => {
+                let node = self.job.valid.graph().nodes.iter().find(|node| node.inputs.contains(&id));
+                let node = node.map(|node| node.name.clone()).unwrap_or_default();
+                BuildError::Overflow { name, index, value, node }
+            }
+        }
+    }
+}
+
+struct Writer<'a, 's> {
+    job: Job<'a>,
+    weights: Weights<'a>,
+    digest: Digest<'a, 's>,
+    activations: Option<Activations>,
+    notes: Vec<Note>,
+    effect: Effect,
+}
+
+impl<'a: 's, 's> Writer<'a, 's> {
     /// Writes the model with all weights that it keeps inside.
     fn stream(&mut self, exported: &Exported, out: impl Write, path: &Path) -> Result<u64, BuildError> {
         // Larger than most tensors' heads, smaller than most weights, which then go straight through.
         let mut out = io::BufWriter::with_capacity(1 << 16, out);
-        let cell = std::cell::RefCell::new(self);
+        // The file asks for weights and then for metadata, which tell what rounding the weights did.
+        let writer = RefCell::new(self);
         let written = file::write(
             &exported.model,
             &mut out,
-            |index, tensor| cell.borrow_mut().weight(exported.weights[index], tensor),
-            || cell.borrow_mut().metadata(),
+            |index, tensor| writer.borrow_mut().weights.next(exported.weights[index], tensor),
+            || writer.borrow_mut().metadata(),
         );
         written.and_then(|n| Ok(out.flush().map(|()| n)?)).map_err(|error| write_error(error, path))
     }
@@ -138,7 +216,7 @@ impl Writer<'_, '_> {
         let mut output = Output::create(path).map_err(failed)?;
         if external {
             let Exported { model, weights } = &mut exported;
-            let supply = |index: usize, tensor: &TensorProto| self.weight(weights[index], tensor);
+            let supply = |index: usize, tensor: &TensorProto| self.weights.next(weights[index], tensor);
             output.write_data(model, supply).map_err(|error| write_error(error, path))?;
         }
         let bytes = self.stream(&exported, output.model(), path)?;
@@ -146,66 +224,20 @@ impl Writer<'_, '_> {
         Ok((files, bytes + apart))
     }
 
-    /// Materializes one weight.
-    fn weight(&mut self, id: ValueId, tensor: &TensorProto) -> Result<WeightBytes, BuildError> {
-        let value = self.valid.graph().value(id);
-        let materialized = match &value.weight {
-            Some(Weight::Half { of }) => {
-                let exact = of.eval_f64(&mut self.source)?;
-                self.check_finite(tensor, exact.iter().position(|v| !v.is_finite()))?;
-                let rounded = self.safety.get_or_insert_default().weights.round(&tensor.name, &exact);
-                rounded.map_err(|index| self.overflow(tensor, id, index, exact[index]))?
-            }
-            Some(weight) => {
-                let data = weight.eval_f32(&mut self.source)?;
-                self.check_finite(tensor, data.iter().position(|v| !v.is_finite()))?;
-                WeightBytes::new(data, value.element)
-            }
-            None => WeightBytes::new(Vec::new(), value.element),
-        };
-        self.done += materialized.as_ref().len() as u64;
-        (self.progress)(Progress::Writing { done: self.done, total: self.total });
-        Ok(materialized)
-    }
-
-    fn check_finite(&self, tensor: &TensorProto, broken: Option<usize>) -> Result<(), BuildError> {
-        let Some(index) = broken else { return Ok(()) };
-        let passes: Vec<&str> = self.applied.iter().map(|a| a.pass).collect();
-        Err(BuildError::NotFinite { name: tensor.name.clone(), index, passes: passes.join(", ") })
-    }
-
-    /// The error for a number that f16 cannot hold, in the weight `id`.
-    fn overflow(&self, tensor: &TensorProto, id: ValueId, index: usize, value: f64) -> BuildError {
-        let node = self.valid.graph().nodes.iter().find(|node| node.inputs.contains(&id));
-        let node = node.map(|node| node.name.clone()).unwrap_or_default();
-        BuildError::Overflow { name: tensor.name.clone(), index, value, node }
-    }
-
-    /// Waits for the digest and says all there is to say.
+    /// All that there is to say, once every weight is written.
     fn metadata(&mut self) -> Result<Vec<StringStringEntryProto>, BuildError> {
-        self.finish_digest()?;
-        let digest = self.sha256.as_deref();
-        let description = describe(self.plan, self.resolved, self.applied, digest, self.safety.as_ref());
-        self.notes.extend(description.notes);
+        let Job { plan, resolved, runs, .. } = self.job;
+        self.effect = match &plan.lowering.precision {
+            Precision::F32 => Effect::F32,
+            Precision::F16(half) => {
+                let (weights, activations) = (std::mem::take(&mut self.weights.rounding), self.activations.take());
+                Effect::F16(Safety { kept: half.keep_f32.clone(), weights, activations })
+            }
+        };
+        let description = describe(plan, resolved, runs, self.digest.finish()?, &self.effect);
+        self.notes = description.notes;
         let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
         Ok(description.metadata.entries().iter().map(entry).collect())
-    }
-
-    /// The checkpoint's digest, checked against what its file name promises.
-    fn finish_digest(&mut self) -> Result<(), BuildError> {
-        let (Some(digest), Some(checkpoint)) = (self.digest.take(), &self.resolved.checkpoint) else { return Ok(()) };
-        let path = || checkpoint.path().display().to_string();
-        let failed = |_| BuildError::Internal("the digest thread failed".into());
-        let sha256 = digest::hex(&digest.join().map_err(failed)?.map_err(WeightsError::from)?);
-        let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy();
-        if let Some(promised) = published::promised_sha256(&name)
-            && !sha256.starts_with(promised)
-        {
-            let expected = promised.into();
-            return Err(BuildError::Digest { path: path(), expected, found: sha256 });
-        }
-        self.sha256 = Some(sha256);
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::architecture::{Options, build};
-use crate::passes::{Half, fold_bn, subsample, to_f16};
+use crate::passes::{fold_bn, subsample, to_f16};
+use crate::precision::Half;
 use crate::reference::testing::small_variant;
 
 /// The small network in f16.
@@ -183,4 +184,18 @@ fn what_is_no_calibration_file_is_refused_with_the_reason() {
         assert!(error.contains(reason), "{error}");
     }
     assert!(matches!(Calibration::read(&folder.path().join("none")), Err(CalibrationError::Read { .. })));
+}
+
+#[test]
+fn a_value_that_is_named_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.json");
+    let mut twice = calibration(&[]);
+    std::fs::write(&path, serde_json::to_string(&twice).unwrap()).unwrap();
+    Calibration::read(&path).unwrap();
+    let first = Range { max_abs: Some(1e9), ..twice.values[3].clone() };
+    twice.values.insert(0, first);
+    std::fs::write(&path, serde_json::to_string(&twice).unwrap()).unwrap();
+    let error = Calibration::read(&path).unwrap_err().to_string();
+    assert!(error.contains(&format!("'{}' twice", twice.values[0].name)), "{error}");
 }

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use onnx_file::open;
+
 /// An open file and its length when it was opened.
 pub(super) struct Source {
     file: File,
@@ -15,13 +17,11 @@ pub(super) struct Source {
 impl Source {
     /// Opens the regular file `path`.
     pub(super) fn open(path: &Path) -> Result<Self, Fault> {
-        // Opening a pipe would wait for its writer, so the kind is asked for first.
-        let io = |error| Fault::Io { action: "open it", error };
-        let metadata = std::fs::metadata(path).map_err(io)?;
-        if !metadata.is_file() {
-            return Err(Fault::NotAFile);
-        }
-        let file = File::open(path).map_err(io)?;
+        let io = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => Fault::NotAFile,
+            _ => Fault::Io { action: "open it", error },
+        };
+        let file = open::file(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         Ok(Self { file, len })
     }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::ExternalArg;
-use crate::build::BuildError;
+use crate::build::{BuildError, External};
 use crate::optimize;
-use crate::passes::{Lowering, Width};
+use crate::passes::{Lowering, Pass, Width};
 use crate::target::{Rationale, Target};
 use crate::tuning::Tuning;
 
@@ -19,7 +19,7 @@ pub struct LoweringArgs {
     pub no_fold_bn: bool,
     /// Compile for a provider; 'cpu' is the processor of this machine
     #[arg(long, value_enum, default_value_t)]
-    pub target: TargetArg,
+    pub target: TargetChoice,
     /// Widen grouped convolutions to at least N channels a group, with exact zero blocks; a list gives each stage its own
     #[arg(long, value_name = "N|LIST", value_delimiter = ',', conflicts_with = "target")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65536))]
@@ -30,40 +30,55 @@ pub struct LoweringArgs {
     /// Use what `resnext-run tune` found
     #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "group_width", "subsample"])]
     pub tuning: Option<PathBuf>,
+    /// Run no pass after this one: to find the pass that a fault comes from
+    #[arg(long, value_name = "PASS", value_enum)]
+    pub stop_after: Option<Pass>,
 }
 
-/// `--target`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum TargetArg {
-    /// Any runtime
-    #[default]
-    Portable,
-    /// onnxruntime's CPU provider on this machine's processor
-    Cpu,
-    /// onnxruntime's CPU provider with AVX-512
-    CpuAvx512,
-    /// onnxruntime's CPU provider with AVX2
-    CpuAvx2,
-    /// OpenVINO on a CPU
-    #[value(name = "openvino")]
-    OpenVino,
-    /// onnxruntime's CUDA provider
-    Cuda,
-    /// TensorRT
-    #[value(name = "tensorrt")]
-    TensorRt,
+/// `--target`: one of the library's targets, or that of this machine's processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetChoice {
+    /// `cpu`.
+    ThisProcessor,
+    /// By its name.
+    Named(Target),
 }
 
-impl From<TargetArg> for Target {
-    fn from(argument: TargetArg) -> Self {
-        match argument {
-            TargetArg::Portable => Self::Portable,
-            TargetArg::Cpu => Self::of_this_processor(),
-            TargetArg::CpuAvx512 => Self::CpuAvx512,
-            TargetArg::CpuAvx2 => Self::CpuAvx2,
-            TargetArg::OpenVino => Self::OpenVino,
-            TargetArg::Cuda => Self::Cuda,
-            TargetArg::TensorRt => Self::TensorRt,
+impl Default for TargetChoice {
+    fn default() -> Self {
+        Self::Named(Target::default())
+    }
+}
+
+impl ValueEnum for TargetChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        const CHOICES: [TargetChoice; 1 + Target::ALL.len()] = {
+            let mut choices = [TargetChoice::ThisProcessor; 1 + Target::ALL.len()];
+            let mut index = 0;
+            while index < Target::ALL.len() {
+                choices[index + 1] = TargetChoice::Named(Target::ALL[index]);
+                index += 1;
+            }
+            choices
+        };
+        &CHOICES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::ThisProcessor => {
+                Some(PossibleValue::new("cpu").help("onnxruntime's CPU provider on this machine's processor"))
+            }
+            Self::Named(target) => target.to_possible_value(),
+        }
+    }
+}
+
+impl From<TargetChoice> for Target {
+    fn from(choice: TargetChoice) -> Self {
+        match choice {
+            TargetChoice::ThisProcessor => Self::of_this_processor(),
+            TargetChoice::Named(target) => target,
         }
     }
 }
@@ -86,7 +101,7 @@ impl LoweringArgs {
             }
             None => (target.lowering(), target.into()),
         };
-        Ok((Lowering { fold_bn: !self.no_fold_bn, ..lowering }, rationale))
+        Ok((Lowering { fold_bn: !self.no_fold_bn, stop_after: self.stop_after, ..lowering }, rationale))
     }
 }
 
@@ -103,7 +118,7 @@ pub struct OptimizeArgs {
     pub lowering: LoweringArgs,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(long, value_enum, default_value_t)]
-    pub external_data: ExternalArg,
+    pub external_data: External,
     /// Replace an existing output
     #[arg(long)]
     pub force: bool,
@@ -128,7 +143,8 @@ impl OptimizeArgs {
             force: self.force,
             lowering,
             rationale,
-            external: self.external_data.into(),
+            external: self.external_data,
+            files: self.lowering.tuning.iter().cloned().collect(),
         })
     }
 }

@@ -4,7 +4,7 @@
 //! counts: the digest of the whole. Where parts do not fit, all is fetched once more from the start.
 
 use std::io::Read as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
 use ureq::http::header::{CONTENT_RANGE, HeaderMap};
@@ -24,6 +24,15 @@ const RETRIES: u32 = 2;
 /// A try that brings less counts as having brought nothing, so that a server that hands out bytes one at a time is
 /// given up.
 const WORTHWHILE: u64 = 1 << 20;
+
+/// As many tries in all, whatever they bring.
+const MOST_TRIES: u32 = 200;
+
+/// Bytes a second that a server must send on average over a while, [`PATIENCE`] times as long as it may fall silent: one
+/// that hands out single bytes is never silent, and never done.
+const LEAST_RATE: u64 = 1024;
+
+const PATIENCE: u32 = 4;
 
 const REDIRECTS: u32 = 5;
 
@@ -98,8 +107,11 @@ enum End {
 impl Download<'_> {
     fn run(mut self) -> Result<(), HubError> {
         let (mut failures, mut restarted) = (0, false);
+        // The most that was ever there: what is fetched anew is no progress.
+        let mut most = self.partial.len();
+        let mut tries = 0;
         loop {
-            let before = self.partial.len();
+            tries += 1;
             let reason = match self.attempt() {
                 Err(Fault::Final(error)) => return Err(error),
                 Err(Fault::Again(reason)) => reason,
@@ -116,8 +128,9 @@ impl Download<'_> {
                     }
                 }
             };
-            failures = if self.partial.len() >= before + WORTHWHILE { 1 } else { failures + 1 };
-            if failures > RETRIES {
+            failures = if self.partial.len() >= most + WORTHWHILE { 1 } else { failures + 1 };
+            most = most.max(self.partial.len());
+            if failures > RETRIES || tries >= MOST_TRIES {
                 return Err(self.give_up(reason));
             }
             let pause = self.hub.pause * failures;
@@ -163,6 +176,7 @@ impl Download<'_> {
             return Err(Fault::Final(self.too_large()));
         }
         let mut reader = body.into_reader();
+        let (while_long, mut since, mut received) = (self.hub.stall * PATIENCE, Instant::now(), 0);
         let mut buffer = vec![0; 1 << 16];
         loop {
             let read = match reader.read(&mut buffer) {
@@ -180,6 +194,15 @@ impl Download<'_> {
                 return Err(Fault::Final(HubError::write(self.partial.path(), source)));
             }
             (self.on)(Event::Received { done: self.partial.len(), total });
+            received += read as u64;
+            if since.elapsed() >= while_long {
+                if (received as f64) < LEAST_RATE as f64 * since.elapsed().as_secs_f64() {
+                    let seconds = while_long.as_secs_f64();
+                    let slow = format!("fewer than {LEAST_RATE} bytes a second for {seconds} seconds");
+                    return Err(Fault::Again(slow));
+                }
+                (since, received) = (Instant::now(), 0);
+            }
         }
     }
 

@@ -6,27 +6,25 @@ use onnx_file::element::ElementType;
 use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
 use onnx_file::tensor;
 
-use super::Declined;
-use crate::graph::{Conv, Dim, Graph, Node, Op, ValueId};
+use crate::graph::{Dim, Graph, Op, Origin, ValueId};
 use crate::import::{Attributes, Initializers, label};
-use crate::passes::{Lowering, Stage};
 use crate::weight::Weight;
 
 /// What was extracted, and from where.
 pub(super) struct Extracted {
-    /// Nodes are named by their position in the model.
+    /// Its nodes come from the model, and are named like there as far as names are unique.
     pub(super) graph: Graph,
     /// The constants that its weights are stored in.
     pub(super) weights: Initializers,
-    /// Nodes that a pass was meant for and that could not be extracted or changed.
-    pub(super) declined: Vec<Declined>,
-    /// Names of the model's nodes, by position.
-    labels: Vec<String>,
+    /// Nodes that a pass was meant for and that could not be extracted.
+    pub(super) unproven: Vec<Unproven>,
 }
 
-/// The position in the model of a extracted node.
-pub(super) fn position(name: &str) -> usize {
-    name.parse().unwrap_or(usize::MAX)
+/// A node that could not be extracted.
+pub(super) struct Unproven {
+    pub(super) node: String,
+    pub(super) op: String,
+    pub(super) reason: String,
 }
 
 /// Extracts what can be proven.
@@ -36,16 +34,17 @@ pub(super) fn extract(model: &GraphProto) -> Extracted {
         values: HashMap::new(),
         constants: constants(model),
         overridable: model.input.iter().map(|input| input.name.as_str()).collect(),
+        names: HashSet::new(),
     };
     let mut extracted = HashSet::new();
-    let mut declined = Vec::new();
+    let mut unproven = Vec::new();
     for (index, node) in model.node.iter().enumerate() {
         match extractor.node(index, node) {
             Ok(true) => {
                 extracted.insert(index);
             }
             Ok(false) => {}
-            Err(reason) => declined.push(Declined { node: label(node), op: node.op_type.clone(), reason }),
+            Err(reason) => unproven.push(Unproven { node: label(node), op: node.op_type.clone(), reason }),
         }
     }
     let Extractor { mut graph, values, constants, .. } = extractor;
@@ -65,7 +64,7 @@ pub(super) fn extract(model: &GraphProto) -> Extracted {
     let owned =
         |(name, tensor): (&str, &TensorProto)| (name.to_owned(), TensorProto { name: name.into(), ..tensor.clone() });
     let weights = constants.into_iter().map(owned).collect();
-    Extracted { graph, weights: Initializers(weights), declined, labels: model.node.iter().map(label).collect() }
+    Extracted { graph, weights: Initializers(weights), unproven }
 }
 
 /// Calls `visit` with every value that `node` uses, those of its inner graphs included.
@@ -103,6 +102,8 @@ struct Extractor<'a> {
     constants: HashMap<&'a str, &'a TensorProto>,
     /// Inputs of the model: an initializer among them can be replaced at run time.
     overridable: HashSet<&'a str>,
+    /// Names of the nodes so far; those of a model need not be unique.
+    names: HashSet<String>,
 }
 
 impl<'a> Extractor<'a> {
@@ -136,7 +137,14 @@ impl<'a> Extractor<'a> {
             operands.push(self.constant(name, element)?);
         }
         operands[0] = self.data(data, &op, operands[1], element)?;
-        let id = self.graph.add_node(index.to_string(), op, &operands).map_err(|error| error.reason)?;
+        let mut name = label(node);
+        if self.names.contains(&name) {
+            name = format!("{name}#{index}");
+        }
+        let first = self.graph.nodes.len();
+        let id = self.graph.add_node(name.clone(), op, &operands).map_err(|error| error.reason)?;
+        self.graph.set_origin(first, Origin::Model(index));
+        self.names.insert(name);
         self.graph.value_mut(id).name.clone_from(output);
         self.values.insert(output.clone(), id);
         Ok(true)
@@ -192,50 +200,8 @@ impl<'a> Extractor<'a> {
 }
 
 impl Extracted {
-    /// The name of the model's node at a position.
-    pub(super) fn label(&self, position: usize) -> String {
-        self.labels.get(position).cloned().unwrap_or_default()
-    }
-
     /// The name in the model of a value that is there: passes name values for their own graph.
     pub(super) fn name(&self, id: ValueId) -> Option<&str> {
         (self.graph.value_count() > id.0 as usize).then(|| self.graph.value(id).name.as_str())
     }
-
-    /// Adds the reasons of extracted nodes that `lowering` was meant for and that are as they were in `lowered`.
-    pub(super) fn explain(&mut self, lowered: &Graph, lowering: &Lowering) {
-        let stages = crate::passes::stages(&self.graph);
-        let now: HashMap<&str, &Node> = lowered.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
-        for node in self.graph.nodes.iter().filter(|node| now.get(node.name.as_str()) == Some(node)) {
-            let reason = match node.op {
-                Op::BatchNorm { .. } if lowering.fold_bn => {
-                    Some("no convolution before it whose result has this one use".to_string())
-                }
-                Op::Conv(conv) => self
-                    .narrow(node, conv, &stages, lowering)
-                    .or_else(|| (lowering.subsample && steps_over_padding(&conv)).then(|| PADDED.to_string())),
-                _ => None,
-            };
-            if let Some(reason) = reason {
-                let op = node.op.name().into();
-                self.declined.push(Declined { node: self.labels[position(&node.name)].clone(), op, reason });
-            }
-        }
-    }
-
-    /// Why a convolution's groups are no wider, where a width was asked for.
-    fn narrow(&self, node: &Node, conv: Conv, stages: &[Stage], lowering: &Lowering) -> Option<String> {
-        let shape = &self.graph.value(node.inputs[1]).shape;
-        let (out, inner) = (shape[0].fixed()?, shape[1].fixed()?);
-        let stage = stages.iter().position(|stage| conv.group > 1 && stage.channels == out)?;
-        let declined = lowering.width(stage)?.merge(conv.group, inner, out / conv.group).err()?;
-        Some(declined.to_string())
-    }
-}
-
-const PADDED: &str = "its padding: the zeros around the image are not among the pixels that could be taken before it";
-
-/// A strided 1x1 convolution that the pass has no pixels for.
-fn steps_over_padding(conv: &Conv) -> bool {
-    conv.kernel == [1, 1] && conv.stride != [1, 1] && conv.padding != [0; 4]
 }

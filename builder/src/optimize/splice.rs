@@ -1,172 +1,179 @@
-//! Puts what the passes changed back into the model.
+//! Splices what the passes changed into the model.
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_file::element::ElementType;
 use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
-use onnx_file::raw::TensorError;
 
-use super::extract::{Extracted, position, uses};
-use super::{OptimizeError, Rewrite};
+use super::extract::{Extracted, uses};
+use super::result::{Form, OptimizeError, Rewrite};
 use crate::export;
-use crate::graph::{Conv, Graph, Node, Op, ValueId};
-use crate::import::Initializers;
-use crate::passes::SUBSAMPLE_SUFFIX;
-use crate::weight::Weight;
+use crate::graph::{Conv, Dim, Graph, Node, Op, Origin, ValueId};
+use crate::passes::{self, PassRun};
+use crate::weight::{BytesError, Rounding, Weight, materialize};
 
 /// What became of the model's nodes.
 pub(super) struct Changes {
     pub(super) rewritten: Vec<Rewrite>,
-    /// Nodes that are gone or not as they were.
-    pub(super) touched: usize,
+    /// Positions of the nodes that are gone or not as they were.
+    pub(super) touched: HashSet<usize>,
 }
 
-/// Replaces the nodes of `model` that `lowered` has changed, and their weights; `path` is for messages.
+/// Replaces the nodes of `model` that `lowered` has changed, adds those that it has added, and gives both their weights;
+/// `runs` and `path` are for messages.
 pub(super) fn splice(
     model: &mut GraphProto,
     extracted: &mut Extracted,
     lowered: &Graph,
+    runs: &[PassRun],
     path: &str,
 ) -> Result<Changes, OptimizeError> {
-    let now: HashMap<usize, &Node> = lowered.nodes.iter().map(|node| (position(&node.name), node)).collect();
+    let now: HashMap<usize, &Node> = lowered.nodes.iter().filter_map(|node| Some((position(node)?, node))).collect();
     let before: Vec<Node> = extracted.graph.nodes.clone();
-    let mut gone = HashSet::new();
-    let mut changed: Vec<(usize, &Node)> = Vec::new();
     let mut rewritten = Vec::new();
+    let mut changed = HashSet::new();
+    let mut gone = HashSet::new();
     for old in &before {
-        let at = position(&old.name);
-        let change = match now.get(&at) {
+        let Some(at) = position(old) else { continue };
+        let to = match now.get(&at) {
             None => {
                 gone.insert(at);
-                Rewrite {
-                    node: extracted.label(at),
-                    from: old.op.name().into(),
-                    to: "folded into the node before".into(),
-                }
+                Form::Folded
             }
-            Some(&new) if new != old => {
-                changed.push((at, new));
+            Some(new) if *new != old => {
+                changed.insert(at);
                 // A convolution that folds a normalisation makes what that one made.
-                let folded = if new.output == old.output { "" } else { ", with its normalisation folded in" };
-                let to = tell(lowered, new) + folded;
-                Rewrite { node: extracted.label(at), from: tell(&extracted.graph, old), to }
+                form(lowered, new, new.output != old.output)
             }
             Some(_) => continue,
         };
-        rewritten.push(change);
+        rewritten.push(Rewrite { node: old.name.clone(), from: form(&extracted.graph, old, false), to });
     }
-    let mut names = Names::of(model);
-    let mut weights: HashMap<ValueId, String> = HashMap::new();
-    for &(at, new) in &changed {
-        let inputs = new.inputs.iter().enumerate().map(|(input, &id)| {
-            let value = lowered.value(id);
-            if let Some(name) = extracted.name(id).or(weights.get(&id).map(String::as_str)) {
-                return Ok(name.to_owned());
-            }
-            let old = model.node[at].input.get(input).cloned().unwrap_or_default();
-            let Some(weight) = &value.weight else {
-                // Pixels, which are put before the node below.
-                return Ok(old);
-            };
-            let name = names.fresh(&old, &format!("{}.{input}", extracted.label(at)));
-            model.initializer.push(materialize(weight, value.element, &name, extracted, at, path)?);
-            weights.insert(id, name.clone());
-            Ok(name)
-        });
-        let inputs = inputs.collect::<Result<Vec<_>, OptimizeError>>()?;
-        let node = &mut model.node[at];
-        node.input = inputs;
-        node.output = vec![extracted.name(new.output).unwrap_or_default().to_owned()];
-        if let Op::Conv(conv) = new.op {
-            set(node, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
-            let strides = conv.stride.map(|stride| stride as i64);
-            set(node, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
+    let mut splicer = Splicer { names: Names::of(model), values: HashMap::new(), lowered, runs, path };
+    // Nodes that passes added stand in `lowered` before the node that they were added for, and so they do in the model.
+    let mut added: HashMap<usize, Vec<NodeProto>> = HashMap::new();
+    let mut pending = Vec::new();
+    for node in &lowered.nodes {
+        let Some(at) = position(node) else {
+            pending.push(splicer.added(node, extracted)?);
+            continue;
+        };
+        if changed.contains(&at) {
+            splicer.changed(&mut model.node[at], node, extracted, &mut model.initializer)?;
         }
+        added.insert(at, std::mem::take(&mut pending));
     }
-    let before_them = subsampling(lowered, extracted, &mut names);
     let nodes = std::mem::take(&mut model.node).into_iter().enumerate();
-    for (at, mut node) in nodes.filter(|(at, _)| !gone.contains(at)) {
-        if let Some(pixels) = before_them.get(&at) {
-            node.input[0].clone_from(&pixels.output[0]);
-            model.node.push(pixels.clone());
-        }
+    for (at, node) in nodes.filter(|(at, _)| !gone.contains(at)) {
+        model.node.extend(added.remove(&at).unwrap_or_default());
         model.node.push(node);
     }
+    model.node.extend(pending);
     drop_unused(model, &before, extracted);
-    Ok(Changes { touched: rewritten.len(), rewritten })
+    changed.extend(gone);
+    Ok(Changes { rewritten, touched: changed })
 }
 
-/// What a node is, or was.
-fn tell(graph: &Graph, node: &Node) -> String {
-    match (node.op, graph.value(node.inputs[1]).shape.get(1)) {
-        (Op::Conv(conv), Some(inner)) if conv.group > 1 => {
-            format!("{} groups of {inner} channels{}", conv.group, stride(&conv))
+/// The position in the model of a node that comes from it.
+fn position(node: &Node) -> Option<usize> {
+    if let Origin::Model(position) = node.origin { Some(position) } else { None }
+}
+
+/// What a node computes.
+fn form(graph: &Graph, node: &Node, folded: bool) -> Form {
+    let inner = node.inputs.get(1).and_then(|&id| graph.value(id).shape.get(1)).and_then(Dim::fixed);
+    match (node.op, inner) {
+        (Op::Conv(Conv { group, stride, .. }), Some(channels)) => {
+            Form::Conv { groups: group, channels, stride, folded }
         }
-        (Op::Conv(conv), Some(_)) => format!("one group{}", stride(&conv)),
-        (op, _) => op.name().into(),
+        (op, _) => Form::Other(op.name()),
     }
 }
 
-fn stride(conv: &Conv) -> String {
-    match conv.stride {
-        [height, width] if height == width => format!(", stride {height}"),
-        [height, width] => format!(", strides {height} and {width}"),
-    }
+/// Turns nodes of the lowered graph into nodes of the model.
+struct Splicer<'a> {
+    names: Names,
+    /// Names of the values that the model did not have.
+    values: HashMap<ValueId, String>,
+    lowered: &'a Graph,
+    runs: &'a [PassRun],
+    path: &'a str,
 }
 
-/// Computes a new weight.
-fn materialize(
-    weight: &Weight,
-    element: ElementType,
-    name: &str,
-    extracted: &mut Extracted,
-    at: usize,
-    path: &str,
-) -> Result<TensorProto, OptimizeError> {
-    let raw = bytes(weight, element, &mut extracted.weights);
-    let raw = raw.map_err(|source| OptimizeError::Tensor { path: path.into(), source })?;
-    let raw = raw.ok_or_else(|| OptimizeError::NotFinite { path: path.into(), node: extracted.label(at) })?;
-    Ok(TensorProto {
-        name: name.into(),
-        data_type: element.to_proto(),
-        dims: weight.shape().iter().map(|&n| n as i64).collect(),
-        raw_data: raw.into(),
-        ..Default::default()
-    })
-}
-
-/// A weight's bytes, or none where a number is not finite. Only widening reaches the narrow types, and it rounds nothing.
-fn bytes(weight: &Weight, element: ElementType, source: &mut Initializers) -> Result<Option<Vec<u8>>, TensorError> {
-    if element == ElementType::F64 {
-        let data = weight.eval_f64(source)?;
-        let finite = data.iter().all(|v| v.is_finite());
-        return Ok(finite.then(|| data.iter().flat_map(|v| v.to_le_bytes()).collect()));
-    }
-    let data = weight.eval_f32(source)?;
-    let finite = data.iter().all(|v| v.is_finite());
-    Ok(finite.then(|| match element {
-        ElementType::F16 => data.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
-        ElementType::BF16 => data.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect(),
-        _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-    }))
-}
-
-/// The nodes that take the pixels of strided convolutions, by the position of the convolution.
-fn subsampling(lowered: &Graph, extracted: &Extracted, names: &mut Names) -> HashMap<usize, NodeProto> {
-    let nodes = lowered.nodes.iter().filter_map(|node| {
-        let at = position(node.name.strip_suffix(SUBSAMPLE_SUFFIX)?);
-        let label = format!("{}{SUBSAMPLE_SUFFIX}", extracted.label(at));
+impl Splicer<'_> {
+    /// A node that a pass added. Its operands are the model's own or made by nodes added before it.
+    fn added(&mut self, node: &Node, extracted: &Extracted) -> Result<NodeProto, OptimizeError> {
+        let output = self.names.fresh("", &node.name);
+        let input = |&id: &ValueId| extracted.name(id).or(self.values.get(&id).map(String::as_str)).map(str::to_owned);
         let proto = NodeProto {
             op_type: node.op.name().into(),
-            input: vec![extracted.name(node.inputs[0])?.to_owned()],
-            output: vec![names.fresh("", &label)],
-            attribute: export::attributes(lowered, node),
-            name: label,
+            input: node.inputs.iter().filter_map(input).collect(),
+            output: vec![output.clone()],
+            attribute: export::attributes(self.lowered, node),
+            name: node.name.clone(),
             ..Default::default()
         };
-        Some((at, proto))
-    });
-    nodes.collect()
+        self.values.insert(node.output, output);
+        Ok(proto)
+    }
+
+    /// Makes the model's node `old` compute what `new` does; its new weights are appended to `initializers`.
+    fn changed(
+        &mut self,
+        old: &mut NodeProto,
+        new: &Node,
+        extracted: &mut Extracted,
+        initializers: &mut Vec<TensorProto>,
+    ) -> Result<(), OptimizeError> {
+        let mut inputs = Vec::with_capacity(new.inputs.len());
+        for (input, id) in new.inputs.iter().enumerate() {
+            if let Some(name) = extracted.name(*id).or(self.values.get(id).map(String::as_str)) {
+                inputs.push(name.to_owned());
+                continue;
+            }
+            let before = old.input.get(input).map_or("", String::as_str);
+            let name = self.names.fresh(before, &format!("{}.{input}", new.name));
+            initializers.push(self.weight(*id, &name, &new.name, extracted)?);
+            self.values.insert(*id, name.clone());
+            inputs.push(name);
+        }
+        old.input = inputs;
+        old.output = vec![extracted.name(new.output).unwrap_or_default().to_owned()];
+        if let Op::Conv(conv) = new.op {
+            set(old, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
+            let strides = conv.stride.map(|stride| stride as i64);
+            set(old, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
+        }
+        Ok(())
+    }
+
+    /// The bytes of a new weight of the node `node`.
+    fn weight(
+        &self,
+        id: ValueId,
+        name: &str,
+        node: &str,
+        extracted: &mut Extracted,
+    ) -> Result<TensorProto, OptimizeError> {
+        let value = self.lowered.value(id);
+        let empty = Weight::stored(name, &[]);
+        let weight = value.weight.as_ref().unwrap_or(&empty);
+        let bytes = materialize(name, weight, value.element, &mut extracted.weights, &mut Rounding::default());
+        let (path, tensor, node) = (self.path.to_owned(), name.to_owned(), node.to_owned());
+        let bytes = bytes.map_err(|error| match error {
+            BytesError::Read(source) => OptimizeError::Tensor { path, source },
+            BytesError::NotFinite { index } => {
+                OptimizeError::NotFinite { path, name: tensor, node, index, passes: passes::names(self.runs) }
+            }
+            BytesError::Overflow { index, value } => OptimizeError::Overflow { path, name: tensor, node, index, value },
+        })?;
+        Ok(TensorProto {
+            name: name.into(),
+            data_type: value.element.to_proto(),
+            dims: weight.shape().iter().map(|&n| n as i64).collect(),
+            raw_data: bytes.as_ref().to_vec().into(),
+            ..Default::default()
+        })
+    }
 }
 
 /// Sets an attribute, which is added where it was left out.

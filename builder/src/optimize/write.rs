@@ -8,9 +8,8 @@ use onnx_file::raw;
 use onnx_file::write::{MESSAGE_LIMIT, WriteError};
 use prost::Message as _;
 
-use super::OptimizeError;
-use crate::build::External;
-use crate::output::Output;
+use super::result::OptimizeError;
+use crate::output::{External, Output};
 
 /// Writes `model`, which was read from `input`, to `path`; returns the files, the model last, and their bytes.
 pub(super) fn write(

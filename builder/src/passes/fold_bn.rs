@@ -10,47 +10,72 @@
 
 use std::sync::Arc;
 
+use super::report::{Reason, Report};
 use crate::graph::{Graph, Op, ValueId};
 use crate::weight::{Norm, Weight};
 
-/// Folds every normalisation it can and returns how many.
-pub fn fold_bn(graph: &mut Graph) -> usize {
+/// Folds every normalisation it can.
+pub fn fold_bn(graph: &mut Graph) -> Report {
     fold_bn_where(graph, |_| true)
 }
 
-/// Folds every normalisation it can of those whose scale has a name that `is_wanted`, and returns how many.
-pub(crate) fn fold_bn_where(graph: &mut Graph, is_wanted: impl Fn(&str) -> bool) -> usize {
+/// Folds every normalisation it can of those whose scale has a name that `is_wanted`.
+pub(crate) fn fold_bn_where(graph: &mut Graph, is_wanted: impl Fn(&str) -> bool) -> Report {
     let producers = graph.producers();
     let uses = graph.use_counts();
+    let single = |id: ValueId| producers[id.0 as usize].filter(|_| uses[id.0 as usize] == 1);
+    let mut report = Report::default();
     let mut dead = vec![false; graph.nodes.len()];
     for (index, dead) in dead.iter_mut().enumerate() {
-        let Some(norm) = norm_of(graph, index) else { continue };
-        if !is_wanted(&graph.value(graph.nodes[index].inputs[1]).name) {
+        let node = &graph.nodes[index];
+        if !matches!(node.op, Op::BatchNorm { .. }) || !is_wanted(&graph.value(node.inputs[1]).name) {
             continue;
         }
-        let data = graph.nodes[index].inputs[0];
-        let single = |id: ValueId| producers[id.0 as usize].filter(|_| uses[id.0 as usize] == 1);
-        let Some(before) = single(data) else { continue };
-        let convs: Vec<usize> = match graph.nodes[before].op {
-            Op::Conv(_) => vec![before],
-            Op::Sum => match graph.nodes[before].inputs.iter().map(|&id| single(id)).collect() {
-                Some(convs) => convs,
-                None => continue,
-            },
-            _ => continue,
+        let (norm, before) = match foldable(graph, index, &single) {
+            Ok(found) => found,
+            Err(reason) => {
+                report.decline(node, reason);
+                continue;
+            }
         };
-        if !convs.iter().all(|&conv| is_constant_conv(graph, conv)) {
-            continue;
-        }
         let norm = Arc::new(norm);
-        for (position, &conv) in convs.iter().enumerate() {
+        for (position, &conv) in before.convs.iter().enumerate() {
             scale_conv(graph, conv, &norm, position == 0);
         }
-        take_over(graph, before, index);
+        take_over(graph, before.last, index);
         *dead = true;
+        report.rewrites += 1;
     }
     graph.remove_nodes(&dead);
-    dead.iter().filter(|d| **d).count()
+    report
+}
+
+/// What a normalisation is folded into.
+struct Before {
+    /// The node that makes its input.
+    last: usize,
+    /// That node, or where it is a sum the convolutions that it sums.
+    convs: Vec<usize>,
+}
+
+/// The parameters of the normalisation at `index` and the convolutions that can take them; `single` is the node that
+/// makes a value, where that value has one use.
+fn foldable(graph: &Graph, index: usize, single: &impl Fn(ValueId) -> Option<usize>) -> Result<(Norm, Before), Reason> {
+    let norm = norm_of(graph, index).ok_or(Reason::Computed)?;
+    let last = single(graph.nodes[index].inputs[0]).ok_or(Reason::NoConvolution)?;
+    let convs: Option<Vec<usize>> = match graph.nodes[last].op {
+        Op::Conv(_) => Some(vec![last]),
+        Op::Sum => graph.nodes[last].inputs.iter().map(|&id| single(id)).collect(),
+        _ => None,
+    };
+    let convs = convs.ok_or(Reason::NoConvolution)?;
+    if convs.iter().any(|&conv| !matches!(graph.nodes[conv].op, Op::Conv(_))) {
+        return Err(Reason::NoConvolution);
+    }
+    if !convs.iter().all(|&conv| has_constant_parameters(graph, conv)) {
+        return Err(Reason::Computed);
+    }
+    Ok((norm, Before { last, convs }))
 }
 
 fn norm_of(graph: &Graph, index: usize) -> Option<Norm> {
@@ -60,9 +85,8 @@ fn norm_of(graph: &Graph, index: usize) -> Option<Norm> {
     Some(Norm { scale: parameter(1)?, bias: parameter(2)?, mean: parameter(3)?, variance: parameter(4)?, epsilon })
 }
 
-fn is_constant_conv(graph: &Graph, index: usize) -> bool {
-    let node = &graph.nodes[index];
-    matches!(node.op, Op::Conv(_)) && node.inputs[1..].iter().all(|&id| graph.value(id).weight.is_some())
+fn has_constant_parameters(graph: &Graph, index: usize) -> bool {
+    graph.nodes[index].inputs[1..].iter().all(|&id| graph.value(id).weight.is_some())
 }
 
 /// Multiplies the weight and, in the convolution that carries it, adds the shift; the others' own biases are scaled.
@@ -118,7 +142,7 @@ mod tests {
             let input = source.image(2, 48);
             let expected =
                 forward(&variant, StrideIn::Conv3x3, Some(5), &mut source, &input, Activation::Relu).unwrap();
-            assert_eq!(fold_bn(&mut graph), before, "{block_form:?}");
+            assert_eq!(fold_bn(&mut graph).rewrites, before, "{block_form:?}");
             assert!(graph.nodes.iter().all(|n| !matches!(n.op, Op::BatchNorm { .. })));
             let valid = validate(&graph).unwrap();
             let found = evaluate(valid, &mut source, &input, Activation::Relu).unwrap();
@@ -142,7 +166,9 @@ mod tests {
         let conv1 = graph.nodes[0].output;
         graph.outputs.push(conv1);
         let folded = fold_bn(&mut graph);
-        assert_eq!(folded, 19, "all of resnet18's 20 but the first");
+        assert_eq!(folded.rewrites, 19, "all of resnet18's 20 but the first");
+        let declined: Vec<_> = folded.declined.iter().map(|d| (d.node.as_str(), d.reason)).collect();
+        assert_eq!(declined, [("bn1", Reason::NoConvolution)]);
         assert!(matches!(graph.nodes[1].op, Op::BatchNorm { .. }));
         validate(&graph).unwrap();
     }
@@ -153,7 +179,7 @@ mod tests {
         let mut graph = build(&variant, &Options::classifier(&variant)).unwrap();
         fold_bn(&mut graph);
         let once = graph.clone();
-        assert_eq!(fold_bn(&mut graph), 0);
+        assert_eq!(fold_bn(&mut graph), Report::default());
         assert_eq!(graph, once);
     }
 }

@@ -10,35 +10,39 @@
 //!
 //! Declined where the convolution has padding (the zeros around the image are no maximum) or a larger kernel.
 
-use crate::graph::{Conv, Graph, Op, Pool};
+use super::report::{Reason, Report};
+use crate::graph::{Conv, Graph, Op, Origin, Pass, Pool};
 
-/// What is appended to the name of a convolution to name the node that takes its pixels.
-pub(crate) const SUFFIX: &str = ".subsample";
-
-/// Whether a convolution reads only some of the pixels.
-fn skips_pixels(conv: &Conv) -> bool {
-    conv.kernel == [1, 1] && conv.padding == [0; 4] && conv.stride != [1, 1] && !conv.stride.contains(&0)
+/// A convolution that reads only some of the pixels, were it not for its padding.
+fn is_strided_pointwise(conv: &Conv) -> bool {
+    conv.kernel == [1, 1] && conv.stride != [1, 1] && !conv.stride.contains(&0)
 }
 
-/// Makes every strided 1x1 convolution dense, and returns how many there were.
-pub fn subsample(graph: &mut Graph) -> usize {
+/// Makes every strided 1x1 convolution dense.
+pub fn subsample(graph: &mut Graph) -> Report {
     let nodes = std::mem::take(&mut graph.nodes);
-    let mut changed = 0;
+    let mut report = Report::default();
     for mut node in nodes {
-        if let Op::Conv(conv) = node.op
-            && skips_pixels(&conv)
-        {
-            let pool = Op::MaxPool(Pool { kernel: [1, 1], stride: conv.stride, padding: [0; 4] });
-            // A window of one pixel fits whatever the convolution fits.
-            if let Ok(pixels) = graph.add_node(format!("{}{SUFFIX}", node.name), pool, &node.inputs[..1]) {
-                node.inputs[0] = pixels;
-                node.op = Op::Conv(Conv { stride: [1, 1], ..conv });
-                changed += 1;
+        match node.op {
+            Op::Conv(conv) if is_strided_pointwise(&conv) && conv.padding != [0; 4] => {
+                report.decline(&node, Reason::Padded);
             }
+            Op::Conv(conv) if is_strided_pointwise(&conv) => {
+                let pool = Op::MaxPool(Pool { kernel: [1, 1], stride: conv.stride, padding: [0; 4] });
+                let first = graph.nodes.len();
+                // A window of one pixel fits whatever the convolution fits.
+                if let Ok(pixels) = graph.add_node(Pass::Subsample.added_name(&node.name), pool, &node.inputs[..1]) {
+                    graph.set_origin(first, Origin::Added(Pass::Subsample));
+                    node.inputs[0] = pixels;
+                    node.op = Op::Conv(Conv { stride: [1, 1], ..conv });
+                    report.rewrites += 1;
+                }
+            }
+            _ => {}
         }
         graph.nodes.push(node);
     }
-    changed
+    report
 }
 
 #[cfg(test)]
@@ -81,7 +85,7 @@ mod tests {
             let conv = Conv { group, kernel: [1, 1], stride, padding: [0; 4], dilation };
             let plain = one_conv(conv, widths, size);
             let mut dense = plain.clone();
-            let changed = subsample(&mut dense);
+            let changed = subsample(&mut dense).rewrites;
             prop_assert_eq!(changed, usize::from(stride != [1, 1]));
             let valid = validate(&dense).unwrap();
             prop_assert_eq!(&dense.value(dense.outputs[0]).shape, &plain.value(plain.outputs[0]).shape);
@@ -101,7 +105,10 @@ mod tests {
         for conv in [padded, Conv::square(3, 2, 1, 1), Conv::square(3, 2, 0, 2), Conv::square(1, 1, 0, 1)] {
             let mut graph = one_conv(conv, [2, 2], [7, 7]);
             let before = graph.clone();
-            assert_eq!(subsample(&mut graph), 0, "{conv:?}");
+            let report = subsample(&mut graph);
+            assert_eq!(report.rewrites, 0, "{conv:?}");
+            let reasons: Vec<Reason> = report.declined.iter().map(|declined| declined.reason).collect();
+            assert_eq!(reasons, if conv == padded { vec![Reason::Padded] } else { vec![] });
             assert_eq!(graph, before);
         }
     }
@@ -116,9 +123,9 @@ mod tests {
         widen_groups(&mut graph, |_| Some(Width::at_least(4)));
         let before = evaluate(validate(&graph).unwrap(), &mut source, &x, Activation::Relu).unwrap();
         let stages = variant.blocks.len();
-        assert_eq!(subsample(&mut graph), stages - 1, "the projections of all stages but the first");
+        assert_eq!(subsample(&mut graph).rewrites, stages - 1, "the projections of all stages but the first");
         let after = evaluate(validate(&graph).unwrap(), &mut source, &x, Activation::Relu).unwrap();
         assert_eq!(before, after);
-        assert_eq!(subsample(&mut graph), 0, "nothing is left to do");
+        assert_eq!(subsample(&mut graph).rewrites, 0, "nothing is left to do");
     }
 }

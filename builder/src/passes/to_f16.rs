@@ -17,18 +17,11 @@ use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType::{self, F16, F32};
 
-use crate::graph::{Graph, Node, Op, Value, ValueId};
+use super::report::Report;
+use crate::graph::{Graph, Node, Op, Origin, Pass, Value, ValueId};
+use crate::precision::Half;
 use crate::suggest;
 use crate::weight::Weight;
-
-/// What stays f32 in a graph of f16.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Half {
-    /// The graph's inputs and outputs.
-    pub keep_io_types: bool,
-    /// Nodes, by name.
-    pub keep_f32: Vec<String>,
-}
 
 /// A node to be kept that is not there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,11 +33,11 @@ pub struct UnknownNode {
     pub close: Vec<String>,
 }
 
-/// Turns `graph` to f16 and returns how many nodes compute in it.
+/// Turns `graph` to f16; a rewrite is a node that computes in it.
 ///
 /// # Errors
 /// [`UnknownNode`]; the graph is then as it was.
-pub fn to_f16(graph: &mut Graph, half: &Half) -> Result<usize, UnknownNode> {
+pub fn to_f16(graph: &mut Graph, half: &Half) -> Result<Report, UnknownNode> {
     let kept: HashSet<&str> = half.keep_f32.iter().map(String::as_str).collect();
     if let Some(name) = half.keep_f32.iter().find(|name| graph.nodes.iter().all(|node| node.name != **name)) {
         let close = suggest::nearest(name, graph.nodes.iter().map(|node| node.name.as_str()));
@@ -57,16 +50,16 @@ pub fn to_f16(graph: &mut Graph, half: &Half) -> Result<usize, UnknownNode> {
     let old = std::mem::take(&mut graph.nodes);
     let names = names(graph, &old);
     let mut rewriter = Rewriter { graph, names, weights: HashMap::new(), casts: HashMap::new() };
-    let mut changed = 0;
+    let mut report = Report::default();
     for node in old {
         let element = if kept.contains(node.name.as_str()) { F32 } else { F16 };
-        changed += usize::from(element == F16);
+        report.rewrites += usize::from(element == F16);
         rewriter.node(node, element);
     }
     for position in 0..rewriter.graph.outputs.len() {
         rewriter.output(position, ends);
     }
-    Ok(changed)
+    Ok(report)
 }
 
 /// Every name that a new node or value must not take.
@@ -131,7 +124,13 @@ impl Rewriter<'_> {
         let (shape, name) = (value.shape.clone(), format!("{}.{element}", value.name));
         let name = self.fresh(&name);
         let output = self.graph.add_value(Value { name: name.clone(), element, shape, weight: None });
-        self.graph.nodes.push(Node { name, op: Op::Cast, inputs: vec![id], output });
+        self.graph.nodes.push(Node {
+            name,
+            op: Op::Cast,
+            inputs: vec![id],
+            output,
+            origin: Origin::Added(Pass::ToF16),
+        });
         self.casts.insert((id, element), output);
         output
     }

@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::report::{Reason, Report};
 use crate::graph::{Conv, Graph, Op};
 use crate::weight::Weight;
 
@@ -42,32 +43,18 @@ impl Width {
     /// How many groups to merge: the least divisor of `groups` that gives widths as asked, or all of them.
     ///
     /// # Errors
-    /// [`Declined`] where the groups stay as they are.
-    pub fn merge(self, groups: usize, inputs: usize, outputs: usize) -> Result<usize, Declined> {
+    /// [`Reason`] where the groups stay as they are.
+    pub fn merge(self, groups: usize, inputs: usize, outputs: usize) -> Result<usize, Reason> {
         let fits = |width: usize| width >= self.at_least && width.is_multiple_of(self.multiple_of.max(1));
         let fit = |k: &usize| groups.is_multiple_of(*k) && fits(inputs * k) && fits(outputs * k);
         if groups == 1 || fit(&1) {
-            return Err(Declined::WideEnough);
+            return Err(Reason::WideEnough);
         }
         if !self.forced && inputs == 1 && outputs == 1 {
-            return Err(Declined::Depthwise);
+            return Err(Reason::Depthwise);
         }
-        (1..=groups).find(fit).or(self.forced.then_some(groups)).ok_or(Declined::NoDivisor)
+        (1..=groups).find(fit).or(self.forced.then_some(groups)).ok_or(Reason::NoDivisor)
     }
-}
-
-/// Why groups stay as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Declined {
-    /// Nothing to gain.
-    #[error("its groups are as wide as asked for")]
-    WideEnough,
-    /// One channel a group.
-    #[error("it is depthwise, for which runtimes have kernels of their own")]
-    Depthwise,
-    /// 3 groups of 24 make no multiple of 16 but all together.
-    #[error("no number of neighbouring groups has the width asked for")]
-    NoDivisor,
 }
 
 /// The grouped convolutions of one stage: all that have as many output channels.
@@ -104,15 +91,21 @@ fn grouped(graph: &Graph, index: usize) -> Option<(Conv, [usize; 4])> {
     (conv.group > 1).then_some((conv, shape))
 }
 
-/// Widens each grouped convolution as `width` says for its stage, counted from 0, and returns how many it changed.
-pub fn widen_groups(graph: &mut Graph, width: impl Fn(usize) -> Option<Width>) -> usize {
+/// Widens each grouped convolution as `width` says for its stage, counted from 0.
+pub fn widen_groups(graph: &mut Graph, width: impl Fn(usize) -> Option<Width>) -> Report {
     let stages = stages(graph);
-    let mut changed = 0;
+    let mut report = Report::default();
     for index in 0..graph.nodes.len() {
         let Some((mut conv, [out, inputs, ..])) = grouped(graph, index) else { continue };
         let stage = stages.iter().position(|stage| stage.channels == out);
         let Some(width) = stage.and_then(&width) else { continue };
-        let Ok(merge) = width.merge(conv.group, inputs, out / conv.group) else { continue };
+        let merge = match width.merge(conv.group, inputs, out / conv.group) {
+            Ok(merge) => merge,
+            Err(reason) => {
+                report.decline(&graph.nodes[index], reason);
+                continue;
+            }
+        };
         let value = graph.value(graph.nodes[index].inputs[1]);
         let (name, element, weight) = (value.name.clone(), value.element, value.weight.clone());
         let Some(weight) = weight else { continue };
@@ -121,9 +114,9 @@ pub fn widen_groups(graph: &mut Graph, width: impl Fn(usize) -> Option<Width>) -
         conv.group /= merge;
         graph.nodes[index].op = Op::Conv(conv);
         graph.nodes[index].inputs[1] = id;
-        changed += 1;
+        report.rewrites += 1;
     }
-    changed
+    report
 }
 
 #[cfg(test)]
@@ -170,7 +163,7 @@ mod tests {
             let conv = Conv { group, kernel: [kernel; 2], stride, padding, dilation };
             let plain = one_conv(conv, widths, 7);
             let mut wide = plain.clone();
-            let changed = widen_groups(&mut wide, |_| Some(Width { at_least, multiple_of, forced: true }));
+            let changed = widen_groups(&mut wide, |_| Some(Width { at_least, multiple_of, forced: true })).rewrites;
             let valid = validate(&wide).unwrap();
             let Op::Conv(now) = wide.nodes[0].op else { panic!("a convolution") };
             prop_assert_eq!(changed == 1, now.group != group);
@@ -198,7 +191,7 @@ mod tests {
         let x = source.image(1, 40);
         let before = evaluate(validate(&graph).unwrap(), &mut source, &x, Activation::Relu).unwrap();
         assert_eq!(
-            widen_groups(&mut graph, |_| Some(Width::at_least(4))),
+            widen_groups(&mut graph, |_| Some(Width::at_least(4))).rewrites,
             2,
             "stage 2 on has 4 channels a group already"
         );
@@ -210,8 +203,8 @@ mod tests {
     #[test]
     fn forced_widths_that_no_divisor_gives_become_dense() {
         assert_eq!(Width::at_least(16).merge(32, 4, 4), Ok(4));
-        assert_eq!(Width::at_least(16).merge(32, 16, 16), Err(Declined::WideEnough));
-        assert_eq!(Width::at_least(1).merge(32, 4, 4), Err(Declined::WideEnough));
+        assert_eq!(Width::at_least(16).merge(32, 16, 16), Err(Reason::WideEnough));
+        assert_eq!(Width::at_least(1).merge(32, 4, 4), Err(Reason::WideEnough));
         assert_eq!(Width::at_least(300).merge(32, 4, 4), Ok(32));
         assert_eq!(Width { multiple_of: 16, ..Width::at_least(1) }.merge(4, 24, 24), Ok(2));
         assert_eq!(Width { multiple_of: 16, ..Width::at_least(1) }.merge(6, 4, 4), Ok(6), "24 is no multiple of 16");
@@ -222,9 +215,9 @@ mod tests {
         let blocks = Width::blocks_of(16);
         assert_eq!(blocks.merge(32, 4, 4), Ok(4));
         assert_eq!(blocks.merge(32, 8, 16), Ok(2));
-        assert_eq!(blocks.merge(3, 24, 24), Err(Declined::NoDivisor));
-        assert_eq!(blocks.merge(96, 1, 1), Err(Declined::Depthwise));
-        assert_eq!(blocks.merge(1, 4, 4), Err(Declined::WideEnough));
+        assert_eq!(blocks.merge(3, 24, 24), Err(Reason::NoDivisor));
+        assert_eq!(blocks.merge(96, 1, 1), Err(Reason::Depthwise));
+        assert_eq!(blocks.merge(1, 4, 4), Err(Reason::WideEnough));
     }
 
     #[test]
@@ -242,7 +235,7 @@ mod tests {
     fn nodes_without_a_width_are_left_alone() {
         let mut graph = one_conv(Conv::square(3, 1, 1, 4), [2, 2], 5);
         let before = graph.clone();
-        assert_eq!(widen_groups(&mut graph, |_| None), 0);
+        assert_eq!(widen_groups(&mut graph, |_| None), Report::default());
         assert_eq!(graph, before);
         assert_eq!(graph.value(graph.inputs[0]).shape[1..2], fixed(&[8]));
     }

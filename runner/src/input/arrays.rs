@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::tensor::{Data, Tensor};
+use crate::model::tensor::{Data, Tensor};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Longest npy header that is read; numpy's own limit is 10,000.

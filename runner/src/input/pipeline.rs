@@ -14,7 +14,8 @@ use std::time::Instant;
 use fast_image_resize::Resizer;
 use serde::Serialize;
 
-use super::decode::{self, ImageError};
+use super::decode;
+use super::decode::ImageError;
 use super::preprocess::Preprocess;
 
 /// An image on its way into a model.
@@ -251,8 +252,8 @@ mod tests {
 
     use image::RgbImage;
 
-    use super::super::preprocess::{Crop, IMAGENET_V1};
     use super::*;
+    use crate::input::preprocess::{Crop, IMAGENET_V1};
 
     const SMALL: Preprocess = Preprocess { resize: 4, crop: Crop::Square(4), ..IMAGENET_V1 };
 

@@ -8,7 +8,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{Rgb, RgbImage, imageops};
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::{ImageInput, MetadataError, ModelFile};
+use crate::model::file::{ImageInput, MetadataError, ModelFile};
 
 /// Key of the preprocessing in `metadata_props`.
 const KEY: &str = "resnext.preprocess";
@@ -271,7 +271,7 @@ mod tests {
     use onnx_file::proto::tensor_proto::DataType;
 
     use super::*;
-    use crate::metadata::tests::{file, value};
+    use crate::model::file::tests::{file, value};
 
     #[test]
     fn the_longer_side_is_truncated_as_by_torchvision() {

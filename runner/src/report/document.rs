@@ -41,23 +41,49 @@ pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
+/// Side of a column that its cells stand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// What stands above it.
+    pub heading: String,
+    /// Where its cells stand.
+    pub align: Align,
+}
+
+impl Column {
+    /// A column of text.
+    pub fn text(heading: impl Into<String>) -> Column {
+        Column { heading: heading.into(), align: Align::Left }
+    }
+
+    /// A column of numbers.
+    pub fn number(heading: impl Into<String>) -> Column {
+        Column { heading: heading.into(), align: Align::Right }
+    }
+}
+
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// Headings of the columns, and whether the column is of numbers, which are aligned to the right.
-    pub columns: Vec<(String, bool)>,
-    /// The rows; a row shorter than the columns ends in a remark that runs on to the right.
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// The rows; a row shorter than the columns ends in a note that runs on to the right.
     pub rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
-    /// A table without rows; a heading that begins with `>` is of a column of numbers.
-    pub fn new(columns: &[&str]) -> Table {
-        let column = |heading: &&str| match heading.strip_prefix('>') {
-            Some(heading) => (heading.to_owned(), true),
-            None => ((*heading).to_owned(), false),
-        };
-        Table { columns: columns.iter().map(column).collect(), rows: Vec::new() }
+    /// A table without rows.
+    pub fn new(columns: impl IntoIterator<Item = Column>) -> Table {
+        Table { columns: columns.into_iter().collect(), rows: Vec::new() }
     }
 
     /// Removes the columns in which no row says anything.
@@ -90,9 +116,9 @@ pub enum Part {
     Paragraph(String),
     /// A table.
     Table(Table),
-    /// Remarks.
+    /// Notes.
     List(Vec<String>),
-    /// The upshot.
+    /// The summary.
     Verdict(Cell),
 }
 
@@ -129,7 +155,7 @@ impl Document {
         }
     }
 
-    /// Adds the upshot.
+    /// Adds the summary.
     pub fn verdict(&mut self, text: impl Into<String>, tone: Tone) {
         self.parts.push(Part::Verdict(Cell::toned(text, tone)));
     }
@@ -140,12 +166,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_that_say_nothing_are_left_out_and_remarks_stay() {
-        let mut table = Table::new(&["name", ">n", ">unused"]);
+    fn columns_that_say_nothing_are_left_out_and_notes_stay() {
+        let mut table = Table::new([Column::text("name"), Column::number("n"), Column::number("unused")]);
         table.rows.push(vec!["a".into(), "1".into(), "".into()]);
         table.rows.push(vec!["b".into(), "it failed".into()]);
         let table = table.without_empty_columns();
-        assert_eq!(table.columns, [("name".to_owned(), false), ("n".to_owned(), true)]);
+        assert_eq!(table.columns, [Column::text("name"), Column::number("n")]);
         assert_eq!(table.rows[0].len(), 2);
         assert_eq!(table.rows[1][1].text, "it failed");
     }

@@ -1,5 +1,6 @@
 //! Documents as GitHub-flavoured Markdown.
 
+use super::document::{Align, Column};
 use super::document::{Cell, Document, Part, Table};
 
 /// Writes a document as Markdown.
@@ -19,8 +20,9 @@ pub fn render(document: &Document) -> String {
 
 fn render_table(table: &Table) -> String {
     let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut out = row(table.columns.iter().map(|(heading, _)| escape(heading)).collect());
-    out += &row(table.columns.iter().map(|(_, number)| if *number { "---:" } else { "---" }.to_owned()).collect());
+    let rule = |column: &Column| if column.align == Align::Right { "---:" } else { "---" }.to_owned();
+    let mut out = row(table.columns.iter().map(|column| escape(&column.heading)).collect());
+    out += &row(table.columns.iter().map(rule).collect());
     for cells in &table.rows {
         let mut cells: Vec<String> = cells.iter().map(|cell: &Cell| escape(&cell.text)).collect();
         cells.resize(table.columns.len(), String::new());
@@ -44,12 +46,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Tone;
+    use crate::report::document::Tone;
 
     #[test]
     fn tables_have_aligned_columns_and_full_rows_and_nothing_becomes_markup() {
         let mut document = Document::default();
-        let mut table = Table::new(&["name", ">ms", "state"]);
+        let mut table = Table::new([Column::text("name"), Column::number("ms"), Column::text("state")]);
         table.rows.push(vec!["a_b|c".into(), "1.25".into(), "fine".into()]);
         table.rows.push(vec!["c".into(), "failed".into()]);
         document.table(table);

@@ -1,5 +1,6 @@
 //! Documents for a terminal or a log.
 
+use super::document::Align;
 use super::document::{Cell, Document, Part, Table, Tone};
 
 /// Writes a document as text, with colour if `colour` says so.
@@ -24,7 +25,7 @@ pub fn render(document: &Document, colour: bool) -> String {
 fn render_table(table: &Table, colour: bool, out: &mut String) {
     let count = table.columns.len();
     let width = |text: &str| text.chars().count();
-    let mut widths: Vec<usize> = table.columns.iter().map(|(heading, _)| width(heading)).collect();
+    let mut widths: Vec<usize> = table.columns.iter().map(|column| width(&column.heading)).collect();
     for row in &table.rows {
         // The last cell of a short row runs on and does not widen its column.
         let fixed = if row.len() < count { row.len().saturating_sub(1) } else { count };
@@ -40,13 +41,13 @@ fn render_table(table: &Table, colour: bool, out: &mut String) {
             let blanks = " ".repeat(padding);
             let said = toned(cell, &cell.text, colour);
             text += if at > 0 { "  " } else { "" };
-            text += &if table.columns[at].1 && !runs_on { blanks + &said } else { said + &blanks };
+            text += &if table.columns[at].align == Align::Right && !runs_on { blanks + &said } else { said + &blanks };
         }
         out.push_str(text.trim_end());
         out.push('\n');
     };
     let headings: Vec<Cell> =
-        table.columns.iter().map(|(heading, _)| Cell::toned(heading.as_str(), Tone::Faint)).collect();
+        table.columns.iter().map(|column| Cell::toned(column.heading.as_str(), Tone::Faint)).collect();
     line(&headings, out);
     table.rows.iter().for_each(|row| line(row, out));
 }
@@ -67,11 +68,12 @@ fn paint(text: &str, code: &str, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::document::Column;
 
     fn document() -> Document {
         let mut document = Document::default();
         document.heading("Times");
-        let mut table = Table::new(&["name", ">ms", "state"]);
+        let mut table = Table::new([Column::text("name"), Column::number("ms"), Column::text("state")]);
         table.rows.push(vec!["a".into(), "1.25".into(), Cell::toned("fine", Tone::Good)]);
         table.rows.push(vec!["longer".into(), "100".into(), "".into()]);
         table.rows.push(vec!["c".into(), Cell::toned("gave no result at all", Tone::Bad)]);
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_align_to_the_right_and_remarks_run_on() {
+    fn numbers_align_to_the_right_and_notes_run_on() {
         let expected = "\
 Times
 name      ms  state

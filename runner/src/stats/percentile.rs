@@ -115,7 +115,7 @@ pub fn interval(sorted: &[f64], p: f64) -> Option<[f64; 2]> {
 }
 
 /// Probabilities of 0, 1, ..., n successes out of n, each with probability `p` strictly between 0 and 1.
-pub(super) fn binomial(n: usize, p: f64) -> impl Iterator<Item = f64> {
+pub(crate) fn binomial(n: usize, p: f64) -> impl Iterator<Item = f64> {
     let odds = (p / (1.0 - p)).ln();
     let mut log_mass = n as f64 * (-p).ln_1p();
     (0..=n).map(move |count| {
@@ -127,8 +127,8 @@ pub(super) fn binomial(n: usize, p: f64) -> impl Iterator<Item = f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::SplitMix64;
     use super::*;
+    use crate::stats::random::SplitMix64;
 
     #[test]
     fn the_smallest_numbers_of_samples_are_the_published_ones() {
@@ -184,7 +184,7 @@ mod tests {
             let covered = (0..2000)
                 .filter(|_| {
                     let samples: Vec<f64> = (0..80).map(|_| random.uniform()).collect();
-                    let [low, high] = interval(&super::super::sorted(&samples), p).unwrap();
+                    let [low, high] = interval(&crate::stats::sorted(&samples), p).unwrap();
                     low <= p && p <= high
                 })
                 .count();

@@ -1,0 +1,87 @@
+//! What a user should know of a result, as data: a code with its fields. The sentences are in `report`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// Something that a user should know of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Note {
+    /// torchvision's weights were used.
+    PublishedWeights {
+        /// torchvision's name of them.
+        weights: String,
+        /// Fetched for this build, rather than found.
+        downloaded: bool,
+        /// Their file.
+        file: PathBuf,
+    },
+    /// The weights lie inside another dictionary.
+    NestedUnder {
+        /// Its key.
+        key: String,
+    },
+    /// Every name had a prefix.
+    PrefixRemoved {
+        /// Which.
+        prefix: String,
+    },
+    /// Objects beside the weights were skipped, not built.
+    Skipped {
+        /// What they are.
+        objects: Vec<String>,
+    },
+    /// The input has the size that the given preprocessing crops.
+    ImageFollowsPreprocessing {
+        /// Height and width.
+        crop: usize,
+    },
+    /// The stored preprocessing was scaled to the size of the input.
+    PreprocessingFollowsImage {
+        /// Shorter side after resizing, as stored.
+        resize: usize,
+        /// Side of the central square, as stored.
+        crop: usize,
+        /// Shorter side after resizing, at the network's own size.
+        usual_resize: usize,
+        /// Side of the central square, at the network's own size.
+        usual_crop: usize,
+    },
+    /// Nobody said how to prepare images for this checkpoint.
+    PreprocessingUnknown {
+        /// Shorter side after resizing, as stored.
+        resize: usize,
+        /// Side of the central square, as stored.
+        crop: usize,
+    },
+}
+
+/// Data with the sentence that says it: a program reads the one, a person the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WithSentence<T>(pub T);
+
+impl<T> From<T> for WithSentence<T> {
+    fn from(data: T) -> Self {
+        Self(data)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for WithSentence<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: Serialize + fmt::Display> Serialize for WithSentence<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Both<'a, T> {
+            #[serde(flatten)]
+            data: &'a T,
+            reason: String,
+        }
+        Both { data: &self.0, reason: self.0.to_string() }.serialize(serializer)
+    }
+}

@@ -1,0 +1,195 @@
+//! What became of a model, or why nothing did.
+
+use std::io;
+use std::path::PathBuf;
+
+use onnx_file::element::ElementType;
+use onnx_file::exit::Exit;
+use onnx_file::raw::TensorError;
+use onnx_file::read::ReadError;
+use serde::Serialize;
+
+use crate::graph::Pass;
+use crate::note::WithSentence;
+use crate::passes::{PassRun, Reason};
+use crate::target::Purpose;
+use crate::validate::GraphError;
+
+/// Version of [`Optimized`] as JSON.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Optimized {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The model.
+    pub input: String,
+    /// What the passes were chosen for.
+    pub target: Purpose,
+    /// Why they were chosen.
+    pub reasons: Vec<String>,
+    /// Passes that ran.
+    pub passes: Vec<PassRun>,
+    /// Nodes of the model.
+    pub nodes: usize,
+    /// Nodes that passed through as they were.
+    pub untouched: usize,
+    /// Nodes that changed.
+    pub rewritten: Vec<Rewrite>,
+    /// Grouped convolutions and normalisations that did not, and why.
+    pub declined: Vec<Declined>,
+    /// Files written, the model last.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Seconds from file to file.
+    pub seconds: f64,
+}
+
+/// A node that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rewrite {
+    /// Its name.
+    pub node: String,
+    /// What it was.
+    pub from: Form,
+    /// What it is.
+    pub to: Form,
+}
+
+/// A node that a pass was meant for and that stayed as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Declined {
+    /// Its name.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// Why.
+    #[serde(flatten)]
+    pub reason: WithSentence<Refusal>,
+}
+
+/// Why a node stayed as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Refusal {
+    /// A pass left it.
+    Declined {
+        /// Which.
+        pass: Pass,
+        /// Why.
+        because: Reason,
+    },
+    /// What it computes could not be proven from the file.
+    Unproven {
+        /// What stands against it.
+        because: String,
+    },
+}
+
+/// What a node computes, as far as passes change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A convolution.
+    Conv {
+        /// Its groups.
+        groups: usize,
+        /// Input channels a group.
+        channels: usize,
+        /// Vertical and horizontal stride.
+        stride: [usize; 2],
+        /// With the normalisation after it folded in.
+        folded: bool,
+    },
+    /// Another operator.
+    Other(&'static str),
+    /// Nothing by itself: it is part of the node before.
+    Folded,
+}
+
+impl Serialize for Form {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a model was not rewritten.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizeError {
+    /// The request.
+    #[error("{0}")]
+    Request(String),
+    /// The model could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// One of its tensors is damaged.
+    #[error("{path}: {source}")]
+    Tensor {
+        /// The model.
+        path: String,
+        /// Which.
+        source: TensorError,
+    },
+    /// A weight that came out infinite or not a number.
+    #[error(
+        "{path}: '{name}' of '{node}' is not finite at index {index} after {passes}; its normalisation is broken, or try --no-fold-bn"
+    )]
+    NotFinite {
+        /// The model.
+        path: String,
+        /// The weight.
+        name: String,
+        /// The convolution.
+        node: String,
+        /// Flat index.
+        index: usize,
+        /// Passes that ran.
+        passes: String,
+    },
+    /// A weight that f16 cannot hold.
+    #[error("{path}: '{name}' of '{node}' is {value} at index {index}, and f16 ends at {limit}; its scale is broken", limit = ElementType::F16.max_finite())]
+    Overflow {
+        /// The model.
+        path: String,
+        /// The weight.
+        name: String,
+        /// The convolution.
+        node: String,
+        /// Flat index.
+        index: usize,
+        /// The number there.
+        value: f64,
+    },
+    /// Two gibibytes or more with external data forbidden.
+    #[error(
+        "the model takes {bytes} bytes, more than the 2,147,483,647 a protobuf file can hold; use --external-data auto"
+    )]
+    TooLarge {
+        /// Bytes of the model.
+        bytes: u64,
+    },
+    /// A bug in a pass.
+    #[error("internal error: a pass left an invalid graph: {0}")]
+    Graph(#[from] GraphError),
+    /// The output could not be written.
+    #[error("cannot write {path}: {source}; the old file, if any, is as it was")]
+    Output {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl OptimizeError {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Request(_) | Self::TooLarge { .. } => Exit::Usage,
+            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } | Self::Overflow { .. } => Exit::BadInput,
+            Self::Output { .. } => Exit::Output,
+            Self::Graph(_) => Exit::Internal,
+        }
+    }
+}

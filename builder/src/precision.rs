@@ -1,0 +1,88 @@
+//! Arithmetic that a graph carries: one axis, with what each choice needs to know.
+
+pub mod half;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use half::Half;
+
+/// Arithmetic, as `--dtype` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE 754 binary32
+    #[default]
+    F32,
+    /// IEEE 754 binary16: half the bytes, each weight rounded once
+    F16,
+}
+
+impl Dtype {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::F32, Self::F16];
+
+    /// As on the command line, in JSON and in metadata.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The arithmetic to give a graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As it is: f32 in every network built here.
+    #[default]
+    F32,
+    /// f16, but for what is kept.
+    F16(Half),
+}
+
+impl Precision {
+    /// Its name.
+    pub const fn dtype(&self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16(_) => Dtype::F16,
+        }
+    }
+
+    /// What stays f32, where the rest becomes f16.
+    pub const fn half(&self) -> Option<&Half> {
+        match self {
+            Self::F16(half) => Some(half),
+            Self::F32 => None,
+        }
+    }
+}
+
+/// What a precision did to a model, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "dtype", rename_all = "lowercase")]
+pub enum Effect {
+    /// Nothing.
+    #[default]
+    F32,
+    /// Rounding.
+    F16(half::Safety),
+}
+
+impl Effect {
+    /// The arithmetic.
+    pub const fn dtype(&self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16(_) => Dtype::F16,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Where models run: one module for each runtime.
+
+pub mod onnxruntime;
+pub mod providers;

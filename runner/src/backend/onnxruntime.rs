@@ -1,0 +1,9 @@
+//! onnxruntime: finding and loading its library, configuring its providers, running models in worker processes.
+
+pub mod args;
+pub mod launch;
+pub mod native;
+pub mod provider;
+pub mod runtime;
+pub mod session;
+pub mod worker;

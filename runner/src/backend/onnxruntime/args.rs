@@ -1,0 +1,110 @@
+//! Flags that choose the library, the providers and their options.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::provider;
+use super::provider::{Kind, OptionError, Provider};
+use super::session::SessionOptions;
+use crate::host::machine as host;
+use clap::Args;
+
+/// Which library, and how long to wait for it.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct LibraryArgs {
+    /// The onnxruntime library, or a folder that holds it; otherwise ORT_DYLIB_PATH, beside this program, where `setup`
+    /// installs, or the system's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ort_lib: Option<PathBuf>,
+    /// Time limit in seconds for loading a model and for each run
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Which providers, with what options.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProviderArgs {
+    /// Providers: cpu, openvino, cuda, tensorrt
+    #[arg(
+        short,
+        long,
+        visible_alias = "providers",
+        value_name = "PROVIDER,...",
+        value_delimiter = ',',
+        default_value = "cpu"
+    )]
+    pub(crate) ep: Vec<Kind>,
+    /// A provider's option in onnxruntime's own key; may be repeated
+    #[arg(long = "ep-option", value_name = "PROVIDER.KEY=VALUE")]
+    pub(crate) ep_options: Vec<String>,
+    /// A session option in onnxruntime's own key; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) session_config: Vec<(String, String)>,
+    /// Threads that share one node's work; one for each usable core unless given
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) intra_op_threads: Option<usize>,
+    /// Threads that run nodes side by side
+    #[arg(long, value_name = "N", value_parser = threads, default_value = "1")]
+    pub(crate) inter_op_threads: usize,
+    /// Accept nodes on other providers than asked for; results say how many
+    #[arg(long)]
+    pub(crate) allow_fallback: bool,
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+impl ProviderArgs {
+    /// The given providers with nothing but defaults.
+    pub(crate) fn defaults(ep: Vec<Kind>) -> ProviderArgs {
+        ProviderArgs {
+            ep,
+            ep_options: Vec::new(),
+            session_config: Vec::new(),
+            intra_op_threads: None,
+            inter_op_threads: 1,
+            allow_fallback: false,
+            library: LibraryArgs::default(),
+        }
+    }
+
+    /// The providers with their options, each once, in the order given.
+    pub(crate) fn providers(&self) -> Result<Vec<Provider>, OptionError> {
+        let mut kinds: Vec<Kind> = Vec::new();
+        for &kind in &self.ep {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        provider::configure(&kinds, &self.ep_options)
+    }
+
+    /// Threads and session configuration.
+    pub(crate) fn session(&self) -> SessionOptions {
+        SessionOptions {
+            intra_op_threads: self.intra_op_threads.unwrap_or_else(host::default_threads),
+            inter_op_threads: self.inter_op_threads,
+            config: self.session_config.iter().cloned().collect(),
+        }
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !text.contains('\0') => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it must be KEY=VALUE, as in session.intra_op.allow_spinning=0".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=1024) => Ok(threads),
+        _ => Err("it must be a number from 1 to 1024".to_owned()),
+    }
+}
+
+/// A positive number of seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<f64>().ok().filter(|&seconds| seconds > 0.0);
+    let duration = parsed.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "it must be a positive number of seconds".to_owned())
+}

@@ -1,0 +1,37 @@
+//! How workers are started.
+
+use super::args::LibraryArgs;
+use super::worker;
+use super::worker::Launcher;
+use crate::exit::Failure;
+use crate::terminal::args::Global;
+use onnx_file::exit::Exit;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How workers are started under these flags.
+pub(crate) fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
+    let unknown = |error: io::Error| Failure::new(Exit::Internal, format!("this program cannot find itself: {error}"));
+    let mut launcher = Launcher::this_program().map_err(unknown)?;
+    launcher.show_output = global.verbose;
+    if let Some(limit) = library.timeout {
+        launcher.load_limit = limit;
+        launcher.run_limit = limit;
+    }
+    Ok(launcher)
+}
+
+/// As [`launcher`], for a check-up: nothing is built or measured, so a hang shows sooner.
+pub(crate) fn check_up_launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
+    let timeout = Some(library.timeout.unwrap_or(CHECK_UP_LIMIT));
+    launcher(global, &LibraryArgs { timeout, ..library.clone() })
+}
+
+/// How long a library or a provider may take to show that it works.
+const CHECK_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Serves the parent that started this process.
+pub fn worker() -> Result<ExitCode, Failure> {
+    worker::serve::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
+}

@@ -1,0 +1,166 @@
+//! Between this crate's tensors and onnxruntime's values.
+
+use half::f16;
+use ort::memory::DeviceType;
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
+
+use crate::model::opened::{ModelError, OutputRange, Part};
+use crate::model::tensor::{Data, Tensor};
+use crate::stats::range::Range;
+
+/// The inputs in the order the model lists them.
+///
+/// # Errors
+/// [`ModelError::BadInput`] for a missing or unknown name, another element type or another shape than the model takes.
+pub(crate) fn session_inputs<'a>(
+    session: &Session,
+    inputs: &'a [Tensor],
+) -> Result<Vec<SessionInputValue<'a>>, ModelError> {
+    let declared = session.inputs();
+    if let Some(unknown) = inputs.iter().find(|input| declared.iter().all(|outlet| outlet.name() != input.name)) {
+        let names: Vec<_> = declared.iter().map(|outlet| format!("`{}`", outlet.name())).collect();
+        return Err(bad(&unknown.name, &format!("the model has no such input; it has {}", names.join(", "))));
+    }
+    let mut values = Vec::with_capacity(declared.len());
+    for outlet in declared {
+        let input = inputs.iter().find(|input| input.name == outlet.name());
+        let input = input.ok_or_else(|| bad(outlet.name(), "the model needs it and it was not given"))?;
+        let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
+            return Err(bad(outlet.name(), "the model takes something that is not a tensor"));
+        };
+        if *ty != element_type(&input.data) {
+            return Err(bad(outlet.name(), &format!("the model takes {ty}, not {}", element_type(&input.data))));
+        }
+        let fits = shape.len() == input.shape.len()
+            && shape
+                .iter()
+                .zip(&input.shape)
+                .all(|(&wanted, &given)| wanted < 0 || wanted.unsigned_abs() == given as u64);
+        if !fits {
+            let wanted: Vec<i64> = shape.iter().copied().collect();
+            let reason = format!("the model takes shape {wanted:?} (-1 is any), not {:?}", input.shape);
+            return Err(bad(outlet.name(), &reason));
+        }
+        values.push(view(input)?);
+    }
+    Ok(values)
+}
+
+fn bad(name: &str, reason: &str) -> ModelError {
+    ModelError::BadInput(format!("input `{name}`: {reason}"))
+}
+
+/// onnxruntime's element type of this data.
+pub(crate) fn element_type(data: &Data) -> TensorElementType {
+    match data {
+        Data::F32(_) => TensorElementType::Float32,
+        Data::F16(_) => TensorElementType::Float16,
+        Data::F64(_) => TensorElementType::Float64,
+        Data::I64(_) => TensorElementType::Int64,
+        Data::U8(_) => TensorElementType::Uint8,
+    }
+}
+
+/// The tensor's elements where they lie, as a value.
+fn view(tensor: &Tensor) -> Result<SessionInputValue<'_>, ModelError> {
+    fn make<'a, T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
+        tensor: &Tensor,
+        data: &'a [T],
+    ) -> Result<SessionInputValue<'a>, ModelError> {
+        fits(tensor, data.len())?;
+        TensorRef::from_array_view((tensor.shape.clone(), data))
+            .map(SessionInputValue::from)
+            .map_err(|error| bad(&tensor.name, error.message()))
+    }
+    match &tensor.data {
+        Data::F32(data) => make(tensor, data),
+        Data::F16(data) => make(tensor, data),
+        Data::F64(data) => make(tensor, data),
+        Data::I64(data) => make(tensor, data),
+        Data::U8(data) => make(tensor, data),
+    }
+}
+
+/// Whether a tensor's shape holds as many elements as there are.
+fn fits(tensor: &Tensor, elements: usize) -> Result<(), ModelError> {
+    if tensor.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)) != Some(elements) {
+        return Err(bad(&tensor.name, &format!("shape {:?} does not hold {elements} elements", tensor.shape)));
+    }
+    Ok(())
+}
+
+/// A value on the host with a copy of the tensor's elements.
+pub(crate) fn value(tensor: &Tensor) -> Result<DynTensor, ModelError> {
+    fn make<T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
+        tensor: &Tensor,
+        data: &[T],
+    ) -> Result<DynTensor, ModelError> {
+        fits(tensor, data.len())?;
+        ort::value::Tensor::from_array((tensor.shape.clone(), data.to_vec()))
+            .map(|value| value.upcast())
+            .map_err(|error| bad(&tensor.name, error.message()))
+    }
+    match &tensor.data {
+        Data::F32(data) => make(tensor, data),
+        Data::F16(data) => make(tensor, data),
+        Data::F64(data) => make(tensor, data),
+        Data::I64(data) => make(tensor, data),
+        Data::U8(data) => make(tensor, data),
+    }
+}
+
+/// A tensor with a copy of the elements of a value on the host.
+///
+/// # Errors
+/// [`ModelError::Failed`] for element types that the harness does not move.
+pub(crate) fn tensor(name: &str, value: &DynValue) -> Result<Tensor, ModelError> {
+    fn take<T: PrimitiveTensorElementType + Clone>(value: &DynValue) -> Result<(Vec<usize>, Vec<T>), ort::Error> {
+        let (shape, data) = value.try_extract_tensor::<T>()?;
+        Ok((shape.iter().map(|&extent| usize::try_from(extent).unwrap_or(0)).collect(), data.to_vec()))
+    }
+    let taken = match value.dtype().tensor_type() {
+        Some(TensorElementType::Float32) => take::<f32>(value).map(|(shape, data)| (shape, Data::F32(data))),
+        Some(TensorElementType::Float16) => take::<f16>(value).map(|(shape, data)| (shape, Data::F16(data))),
+        Some(TensorElementType::Float64) => take::<f64>(value).map(|(shape, data)| (shape, Data::F64(data))),
+        Some(TensorElementType::Int64) => take::<i64>(value).map(|(shape, data)| (shape, Data::I64(data))),
+        Some(TensorElementType::Uint8) => take::<u8>(value).map(|(shape, data)| (shape, Data::U8(data))),
+        _ => return Err(ModelError::Failed(format!("output `{name}` is {}, which is not moved", value.dtype()))),
+    };
+    let (shape, data) = taken.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
+    Ok(Tensor { name: name.to_owned(), shape, data })
+}
+
+/// The range of the elements of a value on the host, which are looked at in place.
+///
+/// # Errors
+/// [`ModelError::Failed`] where the runtime does not give them.
+pub(crate) fn range(name: &str, value: &DynValue, part: Part) -> Result<OutputRange, ModelError> {
+    fn look<T: PrimitiveTensorElementType + Copy>(
+        value: &DynValue,
+        part: Part,
+        exact: impl Fn(T) -> f64,
+    ) -> Result<Range, ort::Error> {
+        let (shape, values) = value.try_extract_tensor::<T>()?;
+        let shape: Vec<usize> = shape.iter().map(|&extent| usize::try_from(extent).unwrap_or(0)).collect();
+        Ok(Range::of(part.of(&shape, values), exact))
+    }
+    let looked = match value.dtype().tensor_type() {
+        Some(TensorElementType::Float32) => look(value, part, |value: f32| f64::from(value)).map(Some),
+        Some(TensorElementType::Float16) => look(value, part, |value: f16| f64::from(value)).map(Some),
+        Some(TensorElementType::Float64) => look(value, part, |value: f64| value).map(Some),
+        _ => Ok(None),
+    };
+    let range = looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
+    Ok(OutputRange { name: name.to_owned(), range })
+}
+
+/// The kind of hardware an OpenVINO device name means.
+pub(crate) fn device_type(name: &str) -> Result<DeviceType, ort::Error> {
+    match name.split('.').next() {
+        Some("CPU") => Ok(DeviceType::CPU),
+        Some("GPU") => Ok(DeviceType::GPU),
+        Some("NPU") => Ok(DeviceType::NPU),
+        _ => Err(ort::Error::new(format!("`{name}` is no OpenVINO device; there are CPU, GPU and NPU"))),
+    }
+}

@@ -1,0 +1,151 @@
+//! From flags to candidates: every model on every provider, each to be opened in a worker of its own.
+
+use std::path::{Path, PathBuf};
+
+use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
+use super::onnxruntime::provider::{Kind, Provider};
+use super::onnxruntime::runtime::find::{Library, Search};
+use super::onnxruntime::session::{SessionOptions, Source, Spec};
+use super::onnxruntime::worker::Launcher;
+use crate::host::machine::memory;
+use crate::input::preprocess::Preprocess;
+use crate::model::candidate::Candidate;
+use crate::model::file::ModelFile;
+use crate::model::opened::Model;
+use crate::verb::tune::tuning::Candidates;
+
+use super::onnxruntime::args::ProviderArgs;
+use crate::exit::Failure;
+use crate::terminal::args::Global;
+
+/// The providers asked for, each with the library that serves it.
+pub(crate) struct Providers {
+    launcher: Launcher,
+    each: Vec<(Provider, Library)>,
+    session: SessionOptions,
+    copies: usize,
+    allow_fallback: bool,
+    verbose: bool,
+}
+
+impl Providers {
+    /// Chooses the libraries.
+    pub(crate) fn of(global: &Global, arguments: &ProviderArgs) -> Result<Providers, Failure> {
+        let mut providers = arguments.providers()?;
+        for provider in &mut providers {
+            if let Provider::TensorRt(tensorrt) = provider {
+                tensorrt.cache = TensorRt::default_cache();
+            }
+        }
+        let kinds: Vec<Kind> = providers.iter().map(Provider::kind).collect();
+        let libraries = Search::new(arguments.library.ort_lib.clone()).choose(&kinds)?;
+        Ok(Providers {
+            launcher: super::onnxruntime::launch::launcher(global, &arguments.library)?,
+            each: providers.into_iter().zip(libraries).collect(),
+            session: arguments.session(),
+            copies: 1,
+            allow_fallback: arguments.allow_fallback,
+            verbose: global.verbose,
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.each.len()
+    }
+
+    /// Opens every model once for each thread, or for each of the `batch` images at once that the copies share where
+    /// these are fewer, and divides the threads among them, where that does more in all: on the CPU provider, and as far
+    /// as memory goes. Returns how many copies there are, and how many there would be with more memory.
+    pub(crate) fn copy_models(&mut self, files: &[ModelFile], batch: usize) -> (usize, usize) {
+        if self.each.iter().any(|(provider, _)| provider.kind() != Kind::Cpu) {
+            return (1, 1);
+        }
+        let wanted = self.session.intra_op_threads.clamp(1, batch.max(1));
+        let each = |copies: usize| {
+            files.iter().map(|file| copy_bytes(file, batch.div_ceil(copies))).fold(0, u64::saturating_add)
+        };
+        self.copies = memory::copies_that_fit(wanted, each, memory::available());
+        (self.copies, wanted)
+    }
+
+    /// Threads within a node.
+    pub(crate) fn threads(&self) -> usize {
+        self.session.intra_op_threads
+    }
+
+    /// Every model on every provider: all providers of the first model, then of the next. `batches` are the numbers of
+    /// images at once that will be asked for.
+    pub(crate) fn candidates<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
+        let pairs = files.iter().flat_map(|file| self.each.iter().map(move |each| (file, each)));
+        pairs.map(|(file, each)| self.candidate(file, each, batches)).collect()
+    }
+
+    fn candidate<'a>(
+        &'a self,
+        file: &'a ModelFile,
+        (provider, library): &'a (Provider, Library),
+        batches: &[usize],
+    ) -> Candidate<'a> {
+        let mut provider = provider.clone();
+        if let Provider::TensorRt(tensorrt) = &mut provider {
+            tensorrt.profiles = profile(file, batches).into_iter().collect();
+        }
+        let name = provider.kind().name().to_owned();
+        let spec = Spec {
+            library: library.clone(),
+            provider,
+            session: self.session.clone(),
+            model: Source::Probe,
+            allow_fallback: self.allow_fallback,
+            verbose: self.verbose,
+        };
+        let copies = if file.batch_divides() { self.copies } else { 1 };
+        let open = move |path: &Path| {
+            let mut spec = Spec { model: Source::File(path.to_path_buf()), ..spec.clone() };
+            if copies == 1 {
+                return self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>);
+            }
+            spec.session.intra_op_threads = (self.session.intra_op_threads / copies).max(1);
+            self.launcher.load_copies(&spec, copies).map(|copies| Box::new(copies) as Box<dyn Model>)
+        };
+        Candidate { file, provider: name, open: Box::new(open) }
+    }
+}
+
+/// Bytes that a copy of the model takes while it runs batches of this size, about.
+fn copy_bytes(file: &ModelFile, batch: usize) -> u64 {
+    let pixels = file.image_input().ok().and_then(|image| {
+        let (height, width) = Preprocess::of(file, &image).ok()?.0.height_width();
+        Some(height.saturating_mul(width))
+    });
+    let input = pixels.unwrap_or(0).saturating_mul(batch).saturating_mul(3 * 4);
+    memory::copy_bytes(file.weight_bytes(), u64::try_from(input).unwrap_or(u64::MAX))
+}
+
+impl Candidates for Providers {
+    fn of<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
+        self.candidates(files, batches)
+    }
+}
+
+/// The range of shapes that will be asked for, so that TensorRT builds one engine for all of them; none where the file
+/// leaves nothing open.
+fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
+    let image = file.image_input().ok()?;
+    if image.batch.is_some() && image.height.is_some() && image.width.is_some() {
+        return None;
+    }
+    let (preprocess, _) = Preprocess::of(file, &image).ok()?;
+    let (height, width) = preprocess.height_width();
+    let shape =
+        |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
+    let most = batches.iter().copied().max().unwrap_or(1);
+    // The probe run has a batch of one.
+    Some(Profile { input: image.name.clone(), min: shape(1), opt: shape(most), max: shape(most) })
+}
+
+/// Reads what every model file says of itself.
+pub(crate) fn read_models(paths: &[PathBuf]) -> Result<Vec<ModelFile>, Failure> {
+    paths.iter().map(|path| Ok(ModelFile::read(path)?)).collect()
+}

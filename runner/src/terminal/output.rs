@@ -1,0 +1,43 @@
+//! Writing to the terminal: results to standard output, notes and progress to standard error.
+
+use crate::exit::Failure;
+use std::io::{self, IsTerminal, Write};
+
+use onnx_file::exit::Exit;
+
+use super::args::{Color, Global};
+
+/// Writes a result to standard output. That its reader went away is no error: files may still be wanted.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(()) => Ok(()),
+        Err(error) => Err(Failure::new(Exit::Output, format!("standard output: {error}"))),
+    }
+}
+
+/// Writes a note to standard error unless it was asked to be quiet.
+pub(crate) fn note(quiet: bool, text: impl std::fmt::Display) {
+    if !quiet {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// Whether progress may be drawn.
+pub(crate) fn shows_progress(quiet: bool) -> bool {
+    !quiet && !no_color() && io::stderr().is_terminal()
+}
+
+/// Whether standard output may be coloured.
+pub(crate) fn colour(global: &Global) -> bool {
+    match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => !no_color() && io::stdout().is_terminal(),
+    }
+}
+
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}

@@ -1,0 +1,57 @@
+//! The progress bar of long-running verbs.
+
+use crate::model::candidate::{Phase, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::output::shows_progress;
+
+/// A bar on standard error; nothing where standard error is no terminal or was asked to be quiet.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar that appears with the first progress.
+    pub(crate) fn new(quiet: bool) -> Bar {
+        let target = if shows_progress(quiet) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Bar(bar)
+    }
+
+    /// A bar that tells the time left.
+    pub(crate) fn with_time_left(quiet: bool) -> Bar {
+        let bar = Bar::new(quiet);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}%, {eta} left, {wide_msg}") {
+            bar.0.set_style(style);
+        }
+        bar
+    }
+
+    /// Shows how far it has come.
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        self.0.set_length(progress.total as u64);
+        self.0.set_position(progress.done as u64);
+        self.0.set_message(message(progress));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn message(progress: &Progress) -> String {
+    let phase = match progress.phase {
+        Phase::Loading => "loading",
+        Phase::WarmingUp => "warming up",
+        Phase::Measuring => "measuring",
+        Phase::Comparing => "comparing",
+        Phase::Classifying => "classifying",
+        Phase::Evaluating => "evaluating",
+        Phase::Calibrating => "calibrating",
+    };
+    let round = progress.round.as_ref().map(|round| format!("{round}: ")).unwrap_or_default();
+    format!("{round}{phase} {}", progress.subject).trim_end().to_owned()
+}

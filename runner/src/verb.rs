@@ -1,0 +1,47 @@
+//! What each verb does with its plan: calls the library, prints what comes back, gives the exit code.
+
+pub mod bench;
+pub mod calibrate;
+pub mod cli;
+pub mod compare;
+pub mod doctor;
+pub mod eval;
+pub mod files;
+pub mod flags;
+pub mod infer;
+pub mod outcome;
+pub mod publish;
+pub mod quickstart;
+pub mod setup;
+#[cfg(test)]
+mod tests;
+pub mod tune;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::exit::Failure;
+use crate::verb::cli::{Cli, Verb};
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match cli.verb {
+        Verb::Setup(setup) => setup::run::run(global, &setup),
+        Verb::Doctor(doctor) => doctor::run::run(global, &doctor),
+        Verb::Quickstart(quickstart) => quickstart::run::run(global, &quickstart),
+        Verb::Infer(infer) => infer::run::run(global, &infer),
+        Verb::Compare(compare) => compare::run::run(global, &compare),
+        Verb::Bench(bench) => bench::run::run(global, &bench),
+        Verb::Eval(eval) => eval::run::run(global, &eval),
+        Verb::Tune(tune) => tune::run::run(global, &tune),
+        Verb::Calibrate(calibrate) => calibrate::run::run(global, &calibrate),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);
+            crate::terminal::output::print(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

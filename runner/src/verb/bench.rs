@@ -1,0 +1,11 @@
+//! `bench`: latency and throughput.
+
+pub mod args;
+pub mod csv;
+pub mod document;
+pub mod gpu;
+pub mod measurement;
+pub mod plan;
+pub mod rows;
+pub mod run;
+pub mod warmup;

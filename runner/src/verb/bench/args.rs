@@ -1,0 +1,131 @@
+//! Flags of `bench`.
+
+use super::plan::{Plan, WarmUp};
+use crate::backend::onnxruntime::args::{ProviderArgs, seconds};
+use crate::model::opened::Scope;
+use crate::verb::flags::each_once;
+use crate::verb::flags::*;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// ONNX models; the first on the first provider is what speed-ups are relative to
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    #[command(flatten)]
+    batches: Batches,
+    /// What the clock encloses
+    #[arg(long, value_enum, value_name = "SCOPE,...", value_delimiter = ',', default_value = "end-to-end")]
+    pub(crate) scope: Vec<ScopeArg>,
+    /// Runs (50) or time (200ms, 2s) to leave out before measuring; until steady unless given
+    #[arg(long, value_name = "N|TIME", value_parser = warm_up)]
+    pub(crate) warmup: Option<WarmUp>,
+    /// Runs of each row, at least; together with --duration both have to be met
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) iterations: Option<usize>,
+    /// Seconds of each row, at least
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
+    /// Percentiles to report
+    #[arg(long, value_name = "P,...", value_delimiter = ',', default_value = "50,90,95,99", value_parser = percentile)]
+    pub(crate) percentile: Vec<f64>,
+    /// Repeat everything with fresh processes this often
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    pub(crate) processes: usize,
+    #[command(flatten)]
+    seed: Seed,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Bench {
+    /// A measurement of so many seconds for each row, all else by default.
+    pub(crate) fn short(models: Vec<PathBuf>, providers: ProviderArgs, duration: u64, exports: Exports) -> Bench {
+        Bench {
+            models,
+            providers,
+            batches: Batches::of(1),
+            scope: vec![ScopeArg::EndToEnd],
+            warmup: None,
+            iterations: None,
+            duration: Some(Duration::from_secs(duration)),
+            percentile: Plan::default().percentiles,
+            processes: 1,
+            seed: Seed::default(),
+            exports,
+        }
+    }
+
+    /// The plan of the measurement.
+    pub(crate) fn plan(&self) -> Plan {
+        let default = Plan::default();
+        let scope = |scope| match scope {
+            ScopeArg::EndToEnd => Scope::EndToEnd,
+            ScopeArg::Device => Scope::Device,
+        };
+        // A number of runs alone means that number, not five seconds more.
+        let min_seconds = match (self.duration, self.iterations) {
+            (Some(duration), _) => duration.as_secs_f64(),
+            (None, Some(_)) => 0.0,
+            (None, None) => default.min_seconds,
+        };
+        Plan {
+            batches: self.batches.sizes(),
+            scopes: each_once(&self.scope).into_iter().map(scope).collect(),
+            warmup: self.warmup.unwrap_or(WarmUp::UntilSteady),
+            min_runs: self.iterations.unwrap_or(default.min_runs),
+            min_seconds,
+            processes: self.processes,
+            percentiles: self.percentile.clone(),
+            seed: self.seed.seed,
+            ..default
+        }
+    }
+}
+
+/// What the clock encloses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeArg {
+    /// Host tensors in, host tensors out
+    EndToEnd,
+    /// Inputs and outputs stay on the device
+    Device,
+}
+
+fn warm_up(text: &str) -> Result<WarmUp, String> {
+    let time = |digits: &str, unit: f64| digits.parse::<f64>().ok().map(|number| WarmUp::Seconds(number * unit));
+    let parsed = if let Some(digits) = text.strip_suffix("ms") {
+        time(digits, 1e-3)
+    } else if let Some(digits) = text.strip_suffix('s') {
+        time(digits, 1.0)
+    } else {
+        text.parse().ok().map(WarmUp::Runs)
+    };
+    let sensible = parsed.filter(|warm_up| !matches!(warm_up, WarmUp::Seconds(s) if !s.is_finite() || *s < 0.0));
+    sensible.ok_or_else(|| "it must be a number of runs (50) or a time (200ms, 2s)".to_owned())
+}
+
+fn percentile(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number < 100.0);
+    parsed.ok_or_else(|| "it must be a number between 0 and 100".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_up_is_a_number_of_runs_or_a_time() {
+        assert_eq!(warm_up("50"), Ok(WarmUp::Runs(50)));
+        assert_eq!(warm_up("200ms"), Ok(WarmUp::Seconds(0.2)));
+        assert_eq!(warm_up("1.5s"), Ok(WarmUp::Seconds(1.5)));
+        for wrong in ["", "s", "-1s", "NaNms", "fast", "1.5"] {
+            assert!(warm_up(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A benchmark to be read.
+
+use super::measurement::Bench;
+use super::plan::WarmUp;
+use super::rows::{Row, SpeedUp};
+use crate::model::opened::Scope;
+use crate::report::document::Column;
+use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::number::{bytes, four_digits, percent, three_digits};
+use crate::report::{machine, short_names};
+use crate::stats::bootstrap::RatioOfMedians;
+use crate::stats::percentile::Percentile;
+
+/// Describes a benchmark: latencies, cold start, what makes them doubtful.
+pub fn document(bench: &Bench) -> Document {
+    let names = short_names(bench.rows.iter().map(|row| row.model.as_str()));
+    let name = |row: &Row| names.get(row.model.as_str()).cloned().unwrap_or_else(|| row.model.clone());
+    let mut document = Document::default();
+    document.paragraph(machine(&bench.environment));
+    document.paragraph(how(bench));
+    document.table(latencies(bench, &name));
+    if lacks_samples(bench) {
+        document.paragraph("(n/N): n samples, and N are needed for this percentile.");
+    }
+    document.heading("Cold start and memory");
+    document.table(cold_start(bench, &names));
+    document.list("Warnings", warnings(bench, &name));
+    document.list("Notes", bench.notes.clone());
+    if bench.interrupted {
+        document.verdict("stopped early: these are the runs made until then", Tone::Bad);
+    }
+    document
+}
+
+/// What was done, in one line.
+fn how(bench: &Bench) -> String {
+    let plan = &bench.plan;
+    let warmup = match plan.warmup {
+        WarmUp::UntilSteady => "until steady".to_owned(),
+        WarmUp::Runs(1) => "1 run".to_owned(),
+        WarmUp::Runs(runs) => format!("{runs} runs"),
+        WarmUp::Seconds(seconds) => format!("{seconds} s"),
+    };
+    let processes = match plan.processes {
+        0 | 1 => String::new(),
+        several => format!(", {several} processes each"),
+    };
+    let length = match (plan.min_runs, plan.min_seconds) {
+        (runs, seconds) if seconds <= 0.0 => format!("{runs} runs"),
+        (0, seconds) => format!("{seconds} s"),
+        (runs, seconds) => format!("at least {runs} runs and {seconds} s"),
+    };
+    format!(
+        "{length} a row, in {} rounds of random order{processes}; warm-up {warmup}, left out; intervals 95%",
+        plan.rounds
+    )
+}
+
+/// The scope as the command line says it.
+pub(crate) fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::EndToEnd => "end-to-end",
+        Scope::Device => "device",
+    }
+}
+
+fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
+    let percents: Vec<f64> = bench.plan.percentiles.iter().copied().filter(|&percent| percent != 50.0).collect();
+    let mut columns = vec![
+        Column::text("provider"),
+        Column::text("model"),
+        Column::number("batch"),
+        Column::text("scope"),
+        Column::number("runs"),
+        Column::number("median ms"),
+        Column::text("interval"),
+    ];
+    columns.extend(percents.iter().map(|percent| Column::number(format!("p{percent} ms"))));
+    columns.extend([
+        Column::number("CV"),
+        Column::number("images/s"),
+        Column::number("speed-up"),
+        Column::text("interval"),
+    ]);
+    let mut table = Table::new(columns);
+    for row in &bench.rows {
+        let mut cells: Vec<Cell> =
+            vec![row.provider.clone().into(), name(row).into(), row.batch.to_string().into(), scope(row.scope).into()];
+        let Some(summary) = &row.latency_ms else {
+            let reason = row.error.as_ref().map_or_else(|| "not measured".to_owned(), ToString::to_string);
+            cells.push(Cell::toned(reason, Tone::Bad));
+            table.rows.push(cells);
+            continue;
+        };
+        cells.push(summary.n.to_string().into());
+        cells.push(four_digits(summary.median).into());
+        cells.push(Cell::toned(interval(summary.median_interval), Tone::Faint));
+        let percentiles = summary.percentiles.iter().filter(|percentile| percentile.percent != 50.0);
+        cells.extend(percentiles.map(percentile));
+        cells.push(percent(summary.cv).into());
+        cells.push(row.images_per_second.map(four_digits).unwrap_or_default().into());
+        cells.extend(speed_up(row.speed_up.as_ref()));
+        table.rows.push(cells);
+    }
+    table.without_empty_columns()
+}
+
+fn interval(interval: Option<[f64; 2]>) -> String {
+    interval.map_or_else(String::new, |[low, high]| format!("{} to {}", four_digits(low), four_digits(high)))
+}
+
+fn percentile(percentile: &Percentile) -> Cell {
+    match percentile.value {
+        Some(value) => four_digits(value).into(),
+        None => Cell::toned(format!("({}/{})", percentile.n, percentile.needed), Tone::Faint),
+    }
+}
+
+fn speed_up(speed_up: Option<&SpeedUp>) -> [Cell; 2] {
+    speed_up.map_or_else(Default::default, |speed_up| ratio_cells(&speed_up.ratio))
+}
+
+/// A ratio, and how surely it is known.
+pub(crate) fn ratio_cells(ratio: &RatioOfMedians) -> [Cell; 2] {
+    let Some([low, high]) = ratio.interval else {
+        let text = format!("not enough samples ({} of {} rounds)", ratio.rounds, ratio.rounds_needed);
+        return [ratio_text(ratio.ratio).into(), Cell::toned(text, Tone::Faint)];
+    };
+    let interval = format!("{} to {}", ratio_text(low), ratio_text(high));
+    if !ratio.difference_shown {
+        return [ratio_text(ratio.ratio).into(), format!("{interval}: no difference shown").into()];
+    }
+    let tone = if ratio.ratio > 1.0 { Tone::Good } else { Tone::Bad };
+    [Cell::toned(ratio_text(ratio.ratio), tone), Cell::toned(interval, Tone::Faint)]
+}
+
+/// Three decimals, so that a ratio and its interval can be told from 1.
+pub(crate) fn ratio_text(ratio: f64) -> String {
+    format!("{ratio:.3}")
+}
+
+fn lacks_samples(bench: &Bench) -> bool {
+    let summaries = bench.rows.iter().filter_map(|row| row.latency_ms.as_ref());
+    summaries.flat_map(|summary| &summary.percentiles).any(|percentile| percentile.value.is_none())
+}
+
+fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -> Table {
+    let columns = [
+        Column::text("provider"),
+        Column::text("model"),
+        Column::number("load s"),
+        Column::number("first run ms"),
+        Column::number("peak memory"),
+        Column::number("device memory"),
+        Column::text("library"),
+        Column::text("nodes placed on"),
+    ];
+    let mut table = Table::new(columns);
+    for candidate in &bench.candidates {
+        for process in &candidate.processes {
+            let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
+            let mut cells: Vec<Cell> = vec![candidate.provider.clone().into(), name.into()];
+            let Some(loaded) = &process.loaded else {
+                let reason = process.error.as_ref().map_or_else(String::new, ToString::to_string);
+                cells.push(Cell::toned(reason, Tone::Bad));
+                table.rows.push(cells);
+                continue;
+            };
+            cells.push(three_digits(loaded.load_seconds).into());
+            cells.push(four_digits(loaded.first_run_seconds * 1e3).into());
+            cells.push(process.peak_resident_bytes.map(bytes).unwrap_or_default().into());
+            cells.push(process.device_bytes.map(bytes).unwrap_or_default().into());
+            cells.push(loaded.library_version.clone().into());
+            cells.push(crate::verb::compare::document::placement(loaded).into());
+            table.rows.push(cells);
+        }
+    }
+    table.without_empty_columns()
+}
+
+fn warnings(bench: &Bench, name: &impl Fn(&Row) -> String) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for row in &bench.rows {
+        let who = format!("{} {} batch {} {}", row.provider, name(row), row.batch, scope(row.scope));
+        // Where there are no numbers, the table says why; where there are, they are incomplete.
+        if let (Some(error), Some(_)) = (&row.error, &row.latency_ms) {
+            warnings.push(format!("{who}: ended early: {}", Cell::from(error.to_string()).text));
+        }
+        if !row.warnings.is_empty() {
+            warnings.push(format!("{who}: {}", row.warnings.join(", ")));
+        }
+    }
+    warnings
+}

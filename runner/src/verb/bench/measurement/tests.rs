@@ -1,0 +1,265 @@
+//! The benchmark as a whole, against models whose clock is a closure.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use onnx_file::proto::tensor_proto::DataType;
+
+use super::*;
+use crate::model::fake::Fake;
+use crate::model::file::ModelFile;
+use crate::model::file::tests::{file, value};
+use crate::model::opened::{Block, Scope};
+use crate::verb::bench::plan::WarmUp;
+
+fn model_file() -> ModelFile {
+    file(vec![value("x", DataType::Float, &[-1, 3, 2, 2])], &[])
+}
+
+/// A log of blocks: provider, batch size, runs asked for.
+type Log = RefCell<Vec<(String, usize, usize)>>;
+
+/// A provider whose run takes `seconds(batch, number of the run)`.
+fn candidate<'a>(
+    file: &'a ModelFile,
+    provider: &'a str,
+    log: &'a Log,
+    seconds: impl Fn(usize, usize) -> Result<f64, ModelError> + Copy + 'a,
+) -> Candidate<'a> {
+    let open = move |_: &Path| -> Result<Box<dyn Model + 'a>, ModelError> {
+        let mut runs = 0;
+        let clock = move |inputs: &[Tensor], block: Block| {
+            let batch = inputs[0].shape[0];
+            log.borrow_mut().push((provider.to_owned(), batch, block.max_runs));
+            let (mut samples, mut elapsed) = (Vec::new(), 0.0);
+            while samples.len() < block.max_runs && elapsed < block.max_seconds {
+                runs += 1;
+                samples.push(seconds(batch, runs)?);
+                elapsed += samples[samples.len() - 1];
+            }
+            Ok(samples)
+        };
+        Ok(Box::new(Fake::new(|_| Ok(vec![])).on(provider).clocked(clock)))
+    };
+    Candidate { file, provider: provider.into(), open: Box::new(open) }
+}
+
+fn jitter(run: usize) -> f64 {
+    1.0 + 0.004 * ((run * 7919 % 101) as f64 / 101.0)
+}
+
+fn short() -> Plan {
+    Plan { min_runs: 70, min_seconds: 0.0, warmup: WarmUp::Runs(3), ..Plan::default() }
+}
+
+fn run(candidates: &mut [Candidate<'_>], plan: &Plan) -> Bench {
+    bench(candidates, plan, &AtomicBool::new(false), &mut |_| {})
+}
+
+#[test]
+fn every_candidate_and_batch_is_a_row_with_as_many_samples_as_asked_for() {
+    let (file, log) = (model_file(), Log::default());
+    let mut candidates = [
+        candidate(&file, "cpu", &log, |batch, run| Ok(0.010 * batch as f64 * jitter(run))),
+        candidate(&file, "openvino", &log, |batch, run| Ok(0.008 * batch as f64 * jitter(run))),
+    ];
+    let found = run(&mut candidates, &Plan { batches: vec![1, 4], ..short() });
+    let rows: Vec<(&str, usize, usize)> =
+        found.rows.iter().map(|row| (row.provider.as_str(), row.batch, row.latency_ms.as_ref().unwrap().n)).collect();
+    assert_eq!(rows, [("cpu", 1, 70), ("cpu", 4, 70), ("openvino", 1, 70), ("openvino", 4, 70)]);
+    assert!(found.rows.iter().all(|row| row.error.is_none() && row.blocks.len() == 10));
+    assert!((found.rows[1].latency_ms.as_ref().unwrap().median - 40.0).abs() < 0.2);
+    let throughput = found.rows[1].images_per_second.unwrap();
+    assert!((throughput - 100.0).abs() < 0.5, "{throughput}");
+}
+
+#[test]
+fn a_speed_up_is_against_the_first_candidate_at_the_same_batch_size() {
+    let (file, log) = (model_file(), Log::default());
+    let mut candidates = [
+        candidate(&file, "cpu", &log, |_, run| Ok(0.010 * jitter(run))),
+        candidate(&file, "openvino", &log, |batch, run| Ok(0.010 / batch as f64 * jitter(run))),
+    ];
+    let found = run(&mut candidates, &Plan { batches: vec![1, 2], ..short() });
+    assert!(found.rows[0].speed_up.is_none() && found.rows[1].speed_up.is_none());
+    let equal = found.rows[2].speed_up.as_ref().unwrap();
+    assert!(!equal.ratio.difference_shown && equal.against == 0, "{equal:?}");
+    let twice = found.rows[3].speed_up.as_ref().unwrap();
+    assert!(twice.ratio.difference_shown && twice.against == 1);
+    assert!((twice.ratio.ratio - 2.0).abs() < 0.02, "{twice:?}");
+}
+
+#[test]
+fn rows_take_turns_in_an_order_that_differs_by_round_and_repeats_by_seed() {
+    let order = |seed| {
+        let (file, log) = (model_file(), Log::default());
+        let mut candidates = ["a", "b", "c", "d"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.2)));
+        run(&mut candidates, &Plan { min_runs: 6, rounds: 6, warmup: WarmUp::Runs(0), seed, ..short() });
+        drop(candidates);
+        // A run of 0.2 s is settled only the first time, when nothing is known of it.
+        log.into_inner().into_iter().map(|(provider, ..)| provider).skip(8).collect::<Vec<_>>()
+    };
+    let first = order(1);
+    assert_eq!(first.len(), 20);
+    for round in first.chunks(4) {
+        let mut sorted = round.to_vec();
+        sorted.sort();
+        assert_eq!(sorted, ["a", "b", "c", "d"], "every row once a round");
+    }
+    assert!(first.chunks(4).any(|round| round != &first[..4]), "{first:?}");
+    assert_eq!(first, order(1));
+    assert_ne!(first, order(2));
+}
+
+#[test]
+fn the_run_that_refills_the_caches_is_left_out() {
+    let (file, log) = (model_file(), Log::default());
+    let mut candidates = ["a", "b"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
+    let found = run(&mut candidates, &Plan { min_runs: 20, ..short() });
+    assert!(found.rows.iter().all(|row| row.blocks.iter().all(|block| block.settled)));
+    assert_eq!(found.rows[0].latency_ms.as_ref().unwrap().n, 20);
+    let mut alone = [candidate(&file, "a", &log, |_, _| Ok(0.001))];
+    let found = run(&mut alone, &short());
+    assert!(found.rows[0].blocks.iter().all(|block| !block.settled), "alone, the caches stay warm");
+}
+
+#[test]
+fn a_provider_that_dies_midway_keeps_its_samples_and_the_others_finish() {
+    let (file, log) = (model_file(), Log::default());
+    let dies = |_, run| if run > 40 { Err(ModelError::Crashed("signal 9".into())) } else { Ok(0.001) };
+    let mut candidates =
+        [candidate(&file, "cuda", &log, dies), candidate(&file, "cpu", &log, |_, run| Ok(0.001 * jitter(run)))];
+    let found = run(&mut candidates, &short());
+    assert_eq!(found.rows[0].error, Some(ModelError::Crashed("signal 9".into())));
+    let kept = found.rows[0].latency_ms.as_ref().unwrap().n;
+    assert!((10..40).contains(&kept), "{kept}");
+    assert_eq!(found.rows[1].latency_ms.as_ref().unwrap().n, 70);
+    assert!(found.rows[1].error.is_none());
+    assert_eq!(found.errors().count(), 1);
+}
+
+#[test]
+fn a_batch_that_fails_does_not_take_the_others_along() {
+    let (file, log) = (model_file(), Log::default());
+    let no_memory = |batch, _| if batch == 32 { Err(ModelError::Failed("out of memory".into())) } else { Ok(0.001) };
+    let found = run(&mut [candidate(&file, "cuda", &log, no_memory)], &Plan { batches: vec![32, 1], ..short() });
+    assert!(matches!(found.rows[0].error, Some(ModelError::Failed(_))));
+    assert_eq!(found.rows[1].latency_ms.as_ref().unwrap().n, 70);
+}
+
+#[test]
+fn a_provider_that_cannot_be_opened_is_a_row_that_says_why() {
+    let (file, log) = (model_file(), Log::default());
+    let open = |_: &Path| Err(ModelError::Unavailable("libcudnn.so.9 missing".into()));
+    let absent = Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) };
+    let mut candidates = [absent, candidate(&file, "cpu", &log, |_, _| Ok(0.001))];
+    let found = run(&mut candidates, &short());
+    assert!(matches!(found.rows[0].error, Some(ModelError::Unavailable(_))));
+    assert!(found.rows[0].latency_ms.is_none() && found.candidates[0].processes[0].loaded.is_none());
+    assert!(found.rows[1].speed_up.is_none(), "the first with samples is the one compared with");
+}
+
+#[test]
+fn a_fixed_batch_size_refuses_others() {
+    let log = Log::default();
+    let file = file(vec![value("x", DataType::Float, &[2, 3, 2, 2])], &[]);
+    let mut candidates = [candidate(&file, "cpu", &log, |_, _| Ok(0.001))];
+    let found = run(&mut candidates, &Plan { batches: vec![1, 2], ..short() });
+    assert!(found.rows[0].error.as_ref().unwrap().to_string().contains("fixed at 2"));
+    assert!(found.rows[1].error.is_none());
+}
+
+#[test]
+fn stopping_keeps_what_was_measured() {
+    let (file, log) = (model_file(), Log::default());
+    let stop = AtomicBool::new(false);
+    let mut candidates = ["a", "b"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
+    let mut steps = 0;
+    let found = bench(&mut candidates, &short(), &stop, &mut |progress| {
+        steps += usize::from(progress.phase == Phase::Measuring);
+        stop.store(steps > 5, Ordering::Relaxed);
+    });
+    assert!(found.interrupted);
+    let samples: usize = found.rows.iter().map(|row| row.latency_ms.as_ref().map_or(0, |summary| summary.n)).sum();
+    assert_eq!(samples, 6 * 7, "the block begun before the stop is finished");
+}
+
+#[test]
+fn processes_are_kept_apart() {
+    let (file, log) = (model_file(), Log::default());
+    let mut candidates = [candidate(&file, "cpu", &log, |_, run| Ok(0.001 * jitter(run)))];
+    let found = run(&mut candidates, &Plan { processes: 3, min_runs: 10, ..short() });
+    assert_eq!(found.candidates[0].processes.len(), 3);
+    assert_eq!((found.rows[0].process_medians_ms.len(), found.rows[0].warmups.len()), (3, 3));
+    assert_eq!(found.rows[0].latency_ms.as_ref().unwrap().n, 30);
+    assert_eq!(found.candidates[0].processes[2].peak_resident_bytes, Some(300 << 20));
+    assert_eq!(found.rows[0].scope, Scope::EndToEnd);
+}
+
+#[test]
+fn noise_drift_and_outliers_are_warned_of() {
+    let (file, log) = (model_file(), Log::default());
+    let drifting = |_, run: usize| Ok(0.001 * (1.0 + run as f64 / 200.0) + if run == 30 { 1.0 } else { 0.0 });
+    let found = run(&mut [candidate(&file, "cpu", &log, drifting)], &short());
+    let warnings = found.rows[0].warnings.join("; ");
+    assert!(warnings.contains("scatter") && warnings.contains("moved") && warnings.contains("1 outlier"), "{warnings}");
+}
+
+#[test]
+fn a_crash_is_told_in_every_row_of_the_candidate() {
+    let (file, log) = (model_file(), Log::default());
+    let dies = |batch, _| if batch == 1 { Err(ModelError::Crashed("signal 9".into())) } else { Ok(0.001) };
+    let plan = Plan { batches: vec![1, 4, 8], ..short() };
+    let found =
+        run(&mut [candidate(&file, "cuda", &log, dies), candidate(&file, "cpu", &log, |_, _| Ok(0.001))], &plan);
+    for row in &found.rows[..3] {
+        assert_eq!(row.error, Some(ModelError::Crashed("signal 9".into())), "batch {}", row.batch);
+    }
+    assert_eq!(found.errors().count(), 3);
+}
+
+#[test]
+fn few_rounds_show_nothing_not_even_of_a_file_beside_itself() {
+    let (file, log) = (model_file(), Log::default());
+    let mut candidates = ["a", "b"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
+    candidates[1] = candidate(&file, "b", &log, |_, _| Ok(0.0005));
+    let found = run(&mut candidates, &Plan { min_runs: 1, rounds: 1, ..short() });
+    let speed_up = found.rows[1].speed_up.as_ref().unwrap();
+    assert_eq!((speed_up.ratio.interval, speed_up.ratio.difference_shown), (None, false));
+    let text = crate::report::text::render(&crate::verb::bench::document::document(&found), false);
+    assert!(text.contains("not enough samples (1 of 6 rounds)"), "{text}");
+}
+
+#[test]
+fn another_baseline_than_the_first_candidate_is_told() {
+    let (file, log) = (model_file(), Log::default());
+    let no_memory = |batch, _| if batch == 32 { Err(ModelError::Failed("out of memory".into())) } else { Ok(0.001) };
+    let mut candidates = ["cuda", "openvino", "cpu"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
+    candidates[0] = candidate(&file, "cuda", &log, no_memory);
+    let found = run(&mut candidates, &Plan { batches: vec![1, 32], ..short() });
+    let told: Vec<&String> = found.notes.iter().filter(|note| note.contains("speed-ups")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("at batch 32 end-to-end are against openvino"), "{told:?}");
+    assert!(told[0].contains("since cuda"), "{told:?}");
+}
+
+#[test]
+fn a_stop_is_noticed_within_a_long_block_and_one_after_the_end_interrupts_nothing() {
+    let (file, log) = (model_file(), Log::default());
+    let stop = AtomicBool::new(false);
+    let clock = |_, run: usize| {
+        stop.store(run > 50, Ordering::Relaxed);
+        Ok(0.1)
+    };
+    let plan = Plan { min_runs: 1, min_seconds: 600.0, rounds: 1, warmup: WarmUp::Runs(0), ..short() };
+    let found = bench(&mut [candidate(&file, "cpu", &log, clock)], &plan, &stop, &mut |_| {});
+    let runs = found.rows[0].latency_ms.as_ref().unwrap().n;
+    assert!(found.interrupted && (50..100).contains(&runs), "{runs}");
+    let stop = AtomicBool::new(false);
+    let last = |_, run: usize| {
+        stop.store(run == 73, Ordering::Relaxed);
+        Ok(0.001)
+    };
+    let found = bench(&mut [candidate(&file, "cpu", &log, last)], &short(), &stop, &mut |_| {});
+    assert!(stop.load(Ordering::Relaxed) && !found.interrupted, "3 to warm up, then the last of 70");
+}

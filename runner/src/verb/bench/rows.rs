@@ -1,0 +1,212 @@
+//! The rows of a benchmark: raw samples first, then what may be said of them.
+
+use serde::Serialize;
+
+use super::plan::Plan;
+use super::warmup::WarmedUp;
+use crate::model::candidate::Candidate;
+use crate::model::opened::{ModelError, Scope};
+use crate::stats;
+use crate::stats::bootstrap::{RatioOfMedians, Sides, ratio_of_medians};
+use crate::stats::{NOISY_CV, Summary, median};
+
+/// Change of the median over the measurement that deserves a warning.
+const DRIFTING: f64 = 0.05;
+
+/// Consecutive runs of one row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BlockOfRuns {
+    /// Which of the processes, from 0.
+    pub process: usize,
+    /// Which round, from 0; all rows are measured once a round, in random order.
+    pub round: usize,
+    /// Whether a run was made before the block and left out.
+    pub settled: bool,
+    /// Every run, in order, in milliseconds.
+    pub samples_ms: Vec<f64>,
+}
+
+/// How much faster than the first candidate.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpeedUp {
+    /// Position of the row compared with, of the same batch size and scope.
+    pub against: usize,
+    /// Its median divided by this row's, with a bootstrap interval.
+    #[serde(flatten)]
+    pub ratio: RatioOfMedians,
+}
+
+/// One candidate at one batch size in one scope.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Position of the candidate.
+    pub candidate: usize,
+    /// Model file.
+    pub model: String,
+    /// Provider.
+    pub provider: String,
+    /// Batch size.
+    pub batch: usize,
+    /// What the clock encloses.
+    pub scope: Scope,
+    /// Warm-up of each process.
+    pub warmups: Vec<WarmedUp>,
+    /// Raw samples.
+    pub blocks: Vec<BlockOfRuns>,
+    /// Seconds all samples took together.
+    pub wall_s: f64,
+    /// Time of a run, in milliseconds, over all processes.
+    pub latency_ms: Option<Summary>,
+    /// Images divided by the wall time of the runs.
+    pub images_per_second: Option<f64>,
+    /// Median of each process, in milliseconds: what differs from start to start, kept apart from the spread within.
+    pub process_medians_ms: Vec<f64>,
+    /// Change of the median from the first third of the blocks to the last, as a fraction.
+    pub drift: Option<f64>,
+    /// Against the first candidate that has a result at the same batch size and scope.
+    pub speed_up: Option<SpeedUp>,
+    /// What makes the numbers doubtful.
+    pub warnings: Vec<String>,
+    /// Why there is no result, or why it is incomplete.
+    pub error: Option<ModelError>,
+}
+
+impl Row {
+    /// Every row of a plan, without samples.
+    pub(crate) fn all(candidates: &[Candidate<'_>], plan: &Plan) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (index, candidate) in candidates.iter().enumerate() {
+            for &batch in &plan.batches {
+                for &scope in &plan.scopes {
+                    rows.push(Row {
+                        candidate: index,
+                        model: candidate.file.path.display().to_string(),
+                        provider: candidate.provider.clone(),
+                        batch,
+                        scope,
+                        warmups: Vec::new(),
+                        blocks: Vec::new(),
+                        wall_s: 0.0,
+                        latency_ms: None,
+                        images_per_second: None,
+                        process_medians_ms: Vec::new(),
+                        drift: None,
+                        speed_up: None,
+                        warnings: Vec::new(),
+                        error: None,
+                    });
+                }
+            }
+        }
+        rows
+    }
+
+    /// Provider, file and batch size, for people.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {} batch {}", self.provider, self.model, self.batch)
+    }
+
+    /// Runs and seconds so far, in one process.
+    pub(crate) fn so_far(&self, process: usize) -> (usize, f64) {
+        let samples = self.samples(process);
+        samples.fold((0, 0.0), |(runs, seconds), sample| (runs + 1, seconds + sample / 1e3))
+    }
+
+    /// Seconds of the latest run in one process.
+    pub(crate) fn last_run(&self, process: usize) -> Option<f64> {
+        self.samples(process).last().map(|sample| sample / 1e3)
+    }
+
+    fn samples(&self, process: usize) -> impl Iterator<Item = f64> {
+        let blocks = self.blocks.iter().filter(move |block| block.process == process);
+        blocks.flat_map(|block| block.samples_ms.iter().copied())
+    }
+
+    /// The samples of `against` and of this row, round by round.
+    pub(crate) fn beside(&self, against: &Row) -> Sides {
+        let mut turns: Vec<(usize, usize)> =
+            against.blocks.iter().chain(&self.blocks).map(|block| (block.process, block.round)).collect();
+        turns.sort_unstable();
+        turns.dedup();
+        [against, self].map(|row| {
+            let of_turn = |turn: &(usize, usize)| {
+                let block = row.blocks.iter().find(|block| (block.process, block.round) == *turn);
+                block.map(|block| block.samples_ms.clone()).unwrap_or_default()
+            };
+            turns.iter().map(of_turn).collect()
+        })
+    }
+
+    fn all_samples(&self) -> Vec<f64> {
+        self.blocks.iter().flat_map(|block| block.samples_ms.iter().copied()).collect()
+    }
+}
+
+/// Fills in everything that follows from the raw samples.
+pub(crate) fn summarise(rows: &mut [Row], plan: &Plan) {
+    for row in rows.iter_mut() {
+        let samples = row.all_samples();
+        row.wall_s = samples.iter().sum::<f64>() / 1e3;
+        row.latency_ms = Summary::of(&samples, &plan.percentiles);
+        row.images_per_second = (row.wall_s > 0.0).then(|| (row.batch * samples.len()) as f64 / row.wall_s);
+        let medians = (0..plan.processes.max(1)).map(|process| median(&row.samples(process).collect::<Vec<_>>()));
+        row.process_medians_ms = medians.flatten().collect();
+        let blocks: Vec<Vec<f64>> = row.blocks.iter().map(|block| block.samples_ms.clone()).collect();
+        row.drift = stats::drift(&blocks);
+        row.warnings = warnings(row);
+    }
+    let speed_ups: Vec<Option<SpeedUp>> = (0..rows.len()).map(|at| speed_up(rows, at, plan.seed)).collect();
+    for (row, speed_up) in rows.iter_mut().zip(speed_ups) {
+        row.speed_up = speed_up;
+    }
+}
+
+fn warnings(row: &Row) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let Some(summary) = &row.latency_ms else { return warnings };
+    if row.warmups.iter().any(|warmed| warmed.steady == Some(false)) {
+        warnings.push("not steady after the warm-up".to_owned());
+    }
+    if summary.cv > NOISY_CV {
+        warnings.push(format!("runs scatter by {:.1}% (coefficient of variation)", summary.cv * 100.0));
+    }
+    if let Some(drift) = row.drift.filter(|drift| drift.abs() > DRIFTING) {
+        warnings.push(format!("the median moved by {:+.1}% while it was measured", drift * 100.0));
+    }
+    match summary.outliers.len() {
+        0 => {}
+        1 => warnings.push("1 outlier, kept".to_owned()),
+        n => warnings.push(format!("{n} outliers, kept")),
+    }
+    warnings
+}
+
+/// The row against the first candidate's row of the same batch size and scope that has samples.
+fn speed_up(rows: &[Row], at: usize, seed: u64) -> Option<SpeedUp> {
+    let row = &rows[at];
+    let same = |other: &Row| other.batch == row.batch && other.scope == row.scope && !other.blocks.is_empty();
+    let against = rows.iter().position(same).filter(|&against| against != at)?;
+    let ratio = ratio_of_medians(row.beside(&rows[against]), seed)?;
+    Some(SpeedUp { against, ratio })
+}
+
+/// Where speed-ups are against another candidate than the first, which has no result there.
+pub(crate) fn baselines(rows: &[Row]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for row in rows {
+        let Some(against) = row.speed_up.as_ref().map(|speed_up| &rows[speed_up.against]) else { continue };
+        let Some(first) = rows.first().filter(|first| first.candidate != against.candidate) else { continue };
+        let scope = match row.scope {
+            Scope::EndToEnd => "end-to-end",
+            Scope::Device => "device",
+        };
+        let note = format!(
+            "speed-ups at batch {} {scope} are against {} {}, since {} {} gave no result there",
+            row.batch, against.provider, against.model, first.provider, first.model
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
+}

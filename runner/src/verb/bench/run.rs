@@ -1,0 +1,52 @@
+//! `bench`: latency and throughput.
+
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
+use std::process::ExitCode;
+
+use super::measurement;
+use super::measurement as bench;
+
+use super::args::Bench;
+use crate::backend::providers::{Providers, read_models};
+use crate::exit::Failure;
+use crate::exit::exit_of;
+use crate::terminal::args::Global;
+use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
+use crate::terminal::progress::Bar;
+use crate::verb::publish::publish;
+use onnx_file::exit::Exit;
+
+pub(crate) fn run(global: &Global, arguments: &Bench) -> Result<ExitCode, Failure> {
+    let result = measured(global, arguments)?;
+    publish(global, &result, &arguments.exports)?;
+    Ok(result.exit_code())
+}
+
+/// The measurement, without printing its result.
+pub(crate) fn measured(global: &Global, arguments: &Bench) -> Result<measurement::Bench, Failure> {
+    let files = read_models(&arguments.models)?;
+    let providers = Providers::of(global, &arguments.providers)?;
+    let plan = arguments.plan();
+    let mut candidates = providers.candidates(&files, &plan.batches);
+    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
+    let mut bar = Bar::new(global.quiet);
+    Ok(bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress)))
+}
+
+impl Outcome for measurement::Bench {
+    const KIND: &'static str = "bench";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        self.errors().map(exit_of).collect()
+    }
+}

@@ -1,0 +1,10 @@
+//! `calibrate`: ranges of all values inside a network.
+
+pub mod args;
+pub mod calibration;
+pub mod csv;
+pub mod document;
+pub mod inputs;
+pub mod run;
+pub mod verdict;
+pub mod weights;

@@ -1,0 +1,99 @@
+//! `calibrate`: ranges of all values inside a network, and whether f16 holds them.
+
+use super::calibration::Calibration;
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::calibration as calibrate;
+use super::calibration::{CalibrateError, Request};
+use super::inputs::{Source, spread};
+use crate::input;
+
+use super::args::Calibrate;
+use crate::backend::providers::{Providers, read_models};
+use crate::exit::Failure;
+use crate::terminal::args::Global;
+use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
+use crate::terminal::progress::Bar;
+use crate::verb::publish::publish;
+use onnx_file::exit::Exit;
+
+pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Failure> {
+    if arguments.providers.providers()?.len() != 1 {
+        return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
+    }
+    let files = read_models(std::slice::from_ref(&arguments.model))?;
+    let images = images(arguments)?;
+    let providers = Providers::of(global, &arguments.providers)?;
+    let inputs = match &images {
+        Some(images) => Source::Images(images),
+        None => Source::Seeded { count: arguments.synthetic(), seed: arguments.seed },
+    };
+    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
+    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
+    let request = Request { inputs, batch: arguments.batch_size };
+    let mut bar = Bar::new(global.quiet);
+    let found = calibrate::calibrate(&mut candidates[0], &request, &stop, &mut |progress| bar.show(progress));
+    drop(bar);
+    let calibration = found.map_err(failure)?;
+    publish(global, &calibration, &arguments.exports)?;
+    Ok(calibration.exit_code())
+}
+
+/// The images to calibrate on; `None` for synthetic inputs.
+fn images(arguments: &Calibrate) -> Result<Option<Vec<PathBuf>>, Failure> {
+    if arguments.images.is_empty() {
+        return Ok(None);
+    }
+    let all = input::expand(&arguments.images)
+        .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    if all.is_empty() {
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no images"));
+    }
+    let count = arguments.count.unwrap_or(all.len());
+    Ok(Some(spread(all, count)))
+}
+
+fn failure(error: CalibrateError) -> Failure {
+    let exit = match error {
+        CalibrateError::Model(error) => return error.into(),
+        CalibrateError::File(error) => return error.into(),
+        CalibrateError::Weights(_) | CalibrateError::NoImage { .. } => Exit::BadInput,
+        CalibrateError::Write(_) => Exit::Output,
+        CalibrateError::Stopped => Exit::Interrupted,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+impl Outcome for Calibration {
+    const KIND: &'static str = "calibration";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    fn mismatch(&self) -> bool {
+        !self.verdict.f16_safe
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_before_the_first_result_is_an_interrupt() {
+        assert_eq!(failure(CalibrateError::Stopped).exit, Exit::Interrupted);
+    }
+}

@@ -1,0 +1,63 @@
+//! The command line: clap's types, and the plans made of them. Nothing here touches a file.
+
+use super::doctor::args::Doctor;
+use super::quickstart::args::Quickstart;
+use super::setup::args::Setup;
+use crate::terminal::args::Global;
+
+use clap::{Parser, Subcommand};
+
+use super::bench::args::Bench;
+use super::calibrate::args::Calibrate;
+use super::compare::args::Compare;
+use super::eval::args::Eval;
+use super::infer::args::Infer;
+use super::tune::args::Tune;
+
+/// Runs ONNX image classifiers through onnxruntime's providers, proves where each node ran, compares and measures.
+#[derive(Debug, Parser)]
+#[command(name = "resnext-run", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Everything at once: library, network, check-up, comparison and a short measurement
+    Quickstart(Quickstart),
+    /// Install the pinned onnxruntime library, hashes checked
+    Setup(Setup),
+    /// Tell which library and providers really work here, and how to fix those that do not
+    Doctor(Doctor),
+    /// Classify images; preprocessing and labels come from the model file
+    Infer(Infer),
+    /// Run the same inputs through every provider and model, and judge whether they agree
+    Compare(Compare),
+    /// Measure latency and throughput of every model on every provider
+    Bench(Bench),
+    /// Measure accuracy on labelled images
+    Eval(Eval),
+    /// Find the fastest lowering of a model's grouped and strided convolutions by measuring
+    Tune(Tune),
+    /// Measure the ranges of all values inside a network, and judge whether f16 holds them
+    Calibrate(Calibrate),
+    /// Write shell completions to standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

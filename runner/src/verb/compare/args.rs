@@ -1,0 +1,51 @@
+//! Flags of `compare`.
+
+use super::tolerance::ToleranceOverride;
+use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::verb::flags::*;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// ONNX models; the first on the first provider is what the others are compared with
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    #[command(flatten)]
+    pub(crate) inputs: Inputs,
+    /// Batch size, and number of synthetic images
+    #[arg(short, long, value_name = "N", default_value = "4", value_parser = images_at_once)]
+    pub(crate) batch_size: usize,
+    /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Keep the first candidate's outputs (.npz, .npy, .safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_outputs: Option<PathBuf>,
+    /// Absolute tolerance; by the coarser precision of the two unless given
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    pub(crate) atol: Option<f64>,
+    /// Relative tolerance; by the coarser precision of the two unless given
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    pub(crate) rtol: Option<f64>,
+    /// Find the first block whose output differs between the first two candidates
+    #[arg(long)]
+    pub(crate) layers: bool,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Compare {
+    /// The tolerances asked for.
+    pub(crate) fn tolerance(&self) -> ToleranceOverride {
+        ToleranceOverride { atol: self.atol, rtol: self.rtol }
+    }
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    parsed.ok_or_else(|| "it must be a number from 0 on".to_owned())
+}

@@ -1,0 +1,171 @@
+//! `compare`: the same inputs through every provider and model, and a verdict.
+
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use super::comparison::{Comparison, Request};
+use super::{comparison as compare, layers};
+use crate::input;
+use crate::input::pipeline::{Extent, prepare};
+use crate::input::preprocess::Preprocess;
+use crate::model::candidate::Candidate;
+use crate::model::file::ModelFile;
+use crate::model::tensor::Tensor;
+
+use super::args::Compare;
+use crate::backend::providers::{Providers, read_models};
+use crate::exit::Failure;
+use crate::exit::{exit_code, exit_of};
+use crate::terminal::args::Global;
+use crate::terminal::output::note;
+use crate::terminal::progress::Bar;
+use crate::verb::files::{load, save};
+use crate::verb::flags::Inputs;
+use crate::verb::publish::publish;
+use onnx_file::exit::Exit;
+
+/// Block outputs added to a model at once while searching for the first that differs: few enough that the runtime still
+/// fuses what lies between them.
+const LAYERS_AT_ONCE: usize = 4;
+
+pub(crate) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Failure> {
+    let Compared { comparison, outputs, search } = measured(global, arguments)?;
+    publish(global, &comparison, &arguments.exports)?;
+    match outputs {
+        Some(outputs) => save(arguments.save_outputs.as_deref(), &outputs)?,
+        None if arguments.save_outputs.is_some() => {
+            note(global.quiet, "the first candidate gave no result: its outputs are not kept");
+        }
+        None => {}
+    }
+    if let Some(failure) = &search {
+        failure.report();
+    }
+    let exits = comparison.errors().map(exit_of).chain(search.map(|failure| failure.exit));
+    Ok(exit_code(comparison.mismatch(), exits))
+}
+
+/// A comparison that has yet to be shown.
+pub(crate) struct Compared {
+    pub(crate) comparison: Comparison,
+    /// The first candidate's outputs, where it gave any.
+    outputs: Option<Vec<Tensor>>,
+    /// Why the search for the first block that differs, if it was asked for, came to nothing.
+    search: Option<Failure>,
+}
+
+/// The comparison, without printing anything.
+pub(crate) fn measured(global: &Global, arguments: &Compare) -> Result<Compared, Failure> {
+    let files = read_models(&arguments.models)?;
+    let (inputs, inputs_source) = inputs(&files[0], &arguments.inputs, arguments.batch_size)?;
+    save(arguments.inputs.save_inputs.as_deref(), &inputs)?;
+    let reference = match &arguments.reference {
+        Some(path) => Some((load(path)?, path.display().to_string())),
+        None => None,
+    };
+    let providers = Providers::of(global, &arguments.providers)?;
+    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
+    if arguments.layers && candidates.len() < 2 {
+        return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
+    }
+    let request = Request {
+        inputs: &inputs,
+        inputs_source,
+        reference: reference.as_ref().map(|(outputs, name)| (outputs.as_slice(), name.clone())),
+        batch: arguments.batch_size,
+        tolerance: arguments.tolerance(),
+    };
+    let mut bar = Bar::new(global.quiet);
+    let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
+    let mut failed = None;
+    if arguments.layers {
+        match search(&mut candidates, comparison.rows_to_search(), &inputs, arguments, &mut bar) {
+            Ok(found) => comparison.layers = Some(found),
+            Err(failure) => {
+                comparison.notes.push(format!("the first block that differs was not found: {}", failure.message));
+                failed = Some(failure);
+            }
+        }
+    }
+    Ok(Compared { comparison, outputs: outputs.into_iter().next().flatten(), search: failed })
+}
+
+/// Searches between two candidates, by their rows.
+fn search(
+    candidates: &mut [Candidate<'_>],
+    rows: Option<(usize, usize)>,
+    inputs: &[Tensor],
+    arguments: &Compare,
+    bar: &mut Bar,
+) -> Result<layers::Layers, Failure> {
+    let Some((first, second)) = rows else {
+        return Err(Failure::new(Exit::Unavailable, "--layers needs two candidates that give a result"));
+    };
+    let (before, after) = candidates.split_at_mut(second);
+    let (first, second) = (&mut before[first], &mut after[0]);
+    let found =
+        layers::find(first, second, inputs, arguments.tolerance(), LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
+    found.map_err(|error| {
+        let exit = match &error {
+            layers::LayersError::Write(_) => Exit::Output,
+            layers::LayersError::Run { .. } | layers::LayersError::Missing { .. } => Exit::Unavailable,
+            _ => Exit::BadInput,
+        };
+        Failure::new(exit, error.to_string())
+    })
+}
+
+/// The inputs, and where they came from.
+fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
+    if let Some(path) = &arguments.load_inputs {
+        return Ok((load(path)?, path.display().to_string()));
+    }
+    let image = file.image_input()?;
+    let (preprocess, _) = Preprocess::of(file, &image)?;
+    let (height, width) = preprocess.height_width();
+    if arguments.images.is_empty() {
+        let noise = input::noise_tensor(&image, count, (height, width), arguments.seed.seed);
+        return Ok((vec![noise], format!("noise, seed {}", arguments.seed.seed)));
+    }
+    let images = input::expand(&arguments.images)
+        .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    let mut values = Vec::new();
+    let bad = prepare(&images, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
+        Ok(tensors) => {
+            values.extend(tensors.into_iter().flatten());
+            ControlFlow::Continue(())
+        }
+        Err(error) => ControlFlow::Break(error),
+    });
+    match bad {
+        Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
+        None if images.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no images")),
+        None => {
+            let tensor = input::tensor(&image, [images.len(), 3, height, width], values);
+            Ok((vec![tensor], format!("{} images", images.len())))
+        }
+    }
+}
+
+impl Outcome for Comparison {
+    const KIND: &'static str = "compare";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    fn mismatch(&self) -> bool {
+        Comparison::mismatch(self)
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        self.errors().map(exit_of).collect()
+    }
+}

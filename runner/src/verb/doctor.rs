@@ -1,0 +1,6 @@
+//! `doctor`: which libraries and providers work here.
+
+pub mod args;
+pub mod document;
+pub mod examination;
+pub mod run;

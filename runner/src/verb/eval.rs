@@ -1,0 +1,12 @@
+//! `eval`: accuracy on labelled images.
+
+pub mod args;
+pub mod classes;
+pub mod csv;
+pub mod dataset;
+pub mod document;
+pub mod evaluation;
+pub mod evaluator;
+pub mod labels_file;
+pub mod run;
+pub mod tally;

@@ -1,0 +1,229 @@
+//! Labelled images: a folder of class folders, or images listed in a file of labels.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::classes::{Classes, Unmatched, is_wordnet_id};
+use crate::input;
+
+use super::labels_file::listed;
+
+/// Files that are taken for labels when they lie in a folder of images without class folders.
+const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
+/// How many names an error lists.
+const MOST_NAMED: usize = 5;
+
+/// Why a data set cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A folder or file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is nothing to evaluate.
+    #[error("{}: {reason}", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        reason: String,
+    },
+    /// Names of classes that the model does not know.
+    #[error("{}: {reason}", path.display())]
+    UnknownClasses {
+        /// The folder or the file of labels.
+        path: PathBuf,
+        /// Which, and what they may have meant.
+        reason: String,
+    },
+    /// Two models take the folder for different sets of images.
+    #[error("{}: {first} and {second} do not find the same images in it; give a file of labels, or evaluate them one by one", path.display())]
+    NotTheSame {
+        /// The folder.
+        path: PathBuf,
+        /// Name of one model file.
+        first: String,
+        /// Name of the other.
+        second: String,
+    },
+    /// A file of labels that cannot be understood.
+    #[error("{} line {line}: {reason}", path.display())]
+    BadLabels {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A labelled image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Its file.
+    pub path: PathBuf,
+    /// Index of its class.
+    pub class: usize,
+}
+
+impl AsRef<Path> for Labelled {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A set of labelled images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The images, by class folder and name, or in the order of the file of labels.
+    pub images: Vec<Labelled>,
+    /// Caveats.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// Reads the data set once for each model, as its classes are named and numbered there; see [`Dataset::open`]. A model
+    /// that names none is taken to number them as the first model does that names as many. The images of all are the
+    /// same, in the same order.
+    ///
+    /// # Errors
+    /// [`DatasetError`], also where the models do not find the same images.
+    pub fn for_models(path: &Path, labels: Option<&Path>, models: &[Classes]) -> Result<Vec<Dataset>, DatasetError> {
+        let mut datasets: Vec<Dataset> = Vec::new();
+        for classes in models {
+            let same_class_names = same_class_names(classes, models);
+            let mut dataset = Dataset::open(path, labels, same_class_names.unwrap_or(classes))?;
+            dataset.notes.extend(same_class_names.map(|other| {
+                format!("{} names no classes: it is taken to number them as {} does", classes.model, other.model)
+            }));
+            let paths = |dataset: &Dataset| dataset.images.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
+            if datasets.first().is_some_and(|first| paths(first) != paths(&dataset)) {
+                let (first, second) = (models[0].model.clone(), classes.model.clone());
+                return Err(DatasetError::NotTheSame { path: path.to_owned(), first, second });
+            }
+            datasets.push(dataset);
+        }
+        Ok(datasets)
+    }
+
+    /// Reads a data set: a folder of class folders (names, synonyms, WordNet ids, indices), or a folder of images with
+    /// a file of labels, given as `labels`, or lying in it, or given in place of the folder.
+    ///
+    /// # Errors
+    /// [`DatasetError`] where nothing is found, a class is unknown, or a label does not parse.
+    pub fn open(path: &Path, labels: Option<&Path>, classes: &Classes) -> Result<Dataset, DatasetError> {
+        let about = std::fs::metadata(path).map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
+        if about.is_file() {
+            // The parent of a bare name is the empty path, which no folder answers to.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            return listed(folder.unwrap_or(Path::new(".")), path, classes);
+        }
+        if let Some(labels) = labels {
+            return listed(path, labels, classes);
+        }
+        let folders = class_folders(path)?;
+        let lying_there = LABEL_FILES.iter().map(|name| path.join(name)).find(|file| file.is_file());
+        match (in_class_folders(path, folders, classes), lying_there) {
+            (Ok(dataset), _) if !dataset.images.is_empty() => Ok(dataset),
+            // Folders that are no classes may be shards of a set whose labels are in a file.
+            (_, Some(labels)) => listed(path, &labels, classes),
+            (Err(error), None) => Err(error),
+            (Ok(_), None) => Err(DatasetError::Empty {
+                path: path.to_owned(),
+                reason: format!("neither class folders with images nor a file of labels ({})", LABEL_FILES.join(", ")),
+            }),
+        }
+    }
+}
+
+/// The first model whose names of classes may hold for one that has none.
+fn same_class_names<'c>(classes: &Classes, models: &'c [Classes]) -> Option<&'c Classes> {
+    let fits = |other: &&Classes| {
+        !other.labels.is_empty() && classes.count.is_none_or(|count| other.count.is_none_or(|known| known == count))
+    };
+    models.iter().find(fits).filter(|_| classes.labels.is_empty())
+}
+
+/// Name of each folder directly below `path` that holds images, with the images.
+fn class_folders(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
+    let io = |(path, source)| DatasetError::Io { path, source };
+    let told = |source| DatasetError::Io { path: path.to_owned(), source };
+    let mut folders = BTreeMap::new();
+    for entry in std::fs::read_dir(path).map_err(told)? {
+        let folder = entry.map_err(told)?.path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let images = input::expand(std::slice::from_ref(&folder)).map_err(io)?;
+        if let (false, Some(name)) = (images.is_empty(), folder.file_name()) {
+            folders.insert(name.to_string_lossy().into_owned(), images);
+        }
+    }
+    Ok(folders)
+}
+
+fn in_class_folders(
+    path: &Path,
+    folders: BTreeMap<String, Vec<PathBuf>>,
+    classes: &Classes,
+) -> Result<Dataset, DatasetError> {
+    let found: Vec<Result<usize, Unmatched>> = folders.keys().map(|name| classes.find(name)).collect();
+    let mut notes = Vec::new();
+    // The order in which torchvision's ImageFolder numbers classes, by which networks are trained.
+    let by_order = classes.labels.is_empty()
+        && found.iter().any(Result::is_err)
+        && (classes.count == Some(folders.len()) || (classes.count.is_none() && folders.len() > 1));
+    let indices: Vec<usize> = if by_order {
+        let model = if classes.model.is_empty() { "the model file" } else { &classes.model };
+        notes.push(format!("{model} names no classes: folders are taken for classes in order of name"));
+        (0..folders.len()).collect()
+    } else {
+        let names = folders.keys().map(String::as_str).zip(&found);
+        let unmatched: Vec<(&str, &Unmatched)> =
+            names.filter_map(|(name, found)| found.as_ref().err().map(|error| (name, error))).collect();
+        if !unmatched.is_empty() {
+            let reason = unknown(&unmatched, classes);
+            return Err(DatasetError::UnknownClasses { path: path.to_owned(), reason });
+        }
+        found.into_iter().flatten().collect()
+    };
+    let mut images = Vec::new();
+    for (files, class) in folders.into_values().zip(indices) {
+        images.extend(files.into_iter().map(|path| Labelled { path, class }));
+    }
+    Ok(Dataset { folder: path.to_owned(), images, notes })
+}
+
+/// What to say of names that match no class, and what may have been meant.
+pub(crate) fn unknown(unmatched: &[(&str, &Unmatched)], classes: &Classes) -> String {
+    let told = |(name, error): &(&str, &Unmatched)| match error {
+        Unmatched::Ambiguous(indices) => {
+            let indices: Vec<String> = indices.iter().map(usize::to_string).collect();
+            format!("{name} (classes {} are called so: use the index)", indices.join(" and "))
+        }
+        Unmatched::Unknown(close) if close.is_empty() => (*name).to_owned(),
+        Unmatched::Unknown(close) => format!("{name} (did you mean {}?)", close.join(" or ")),
+    };
+    let named: Vec<String> = unmatched.iter().take(MOST_NAMED).map(told).collect();
+    let more = unmatched.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let model = if classes.model.is_empty() { "the model" } else { &classes.model };
+    let mut reason = format!("{model} knows no classes {}{more}", named.join(", "));
+    if unmatched.iter().any(|(name, _)| is_wordnet_id(name)) && classes.labels.is_empty() {
+        reason += "; its file holds no WordNet ids";
+    }
+    if unmatched.iter().any(|(name, _)| matches!(*name, "train" | "val" | "test")) {
+        reason += "; give the folder of one split, such as val";
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests;

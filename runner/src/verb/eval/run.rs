@@ -1,0 +1,70 @@
+//! `eval`: accuracy on labelled images.
+
+use super::dataset::DatasetError;
+use super::evaluation::Evaluation;
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
+use std::process::ExitCode;
+
+use super::classes::Classes;
+use super::dataset::Dataset;
+use super::evaluation as eval;
+use super::evaluation::Request;
+
+use super::args::Eval;
+use crate::backend::providers::{Providers, read_models};
+use crate::exit::Failure;
+use crate::exit::exit_of;
+use crate::terminal::args::Global;
+use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
+use crate::terminal::output::note;
+use crate::terminal::progress::Bar;
+use crate::verb::publish::publish;
+use onnx_file::exit::Exit;
+
+pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
+    let (models, folder) = arguments.models_and_folder();
+    let files = read_models(models)?;
+    let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
+    let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
+    let datasets = Dataset::for_models(folder, arguments.labels.as_deref(), &classes).map_err(bad)?;
+    let mut providers = Providers::of(global, &arguments.providers)?;
+    // A number of threads that was asked for is meant for one run.
+    let shared = arguments.providers.intra_op_threads.is_none();
+    let (copies, wanted) = if shared { providers.copy_models(&files, arguments.batch.batch_size) } else { (1, 1) };
+    if copies < wanted {
+        note(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
+    }
+    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size]);
+    // The candidates are every provider of the first model, then of the next.
+    let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
+    let request = Request { datasets, batch: arguments.batch.batch_size };
+    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
+    let mut bar = Bar::new(global.quiet);
+    let evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
+    drop(bar);
+    publish(global, &evaluation, &arguments.exports)?;
+    Ok(evaluation.exit_code())
+}
+
+impl Outcome for Evaluation {
+    const KIND: &'static str = "eval";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    /// A model that failed on an image.
+    fn mismatch(&self) -> bool {
+        self.model_failed()
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        self.errors().map(exit_of).chain(self.nothing_read().then_some(Exit::BadInput)).collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! `infer`: classes of images.
+
+pub mod args;
+pub mod csv;
+pub mod document;
+pub mod inference;
+pub mod run;

@@ -1,0 +1,25 @@
+//! Flags of `infer`.
+
+use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::verb::flags::*;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `infer`.
+#[derive(Debug, Args)]
+pub struct Infer {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// Images (JPEG, PNG, WebP), or folders of them
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Classes to show for each image
+    #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one)]
+    pub(crate) top_k: usize,
+    #[command(flatten)]
+    pub(crate) batch: Batch,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}

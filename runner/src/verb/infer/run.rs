@@ -1,0 +1,69 @@
+//! `infer`: classifies images.
+
+use super::{csv, document};
+use crate::report::document::Document;
+use crate::verb::outcome::Outcome;
+use std::process::ExitCode;
+
+use super::inference as infer;
+use super::inference::{InferError, Inference, Request};
+use crate::input;
+
+use super::args::Infer;
+use crate::backend::providers::{Providers, read_models};
+use crate::exit::Failure;
+use crate::exit::exit_of;
+use crate::terminal::args::Global;
+use crate::terminal::progress::Bar;
+use crate::verb::publish::publish;
+use onnx_file::exit::Exit;
+
+pub(crate) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
+    let inference = measured(global, arguments)?;
+    publish(global, &inference, &arguments.exports)?;
+    Ok(inference.exit_code())
+}
+
+/// The classified images, not yet shown.
+pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, Failure> {
+    let files = read_models(std::slice::from_ref(&arguments.model))?;
+    let images = input::expand(&arguments.images)
+        .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    if images.is_empty() {
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no images (JPEG, PNG or WebP)"));
+    }
+    let providers = Providers::of(global, &arguments.providers)?;
+    if providers.count() != 1 {
+        return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
+    }
+    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size.min(images.len())]);
+    let request = Request { images: &images, batch: arguments.batch.batch_size, top_k: arguments.top_k };
+    let mut bar = Bar::new(global.quiet);
+    let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
+    drop(bar);
+    inference.map_err(|error| match error {
+        InferError::File(error) => Failure::from(error),
+        InferError::Model(error) => error.into(),
+    })
+}
+
+impl Outcome for Inference {
+    const KIND: &'static str = "infer";
+
+    fn document(&self) -> Document {
+        document::document(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    /// A model that failed on an image.
+    fn mismatch(&self) -> bool {
+        self.model_failed()
+    }
+
+    fn exits(&self) -> Vec<Exit> {
+        self.error.iter().map(exit_of).chain((self.bad_images() > 0).then_some(Exit::BadInput)).collect()
+    }
+}

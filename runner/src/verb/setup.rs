@@ -1,0 +1,4 @@
+//! `setup`: installs the pinned onnxruntime library.
+
+pub mod args;
+pub mod run;

@@ -1,0 +1,19 @@
+//! Flags of `setup`.
+
+use crate::backend::onnxruntime::runtime::install::Package;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `setup`.
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// What to install
+    #[arg(value_enum, default_value_t = Package::Cpu)]
+    pub(crate) package: Package,
+    /// Folder to install below, instead of the user's data folder; name the same folder later with --ort-lib or RESNEXT_ORT_DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Take this wheel, or all wheels in this folder, instead of downloading; may be repeated
+    #[arg(long, value_name = "WHEEL")]
+    pub(crate) from: Vec<PathBuf>,
+}

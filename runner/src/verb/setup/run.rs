@@ -1,0 +1,95 @@
+//! `setup`: installs the library, then tries it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::backend::onnxruntime::provider::Kind;
+use crate::backend::onnxruntime::runtime::find::{Library, Search};
+use crate::backend::onnxruntime::runtime::install;
+use crate::backend::onnxruntime::runtime::install::{InstallError, Installed, Package, Source};
+use crate::report::number::bytes;
+use crate::verb::doctor::examination as doctor;
+use crate::verb::doctor::examination::State;
+
+use super::args::Setup;
+use crate::backend::onnxruntime::args::LibraryArgs;
+use crate::exit::Failure;
+use crate::terminal::args::Global;
+use crate::terminal::output as terminal;
+use crate::terminal::output::note;
+use onnx_file::exit::Exit;
+
+pub(crate) fn run(global: &Global, setup: &Setup) -> Result<ExitCode, Failure> {
+    let root = setup.dir.clone().or_else(install::default_root).ok_or(InstallError::NoFolder)?;
+    let folder = install(global, setup.package, &root, &setup.from)?;
+    try_out(global, setup.package, &folder)
+}
+
+/// Installs a set of packages, telling the size first; returns its folder.
+pub(crate) fn install(global: &Global, package: Package, root: &Path, wheels: &[PathBuf]) -> Result<PathBuf, Failure> {
+    if !package.folder(root).is_dir() {
+        let names: Vec<_> =
+            package.requirements().iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+        note(global.quiet, format!("installing {}", names.join(", ")));
+        let (fetched, kept) = (bytes(package.download_bytes()), bytes(package.installed_bytes()));
+        let from = if wheels.is_empty() { format!("about {fetched} to download, ") } else { String::new() };
+        note(global.quiet, format!("{from}about {kept} in {}", root.display()));
+    }
+    let source = match wheels {
+        [] => Source::Pip { show: terminal::shows_progress(global.quiet) },
+        files => Source::Files(files),
+    };
+    let installed = install::install(package, root, source)?;
+    keep_if_loadable(global, &installed)?;
+    let state = if installed.already { "is already there" } else { "installed" };
+    terminal::print(&format!("{} {state}: {}\n", package.name(), installed.folder.display()))?;
+    Ok(installed.folder)
+}
+
+/// Tries the provider that the set was installed for. That a GPU is missing is only noted, since a machine may be
+/// prepared before it gets one.
+fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode, Failure> {
+    let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryArgs::default())?;
+    let library = library_in(folder)?;
+    let version = launcher.describe(&library)?.version;
+    let kind = match package {
+        Package::Cpu => Kind::Cpu,
+        Package::OpenVino => Kind::OpenVino,
+        Package::Cuda => Kind::Cuda,
+    };
+    let finding = doctor::examine_provider(&launcher, &library, kind);
+    if finding.state == State::Works {
+        terminal::print(&format!("onnxruntime {version}, {kind} works\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let reason = finding.reason.unwrap_or_default();
+    let hint = finding.hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    let message = format!("onnxruntime {version} is installed, but {kind} does not work here: {reason}{hint}");
+    if package != Package::Cuda {
+        return Err(Failure::new(Exit::Unavailable, message));
+    }
+    note(global.quiet, message);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn library_in(folder: &Path) -> Result<Library, Failure> {
+    let search = Search { flag: Some(folder.to_path_buf()), ..Search::default() };
+    search
+        .libraries()?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::new(Exit::Internal, "an installation without a library"))
+}
+
+/// A library that does not even load here, say of another processor family, is not left to be found later.
+fn keep_if_loadable(global: &Global, installed: &Installed) -> Result<(), Failure> {
+    if installed.already {
+        return Ok(());
+    }
+    let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryArgs::default())?;
+    let loaded = library_in(&installed.folder).and_then(|library| Ok(launcher.describe(&library)?));
+    if loaded.is_err() {
+        let _ = std::fs::remove_dir_all(&installed.folder);
+    }
+    loaded.map(drop)
+}

@@ -1,0 +1,10 @@
+//! `tune`: the fastest lowering, found by measuring.
+
+pub mod args;
+pub mod choices;
+pub mod csv;
+pub mod document;
+pub mod files;
+pub mod run;
+pub mod search;
+pub mod tuning;

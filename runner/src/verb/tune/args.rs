@@ -1,0 +1,50 @@
+//! Flags of `tune`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::verb::bench::plan::Plan;
+use clap::Args;
+
+use crate::backend::onnxruntime::args::{ProviderArgs, seconds};
+use crate::verb::flags::{Batches, Exports, Seed, at_least_one};
+
+/// `tune`.
+#[derive(Debug, Args)]
+pub struct Tune {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// Where to write the fastest form, by the geometric mean of the speed-ups at all batch sizes; what was found goes beside it, to model.tuning.json for model.onnx
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    #[command(flatten)]
+    batches: Batches,
+    /// Channels a group to try, in each stage
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8,16,32,64", value_parser = at_least_one)]
+    pub(crate) widths: Vec<usize>,
+    /// Seconds of each candidate in each round, at least; twice as many in the last
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3")]
+    pub(crate) duration: Duration,
+    #[command(flatten)]
+    seed: Seed,
+    /// Replace existing outputs
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Tune {
+    /// How a round is measured.
+    pub(crate) fn plan(&self) -> Plan {
+        let min_seconds = self.duration.as_secs_f64();
+        Plan { batches: self.batches.sizes(), min_seconds, seed: self.seed.seed, ..Plan::default() }
+    }
+
+    /// Where what was found goes: `model.tuning.json` for `model.onnx`.
+    pub(crate) fn tuning_file(&self) -> PathBuf {
+        self.output.with_extension("tuning.json")
+    }
+}
