@@ -207,7 +207,7 @@ impl<'a> Walker<'a> {
             let op = node.op_type.as_str();
             if index == self.stem || (op == "MaxPool" && window(node) > 1) || (op == "Add" && data.len() == 2) {
                 if op == "MaxPool" || index == self.stem {
-                    self.to_stem(index)?;
+                    self.reach_stem(index)?;
                 }
                 walk.end = if op == "Add" { index } else { self.stem };
                 return Ok(walk);
@@ -251,7 +251,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Walks back from the pooling to the stem's convolution.
-    fn to_stem(&mut self, from: usize) -> Result<(), String> {
+    fn reach_stem(&mut self, from: usize) -> Result<(), String> {
         let mut index = from;
         while index != self.stem {
             self.seen.insert(index);
