@@ -28,6 +28,14 @@ pub const MOST_PARAMETERS: u64 = 8_000_000_000;
 pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summary, BuildError> {
     let start = Instant::now();
     let resolved = resolve(plan, progress)?;
+    tracing::info!(
+        variant = %resolved.variant,
+        weights = resolved.weights_name,
+        file = resolved.checkpoint.as_ref().map(|checkpoint| tracing::field::display(checkpoint.path().display())),
+        "network"
+    );
+    tracing::info!(target = %plan.rationale.target, precision = %plan.lowering.precision.dtype(), "lowering");
+    tracing::debug!(options = ?resolved.options, "options");
     let mut graph = architecture::build(&resolved.variant, &resolved.options)?;
     if let Some(checkpoint) = &resolved.checkpoint {
         account(checkpoint, &resolved.variant, &graph)?;

@@ -22,6 +22,7 @@ mod file;
 mod globals;
 mod layout;
 mod legacy;
+mod nesting;
 mod pickle;
 mod safetensors;
 mod scan;

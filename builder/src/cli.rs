@@ -51,6 +51,9 @@ pub struct Cli {
     /// Memory that models and their data may take, like 4G [default: three quarters of what the machine has left]
     #[arg(long, global = true, value_name = "SIZE", value_parser = budget::parse)]
     pub max_memory: Option<u64>,
+    /// Say on standard error what is decided: files, passes, options; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Display")]
+    pub verbose: u8,
 }
 
 /// What to do other than building.
@@ -116,65 +119,70 @@ pub enum Command {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+    /// Write a man page to standard output: of the program, or of one of its commands
+    Man {
+        /// list, inspect, verify, optimize, ...
+        command: Option<String>,
+    },
 }
 
 /// The flags of a build.
 #[derive(Debug, Default, Args)]
 pub struct BuildArgs {
     /// Network: DEPTH_CxWd (50_32x4d), or torchvision's or timm's name (resnext101_64x4d, resnet50, wide_resnet50_2)
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Input", long, value_name = "NAME")]
     pub variant: Option<String>,
     /// Checkpoint file (.pth, .pt, .bin, .safetensors), or torchvision's IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT. Without
     /// it: seeded Kaiming-normal initialisation
-    #[arg(long, value_name = "FILE|NAME")]
+    #[arg(help_heading = "Input", long, value_name = "FILE|NAME")]
     pub weights: Option<PathBuf>,
     /// Which part of the checkpoint is meant.
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Where to write the model; '-' is standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Seed of the initialisation [default: 0]
-    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    #[arg(help_heading = "Input", long, value_name = "N", conflicts_with = "weights")]
     pub seed: Option<u64>,
     /// Blocks per stage, for networks outside the table: 3,4,6,3
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(help_heading = "Network", long, value_name = "LIST", value_delimiter = ',')]
     pub blocks: Vec<usize>,
     /// Channels of the stem and planes of the first stage [default: 64]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Network", long, value_name = "N")]
     pub planes: Option<usize>,
     /// Stem: imagenet (7x7 stride 2, max pooling) or cifar (3x3) [default: the variant's]
-    #[arg(long)]
+    #[arg(help_heading = "Network", long)]
     pub stem: Option<Stem>,
     /// Classes [default: the checkpoint's; else 1000, or 10 for 29_*]
-    #[arg(long, value_name = "N", conflicts_with = "no_top")]
+    #[arg(help_heading = "Network", long, value_name = "N", conflicts_with = "no_top")]
     pub num_classes: Option<usize>,
     /// No pooling and no classifier: output the last feature map
-    #[arg(long, conflicts_with = "outputs")]
+    #[arg(help_heading = "Network", long, conflicts_with = "outputs")]
     pub no_top: bool,
     /// Outputs, in this order: logits, c2, c3, c4, c5 (feature maps at strides 4, 8, 16, 32)
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_output)]
+    #[arg(help_heading = "Network", long, value_name = "LIST", value_delimiter = ',', value_parser = parse_output)]
     pub outputs: Vec<Output>,
     /// Labels to store, one a line by class index; 'imagenet' for ImageNet-1k's
-    #[arg(long, value_name = "FILE|imagenet")]
+    #[arg(help_heading = "Output", long, value_name = "FILE|imagenet")]
     pub labels: Option<PathBuf>,
     /// Preprocessing to store: v1 (resize 256), v2 (resize 232), or a JSON file
-    #[arg(long, value_name = "v1|v2|FILE")]
+    #[arg(help_heading = "Output", long, value_name = "v1|v2|FILE")]
     pub preprocess: Option<PathBuf>,
     /// Images in a batch, or 'dynamic' [default: dynamic]
-    #[arg(long, value_name = "N|dynamic", value_parser = parse_batch)]
+    #[arg(help_heading = "Network", long, value_name = "N|dynamic", value_parser = parse_batch)]
     pub batch: Option<Dim>,
     /// Image height and width in pixels: 224 or 224x320 [default: 224; 32 for 29_*]
-    #[arg(long, value_name = "H[xW]", value_parser = parse_image_size)]
+    #[arg(help_heading = "Network", long, value_name = "H[xW]", value_parser = parse_image_size)]
     pub image_size: Option<ImageSize>,
     /// Leave height and width to run time
-    #[arg(long)]
+    #[arg(help_heading = "Network", long)]
     pub dynamic_hw: bool,
     /// Operator set, 13 to 25
-    #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
+    #[arg(help_heading = "Output", long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
     pub opset: i64,
     /// Version of the file format [default: the opset's own, 8 for opset 17]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(4..=13))]
+    #[arg(help_heading = "Output", long, value_name = "N", value_parser = clap::value_parser!(i64).range(4..=13))]
     pub ir_version: Option<i64>,
     /// Which passes to run.
     #[command(flatten)]
@@ -183,19 +191,19 @@ pub struct BuildArgs {
     #[command(flatten)]
     pub precision: PrecisionArgs,
     /// Form of the grouped blocks (the paper's Figure 3 c, b, a)
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Network", long, value_enum, default_value_t)]
     pub block_form: BlockForm,
     /// Convolution that has the stride in a downsampling block: 3x3 (torchvision) or 1x1 (the first ResNet)
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Network", long, value_enum, default_value_t)]
     pub stride_in: StrideIn,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
     /// Replace an existing output
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub force: bool,
     /// No progress, no summary; that weights are random is said all the same
-    #[arg(short, long)]
+    #[arg(help_heading = "Display", short, long)]
     pub quiet: bool,
 }
 

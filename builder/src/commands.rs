@@ -16,6 +16,7 @@ use crate::list::{ListError, list};
 use crate::optimize::{OptimizeError, optimize};
 use crate::progress::Display;
 use crate::report;
+use crate::suggest;
 use crate::verify::{VerifyError, verify};
 
 /// Why a command failed.
@@ -106,9 +107,28 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             clap_complete::generate(*shell, &mut Cli::command(), "resnext-build", &mut script);
             out.write_all(&script)?;
         }
+        Some(Command::Man { command }) => out.write_all(&man(command.as_deref())?)?,
     }
     out.flush()?;
     Ok(())
+}
+
+/// The man page of the program, or of the command of that name.
+fn man(command: Option<&str>) -> Result<Vec<u8>, CommandError> {
+    let mut program = Cli::command();
+    program.build();
+    let names: Vec<String> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let page = match command {
+        None => program,
+        Some(name) => program.find_subcommand(name).cloned().ok_or_else(|| {
+            let near = suggest::question(&suggest::nearest(name, names.iter().map(String::as_str)));
+            BuildError::Request(format!("no command '{name}'{near}; there are {}", names.join(", ")))
+        })?,
+    };
+    let title = page.get_display_name().unwrap_or("resnext-build").to_owned();
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).title(title).render(&mut text)?;
+    Ok(text)
 }
 
 fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> {

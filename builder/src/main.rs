@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_run(&error),
     };
+    log(cli.verbose);
     interrupt::survive_size_limit();
     // Without it an interrupt leaves a partial file, which the next build replaces.
     let _ = interrupt::handle(|signal| {
@@ -37,6 +38,17 @@ fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Lets decisions be seen on standard error: `-v` what was chosen, `-vv` each step.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
+    log.without_time().with_target(false).with_ansi(false).init();
 }
 
 /// Help, the version, or what is wrong with the command line.

@@ -89,6 +89,7 @@ impl Model {
     ) -> Result<Optimized, OptimizeError> {
         let start = Instant::now();
         let path = self.path.display().to_string();
+        tracing::info!(model = path, target = %rationale.target, "lowering");
         let mut graph = self.proto.graph.take().unwrap_or_default();
         let nodes = graph.node.len();
         let mut extracted = extract::extract(&graph);

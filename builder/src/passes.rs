@@ -98,7 +98,7 @@ pub fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<PassRun>, Unkno
     for Entry { pass, wanted, run } in &PASSES {
         if wanted(lowering) {
             let Report { rewrites, declined } = run(graph, lowering)?;
-            tracing::debug!(%pass, rewrites, declined = declined.len(), "pass");
+            tracing::info!(%pass, rewrites, declined = declined.len(), "pass");
             runs.push(PassRun { pass: *pass, rewrites, declined });
         }
         if lowering.stop_after == Some(*pass) {

@@ -18,9 +18,25 @@ pub(crate) struct Display<'a> {
     phase: Phase,
 }
 
+/// What lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Fetching,
+    Writing,
+}
+
+impl Work {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fetching => "fetching",
+            Self::Writing => "writing",
+        }
+    }
+}
+
 /// What the bar shows.
 struct Phase {
-    name: &'static str,
+    work: Option<Work>,
     start: Instant,
     /// Bytes that were there at the start: they say nothing about speed.
     first: u64,
@@ -31,14 +47,14 @@ impl<'a> Display<'a> {
     pub(crate) fn new(err: &'a mut dyn Write, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let draws = !quiet && !plain && io::stderr().is_terminal();
-        Self { err, quiet, draws, bar: None, phase: Phase { name: "", start: Instant::now(), first: 0 } }
+        Self { err, quiet, draws, bar: None, phase: Phase { work: None, start: Instant::now(), first: 0 } }
     }
 
     /// Shows `progress`.
     pub(crate) fn show(&mut self, progress: Progress<'_>) {
         match progress {
-            Progress::Writing { done, total } => self.draw("writing", done, total),
-            Progress::Fetching(Event::Received { done, total }) => self.draw("fetching", done, total),
+            Progress::Writing { done, total } => self.draw(Work::Writing, done, total),
+            Progress::Fetching(Event::Received { done, total }) => self.draw(Work::Fetching, done, total),
             Progress::Fetching(Event::Waiting { file }) => {
                 self.line(&format!("another process downloads {}; waiting for it", file.display()));
             }
@@ -53,13 +69,13 @@ impl<'a> Display<'a> {
     }
 
     /// A bar shows itself only once the work has lasted a while.
-    fn draw(&mut self, name: &'static str, done: u64, total: u64) {
+    fn draw(&mut self, work: Work, done: u64, total: u64) {
         if !self.draws {
             return;
         }
-        if self.phase.name != name || done < self.phase.first {
+        if self.phase.work != Some(work) || done < self.phase.first {
             self.clear();
-            self.phase = Phase { name, start: Instant::now(), first: done };
+            self.phase = Phase { work: Some(work), start: Instant::now(), first: done };
         }
         let elapsed = self.phase.start.elapsed();
         if elapsed < Duration::from_millis(400) {
@@ -68,7 +84,7 @@ impl<'a> Display<'a> {
         let bar = self.bar.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {msg}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(total).with_style(style).with_prefix(name)
+            ProgressBar::new(total).with_style(style).with_prefix(work.name())
         });
         let speed = (done - self.phase.first) as f64 / elapsed.as_secs_f64();
         if speed > 0.0 {

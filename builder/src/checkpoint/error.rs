@@ -337,7 +337,7 @@ fn no_weights(keys: &[String]) -> String {
     format!(
         "no weights found, neither at the top nor under {}; the keys are {}. Save the part that holds them: \
          torch.save(torch.load(file)[KEY], \"weights.pth\")",
-        super::state_dict::NESTING_KEYS.map(|key| format!("`{key}`")).join(", "),
+        super::nesting::NESTING_KEYS.map(|key| format!("`{key}`")).join(", "),
         list.join(", ")
     )
 }

@@ -4,13 +4,11 @@
 use super::error::{Fault, Place};
 use super::globals::Element;
 use super::layout::Layout;
+use super::nesting::NESTING_KEYS;
 use super::scan::{Node, Pickle, Storage, Tensor, Value, refuse_unknown};
 use super::{Skipped, TensorInfo};
 use onnx_file::element::ElementType;
 use std::collections::{HashMap, HashSet};
-
-/// Keys under which training scripts nest the weights, in order of preference.
-pub(super) const NESTING_KEYS: [&str; 4] = ["state_dict", "model", "model_ema", "ema"];
 
 /// How many such keys may lead to the weights, one within the other.
 const MAX_NESTING: usize = 4;

@@ -15,23 +15,23 @@ use crate::tuning::Tuning;
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoweringArgs {
     /// Keep BatchNormalization nodes
-    #[arg(long)]
+    #[arg(help_heading = "Lowering", long)]
     pub no_fold_bn: bool,
     /// Compile for a provider; 'cpu' is the processor of this machine
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Lowering", long, value_enum, default_value_t)]
     pub target: TargetChoice,
     /// Widen grouped convolutions to at least N channels a group, with exact zero blocks; a list gives each stage its own
-    #[arg(long, value_name = "N|LIST", value_delimiter = ',', conflicts_with = "target")]
+    #[arg(help_heading = "Lowering", long, value_name = "N|LIST", value_delimiter = ',', conflicts_with = "target")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub group_width: Vec<u32>,
     /// Replace each strided 1x1 Conv by a strided 1x1 MaxPool and a stride-1 Conv (same result)
-    #[arg(long, conflicts_with = "target")]
+    #[arg(help_heading = "Lowering", long, conflicts_with = "target")]
     pub subsample: bool,
     /// Use what `resnext-run tune` found
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "group_width", "subsample"])]
+    #[arg(help_heading = "Lowering", long, value_name = "FILE", conflicts_with_all = ["target", "group_width", "subsample"])]
     pub tuning: Option<PathBuf>,
     /// Run no pass after this one: to find the pass that a fault comes from
-    #[arg(long, value_name = "PASS", value_enum)]
+    #[arg(help_heading = "Lowering", long, value_name = "PASS", value_enum)]
     pub stop_after: Option<Pass>,
 }
 
@@ -111,22 +111,22 @@ pub struct OptimizeArgs {
     /// ONNX model
     pub input: PathBuf,
     /// Where to write the rewritten model
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Which passes to run.
     #[command(flatten)]
     pub lowering: LoweringArgs,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
     /// Replace an existing output
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub force: bool,
     /// No summary
-    #[arg(short, long)]
+    #[arg(help_heading = "Display", short, long)]
     pub quiet: bool,
     /// What was rewritten and declined, as JSON on standard output
-    #[arg(long)]
+    #[arg(help_heading = "Display", long)]
     pub json: bool,
 }
 

@@ -12,16 +12,16 @@ use crate::precision::{Dtype, Half, Precision};
 #[derive(Clone, Debug, Default, Args)]
 pub struct PrecisionArgs {
     /// Type that the graph computes in
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Precision", long, value_enum, default_value_t)]
     pub dtype: Dtype,
     /// Leave the graph's inputs and outputs f32
-    #[arg(long)]
+    #[arg(help_heading = "Precision", long)]
     pub keep_io_types: bool,
     /// Nodes to keep in f32, by their names in the graph
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    #[arg(help_heading = "Precision", long, value_name = "NODE", value_delimiter = ',')]
     pub keep_f32: Vec<String>,
     /// Ranges of values that `resnext-run calibrate` measured: what would overflow f16 is refused
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Precision", long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
 }
 

@@ -9,7 +9,7 @@ use crate::checkpoint::Choice;
 #[derive(Clone, Debug, Default, Args)]
 pub struct SelectionArgs {
     /// Pass over objects of these classes beside the weights, unbuilt: exact names, module.Name
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(help_heading = "Input", long, value_name = "NAMES", value_delimiter = ',')]
     pub skip_objects: Vec<String>,
 }
 
