@@ -11,18 +11,18 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use common::fuzzing;
+use onnx_file::metadata::Labels;
 use onnx_file::proto::GraphProto;
 use prost::Message as _;
 use resnext_builder::build::{Destination, External, Plan, Weights, build};
 use resnext_builder::graph::Dim;
 use resnext_builder::import::import;
-use resnext_builder::metadata::Labels;
 use resnext_builder::optimize::Model;
 use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::target::Rationale;
 use resnext_builder::validate::validate;
 use resnext_builder::variant::Variant;
-use resnext_runner::input::preprocess::Preprocess;
+use resnext_runner::input::preprocess;
 use resnext_runner::model::file::ModelFile;
 
 /// Numbers at the edges, field heads of onnx.proto, operators and attributes.
@@ -169,10 +169,10 @@ fn the_metadata_reader() {
     fuzzing::run("metadata", corpus(), PIECES, <[u8]>::to_vec, |file| {
         std::fs::write(&path, file).unwrap();
         let model = ModelFile::read(&path).ok()?;
-        let _ = (model.label_ids(), model.random_weights(), model.name());
+        let _ = (model.origin(), model.metadata.has_random_weights(), model.name());
         let labels = model.labels();
         let image = model.image_input().ok()?;
-        let (preprocess, _) = Preprocess::of(&model, &image).ok()?;
+        let (preprocess, _) = preprocess::asked_by(&model, &image).ok()?;
         assert!(preprocess.height_width().0 > 0);
         labels.ok()?;
         Some(())

@@ -13,6 +13,9 @@ use crate::shape::ShapeError;
 use crate::variant::{Stem, Variant};
 use crate::weight::Weight;
 
+/// Channels of a colour image.
+pub const CHANNELS: usize = 3;
+
 /// torchvision's `eps` of every BatchNorm2d; checkpoints do not store it.
 pub const EPSILON: f64 = 1e-5;
 
@@ -67,7 +70,11 @@ pub struct Options {
     pub batch: Dim,
     /// Height and width of the input image, in pixels.
     pub image: [Dim; 2],
-    /// Classes of the fully-connected layer.
+    /// Channels of the image.
+    pub channels: usize,
+    /// Outputs of the linear layers before the last, each followed by a ReLU; none in torchvision's networks.
+    pub hidden: Vec<usize>,
+    /// Classes of the last linear layer.
     pub classes: usize,
     /// What to put out, in this order.
     pub outputs: Vec<Output>,
@@ -84,6 +91,8 @@ impl Options {
         Self {
             batch: Dim::Named("batch".into()),
             image: [Dim::Fixed(size), Dim::Fixed(size)],
+            channels: CHANNELS,
+            hidden: Vec::new(),
             classes: variant.default_classes(),
             outputs: vec![Output::Logits],
             block_form: BlockForm::default(),
@@ -99,8 +108,8 @@ impl Options {
 pub fn build(variant: &Variant, options: &Options) -> Result<Graph, ShapeError> {
     let mut graph = Graph::default();
     let [height, width] = options.image.clone();
-    let input = graph.add_input("input", vec![options.batch.clone(), Dim::Fixed(3), height, width]);
-    let mut x = stem(&mut graph, variant, input)?;
+    let input = graph.add_input("input", vec![options.batch.clone(), Dim::Fixed(options.channels), height, width]);
+    let mut x = stem(&mut graph, variant, options.channels, input)?;
     graph.set_origin(0, Origin::Network(Part::Stem));
     let top = options.outputs.contains(&Output::Logits);
     let last_needed = if top { variant.blocks.len() } else { deepest(&options.outputs) };
@@ -124,7 +133,7 @@ pub fn build(variant: &Variant, options: &Options) -> Result<Graph, ShapeError> 
         stage_outputs.push(x);
     }
     let first = graph.nodes.len();
-    let logits = if top { Some(head(&mut graph, in_channels, options.classes, x)?) } else { None };
+    let logits = if top { Some(head(&mut graph, in_channels, options, x)?) } else { None };
     graph.set_origin(first, Origin::Network(Part::Head));
     for output in &options.outputs {
         let id = match *output {
@@ -144,13 +153,13 @@ fn deepest(outputs: &[Output]) -> usize {
     outputs.iter().map(stage).max().unwrap_or(0)
 }
 
-fn stem(graph: &mut Graph, variant: &Variant, input: ValueId) -> Result<ValueId, ShapeError> {
+fn stem(graph: &mut Graph, variant: &Variant, channels: usize, input: ValueId) -> Result<ValueId, ShapeError> {
     let conv = match variant.stem {
         Stem::ImageNet => Conv::square(7, 2, 3, 1),
         Stem::Cifar => Conv::square(3, 1, 1, 1),
     };
     let [kernel, _] = conv.kernel;
-    let weight = Weight::stored("conv1.weight", &[variant.planes, 3, kernel, kernel]);
+    let weight = Weight::stored("conv1.weight", &[variant.planes, channels, kernel, kernel]);
     let x = convolve(graph, "conv1", conv, weight, input)?;
     let x = normalise(graph, "bn1", variant.planes, x)?;
     let x = graph.add_node("relu", Op::Relu, &[x])?;
@@ -162,12 +171,31 @@ fn stem(graph: &mut Graph, variant: &Variant, input: ValueId) -> Result<ValueId,
     }
 }
 
-fn head(graph: &mut Graph, features: usize, classes: usize, x: ValueId) -> Result<ValueId, ShapeError> {
+fn head(graph: &mut Graph, mut features: usize, options: &Options, x: ValueId) -> Result<ValueId, ShapeError> {
     let x = graph.add_node("avgpool", Op::GlobalAveragePool, &[x])?;
-    let x = graph.add_node("flatten", Op::Flatten, &[x])?;
-    let weight = graph.add_weight("fc.weight", Weight::stored("fc.weight", &[classes, features]));
-    let bias = graph.add_weight("fc.bias", Weight::stored("fc.bias", &[classes]));
-    graph.add_node("fc", Op::Gemm, &[x, weight, bias])
+    let mut x = graph.add_node("flatten", Op::Flatten, &[x])?;
+    for (index, &out) in options.hidden.iter().enumerate() {
+        let name = hidden(index);
+        x = linear(graph, &name, [out, features], x)?;
+        x = graph.add_node(format!("{name}.relu"), Op::Relu, &[x])?;
+        features = out;
+    }
+    linear(graph, "fc", [options.classes, features], x)
+}
+
+/// A linear layer; its weight is called `name.weight`.
+fn linear(graph: &mut Graph, name: &str, [out, features]: [usize; 2], x: ValueId) -> Result<ValueId, ShapeError> {
+    let mut parameter = |parameter: &str, shape: &[usize]| {
+        let name = format!("{name}.{parameter}");
+        graph.add_weight(name.clone(), Weight::stored(name, shape))
+    };
+    let (weight, bias) = (parameter("weight", &[out, features]), parameter("bias", &[out]));
+    graph.add_node(name, Op::Gemm, &[x, weight, bias])
+}
+
+/// Name of a linear layer before the last; torchvision has none.
+pub fn hidden(index: usize) -> String {
+    format!("fc.hidden.{index}")
 }
 
 /// A convolution without bias; its weight is called `name.weight`.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use onnx_file::element::ElementType::F16;
+use onnx_file::metadata::Provenance;
 use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
@@ -36,12 +37,9 @@ pub struct Measured {
     pub file: String,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
-    /// Its `resnext.variant`.
-    pub variant: Option<String>,
-    /// Its `resnext.weights_sha256`.
-    pub source_sha256: Option<String>,
-    /// Its `resnext.seed`.
-    pub random_seed: Option<u64>,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub origin: Provenance,
 }
 
 /// What was fed.
@@ -201,27 +199,16 @@ impl Calibration {
         }
     }
 
-    /// Refuses another network than `variant` with the weights of a checkpoint of digest `sha256`, or else of `seed`.
+    /// Refuses another network, or other weights, than those of `asked`.
     ///
     /// # Errors
     /// [`CalibrationError::Other`].
-    pub fn check_origin(&self, variant: &str, sha256: Option<&str>, seed: u64) -> Result<(), CalibrationError> {
-        let tell = |variant: &str, sha256: Option<&str>, seed: Option<u64>| match (sha256, seed) {
-            (Some(sha256), _) => format!("{variant} with the weights of SHA-256 {sha256}"),
-            (None, Some(seed)) => format!("{variant} with random weights of seed {seed}"),
-            (None, None) => format!("{variant} with weights that it does not name"),
-        };
-        let seed = if sha256.is_some() { None } else { Some(seed) };
-        let Measured { file, variant: measured, source_sha256, random_seed, .. } = &self.model;
-        let own_seed = if source_sha256.is_some() { None } else { *random_seed };
-        if measured.as_deref() == Some(variant) && source_sha256.as_deref() == sha256 && own_seed == seed {
+    pub fn check_origin(&self, asked: &Provenance) -> Result<(), CalibrationError> {
+        let Measured { file, origin, .. } = &self.model;
+        if origin == asked && origin.variant.is_some() {
             return Ok(());
         }
-        Err(CalibrationError::Other {
-            file: file.clone(),
-            found: tell(measured.as_deref().unwrap_or("of no known variant"), source_sha256.as_deref(), own_seed),
-            asked: tell(variant, sha256, seed),
-        })
+        Err(CalibrationError::Other { file: file.clone(), found: origin.to_string(), asked: asked.to_string() })
     }
 
     /// Checks the ranges of a graph that `to_f16` has passed against the limit of f16: every value that is f16, or becomes it, must fit.

@@ -22,16 +22,19 @@ mod file;
 mod globals;
 mod layout;
 mod legacy;
-mod nesting;
+mod names;
 mod pickle;
 mod safetensors;
 mod scan;
+mod select;
 mod state_dict;
 mod values;
 mod zip;
 
 pub use choice::Choice;
 pub use error::{CheckpointError, Fault, Place};
+pub use names::{Head, Naming};
+pub use select::{Alternative, WeightsKind};
 
 /// The container a checkpoint is stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +89,15 @@ pub struct Checkpoint {
     source: file::Source,
     format: Format,
     tensors: Vec<TensorInfo>,
-    stored: Vec<values::Stored>,
+    stored: Vec<values::Data>,
     index: HashMap<String, usize>,
     nested_under: Option<String>,
     stripped_prefix: Option<String>,
     skipped: Vec<Skipped>,
+    alternatives: Vec<Alternative>,
+    naming: Naming,
+    head: Option<Head>,
+    left_out: Vec<String>,
 }
 
 impl fmt::Debug for Checkpoint {
@@ -129,9 +136,19 @@ impl Checkpoint {
             Format::Legacy => legacy::read(&source, choice),
             Format::Safetensors => safetensors::read(&source),
         };
-        let state_dict::Names { tensors, nested_under, stripped_prefix, skipped } = names.map_err(refuse)?;
+        let state_dict::Names { tensors, nested_under, alternatives, skipped } = names.map_err(refuse)?;
+        if let (Format::Safetensors, Some(key)) = (format, &choice.key) {
+            return Err(refuse(Fault::NoSuchKey { key: key.clone(), known: Vec::new() }));
+        }
+        let tensors = tensors.into_iter().map(|(info, stored)| (info, values::Data::Stored(stored))).collect();
+        let names::Named { tensors, prefix, naming, head, left_out } =
+            names::normalise(tensors, choice).map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
-        let index = tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
+        let index: HashMap<String, usize> =
+            tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
+        if let Some(twice) = tensors.iter().enumerate().find(|(at, info)| index.get(&info.name) != Some(at)) {
+            return Err(refuse(Fault::SameName { tensor: twice.1.name.clone() }));
+        }
         Ok(Self {
             path: path.to_owned(),
             source,
@@ -140,8 +157,12 @@ impl Checkpoint {
             stored,
             index,
             nested_under,
-            stripped_prefix,
+            stripped_prefix: prefix,
             skipped,
+            alternatives,
+            naming,
+            head,
+            left_out,
         })
     }
 
@@ -171,15 +192,35 @@ impl Checkpoint {
         self.index.get(name).and_then(|index| self.tensors.get(*index))
     }
 
-    /// The key under which the weights were nested: `state_dict`, `model`, `model_ema` or `ema`, the first of these
-    /// that leads to tensors; joined by dots where one is nested in another.
+    /// The key under which the weights were nested, such as `state_dict` or `model`; joined by dots where one is nested in
+    /// another.
     pub fn nested_under(&self) -> Option<&str> {
         self.nested_under.as_deref()
     }
 
-    /// The prefix taken off every name: `module.`, as DataParallel writes it, or several of it.
+    /// The prefix taken off the network's names, such as `module.`, as DataParallel writes it.
     pub fn stripped_prefix(&self) -> Option<&str> {
         self.stripped_prefix.as_deref()
+    }
+
+    /// Other weights in the file.
+    pub fn alternatives(&self) -> &[Alternative] {
+        &self.alternatives
+    }
+
+    /// Whose names the file has; [`Checkpoint::tensors`] has torchvision's.
+    pub fn naming(&self) -> Naming {
+        self.naming
+    }
+
+    /// The classifier, where one was found beside a network of the family.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// Tensors that were left out, by their names in the file.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// What lies beside the weights and was passed over unbuilt.

@@ -14,8 +14,8 @@ use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
-use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::variant::{Named, Stem};
+use onnx_file::metadata::{Labels, Preprocess, Recipe};
 use values::{parse_batch, parse_image_size, parse_output, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
@@ -227,7 +227,8 @@ impl BuildArgs {
         };
         let mut plan = Plan::new(network.map(|network| network.variant), weights, destination);
         plan.choice = self.selection.choice()?;
-        plan.choice.no_head = self.no_top;
+        let logits = self.outputs.is_empty() || self.outputs.contains(&Output::Logits);
+        plan.choice.no_head = self.no_top || !logits;
         plan.force = self.force;
         plan.classes = self.num_classes;
         plan.outputs = self.outputs.clone();
@@ -299,8 +300,7 @@ impl BuildArgs {
             let shape = r#"{"resize":232,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#;
             BuildError::Request(format!("{}: {reason}; it should look like {shape}", path.display()))
         };
-        let given: Preprocess = serde_json::from_str(&read_text(path)?).map_err(|e| wrong(e.to_string()))?;
-        given.check().map_err(wrong)?;
+        let given = Preprocess::parse(&read_text(path)?).map_err(|error| wrong(error.to_string()))?;
         Ok(PreprocessChoice::Given(given))
     }
 }

@@ -264,7 +264,7 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
         None => {
             let shapes = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
             match judge(&shapes) {
-                Ok(found) => describe(&found.variant, found.classes, None, Vec::new()),
+                Ok(found) => describe(&found, None, Vec::new()),
                 Err(other) => Architecture::Unknown(format!("it {other}")),
             }
         }
@@ -365,7 +365,7 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>, Architecture), InspectErro
     let image = onnx.inputs.first().and_then(Declared::image);
     let variant = onnx.metadata.get("resnext.variant").and_then(|name| Variant::parse_described(name));
     let architecture = match structure::of(graph, variant.as_ref()) {
-        Ok(found) => describe(&found.variant, found.classes, image, found.form),
+        Ok(found) => describe(&found.network, image, found.form),
         Err(reason) => Architecture::Unknown(reason),
     };
     Ok((Content::Onnx(Box::new(onnx)), tensors, architecture))
@@ -402,11 +402,15 @@ fn declared(value: &ValueInfoProto) -> Declared {
     }
 }
 
-fn describe(variant: &Variant, classes: Option<usize>, image: Option<[usize; 2]>, form: Vec<String>) -> Architecture {
+fn describe(found: &architecture::Inferred, image: Option<[usize; 2]>, form: Vec<String>) -> Architecture {
+    let architecture::Inferred { variant, channels, hidden, classes } = found;
+    let classes = *classes;
     let mut options = Options::classifier(variant);
     let image_size = image.unwrap_or([variant.default_image_size(); 2]);
     options.image = image_size.map(Dim::Fixed);
     options.classes = classes.unwrap_or(options.classes);
+    options.channels = *channels;
+    options.hidden.clone_from(hidden);
     if classes.is_none() {
         options.outputs = vec![architecture::Output::Stage(variant.blocks.len())];
     }

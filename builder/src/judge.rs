@@ -57,13 +57,13 @@ pub struct Nearest {
 pub fn judge(shapes: &Shapes<'_>) -> Result<Inferred, Box<Other>> {
     let inferred = infer(|name| shapes.get(name).copied());
     if let Ok(found) = &inferred
-        && compare(&found.variant, shapes).is_none()
+        && compare(&found.variant, found.channels, shapes).is_none()
     {
         return Ok(found.clone());
     }
     let nearest = match inferred {
-        Ok(found) => compare(&found.variant, shapes),
-        Err(_) => guess(shapes).and_then(|variant| compare(&variant, shapes)),
+        Ok(found) => compare(&found.variant, found.channels, shapes),
+        Err(_) => guess(shapes).and_then(|variant| compare(&variant, 3, shapes)),
     };
     let known = marks::of(shapes);
     let beginnings = if nearest.is_none() { beginnings(shapes) } else { Vec::new() };
@@ -76,9 +76,10 @@ pub fn is_counter(name: &str) -> bool {
     name.ends_with(".num_batches_tracked") || name == "n_averaged"
 }
 
-/// What `shapes` has more, less or otherwise than `variant`; none where it is that.
-fn compare(variant: &Variant, shapes: &Shapes<'_>) -> Option<Nearest> {
-    let graph = architecture::build(variant, &Options::classifier(variant)).ok()?;
+/// What `shapes` has more, less or otherwise than `variant` for images of `channels`; none where it is that.
+fn compare(variant: &Variant, channels: usize, shapes: &Shapes<'_>) -> Option<Nearest> {
+    let options = Options { channels, ..Options::classifier(variant) };
+    let graph = architecture::build(variant, &options).ok()?;
     let mut expected: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for id in graph.weights() {
         if let Some(weight) = &graph.value(id).weight {

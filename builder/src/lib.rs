@@ -39,7 +39,6 @@ pub mod import;
 pub mod inspect;
 pub mod judge;
 pub mod list;
-pub mod metadata;
 pub mod note;
 pub mod optimize;
 mod output;

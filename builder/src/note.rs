@@ -3,7 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use onnx_file::metadata::Crop;
 use serde::Serialize;
+
+use crate::checkpoint::{Alternative, Naming};
 
 /// Something that a user should know of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +31,28 @@ pub enum Note {
         /// Which.
         prefix: String,
     },
+    /// The file has other weights, too.
+    OtherWeights {
+        /// Which.
+        others: Vec<Alternative>,
+    },
+    /// The names are another library's.
+    Naming {
+        /// Whose.
+        naming: Naming,
+    },
+    /// The classifier is not torchvision's `fc`.
+    Classifier {
+        /// Its linear layers, by their names in the file.
+        layers: Vec<String>,
+    },
+    /// A linear layer of the classifier has no bias.
+    NoBias,
+    /// Tensors were left out.
+    LeftOut {
+        /// Their names in the file.
+        tensors: Vec<String>,
+    },
     /// Objects beside the weights were skipped, not built.
     Skipped {
         /// What they are.
@@ -36,25 +61,25 @@ pub enum Note {
     /// The input has the size that the given preprocessing crops.
     ImageFollowsPreprocessing {
         /// Height and width.
-        crop: usize,
+        crop: Crop,
     },
     /// The stored preprocessing was scaled to the size of the input.
     PreprocessingFollowsImage {
         /// Shorter side after resizing, as stored.
-        resize: usize,
-        /// Side of the central square, as stored.
-        crop: usize,
+        resize: u32,
+        /// Height and width of the centre crop, as stored.
+        crop: Crop,
         /// Shorter side after resizing, at the network's own size.
-        usual_resize: usize,
-        /// Side of the central square, at the network's own size.
-        usual_crop: usize,
+        usual_resize: u32,
+        /// Height and width of the centre crop, at the network's own size.
+        usual_crop: Crop,
     },
     /// Nobody said how to prepare images for this checkpoint.
     PreprocessingUnknown {
         /// Shorter side after resizing, as stored.
-        resize: usize,
-        /// Side of the central square, as stored.
-        crop: usize,
+        resize: u32,
+        /// Height and width of the centre crop, as stored.
+        crop: Crop,
     },
 }
 

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use onnx_file::proto::{ModelProto, StringStringEntryProto};
+use onnx_file::metadata::{Key, Metadata};
+use onnx_file::proto::ModelProto;
 use onnx_file::read::Whole;
 
 pub use result::{Declined, Form, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
@@ -182,16 +183,11 @@ fn number(graph: &mut Graph) {
 
 /// Says in the metadata what was done; what other passes left there stays.
 fn describe(model: &mut ModelProto, rationale: &Rationale, runs: &[PassRun]) {
-    let mut set = |key: &str, value: String| {
-        let key = format!("resnext.{key}");
-        match model.metadata_props.iter_mut().find(|entry| entry.key == key) {
-            Some(entry) => entry.value = value,
-            None => model.metadata_props.push(StringStringEntryProto { key, value }),
-        }
-    };
-    set("target", rationale.target.to_string());
+    let mut metadata = Metadata::default();
+    metadata.set(Key::Target, rationale.target.to_string());
     if !rationale.reasons.is_empty() {
-        set("lowering", rationale.reasons.join("; "));
+        metadata.set(Key::Lowering, rationale.reasons.join("; "));
     }
-    set("optimized", passes::summary(runs));
+    metadata.set(Key::Optimized, passes::summary(runs));
+    metadata.write_into(model);
 }

@@ -7,9 +7,9 @@ mod timm;
 
 use serde::Serialize;
 
-use crate::metadata::{Preprocess, Recipe};
 use crate::suggest;
 use crate::variant::{Named, Variant};
+use onnx_file::metadata::{Preprocess, Recipe};
 
 pub use timm::{TIMM, TimmWeights};
 

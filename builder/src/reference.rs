@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use ndarray::{Array4, ArrayD, Axis, Ix2, Ix4};
 
-use crate::architecture::{EPSILON, StrideIn};
+use crate::architecture::{EPSILON, StrideIn, hidden};
 use crate::graph::{Conv, Op, Pool, ValueId};
 use crate::validate::Valid;
 use crate::variant::{Block, Stem, Variant};
@@ -47,14 +47,15 @@ impl Activation {
     }
 }
 
-/// The whole network in f64 on images `[N, 3, H, W]`; without `classes`, only the stages.
+/// The whole network in f64 on images `[N, C, H, W]`; `head` has the outputs of its linear layers, the classes last, with
+/// ReLU between, and where it is empty there are only the stages.
 ///
 /// # Errors
 /// What `source` returns.
 pub fn forward<R: Read>(
     variant: &Variant,
     stride_in: StrideIn,
-    classes: Option<usize>,
+    head: &[usize],
     source: &mut R,
     images: &Array4<f64>,
     activation: Activation,
@@ -64,7 +65,8 @@ pub fn forward<R: Read>(
         Stem::ImageNet => Conv::square(7, 2, 3, 1),
         Stem::Cifar => Conv::square(3, 1, 1, 1),
     };
-    let mut x = net.conv_bn("conv1", "bn1", stem, [variant.planes, 3], images)?.mapv(|v| activation.apply(v));
+    let mut x =
+        net.conv_bn("conv1", "bn1", stem, [variant.planes, images.dim().1], images)?.mapv(|v| activation.apply(v));
     if variant.stem == Stem::ImageNet {
         x = kernels::max_pool(&x, &Pool { kernel: [3; 2], stride: [2; 2], padding: [1; 4] });
     }
@@ -79,12 +81,20 @@ pub fn forward<R: Read>(
         }
         stages.push(x.clone().into_dyn());
     }
-    let Some(classes) = classes else { return Ok(Forward { stages, logits: None }) };
-    let features = kernels::global_average(&x);
-    let weight = net.source.read_f64("fc.weight", &[classes, channels])?;
-    let bias = net.source.read_f64("fc.bias", &[classes])?;
-    let logits = kernels::gemm(&features, &weight, &bias);
-    Ok(Forward { stages, logits: Some(logits.into_dyn()) })
+    let mut values = kernels::global_average(&x);
+    for (index, &out) in head.iter().enumerate() {
+        let last = index + 1 == head.len();
+        let name = if last { "fc".to_owned() } else { hidden(index) };
+        let weight = net.source.read_f64(&format!("{name}.weight"), &[out, channels])?;
+        let bias = net.source.read_f64(&format!("{name}.bias"), &[out])?;
+        values = kernels::gemm(&values, &weight, &bias);
+        if !last {
+            values.mapv_inplace(|v| activation.apply(v));
+        }
+        channels = out;
+    }
+    let logits = (!head.is_empty()).then(|| values.into_dyn());
+    Ok(Forward { stages, logits })
 }
 
 struct Net<'a, R> {

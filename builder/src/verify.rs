@@ -192,11 +192,12 @@ pub fn verify(
     let proto = onnx_file::read::read_whole(model)?.model;
     let checkpoint = Checkpoint::open_with(weights, choice)?;
     let found = inferred(&checkpoint)?;
-    let variant = found.variant;
+    let head = found.head();
+    let (variant, channels) = (found.variant, found.channels);
     let usual = variant.default_image_size();
     let ours = half::is_ours(&proto);
-    let Imported { graph, weights: mut initializers } =
-        import(proto, Some([2, 3, usual, usual])).map_err(|source| VerifyError::Import { model: name(), source })?;
+    let Imported { graph, weights: mut initializers } = import(proto, Some([2, channels, usual, usual]))
+        .map_err(|source| VerifyError::Import { model: name(), source })?;
     let valid = validate(&graph).map_err(|source| VerifyError::Graph { model: name(), source })?;
     check_size(&graph).map_err(|(value, elements)| VerifyError::TooLarge { model: name(), value, elements })?;
     // The checkpoint's own forward pass holds as much beside it, its stages included.
@@ -205,7 +206,7 @@ pub fn verify(
         .map_err(|source| VerifyError::Memory { model: name(), source })?;
     let images = images(&graph, seed);
     let rounded = if half::has_half(&graph) {
-        Some(half::Lowered::like(&graph, &variant, found.classes, stride_in, &images)?)
+        Some(half::Lowered::like(&graph, &variant, &head, stride_in, &images)?)
     } else {
         None
     };
@@ -219,7 +220,7 @@ pub fn verify(
         let outputs = evaluate(valid, &mut initializers, &images, activation)
             .map_err(|source| VerifyError::Tensor { model: name(), source })?;
         let mut source = Source::remembering(Origin::Checkpoint(&checkpoint));
-        let exact = forward(&variant, stride_in, found.classes, &mut source, &images, activation)?;
+        let exact = forward(&variant, stride_in, &head, &mut source, &images, activation)?;
         let lowered = rounded.as_ref().map(|r| r.evaluate(&mut source, &images, activation, &exact)).transpose()?;
         for (&id, output) in graph.outputs.iter().zip(&outputs) {
             let label = graph.value(id).name.clone();

@@ -3,12 +3,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use prost::Message as _;
-use tempfile::TempPath;
-
 use crate::open;
 use crate::outline::external;
 use crate::proto::{GraphProto, ModelProto, ValueInfoProto};
+use crate::temporary::Temporary;
+use prost::Message as _;
 
 /// Why the copy could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +27,7 @@ pub struct ExposeError {
 ///
 /// # Errors
 /// [`ExposeError`].
-pub fn with_intermediate_outputs(path: &Path, graph: &GraphProto, values: &[String]) -> Result<TempPath, ExposeError> {
+pub fn with_intermediate_outputs(path: &Path, graph: &GraphProto, values: &[String]) -> Result<Temporary, ExposeError> {
     // External weights are found relative to the model file, so its copy must lie beside it; otherwise the folder for
     // temporary files will do.
     let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -36,13 +35,11 @@ pub fn with_intermediate_outputs(path: &Path, graph: &GraphProto, values: &[Stri
     let output = |name: &String| ValueInfoProto { name: name.clone(), ..Default::default() };
     let more = GraphProto { output: values.iter().map(output).collect(), ..Default::default() };
     let tail = ModelProto { graph: Some(more), ..Default::default() }.encode_to_vec();
-    let written = || {
-        let mut copy = tempfile::Builder::new().prefix("resnext-layers-").suffix(".onnx").tempfile_in(&folder)?;
-        io::copy(&mut open::file(path)?, &mut copy)?;
-        copy.write_all(&tail)?;
-        Ok(copy.into_temp_path())
-    };
-    written().map_err(|source| ExposeError { path: folder.clone(), source })
+    let written = Temporary::file(&folder, ("resnext-layers-", ".onnx"), |copy| {
+        io::copy(&mut open::file(path)?, copy)?;
+        copy.write_all(&tail)
+    });
+    written.map_err(|source| ExposeError { path: folder.clone(), source })
 }
 
 #[cfg(test)]
@@ -60,7 +57,7 @@ mod tests {
         let model = ModelProto { graph: Some(graph.clone()), ..Default::default() };
         std::fs::write(&path, model.encode_to_vec()).unwrap();
         let copy = with_intermediate_outputs(&path, &graph, &["v3".into(), "v9".into()]).unwrap();
-        let place = copy.to_path_buf();
+        let place = copy.path().to_owned();
         let outputs: Vec<String> = Outline::read(&place).unwrap().graph.output.into_iter().map(|o| o.name).collect();
         assert_eq!(outputs, ["logits", "v3", "v9"]);
         assert_ne!(place.parent(), Some(folder.path()));
@@ -68,6 +65,6 @@ mod tests {
         assert!(!place.exists());
         let apart = TensorProto { data_location: 1, ..Default::default() };
         let graph = GraphProto { initializer: vec![apart], ..graph };
-        assert_eq!(with_intermediate_outputs(&path, &graph, &[]).unwrap().parent(), Some(folder.path()));
+        assert_eq!(with_intermediate_outputs(&path, &graph, &[]).unwrap().path().parent(), Some(folder.path()));
     }
 }

@@ -1,4 +1,5 @@
 //! Where models run: one module for each runtime.
 
 pub mod onnxruntime;
+pub mod open;
 pub mod providers;

@@ -1,4 +1,5 @@
 //! This machine: processors, memory, state.
 
+pub mod child;
 pub mod environment;
 pub mod machine;

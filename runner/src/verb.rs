@@ -20,6 +20,7 @@ pub mod tune;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use onnx_file::exit::Exit;
 
 use crate::exit::Failure;
 use crate::verb::cli::{Cli, Verb};
@@ -41,6 +42,23 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "resnext-run", &mut script);
             crate::terminal::output::print(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Man { dir } => {
+            match dir {
+                Some(dir) => {
+                    files::make_folder(&dir)?;
+                    let failed =
+                        |error| Failure::new(Exit::Output, format!("cannot write to {}: {error}", dir.display()));
+                    clap_mangen::generate_to(Cli::command(), &dir).map_err(failed)?;
+                }
+                None => {
+                    let mut page = Vec::new();
+                    // Writing to memory fails for no page.
+                    let _ = clap_mangen::Man::new(Cli::command()).render(&mut page);
+                    crate::terminal::output::print(&String::from_utf8_lossy(&page))?;
+                }
+            }
             Ok(ExitCode::SUCCESS)
         }
     }

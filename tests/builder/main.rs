@@ -10,6 +10,7 @@ mod common {
 }
 
 mod answers;
+mod as_people_have;
 mod checkpoints;
 mod dependencies;
 mod faults;

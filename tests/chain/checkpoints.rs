@@ -70,7 +70,7 @@ fn the_reference_computes_what_torch_computes_in_float64() {
         let found = inferred(&checkpoint).unwrap();
         let mut source = Source::new(Origin::Checkpoint(&checkpoint));
         let outputs =
-            forward(&found.variant, StrideIn::Conv3x3, found.classes, &mut source, &images(kind), Activation::Relu)
+            forward(&found.variant, StrideIn::Conv3x3, &found.head(), &mut source, &images(kind), Activation::Relu)
                 .unwrap();
         let far = distance(outputs.logits.unwrap().iter().copied(), &expected(kind, logits).1);
         assert!(far <= 1e-12, "{file}: {far}");

@@ -82,7 +82,7 @@ fn exact(weights: &Path, lowering: &Lowering) -> [ArrayD<f64>; 2] {
     let mut source = Source::new(Origin::Checkpoint(&checkpoint));
     let images = images();
     let exact =
-        forward(&found.variant, StrideIn::Conv3x3, found.classes, &mut source, &images, Activation::Relu).unwrap();
+        forward(&found.variant, StrideIn::Conv3x3, &found.head(), &mut source, &images, Activation::Relu).unwrap();
     let image = [Dim::Fixed(SIZE), Dim::Fixed(SIZE)];
     let options = Options { image, classes: found.classes.unwrap(), ..Options::classifier(&found.variant) };
     let mut graph = architecture::build(&found.variant, &options).unwrap();

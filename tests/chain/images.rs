@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use fast_image_resize::Resizer;
 use image::RgbImage;
+use onnx_file::metadata::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 use resnext_runner::input::arrays;
 use resnext_runner::input::decode;
 use resnext_runner::input::decode::ImageError;
-use resnext_runner::input::preprocess::{Crop, IMAGENET_V1, Interpolation, Preprocess};
+use resnext_runner::input::preprocess::{crop, normalize};
 use resnext_runner::model::tensor::{Data, Tensor};
 
 fn fixtures() -> PathBuf {
@@ -48,7 +49,7 @@ fn differences() -> Vec<(String, String, u8, f64)> {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let (name, kind) = stem.rsplit_once('.').unwrap();
         let expected = decode::read(path).unwrap();
-        let found = preprocess(kind).crop(&decode::read(&source(name)).unwrap(), &mut Resizer::new()).unwrap();
+        let found = crop(&preprocess(kind), &decode::read(&source(name)).unwrap(), &mut Resizer::new()).unwrap();
         let (largest, mean) = difference(&found, &expected);
         rows.push((name.to_owned(), kind.to_owned(), largest, mean));
     }
@@ -73,7 +74,7 @@ fn lossless_images_are_within_one_level_of_torchvision_and_jpegs_differ_by_one_o
 #[test]
 fn normalised_numbers_are_torchs_bit_for_bit() {
     let cropped = decode::read(&fixtures().join("expected/landscape.png.small.png")).unwrap();
-    let found = preprocess("small").normalize(&cropped);
+    let found = normalize(&preprocess("small"), &cropped);
     let expected = arrays::load(&fixtures().join("expected/normalized.npz")).unwrap();
     assert_eq!(expected, [Tensor { name: "x".into(), shape: vec![1, 3, 64, 64], data: Data::F32(found) }]);
 }

@@ -55,7 +55,7 @@ fn plan(variant: &Variant, path: PathBuf, image: usize) -> Plan {
 
 fn exact(variant: &Variant, stride_in: StrideIn, images: &Array4<f64>) -> Forward {
     let mut random = Random { seed: 11, features: variant.features() };
-    forward(variant, stride_in, Some(variant.default_classes()), &mut random, images, Activation::Relu)
+    forward(variant, stride_in, &[variant.default_classes()], &mut random, images, Activation::Relu)
         .expect("every tensor has a rule")
 }
 

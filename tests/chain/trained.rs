@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::common::runner::{launcher, library, spec};
+use onnx_file::metadata::Labels;
 use resnext_builder::build::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights, build};
 use resnext_builder::graph::Dim;
-use resnext_builder::metadata::Labels;
 use resnext_builder::precision::{Half, Precision};
 use resnext_runner::backend::onnxruntime::provider::Kind;
 use resnext_runner::backend::onnxruntime::runtime::install::Package;

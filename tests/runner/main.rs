@@ -7,6 +7,7 @@ mod common {
 }
 
 mod calibrate;
+mod endings;
 mod eval;
 mod fallback;
 mod faults;

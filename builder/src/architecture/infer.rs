@@ -3,7 +3,11 @@
 //! `conv2.weight` is `[W, W / g, 3, 3]`, so shape fixes cardinality and width; 101_32x8d and 101_64x4d share W = 256
 //! and differ only there. Where a stride sits, dilation and preprocessing leave no trace in shapes.
 
+use super::hidden;
 use crate::variant::{Block, Stem, Variant, VariantError};
+
+/// Most channels of an image: satellites' have a dozen.
+const MOST_CHANNELS: usize = 64;
 
 /// Why shapes are not those of a network of the family.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +40,19 @@ pub enum InferError {
 pub struct Inferred {
     /// The architecture.
     pub variant: Variant,
+    /// Channels of the image.
+    pub channels: usize,
+    /// Outputs of the linear layers before the last.
+    pub hidden: Vec<usize>,
     /// Rows of `fc.weight`, if there is one.
     pub classes: Option<usize>,
+}
+
+impl Inferred {
+    /// Outputs of the linear layers, the classes last; empty where there is no classifier.
+    pub fn head(&self) -> Vec<usize> {
+        self.classes.map(|classes| [&self.hidden[..], &[classes]].concat()).unwrap_or_default()
+    }
 }
 
 /// Infers the architecture from `shape`, which gives the shape of a named tensor.
@@ -52,9 +67,9 @@ pub fn infer<'a>(shape: impl Fn(&str) -> Option<&'a [usize]>) -> Result<Inferred
         shape: found.to_vec(),
         reason,
     };
-    let (planes, stem) = match *conv1 {
-        [planes, 3, 7, 7] => (planes, Stem::ImageNet),
-        [planes, 3, 3, 3] => (planes, Stem::Cifar),
+    let (planes, channels, stem) = match *conv1 {
+        [planes, channels @ 1..=MOST_CHANNELS, 7, 7] => (planes, channels, Stem::ImageNet),
+        [planes, channels @ 1..=MOST_CHANNELS, 3, 3] => (planes, channels, Stem::Cifar),
         _ => return Err(wrong("conv1.weight", conv1, "[planes, 3, 7, 7], or [planes, 3, 3, 3] for CIFAR".into())),
     };
     let mut blocks = Vec::new();
@@ -97,7 +112,9 @@ pub fn infer<'a>(shape: impl Fn(&str) -> Option<&'a [usize]>) -> Result<Inferred
         }
     }
     let classes = shape("fc.weight").and_then(|s| s.first().copied());
-    Ok(Inferred { variant, classes })
+    let rows = |name: String| shape(&name).and_then(|s| s.first().copied());
+    let hidden = (0..).map_while(|index| rows(format!("{}.weight", hidden(index)))).collect();
+    Ok(Inferred { variant, channels, hidden, classes })
 }
 
 fn missing<'a>(name: &str, shape: &impl Fn(&str) -> Option<&'a [usize]>) -> InferError {

@@ -1,10 +1,11 @@
 //! What the finished file says about itself.
 
+use onnx_file::metadata::{Key, Labels, Metadata, Preprocess, Provenance, Recipe, Weights};
+
 use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
 use crate::architecture::Output;
 use crate::graph::Dim;
-use crate::metadata::{Labels, Metadata, Preprocess, Recipe};
 use crate::note::Note;
 use crate::passes::{self, PassRun};
 use crate::precision::Effect;
@@ -18,6 +19,15 @@ pub(crate) struct Description {
     pub(crate) notes: Vec<Note>,
 }
 
+/// Where a network comes from; `sha256` is the checkpoint's, in hex, none for random weights.
+pub(crate) fn origin(resolved: &Resolved, sha256: Option<&str>) -> Provenance {
+    let weights = match sha256 {
+        Some(sha256) => Weights::Checkpoint { sha256: sha256.into() },
+        None => Weights::Random { seed: resolved.random.seed },
+    };
+    Provenance { variant: Some(resolved.variant.to_string()), weights: Some(weights) }
+}
+
 /// Describes a build; `sha256` is the checkpoint's, in hex.
 pub(crate) fn describe(
     plan: &Plan,
@@ -29,22 +39,15 @@ pub(crate) fn describe(
     let known = sha256.and_then(published::by_sha256);
     let mut notes = Vec::new();
     let mut metadata = Metadata::default();
-    metadata.push("variant", resolved.variant.to_string());
-    match (&resolved.checkpoint, sha256) {
-        (Some(checkpoint), Some(sha256)) => {
-            metadata.push("weights", checkpoint.path().file_name().unwrap_or_default().to_string_lossy());
-            metadata.push("weights_sha256", sha256);
-            if let Some(known) = known {
-                metadata.push("weights_name", known.name());
-            }
-            metadata.push("license_note", "The weights are under the licence of whoever published the checkpoint.");
+    let file = resolved.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path().file_name()).unwrap_or_default();
+    metadata.set_origin(&origin(resolved, sha256), &file.to_string_lossy());
+    if sha256.is_some() {
+        if let Some(known) = known {
+            metadata.set(Key::WeightsName, known.name());
         }
-        _ => {
-            metadata.push("weights", "random");
-            metadata.push("seed", resolved.random.seed.to_string());
-        }
+        metadata.set(Key::LicenseNote, "The weights are under the licence of whoever published the checkpoint.");
     }
-    metadata.push_json("preprocess", &preprocess(plan, resolved, known, &mut notes));
+    metadata.set_json(Key::Preprocess, &preprocess(plan, resolved, known, &mut notes));
     if resolved.options.outputs.contains(&Output::Logits) {
         let labels = match (&plan.labels, known) {
             (LabelsChoice::Given(labels), _) => labels.clone(),
@@ -52,25 +55,20 @@ pub(crate) fn describe(
             (LabelsChoice::Known, Some(known)) if known.is_classifier() => Labels::imagenet(),
             (LabelsChoice::Known, _) => Labels::default(),
         };
-        if !labels.names.is_empty() {
-            metadata.push_json("labels", &labels.names);
-        }
-        if !labels.ids.is_empty() {
-            metadata.push_json("label_ids", &labels.ids);
-        }
+        metadata.set_labels(&labels);
     }
-    metadata.push("target", plan.rationale.target.to_string());
+    metadata.set(Key::Target, plan.rationale.target.to_string());
     if !plan.rationale.reasons.is_empty() {
-        metadata.push("lowering", plan.rationale.reasons.join("; "));
+        metadata.set(Key::Lowering, plan.rationale.reasons.join("; "));
     }
-    metadata.push("passes", passes::summary(runs));
+    metadata.set(Key::Passes, passes::summary(runs));
     if let Effect::F16(safety) = effect {
-        metadata.push("dtype", effect.dtype().name());
+        metadata.set(Key::Dtype, effect.dtype().name());
         if !safety.kept.is_empty() {
-            metadata.push_json("keep_f32", &safety.kept);
+            metadata.set_json(Key::KeepF32, &safety.kept);
         }
-        metadata.push("f16_weights", safety.weights.to_string());
-        metadata.push("f16_activations", safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
+        metadata.set(Key::F16Weights, safety.weights.to_string());
+        metadata.set(Key::F16Activations, safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
     }
     Description { metadata, notes }
 }
@@ -80,7 +78,7 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     let usual = variant.default_image_size();
     let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(usual);
     let at = |size: usize| match (&plan.preprocess, known, variant.stem) {
-        (PreprocessChoice::Given(given), ..) => given.clone(),
+        (PreprocessChoice::Given(given), ..) => *given,
         (PreprocessChoice::Recipe(recipe), ..) => Preprocess::imagenet(*recipe, size),
         (PreprocessChoice::Known, Some(known), _) => known.preprocess(size),
         (PreprocessChoice::Known, None, Stem::Cifar) => Preprocess::cifar(size),
@@ -89,7 +87,7 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     let stored = at(side);
     let Preprocess { resize, crop, .. } = stored;
     match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
-        (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop != usual => {
+        (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop.extents() != [usual; 2] => {
             notes.push(Note::ImageFollowsPreprocessing { crop });
         }
         (PreprocessChoice::Given(_), ..) => {}

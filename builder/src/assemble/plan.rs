@@ -8,12 +8,12 @@ use crate::checkpoint::Choice;
 use crate::export::Versions;
 use crate::graph::Dim;
 use crate::hub::Hub;
-use crate::metadata::{Labels, Preprocess, Recipe};
 use crate::output::External;
 use crate::passes::Lowering;
 use crate::published::PublishedWeights;
 use crate::target::Rationale;
 use crate::variant::Variant;
+use onnx_file::metadata::{Labels, Preprocess, Recipe};
 
 /// Where the tensors come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

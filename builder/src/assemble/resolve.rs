@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::BuildError;
 use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
+use super::selection;
 use super::summary::Progress;
-use crate::architecture::{BlockForm, Options, Output, StrideIn};
+use crate::architecture::{BlockForm, CHANNELS, Options, Output, StrideIn};
 use crate::checkpoint::Checkpoint;
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
@@ -36,10 +37,11 @@ pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
         return Err(BuildError::Request(reason.into()));
     }
     let mut notes = Vec::new();
-    let (variant, checkpoint, classes, weights_name) = match &plan.weights {
+    let (variant, checkpoint, head, weights_name) = match &plan.weights {
         Weights::Random { seed } => {
             let variant = plan.variant.clone().ok_or(BuildError::Nothing)?;
-            (variant, None, plan.classes, format!("random (seed {seed})"))
+            let head = Head { classes: plan.classes, ..Head::default() };
+            (variant, None, head, format!("random (seed {seed})"))
         }
         Weights::File(path) => read(plan, path, &mut notes)?,
         Weights::Published { known, hub } => {
@@ -47,7 +49,7 @@ pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
             read(plan, &path, &mut notes)?
         }
     };
-    let options = options(plan, &variant, classes)?;
+    let options = options(plan, &variant, &head)?;
     let seed = if let Weights::Random { seed } = plan.weights { seed } else { 0 };
     let random = Random { seed, features: variant.features() };
     Ok(Resolved { variant, options, checkpoint, random, weights_name, notes })
@@ -68,7 +70,7 @@ fn fetch(
             "torchvision's weights have {classes} classes, not {asked}; drop --num-classes, or pass --weights FILE"
         )));
     }
-    options(plan, &variant, Some(classes))?;
+    options(plan, &variant, &Head { classes: Some(classes), ..Head::default() })?;
     let fetched = hub::fetch(&known.into(), hub, &mut |event| progress(Progress::Fetching(event)))?;
     let (weights, downloaded, file) = (known.weights.to_owned(), fetched.downloaded, fetched.path.clone());
     notes.push(Note::PublishedWeights { weights, downloaded, file });
@@ -80,33 +82,40 @@ fn read(
     plan: &Plan,
     path: &Path,
     notes: &mut Vec<Note>,
-) -> Result<(Variant, Option<Checkpoint>, Option<usize>, String), BuildError> {
+) -> Result<(Variant, Option<Checkpoint>, Head, String), BuildError> {
     let checkpoint = Checkpoint::open_with(path, &plan.choice).map_err(WeightsError::from)?;
     let found = inferred(&checkpoint)?;
     if let Some(asked) = &plan.variant {
         check_variant(&checkpoint, asked, &found.variant)?;
     }
-    if let Some(key) = checkpoint.nested_under() {
-        notes.push(Note::NestedUnder { key: key.to_owned() });
-    }
-    if let Some(prefix) = checkpoint.stripped_prefix() {
-        notes.push(Note::PrefixRemoved { prefix: prefix.to_owned() });
-    }
-    if !checkpoint.skipped().is_empty() {
-        let skipped: Vec<String> = checkpoint.skipped().iter().map(ToString::to_string).collect();
-        notes.push(Note::Skipped { objects: skipped });
-    }
+    notes.extend(selection::notes(&checkpoint));
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let name = format!("{file} ({})", checkpoint.format());
     let classes = check_classes(plan, &checkpoint, found.classes)?;
-    Ok((found.variant, Some(checkpoint), classes, name))
+    let head = Head { channels: found.channels, hidden: found.hidden, classes };
+    Ok((found.variant, Some(checkpoint), head, name))
 }
 
-fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Options, BuildError> {
+/// What a checkpoint settles beside the variant.
+struct Head {
+    channels: usize,
+    hidden: Vec<usize>,
+    classes: Option<usize>,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { channels: CHANNELS, hidden: Vec::new(), classes: None }
+    }
+}
+
+fn options(plan: &Plan, variant: &Variant, head: &Head) -> Result<Options, BuildError> {
     let mut options = Options::classifier(variant);
     options.batch = plan.batch.clone();
     options.image = image(plan)?.unwrap_or(options.image);
-    options.classes = classes.unwrap_or(options.classes);
+    options.channels = head.channels;
+    options.hidden = head.hidden.clone();
+    options.classes = head.classes.unwrap_or(options.classes);
     options.block_form = plan.block_form;
     options.stride_in = plan.stride_in;
     if plan.no_top {
@@ -124,13 +133,15 @@ fn options(plan: &Plan, variant: &Variant, classes: Option<usize>) -> Result<Opt
 fn image(plan: &Plan) -> Result<Option<[Dim; 2]>, BuildError> {
     let PreprocessChoice::Given(given) = &plan.preprocess else { return Ok(plan.image.clone()) };
     let crop = given.crop;
-    let Some(asked) = &plan.image else { return Ok(Some([Dim::Fixed(crop), Dim::Fixed(crop)])) };
+    let Some(asked) = &plan.image else { return Ok(Some(crop.extents().map(Dim::Fixed))) };
     match asked {
         // The square that is cut out has the shorter side.
-        [Dim::Fixed(height), Dim::Fixed(width)] if *height.min(width) != crop => Err(BuildError::Request(format!(
-            "--image-size {height}x{width} contradicts the preprocessing, which crops {crop}x{crop}; drop --image-size, or give a preprocessing whose crop is {}",
-            height.min(width)
-        ))),
+        [Dim::Fixed(height), Dim::Fixed(width)] if *height.min(width) != crop.shorter() as usize => {
+            Err(BuildError::Request(format!(
+                "--image-size {height}x{width} contradicts the preprocessing, which crops {crop}; drop --image-size, or give a preprocessing whose crop is {}",
+                height.min(width)
+            )))
+        }
         _ => Ok(Some(asked.clone())),
     }
 }

@@ -10,7 +10,7 @@ use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
-use super::describe::describe;
+use super::describe::{describe, origin};
 use super::error::BuildError;
 use super::plan::{Destination, Plan};
 use super::resolve::Resolved;
@@ -76,8 +76,7 @@ pub(crate) fn write(
 /// Checks the calibration, if any, against the graph, and by the checkpoint's digest that it is of this network.
 fn check_ranges<'a: 's, 's>(job: Job<'a>, digest: &mut Digest<'a, 's>) -> Result<Option<Activations>, BuildError> {
     let Some(calibration) = &job.plan.calibration else { return Ok(None) };
-    let variant = job.resolved.variant.to_string();
-    calibration.check_origin(&variant, digest.finish()?, job.resolved.random.seed)?;
+    calibration.check_origin(&origin(job.resolved, digest.finish()?))?;
     Ok(Some(calibration.check(job.valid.graph())?))
 }
 
@@ -236,8 +235,7 @@ impl<'a: 's, 's> Writer<'a, 's> {
         };
         let description = describe(plan, resolved, runs, self.digest.finish()?, &self.effect);
         self.notes = description.notes;
-        let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
-        Ok(description.metadata.entries().iter().map(entry).collect())
+        Ok(description.metadata.entries().collect())
     }
 }
 

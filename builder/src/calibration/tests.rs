@@ -1,3 +1,5 @@
+use onnx_file::metadata::Weights;
+
 use super::*;
 use crate::architecture::{Options, build};
 use crate::passes::{fold_bn, subsample, to_f16};
@@ -5,6 +7,14 @@ use crate::precision::Half;
 use crate::reference::testing::small_variant;
 
 /// The small network in f16.
+fn origin(variant: &str, sha256: Option<&str>, seed: u64) -> Provenance {
+    let weights = match sha256 {
+        Some(sha256) => Weights::Checkpoint { sha256: sha256.into() },
+        None => Weights::Random { seed },
+    };
+    Provenance { variant: Some(variant.into()), weights: Some(weights) }
+}
+
 fn graph(half: &Half) -> Graph {
     let variant = small_variant();
     let mut graph = build(&variant, &Options { classes: 5, ..Options::classifier(&variant) }).unwrap();
@@ -26,13 +36,7 @@ fn calibration(values: &[(&str, f64)]) -> Calibration {
     let mut all: Vec<Range> =
         graph.nodes.iter().map(|node| range(&node.name, Some(&node.name), Some(node.op.name()))).collect();
     all.push(range("input", None, None));
-    let model = Measured {
-        file: "m.onnx".into(),
-        sha256: "00".into(),
-        variant: Some("v".into()),
-        source_sha256: Some("ab".into()),
-        random_seed: None,
-    };
+    let model = Measured { file: "m.onnx".into(), sha256: "00".into(), origin: origin("v", Some("ab"), 0) };
     let inputs = Inputs { source: "images".into(), count: 300, seed: None };
     Calibration { schema_version: 1, kind: "calibration".into(), model, inputs, values: all }
 }
@@ -155,15 +159,20 @@ fn other_nodes_other_weights_and_other_networks_are_refused() {
         assert!(error.contains(part) && error.contains("resnext-run calibrate"), "{error}");
     }
     let mut calibration = calibration(&[]);
-    assert!(calibration.check_origin("v", Some("ab"), 0).is_ok());
+    assert!(calibration.check_origin(&origin("v", Some("ab"), 0)).is_ok());
     for (variant, sha256) in [("w", Some("ab")), ("v", Some("cd")), ("v", None)] {
-        let error = calibration.check_origin(variant, sha256, 0).unwrap_err().to_string();
+        let error = calibration.check_origin(&origin(variant, sha256, 0)).unwrap_err().to_string();
         assert!(error.contains("m.onnx, v with the weights of SHA-256 ab"), "{error}");
     }
-    (calibration.model.source_sha256, calibration.model.random_seed) = (None, Some(7));
-    assert!(calibration.check_origin("v", None, 7).is_ok());
-    assert!(calibration.check_origin("v", None, 8).is_err());
-    assert!(calibration.check_origin("v", Some("ab"), 7).is_err());
+    calibration.model.origin = origin("v", None, 7);
+    assert!(calibration.check_origin(&origin("v", None, 7)).is_ok());
+    assert!(calibration.check_origin(&origin("v", None, 8)).is_err());
+    assert!(calibration.check_origin(&origin("v", Some("ab"), 7)).is_err());
+    calibration.model.origin.variant = None;
+    assert!(
+        calibration.check_origin(&calibration.model.origin.clone()).is_err(),
+        "a model that does not say what it is"
+    );
 }
 
 #[test]

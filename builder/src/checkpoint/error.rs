@@ -144,8 +144,38 @@ pub enum Fault {
     #[error("{key} is a key among the weights ({place}), where only names belong; {}", resave!())]
     KeyNotString { key: String, place: Place },
     /// No weights where they are looked for.
-    #[error("{}", no_weights(keys))]
-    NoWeights { keys: Vec<String> },
+    #[error("{}", no_weights(keys, candidates))]
+    NoWeights { keys: Vec<String>, candidates: Vec<String> },
+    /// No weights under the key that was asked for.
+    #[error("no weights under the key `{key}`; {}", known_ones("weights lie under", known, "no key leads to weights"))]
+    NoSuchKey { key: String, known: Vec<String> },
+    /// Several prefixes under which there is a network.
+    #[error("two or more networks are in the file, their names under {}: choose one with --prefix", quoted(known))]
+    Prefixes { known: Vec<String> },
+    /// No network under the prefix that was asked for.
+    #[error(
+        "no network of the family under the prefix `{prefix}`; {}",
+        known_ones("there is one under", known, "none is found under any prefix")
+    )]
+    NoSuchPrefix { prefix: String, known: Vec<String> },
+    /// Linear layers that are not one plain classifier.
+    #[error(
+        "no single classifier of linear layers fits the network's {features} features among {}: leave out those that are none with --drop-head NAME, \
+         or all with --no-top",
+        quoted(known)
+    )]
+    Heads { features: usize, known: Vec<String> },
+    /// Two tensors that come to have one name.
+    #[error(
+        "two tensors are called `{tensor}` once prefixes and wrappers are taken off their names; choose with --prefix"
+    )]
+    SameName { tensor: String },
+    /// No head of the name that was asked for.
+    #[error(
+        "no head `{head}` to drop; {}",
+        known_ones("linear layers beside the stages are", known, "there are no linear layers beside the stages")
+    )]
+    NoSuchHead { head: String, known: Vec<String> },
     /// The outermost value is no dictionary.
     #[error("holds a {holds}, not a dictionary of weights: torch.save(model.state_dict(), \"weights.pth\")")]
     NotADictionary { holds: &'static str },
@@ -325,19 +355,36 @@ fn of_tensor(tensor: Option<&str>) -> String {
 /// At most this many keys are listed.
 const LISTED: usize = 20;
 
-fn no_weights(keys: &[String]) -> String {
+fn quoted(names: &[String]) -> String {
+    let mut list: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    if names.len() > LISTED {
+        list.push(format!("and {} more", names.len() - LISTED));
+    }
+    list.join(", ")
+}
+
+fn known_ones(some: &str, names: &[String], none: &str) -> String {
+    if names.is_empty() { none.to_owned() } else { format!("{some} {}", quoted(names)) }
+}
+
+fn no_weights(keys: &[String], candidates: &[String]) -> String {
     if keys.is_empty() {
         return "the dictionary is empty: save the weights with torch.save(model.state_dict(), \"weights.pth\")"
             .to_owned();
     }
-    let mut list: Vec<String> = keys.iter().take(LISTED).map(|key| format!("`{key}`")).collect();
-    if keys.len() > LISTED {
-        list.push(format!("and {} more", keys.len() - LISTED));
-    }
+    let place = match candidates {
+        [] => String::new(),
+        [first, ..] => {
+            format!(
+                "Weights seem to lie under {}: choose with --weights-key {first}. Otherwise save ",
+                quoted(candidates)
+            )
+        }
+    };
     format!(
-        "no weights found, neither at the top nor under {}; the keys are {}. Save the part that holds them: \
+        "no weights found, neither at the top nor under one of the usual keys; the keys are {}. {}the part that holds them: \
          torch.save(torch.load(file)[KEY], \"weights.pth\")",
-        super::nesting::NESTING_KEYS.map(|key| format!("`{key}`")).join(", "),
-        list.join(", ")
+        quoted(keys),
+        if place.is_empty() { "Save " } else { &place }
     )
 }

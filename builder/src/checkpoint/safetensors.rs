@@ -5,7 +5,7 @@
 use super::error::Fault;
 use super::file::Source;
 use super::layout::Layout;
-use super::state_dict::{self, Names};
+use super::state_dict::Names;
 use super::values::{Blob, Stored};
 use onnx_file::element::ElementType;
 
@@ -42,13 +42,8 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
     let data = LENGTH + declared;
     validate(&entries, data, source.len())?;
 
-    let mut named = Vec::new();
-    for (name, header) in entries {
-        named.push((name, header));
-    }
-    let stripped_prefix = state_dict::strip_prefix(&mut named);
     let mut tensors = Vec::new();
-    for (name, header) in named {
+    for (name, header) in entries {
         let dtype = dtype(&name, header.dtype)?;
         let len = (header.data_offsets.1 - header.data_offsets.0) as u64;
         let start = data + header.data_offsets.0 as u64;
@@ -57,9 +52,9 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
         tensors.push((TensorInfo { name, dtype, shape: header.shape }, Stored { blob, layout }));
     }
     if tensors.is_empty() {
-        return Err(Fault::NoWeights { keys: Vec::new() });
+        return Err(Fault::NoWeights { keys: Vec::new(), candidates: Vec::new() });
     }
-    Ok(Names { tensors, nested_under: None, stripped_prefix, skipped: Vec::new() })
+    Ok(Names { tensors, nested_under: None, alternatives: Vec::new(), skipped: Vec::new() })
 }
 
 /// The header's tensors in the order of its text, each name once.

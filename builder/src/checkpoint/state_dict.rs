@@ -4,20 +4,11 @@
 use super::error::{Fault, Place};
 use super::globals::Element;
 use super::layout::Layout;
-use super::nesting::NESTING_KEYS;
 use super::scan::{Node, Pickle, Storage, Tensor, Value, refuse_unknown};
+use super::select::{self, Alternative, Selected, select};
 use super::{Skipped, TensorInfo};
 use onnx_file::element::ElementType;
 use std::collections::{HashMap, HashSet};
-
-/// How many such keys may lead to the weights, one within the other.
-const MAX_NESTING: usize = 4;
-
-/// What `DataParallel` and `AveragedModel` put before every name.
-const MODULE_PREFIX: &str = "module.";
-
-/// The number of averaged steps, which `AveragedModel` stores beside the prefixed names.
-const AVERAGED_STEPS: &str = "n_averaged";
 
 /// Most dimensions of a tensor: what torch's own kernels allow.
 const MAX_RANK: usize = 64;
@@ -27,7 +18,7 @@ pub(super) struct Names<T> {
     /// In file order.
     pub(super) tensors: Vec<(TensorInfo, T)>,
     pub(super) nested_under: Option<String>,
-    pub(super) stripped_prefix: Option<String>,
+    pub(super) alternatives: Vec<Alternative>,
     pub(super) skipped: Vec<Skipped>,
 }
 
@@ -46,16 +37,15 @@ pub(super) struct View {
 /// # Errors
 ///
 /// If there are none, or anything about their names, shapes or storages is not right.
-pub(super) fn find(pickle: &Pickle) -> Result<Names<View>, Fault> {
+pub(super) fn find(pickle: &Pickle, key: Option<&str>) -> Result<Names<View>, Fault> {
     refuse_duplicate_keys(pickle)?;
     let Some(Node::Dict(root)) = pickle.node(pickle.root) else {
         refuse_unknown(&pickle.unknown, true)?;
         return Err(Fault::NotADictionary { holds: pickle.type_name(pickle.root) });
     };
-    let Some((path, dictionary, weights)) = weights(pickle, pickle.root, root, MAX_NESTING) else {
+    let Some(Selected { path, dictionary, items: weights, alternatives }) = select(pickle, root, key)? else {
         refuse_unknown(&pickle.unknown, true)?;
-        let keys = root.iter().map(|(key, ..)| shown(pickle, *key)).collect();
-        return Err(Fault::NoWeights { keys });
+        return Err(select::none(pickle, root));
     };
     refuse_unknown(&pickle.unknown, false)?;
     refuse_objects(pickle, weights, dictionary)?;
@@ -68,7 +58,6 @@ pub(super) fn find(pickle: &Pickle) -> Result<Names<View>, Fault> {
             named.push((name.to_owned(), tensor));
         }
     }
-    let stripped_prefix = strip_prefix(&mut named);
     let mut tensors = Vec::new();
     for (name, tensor) in named {
         let (info, view) = view(pickle, name, tensor)?;
@@ -76,24 +65,7 @@ pub(super) fn find(pickle: &Pickle) -> Result<Names<View>, Fault> {
     }
     refuse_shared_storages(&tensors)?;
     let nested_under = (!path.is_empty()).then(|| path.join("."));
-    Ok(Names { tensors, nested_under, stripped_prefix, skipped: skipped(pickle, root) })
-}
-
-/// Takes `module.` off every name, as often as all of them have it; returns what was taken off.
-pub(super) fn strip_prefix<T>(named: &mut [(String, T)]) -> Option<String> {
-    let mut stripped = String::new();
-    let prefixed = |name: &str| name.starts_with(MODULE_PREFIX);
-    while named.iter().any(|(name, _)| prefixed(name))
-        && named.iter().all(|(name, _)| prefixed(name) || name == AVERAGED_STEPS)
-    {
-        for (name, _) in &mut *named {
-            if let Some(rest) = name.strip_prefix(MODULE_PREFIX) {
-                *name = rest.to_owned();
-            }
-        }
-        stripped.push_str(MODULE_PREFIX);
-    }
-    (!stripped.is_empty()).then_some(stripped)
+    Ok(Names { tensors, nested_under, alternatives, skipped: skipped(pickle, root) })
 }
 
 /// Every storage that the pickle mentions, by key: bytes per element and number of elements.
@@ -137,7 +109,7 @@ fn place(pickle: &Pickle, offset: u64) -> Place {
 }
 
 /// A key as Python would print it, near enough for a message.
-fn shown(pickle: &Pickle, key: Value) -> String {
+pub(super) fn shown(pickle: &Pickle, key: Value) -> String {
     match key {
         Value::Int(value) => format!("the int {value}"),
         Value::Bool(value) => format!("the bool {value}"),
@@ -169,30 +141,8 @@ fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
     Ok(())
 }
 
-type Items = [(Value, Value, u64)];
-
-/// The dictionary that holds tensors, and the keys that lead to it.
-fn weights<'a>(
-    pickle: &'a Pickle,
-    dictionary: Value,
-    items: &'a Items,
-    depth: usize,
-) -> Option<(Vec<&'static str>, Value, &'a Items)> {
-    if depth > 0 {
-        for nesting in NESTING_KEYS {
-            let inner = items.iter().find(|(key, ..)| pickle.str(*key) == Some(nesting)).map(|(_, value, _)| *value);
-            if let Some(value) = inner
-                && let Some(Node::Dict(inner)) = pickle.node(value)
-                && let Some((mut path, found, items)) = weights(pickle, value, inner, depth - 1)
-            {
-                path.insert(0, nesting);
-                return Some((path, found, items));
-            }
-        }
-    }
-    let holds_tensors = items.iter().any(|(_, value, _)| matches!(pickle.node(*value), Some(Node::Tensor(_))));
-    holds_tensors.then_some((Vec::new(), dictionary, items))
-}
+/// Key, value, and offset of the opcode that set them.
+pub(super) type Items = [(Value, Value, u64)];
 
 /// Refuses objects that were passed over among the `weights`, and weights that are part of such an object: what that
 /// would do to them nobody has looked at.

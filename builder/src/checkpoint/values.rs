@@ -37,6 +37,16 @@ pub(super) struct Stored {
     pub(super) layout: Layout,
 }
 
+/// The numbers of a tensor.
+pub(super) enum Data {
+    /// As the file has them.
+    Stored(Stored),
+    /// The product of two tensors of one shape, element by element.
+    Product(Box<[Stored; 2]>),
+    /// One number everywhere: the file needs none.
+    Constant { value: f64, elements: usize },
+}
+
 /// A type that tensors are read as.
 pub(super) trait Real: Pod {
     fn from_f32(value: f32) -> Self;
@@ -80,12 +90,27 @@ macro_rules! real {
 real!(f32, u32, convert_to_f32_slice);
 real!(f64, u64, convert_to_f64_slice);
 
-/// The values of `tensor`, row-major.
+/// The values of `data`, row-major.
 ///
 /// # Errors
 ///
 /// If the type is no floating one, the bytes are damaged, or a value is NaN, infinite, or beyond the range of `T`.
-pub(super) fn read<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
+pub(super) fn read<T: Real>(source: &Source, name: &str, data: &Data) -> Result<Vec<T>, Fault> {
+    match data {
+        Data::Stored(stored) => read_stored(source, name, stored),
+        Data::Product(factors) => {
+            let mut product: Vec<T> = read_stored(source, name, &factors[0])?;
+            let mask: Vec<T> = read_stored(source, name, &factors[1])?;
+            for (value, factor) in product.iter_mut().zip(mask) {
+                *value = T::from_f64(value.to_f64() * factor.to_f64());
+            }
+            Ok(product)
+        }
+        Data::Constant { value, elements } => Ok(vec![T::from_f64(*value); *elements]),
+    }
+}
+
+fn read_stored<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
     let Stored { blob, layout } = tensor;
     match layout.dtype {
         ElementType::F16 => read_as(source, name, blob, layout, f16::to_f64, T::extend_from_f16),

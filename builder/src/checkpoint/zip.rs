@@ -53,7 +53,7 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
         }
     }
     let Some(weights) = weights else { return Err(no_data_pkl(&entries)) };
-    let Names { tensors, nested_under, stripped_prefix, skipped } = state_dict::find(&weights)?;
+    let Names { tensors, nested_under, alternatives, skipped } = state_dict::find(&weights, choice.key.as_deref())?;
     let tensors = tensors.into_iter().map(|(info, view)| {
         let name = format!("{root}data/{}", view.storage);
         let Some(entry) = by_name.get(name.as_str()) else {
@@ -66,7 +66,7 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
         Ok((info, Stored { blob: blob(entry), layout: view.layout }))
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;
-    Ok(Names { tensors, nested_under, stripped_prefix, skipped })
+    Ok(Names { tensors, nested_under, alternatives, skipped })
 }
 
 /// The folder, with its slash, that holds `data.pkl` and everything else.

@@ -8,6 +8,15 @@ use crate::checkpoint::Choice;
 /// Which part of a checkpoint is meant.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SelectionArgs {
+    /// Key of the weights where a file has several: model_ema, or ema.module with a dot between keys
+    #[arg(long, value_name = "KEY")]
+    pub weights_key: Option<String>,
+    /// Prefix of the network's tensors where it is not clear: encoder_q.
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
+    /// Leave out a head that is not the classifier, by its name in the file; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub drop_head: Vec<String>,
     /// Pass over objects of these classes beside the weights, unbuilt: exact names, module.Name
     #[arg(help_heading = "Input", long, value_name = "NAMES", value_delimiter = ',')]
     pub skip_objects: Vec<String>,
@@ -28,6 +37,12 @@ impl SelectionArgs {
                 "--skip-objects takes exact names such as mylib.config.Config, and '{name}' is none"
             )));
         }
-        Ok(Choice { skip: self.skip_objects.clone(), ..Choice::default() })
+        Ok(Choice {
+            key: self.weights_key.clone(),
+            prefix: self.prefix.clone(),
+            drop_heads: self.drop_head.clone(),
+            no_head: false,
+            skip: self.skip_objects.clone(),
+        })
     }
 }

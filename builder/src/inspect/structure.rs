@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
 
+use crate::architecture::Inferred;
 use crate::variant::{Block, Stem, Variant};
 
 /// What a graph is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Structure {
-    pub(super) variant: Variant,
-    pub(super) classes: Option<usize>,
+    pub(super) network: Inferred,
     /// In which of its forms, as far as it is not the plain one.
     pub(super) form: Vec<String>,
 }
@@ -88,7 +88,7 @@ struct Walker<'a> {
 /// The structure of `graph`; `declared` is the network that its metadata name.
 pub(super) fn of(graph: &GraphProto, declared: Option<&Variant>) -> Result<Structure, String> {
     let mut walker = Walker::new(graph)?;
-    let (stem, planes) = walker.stem()?;
+    let (stem, planes, channels) = walker.stem()?;
     let mut units = Vec::new();
     let mut last = None;
     for (index, node) in graph.node.iter().enumerate() {
@@ -99,7 +99,8 @@ pub(super) fn of(graph: &GraphProto, declared: Option<&Variant>) -> Result<Struc
         }
     }
     let Some(last) = last else { return Err("no two branches are added, so there is no residual block".into()) };
-    let classes = walker.head(last);
+    let mut hidden = walker.head(last);
+    let classes = hidden.pop();
     walker.all_seen()?;
     let (variant, mut form) = variant(stem, planes, &units, declared)?;
     check(&variant, &units)?;
@@ -109,7 +110,7 @@ pub(super) fn of(graph: &GraphProto, declared: Option<&Variant>) -> Result<Struc
     if let Some((_, summed)) = units.iter().find_map(|unit| unit.split) {
         form.push(if summed { "whole branches, summed" } else { "branches, concatenated" }.into());
     }
-    Ok(Structure { variant, classes, form })
+    Ok(Structure { network: Inferred { variant, channels, hidden, classes }, form })
 }
 
 impl<'a> Walker<'a> {
@@ -175,8 +176,8 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The first convolution, and the pooling behind it.
-    fn stem(&mut self) -> Result<(Stem, usize), String> {
+    /// The first convolution, its channels put out and taken, and the pooling behind it.
+    fn stem(&mut self) -> Result<(Stem, usize, usize), String> {
         let conv = self.conv(&self.graph.node[self.stem])?;
         self.seen.insert(self.stem);
         // What stands before it converts the image's type.
@@ -187,8 +188,8 @@ impl<'a> Walker<'a> {
         }
         let pooled = self.graph.node.iter().any(|node| node.op_type == "MaxPool" && window(node) > 1);
         match (conv.kernel, conv.stride, pooled) {
-            (7, 2, true) => Ok((Stem::ImageNet, conv.out)),
-            (3, 1, false) => Ok((Stem::Cifar, conv.out)),
+            (7, 2, true) => Ok((Stem::ImageNet, conv.out, conv.inner)),
+            (3, 1, false) => Ok((Stem::Cifar, conv.out, conv.inner)),
             (kernel, stride, _) => Err(format!(
                 "its stem is a {kernel}x{kernel} convolution of stride {stride}{}, where the family has 7x7 of stride 2 and pooling, or 3x3 of stride 1",
                 if pooled { " and pooling" } else { " without pooling" }
@@ -286,10 +287,10 @@ impl<'a> Walker<'a> {
         Ok(Unit { main: convs, shortcut, split: main.split, subsampled })
     }
 
-    /// All behind the last addition, and the classes its last matrix product tells apart.
-    fn head(&mut self, last: usize) -> Option<usize> {
+    /// All behind the last addition, and what its linear layers put out.
+    fn head(&mut self, last: usize) -> Vec<usize> {
         let mut reached: HashSet<&str> = self.graph.node[last].output.iter().map(String::as_str).collect();
-        let mut classes = None;
+        let mut layers = Vec::new();
         for (index, node) in self.graph.node.iter().enumerate().skip(last + 1) {
             let op = node.op_type.as_str();
             let follows = node.input.iter().any(|input| reached.contains(input.as_str()));
@@ -301,10 +302,10 @@ impl<'a> Walker<'a> {
             let weight = node.input.iter().find_map(|input| self.constants.get(input.as_str()));
             if let ("Gemm" | "MatMul", Some([rows, columns])) = (op, weight.map(|weight| &weight.dims[..])) {
                 let transposed = node.attribute.iter().any(|a| a.name == "transB" && a.i == 1);
-                classes = usize::try_from(if transposed { *rows } else { *columns }).ok();
+                layers.extend(usize::try_from(if transposed { *rows } else { *columns }));
             }
         }
-        classes
+        layers
     }
 
     fn all_seen(&self) -> Result<(), String> {

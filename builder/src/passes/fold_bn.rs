@@ -140,8 +140,7 @@ mod tests {
             let before = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. })).count();
             let mut source = Noise(7);
             let input = source.image(2, 48);
-            let expected =
-                forward(&variant, StrideIn::Conv3x3, Some(5), &mut source, &input, Activation::Relu).unwrap();
+            let expected = forward(&variant, StrideIn::Conv3x3, &[5], &mut source, &input, Activation::Relu).unwrap();
             assert_eq!(fold_bn(&mut graph).rewrites, before, "{block_form:?}");
             assert!(graph.nodes.iter().all(|n| !matches!(n.op, Op::BatchNorm { .. })));
             let valid = validate(&graph).unwrap();

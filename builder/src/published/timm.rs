@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use crate::metadata::{Interpolation, Preprocess, Recipe};
 use crate::variant::Variant;
+use onnx_file::metadata::{Interpolation, Preprocess, Recipe};
 
 /// A checkpoint with timm's tag.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -153,7 +153,8 @@ impl TimmWeights {
         let Images { crop_milli, interpolation, halves } = self.images;
         let usual = Preprocess::imagenet(Recipe::V1, size);
         let (mean, std) = if halves { ([0.5; 3], [0.5; 3]) } else { (usual.mean, usual.std) };
-        Preprocess { resize: size * 1000 / crop_milli, crop: size, interpolation, mean, std }
+        let resize = u32::try_from(size.saturating_mul(1000) / crop_milli).unwrap_or(u32::MAX);
+        Preprocess { resize, interpolation, mean, std, ..usual }
     }
 
     /// Who trained it.
@@ -185,6 +186,8 @@ pub(super) fn meant(variant: &Variant, tag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use onnx_file::metadata::Crop;
+
     use super::*;
     use crate::published::PUBLISHED;
     use crate::variant::tags_of;
@@ -210,7 +213,7 @@ mod tests {
             weights.preprocess(224)
         };
         let a1 = of("resnext50_32x4d", "a1_in1k");
-        assert_eq!((a1.resize, a1.crop, a1.interpolation), (235, 224, Interpolation::Bicubic));
+        assert_eq!((a1.resize, a1.crop, a1.interpolation), (235, Crop::Square(224), Interpolation::Bicubic));
         let facebook = of("resnext101_32x8d", "fb_wsl_ig1b_ft_in1k");
         assert_eq!((facebook.resize, facebook.interpolation), (256, Interpolation::Bilinear));
         assert_eq!(of("resnet34", "ra4_e3600_r224_in1k").mean, [0.5; 3]);

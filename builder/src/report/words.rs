@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::checkpoint::{Alternative, Naming, WeightsKind};
 use crate::note::Note;
 use crate::optimize::{Form, Refusal};
 use crate::passes::Reason;
@@ -54,20 +55,88 @@ impl Display for Note {
             }
             Self::NestedUnder { key } => write!(f, "weights found under the key '{key}'"),
             Self::PrefixRemoved { prefix } => write!(f, "prefix '{prefix}' removed from the tensors' names"),
+            Self::OtherWeights { others } => other_weights(f, others),
+            Self::Naming { naming } => f.write_str(naming_of(*naming)),
+            Self::Classifier { layers } => match &layers[..] {
+                [only] => write!(f, "classifier: '{only}'"),
+                several => write!(
+                    f,
+                    "classifier: the linear layers {}, with ReLU between, as shapes do not tell the activation",
+                    several.join(", ")
+                ),
+            },
+            Self::NoBias => f.write_str("the classifier has a layer without bias: zeros stored"),
+            Self::LeftOut { tensors } => {
+                let shown = tensors.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let more = tensors.len().saturating_sub(5);
+                write!(f, "left out, as no part of the network: {shown}")?;
+                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
             Self::Skipped { objects } => {
                 write!(f, "beside the weights, passed over unbuilt: {}", objects.join(", "))
             }
             Self::ImageFollowsPreprocessing { crop } => {
-                write!(f, "images are {crop}x{crop}, as the preprocessing crops them")
+                write!(f, "images are {crop}, as the preprocessing crops them")
             }
             Self::PreprocessingFollowsImage { resize, crop, usual_resize, usual_crop } => write!(
                 f,
-                "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {usual_resize} to {usual_crop}"
+                "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {usual_resize} to {usual_crop}",
+                crop = crop.shorter(),
+                usual_crop = usual_crop.shorter()
             ),
             Self::PreprocessingUnknown { resize, crop } => write!(
                 f,
-                "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it"
+                "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it",
+                crop = crop.shorter()
             ),
+        }
+    }
+}
+
+/// That there are other weights, and how to take them.
+fn other_weights(f: &mut Formatter<'_>, others: &[Alternative]) -> fmt::Result {
+    let listed: Vec<String> = others.iter().map(ToString::to_string).collect();
+    write!(f, "other weights are in the file: {}", listed.join(", "))?;
+    let Some(best) = others.iter().find(|other| other.kind != WeightsKind::Unknown).or(others.first()) else {
+        return Ok(());
+    };
+    f.write_str(match best.kind {
+        WeightsKind::Ema | WeightsKind::Swa => "; averaged weights are usually the better ones",
+        WeightsKind::Teacher => "; a teacher's weights are usually the better ones",
+        WeightsKind::Unknown => "",
+    })?;
+    if best.key.is_empty() { Ok(()) } else { write!(f, "; --weights-key {} takes them", best.key) }
+}
+
+impl Display for Alternative {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => f.write_str("at the top")?,
+            key => write!(f, "'{}'", key.escape_debug())?,
+        }
+        f.write_str(match self.kind {
+            WeightsKind::Ema => " (EMA)",
+            WeightsKind::Swa => " (SWA)",
+            WeightsKind::Teacher => " (teacher)",
+            WeightsKind::Unknown => "",
+        })
+    }
+}
+
+fn naming_of(naming: Naming) -> &'static str {
+    match naming {
+        Naming::Torchvision => "names are torchvision's",
+        Naming::Transformers => {
+            "names are those of transformers' ResNet; where its configuration has downsample_in_bottleneck, add --stride-in 1x1"
+        }
+        Naming::Detectron2 => {
+            "names are Detectron2's: it takes BGR images, and so does the model written; where its configuration has STRIDE_IN_1X1, add --stride-in 1x1"
+        }
+        Naming::Caffe2 => {
+            "names are Caffe2's, as in Detectron's model zoo: its networks take BGR images, and so does the model written; X-101-32x8d has its stride in the 3x3 as here, R-50 and R-101 of that zoo in the first 1x1 (--stride-in 1x1)"
+        }
+        Naming::Sequential { .. } => {
+            "names are the numbers of an nn.Sequential, taken for a ResNet's children in order"
         }
     }
 }

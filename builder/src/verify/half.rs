@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use ndarray::Array4;
 use onnx_file::element::ElementType;
+use onnx_file::metadata::{Key, Metadata};
 use onnx_file::proto::ModelProto;
 
 use super::{TOLERANCE, VerifyError, distance};
@@ -27,8 +28,8 @@ use crate::weights::Source;
 
 /// Whether this program rounded the weights of `model`.
 pub(super) fn is_ours(model: &ModelProto) -> bool {
-    let dtype = model.metadata_props.iter().find(|entry| entry.key == "resnext.dtype");
-    model.producer_name == "resnext-build" && dtype.is_some_and(|entry| entry.value == "f16")
+    let rounded = Metadata::of(model).get(Key::Dtype) == Some(ElementType::F16.name());
+    model.producer_name == "resnext-build" && rounded
 }
 
 /// Whether a weight of `graph` is f16.
@@ -49,18 +50,20 @@ impl Lowered {
     pub(super) fn like(
         model: &Graph,
         variant: &Variant,
-        classes: Option<usize>,
+        head: &[usize],
         stride_in: StrideIn,
         images: &Array4<f64>,
     ) -> Result<Self, VerifyError> {
         let stages = variant.blocks.len();
-        let (count, _, height, width) = images.dim();
+        let (count, channels, height, width) = images.dim();
         let mut outputs: Vec<Output> = (1..=stages).map(Output::Stage).collect();
-        outputs.extend(classes.map(|_| Output::Logits));
+        outputs.extend(head.last().map(|_| Output::Logits));
         let options = Options {
             batch: Dim::Fixed(count),
             image: [Dim::Fixed(height), Dim::Fixed(width)],
-            classes: classes.unwrap_or(1),
+            channels,
+            hidden: head.split_last().map(|(_, hidden)| hidden.to_vec()).unwrap_or_default(),
+            classes: head.last().copied().unwrap_or(1),
             outputs,
             block_form: block_form(model),
             stride_in,

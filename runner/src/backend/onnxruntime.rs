@@ -5,5 +5,6 @@ pub mod launch;
 pub mod native;
 pub mod provider;
 pub mod runtime;
+pub mod served;
 pub mod session;
 pub mod worker;

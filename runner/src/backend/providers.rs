@@ -1,6 +1,8 @@
 //! From flags to candidates: every model on every provider, each to be opened in a worker of its own.
 
-use std::path::{Path, PathBuf};
+use super::onnxruntime::served::OnnxRuntime;
+use super::open::Backend;
+use std::path::PathBuf;
 
 use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
 use super::onnxruntime::provider::{Kind, Provider};
@@ -8,10 +10,9 @@ use super::onnxruntime::runtime::find::{Library, Search};
 use super::onnxruntime::session::{SessionOptions, Source, Spec};
 use super::onnxruntime::worker::Launcher;
 use crate::host::machine::memory;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::candidate::Candidate;
 use crate::model::file::ModelFile;
-use crate::model::opened::Model;
 use crate::verb::tune::tuning::Candidates;
 
 use super::onnxruntime::args::ProviderArgs;
@@ -91,7 +92,6 @@ impl Providers {
         if let Provider::TensorRt(tensorrt) = &mut provider {
             tensorrt.profiles = profile(file, batches).into_iter().collect();
         }
-        let name = provider.kind().name().to_owned();
         let spec = Spec {
             library: library.clone(),
             provider,
@@ -101,22 +101,16 @@ impl Providers {
             verbose: self.verbose,
         };
         let copies = if file.batch_divides() { self.copies } else { 1 };
-        let open = move |path: &Path| {
-            let mut spec = Spec { model: Source::File(path.to_path_buf()), ..spec.clone() };
-            if copies == 1 {
-                return self.launcher.load(&spec).map(|worker| Box::new(worker) as Box<dyn Model>);
-            }
-            spec.session.intra_op_threads = (self.session.intra_op_threads / copies).max(1);
-            self.launcher.load_copies(&spec, copies).map(|copies| Box::new(copies) as Box<dyn Model>)
-        };
-        Candidate { file, provider: name, open: Box::new(open) }
+        let backend = OnnxRuntime { launcher: &self.launcher, spec, copies };
+        let provider = backend.name().to_owned();
+        Candidate { file, provider, open: Box::new(move |path| backend.open(path)) }
     }
 }
 
 /// Bytes that a copy of the model takes while it runs batches of this size, about.
 fn copy_bytes(file: &ModelFile, batch: usize) -> u64 {
     let pixels = file.image_input().ok().and_then(|image| {
-        let (height, width) = Preprocess::of(file, &image).ok()?.0.height_width();
+        let (height, width) = preprocess::asked_by(file, &image).ok()?.0.height_width();
         Some(height.saturating_mul(width))
     });
     let input = pixels.unwrap_or(0).saturating_mul(batch).saturating_mul(3 * 4);
@@ -136,7 +130,7 @@ fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
     if image.batch.is_some() && image.height.is_some() && image.width.is_some() {
         return None;
     }
-    let (preprocess, _) = Preprocess::of(file, &image).ok()?;
+    let (preprocess, _) = preprocess::asked_by(file, &image).ok()?;
     let (height, width) = preprocess.height_width();
     let shape =
         |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];

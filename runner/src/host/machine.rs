@@ -5,9 +5,10 @@ pub mod memory;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
+
+use super::child;
 
 /// What measurements depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,7 +152,7 @@ pub fn has_nvidia_driver() -> bool {
 
 /// The NVIDIA GPUs, by `nvidia-smi`, which comes with the driver; none where it is not there.
 pub fn gpus() -> Vec<Gpu> {
-    let rows = smi(&["--query-gpu=name,driver_version,compute_cap,memory.total"]);
+    let rows = smi("--query-gpu=name,driver_version,compute_cap,memory.total");
     let gpu = |row: &Vec<String>| match row.as_slice() {
         [name, driver, capability, memory] => Some(Gpu {
             name: name.clone(),
@@ -166,7 +167,7 @@ pub fn gpus() -> Vec<Gpu> {
 
 /// Device memory in bytes that a process holds on all GPUs; none where the driver does not tell.
 pub fn device_memory_of(process: u32) -> Option<u64> {
-    let rows = smi(&["--query-compute-apps=pid,used_gpu_memory"]);
+    let rows = smi("--query-compute-apps=pid,used_gpu_memory");
     let of_process = rows.iter().filter_map(|row| match row.as_slice() {
         [pid, used] if *pid == process.to_string() => used.parse::<u64>().ok(),
         _ => None,
@@ -174,13 +175,7 @@ pub fn device_memory_of(process: u32) -> Option<u64> {
     of_process.map(|mebibytes| mebibytes << 20).reduce(|sum, bytes| sum + bytes)
 }
 
-fn smi(query: &[&str]) -> Vec<Vec<String>> {
-    let mut command = Command::new("nvidia-smi");
-    command.args(query).arg("--format=csv,noheader,nounits").stdin(Stdio::null()).stderr(Stdio::null());
-    let Ok(output) = command.output() else { return Vec::new() };
-    if !output.status.success() {
-        return Vec::new();
-    }
+fn smi(query: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| line.split(',').map(|cell| cell.trim().to_owned()).collect();
-    String::from_utf8_lossy(&output.stdout).lines().map(cells).collect()
+    child::nvidia_smi(query).unwrap_or_default().lines().map(cells).collect()
 }

@@ -16,7 +16,8 @@ use serde::Serialize;
 
 use super::decode;
 use super::decode::ImageError;
-use super::preprocess::Preprocess;
+use crate::input::preprocess;
+use onnx_file::metadata::Preprocess;
 
 /// An image on its way into a model.
 #[derive(Debug)]
@@ -108,7 +109,9 @@ fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resiz
         let decoded = Clock::now();
         time.decode_s = begun.seconds_until(&decoded);
         let image = image?;
-        let tensor = |how: &Preprocess| how.crop(&image, resizer).map(|cropped| how.normalize(&cropped));
+        let tensor = |how: &Preprocess| {
+            preprocess::crop(how, &image, resizer).map(|cropped| preprocess::normalize(how, &cropped))
+        };
         let tensors = preprocess.iter().map(tensor).collect::<Result<Vec<_>, _>>();
         time.resize_s = decoded.seconds_until(&Clock::now());
         tensors.map_err(|error| ImageError::Unsizable { path: path.to_owned(), reason: error.to_string() })
@@ -253,7 +256,7 @@ mod tests {
     use image::RgbImage;
 
     use super::*;
-    use crate::input::preprocess::{Crop, IMAGENET_V1};
+    use onnx_file::metadata::{Crop, IMAGENET_V1};
 
     const SMALL: Preprocess = Preprocess { resize: 4, crop: Crop::Square(4), ..IMAGENET_V1 };
 

@@ -6,189 +6,88 @@
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image, images::ImageRef};
 use image::{Rgb, RgbImage, imageops};
-use serde::{Deserialize, Serialize};
+use onnx_file::metadata::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 
 use crate::model::file::{ImageInput, MetadataError, ModelFile};
-
-/// Key of the preprocessing in `metadata_props`.
-const KEY: &str = "resnext.preprocess";
-/// Longest side of a crop, in pixels.
-const MOST_CROP: u32 = 16_384;
-/// Longest shorter side that an image is resized to, in pixels; only the crop of it is ever made.
-const MOST_RESIZE: u32 = 65_536;
 
 /// Why an image could not be brought to the size of the network's input.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be resized: {0}")]
 pub struct ResizeError(String);
 
-/// Filter of the resampling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Interpolation {
-    /// Triangle filter, widened when shrinking (Pillow's BILINEAR).
-    Bilinear,
-    /// Cubic filter with a = -0.5, widened when shrinking (Pillow's BICUBIC).
-    Bicubic,
+/// What `file` asks for, with notes on whatever had to be assumed.
+///
+/// # Errors
+/// [`MetadataError::Property`] where the file's preprocessing does not parse or makes no sense;
+/// [`MetadataError::NotAnImageModel`] where it does not go with the extents that the input declares.
+pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec<String>), MetadataError> {
+    let mut notes = Vec::new();
+    let mut preprocess = file.preprocess()?.unwrap_or_else(|| {
+        notes.push(format!(
+            "{} does not say how images are prepared: ImageNet's usual preprocessing (resize 256, crop 224, bilinear) is \
+             assumed",
+            file.name()
+        ));
+        IMAGENET_V1
+    });
+    let (crop_height, crop_width) = preprocess.crop.height_width();
+    let fixed = |extent: Option<usize>, crop: u32| extent.map_or(crop, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let (height, width) = (fixed(image.height, crop_height), fixed(image.width, crop_width));
+    if (height, width) != (crop_height, crop_width) {
+        let scaled =
+            f64::from(preprocess.resize) * f64::from(height.min(width)) / f64::from(preprocess.crop.shorter().max(1));
+        notes.push(format!(
+            "{} takes {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop is \
+             {height}x{width} and the shorter side is resized to {scaled:.0}",
+            file.name()
+        ));
+        preprocess.crop = Crop::of(height, width);
+        preprocess.resize = scaled.round() as u32;
+        preprocess.check().map_err(|limits| {
+            file.not_an_image_model(format!("its input and its preprocessing do not go together: {limits}"))
+        })?;
+    }
+    Ok((preprocess, notes))
 }
 
-/// Extent of the centre crop: a number for a square.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Crop {
-    /// Side of a square.
-    Square(u32),
-    /// Height and width.
-    Rectangle([u32; 2]),
+/// Resizes and crops: the image as the network sees it, before normalisation.
+///
+/// # Errors
+/// [`ResizeError`] where the image has no pixels or the resizer refuses it.
+pub fn crop(preprocess: &Preprocess, image: &RgbImage, resizer: &mut Resizer) -> Result<RgbImage, ResizeError> {
+    if image.width() == 0 || image.height() == 0 {
+        // The resizer would leave the target black.
+        return Err(ResizeError("it has no pixels".to_owned()));
+    }
+    let (crop_height, crop_width) = preprocess.crop.height_width();
+    let (width, height) = resized_extent(image.dimensions(), preprocess.resize);
+    let horizontal = Window::center(width, crop_width);
+    let vertical = Window::center(height, crop_height);
+    let kept = resample(image, (width, horizontal), (height, vertical), preprocess.interpolation, resizer)?;
+    if kept.dimensions() == (crop_width, crop_height) {
+        return Ok(kept);
+    }
+    let mut canvas = RgbImage::from_pixel(crop_width, crop_height, Rgb([0, 0, 0]));
+    imageops::replace(&mut canvas, &kept, i64::from(horizontal.padding), i64::from(vertical.padding));
+    Ok(canvas)
 }
 
-impl Crop {
-    /// Height and width in pixels.
-    pub fn height_width(self) -> (u32, u32) {
-        match self {
-            Crop::Square(side) => (side, side),
-            Crop::Rectangle([height, width]) => (height, width),
+/// Normalises an already cropped image into `[3, H, W]`, row-major.
+pub fn normalize(preprocess: &Preprocess, image: &RgbImage) -> Vec<f32> {
+    let plane = image.len() / 3;
+    let mut tensor = vec![0.0; 3 * plane];
+    if plane == 0 {
+        return tensor;
+    }
+    for (channel, out) in tensor.chunks_exact_mut(plane).enumerate() {
+        // In f32 and in torch's order of operations, so that the numbers are torch's bit for bit.
+        let (mean, std) = (preprocess.mean[channel] as f32, preprocess.std[channel] as f32);
+        let table: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
+        for (value, pixel) in out.iter_mut().zip(image.pixels()) {
+            *value = table[usize::from(pixel.0[channel])];
         }
     }
-
-    fn of(height: u32, width: u32) -> Self {
-        if height == width { Crop::Square(height) } else { Crop::Rectangle([height, width]) }
-    }
-}
-
-/// How an image becomes a `[3, H, W]` tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Preprocess {
-    /// Length of the shorter side after resizing, in pixels.
-    pub resize: u32,
-    /// Centre crop, in pixels.
-    pub crop: Crop,
-    /// Filter of the resampling.
-    pub interpolation: Interpolation,
-    /// Subtracted from each channel (red, green, blue) after scaling to 0..1.
-    pub mean: [f32; 3],
-    /// Divides each channel after that.
-    pub std: [f32; 3],
-}
-
-/// ImageNet, torchvision's `IMAGENET1K_V1` weights: resize 256, crop 224, bilinear.
-pub const IMAGENET_V1: Preprocess = Preprocess {
-    resize: 256,
-    crop: Crop::Square(224),
-    interpolation: Interpolation::Bilinear,
-    mean: [0.485, 0.456, 0.406],
-    std: [0.229, 0.224, 0.225],
-};
-
-impl Preprocess {
-    /// What `file` asks for, with notes on whatever had to be assumed.
-    ///
-    /// # Errors
-    /// [`MetadataError::BadProperty`] where the file's preprocessing does not parse or makes no sense;
-    /// [`MetadataError::NotAnImageModel`] where it does not go with the extents that the input declares.
-    pub fn of(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec<String>), MetadataError> {
-        let mut notes = Vec::new();
-        let mut preprocess = match file.properties.get(KEY) {
-            Some(text) => Self::parse(text).map_err(|reason| MetadataError::BadProperty {
-                path: file.path.clone(),
-                key: KEY,
-                reason,
-            })?,
-            None => {
-                notes.push(format!(
-                    "{} does not say how images are prepared: ImageNet's usual preprocessing (resize 256, crop 224, \
-                     bilinear) is assumed",
-                    file.name()
-                ));
-                IMAGENET_V1
-            }
-        };
-        let (crop_height, crop_width) = preprocess.crop.height_width();
-        let fixed = |extent: Option<usize>, crop: u32| extent.map_or(crop, |n| u32::try_from(n).unwrap_or(u32::MAX));
-        let (height, width) = (fixed(image.height, crop_height), fixed(image.width, crop_width));
-        if (height, width) != (crop_height, crop_width) {
-            let scaled = f64::from(preprocess.resize) * f64::from(height.min(width))
-                / f64::from(crop_height.min(crop_width).max(1));
-            notes.push(format!(
-                "{} takes {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop is \
-                 {height}x{width} and the shorter side is resized to {scaled:.0}",
-                file.name()
-            ));
-            preprocess.crop = Crop::of(height, width);
-            preprocess.resize = scaled.round() as u32;
-            preprocess.check_extents().map_err(|limits| {
-                let asked = format!("a crop of {height}x{width} after resizing the shorter side to {scaled:.0}");
-                file.not_an_image_model(format!("its input and its preprocessing make {asked}; {limits}"))
-            })?;
-        }
-        Ok((preprocess, notes))
-    }
-
-    fn parse(text: &str) -> Result<Preprocess, String> {
-        let preprocess: Preprocess = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        preprocess.check_extents()?;
-        if preprocess.mean.iter().any(|mean| !mean.is_finite())
-            || preprocess.std.iter().any(|std| !std.is_finite() || *std <= 0.0)
-        {
-            return Err("mean must be finite and std positive".into());
-        }
-        Ok(preprocess)
-    }
-
-    fn check_extents(&self) -> Result<(), String> {
-        let (height, width) = self.crop.height_width();
-        let crop_fits = [height, width].iter().all(|side| (1..=MOST_CROP).contains(side));
-        if crop_fits && (1..=MOST_RESIZE).contains(&self.resize) {
-            return Ok(());
-        }
-        Err(format!("crop must be 1 to {MOST_CROP} pixels and resize 1 to {MOST_RESIZE}"))
-    }
-
-    /// Height and width of the result.
-    pub fn height_width(&self) -> (usize, usize) {
-        let (height, width) = self.crop.height_width();
-        (height as usize, width as usize)
-    }
-
-    /// Resizes and crops: the image as the network sees it, before normalisation.
-    ///
-    /// # Errors
-    /// [`ResizeError`] where the image has no pixels or the resizer refuses it.
-    pub fn crop(&self, image: &RgbImage, resizer: &mut Resizer) -> Result<RgbImage, ResizeError> {
-        if image.width() == 0 || image.height() == 0 {
-            // The resizer would leave the target black.
-            return Err(ResizeError("it has no pixels".to_owned()));
-        }
-        let (crop_height, crop_width) = self.crop.height_width();
-        let (width, height) = resized_extent(image.dimensions(), self.resize);
-        let horizontal = Window::center(width, crop_width);
-        let vertical = Window::center(height, crop_height);
-        let kept = resample(image, (width, horizontal), (height, vertical), self.interpolation, resizer)?;
-        if kept.dimensions() == (crop_width, crop_height) {
-            return Ok(kept);
-        }
-        let mut canvas = RgbImage::from_pixel(crop_width, crop_height, Rgb([0, 0, 0]));
-        imageops::replace(&mut canvas, &kept, i64::from(horizontal.padding), i64::from(vertical.padding));
-        Ok(canvas)
-    }
-
-    /// Normalises an already cropped image into `[3, H, W]`, row-major.
-    pub fn normalize(&self, image: &RgbImage) -> Vec<f32> {
-        let plane = image.len() / 3;
-        let mut tensor = vec![0.0; 3 * plane];
-        if plane == 0 {
-            return tensor;
-        }
-        for (channel, out) in tensor.chunks_exact_mut(plane).enumerate() {
-            // In f32 and in torch's order of operations, so that the numbers are torch's bit for bit.
-            let (mean, std) = (self.mean[channel], self.std[channel]);
-            let table: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
-            for (value, pixel) in out.iter_mut().zip(image.pixels()) {
-                *value = table[usize::from(pixel.0[channel])];
-            }
-        }
-        tensor
-    }
+    tensor
 }
 
 /// torchvision's `_compute_resized_output_size`: the shorter side becomes `side`, the longer one is truncated.
@@ -268,6 +167,7 @@ fn half_to_even(n: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use onnx_file::metadata::Key;
     use onnx_file::proto::tensor_proto::DataType;
 
     use super::*;
@@ -291,7 +191,7 @@ mod tests {
     fn an_image_smaller_than_the_crop_is_padded_with_black() {
         let white = RgbImage::from_pixel(3, 5, Rgb([255, 255, 255]));
         let wide = Preprocess { resize: 3, crop: Crop::Rectangle([4, 6]), ..IMAGENET_V1 };
-        let cropped = wide.crop(&white, &mut Resizer::new()).unwrap();
+        let cropped = crop(&wide, &white, &mut Resizer::new()).unwrap();
         let row: Vec<u8> = (0..6).map(|x| cropped.get_pixel(x, 0).0[0]).collect();
         assert_eq!((cropped.dimensions(), row), ((6, 4), vec![0, 255, 255, 255, 0, 0]));
     }
@@ -302,8 +202,8 @@ mod tests {
         let mut resizer = Resizer::new();
         let whole = Preprocess { resize: 40, crop: Crop::Rectangle([40, 63]), ..IMAGENET_V1 };
         let window = Preprocess { crop: Crop::Rectangle([30, 20]), ..whole };
-        let expected = imageops::crop_imm(&whole.crop(&image, &mut resizer).unwrap(), 22, 5, 20, 30).to_image();
-        let found = window.crop(&image, &mut resizer).unwrap();
+        let expected = imageops::crop_imm(&crop(&whole, &image, &mut resizer).unwrap(), 22, 5, 20, 30).to_image();
+        let found = crop(&window, &image, &mut resizer).unwrap();
         let worst = found.as_raw().iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(worst <= Some(1), "{worst:?}");
     }
@@ -311,21 +211,21 @@ mod tests {
     #[test]
     fn a_long_strip_needs_no_more_memory_than_the_crop() {
         let strip = RgbImage::from_pixel(60_000, 1, Rgb([9, 9, 9]));
-        let cropped = IMAGENET_V1.crop(&strip, &mut Resizer::new()).unwrap();
+        let cropped = crop(&IMAGENET_V1, &strip, &mut Resizer::new()).unwrap();
         assert!(cropped.dimensions() == (224, 224) && cropped.as_raw().iter().all(|&level| level == 9));
     }
 
     #[test]
     fn an_image_that_cannot_be_resized_is_an_error_and_not_black() {
-        let error = IMAGENET_V1.crop(&RgbImage::new(0, 7), &mut Resizer::new()).unwrap_err();
+        let error = crop(&IMAGENET_V1, &RgbImage::new(0, 7), &mut Resizer::new()).unwrap_err();
         assert!(error.to_string().starts_with("cannot be resized: "), "{error}");
     }
 
     #[test]
     fn what_the_file_says_is_what_is_done() {
         let text = r#"{"resize":232,"crop":224,"interpolation":"bicubic","mean":[0.5,0.5,0.5],"std":[0.25,0.25,0.25]}"#;
-        let model = file(vec![value("x", DataType::Float, &[-1, 3, 224, 224])], &[(KEY, text)]);
-        let (found, notes) = Preprocess::of(&model, &model.image_input().unwrap()).unwrap();
+        let model = file(vec![value("x", DataType::Float, &[-1, 3, 224, 224])], &[(Key::Preprocess, text)]);
+        let (found, notes) = asked_by(&model, &model.image_input().unwrap()).unwrap();
         assert_eq!((found.resize, found.crop, found.interpolation), (232, Crop::Square(224), Interpolation::Bicubic));
         assert!(notes.is_empty(), "{notes:?}");
     }
@@ -333,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_assumed_is_said() {
         let model = file(vec![value("x", DataType::Float, &[-1, 3, 448, 448])], &[]);
-        let (found, notes) = Preprocess::of(&model, &model.image_input().unwrap()).unwrap();
+        let (found, notes) = asked_by(&model, &model.image_input().unwrap()).unwrap();
         assert_eq!((found.resize, found.crop), (512, Crop::Square(448)));
         assert!(notes.len() == 2 && notes[0].contains("assumed") && notes[1].contains("448x448"), "{notes:?}");
     }
@@ -345,11 +245,11 @@ mod tests {
             let error = model.image_input().unwrap_err().to_string();
             assert!(error.contains("extent is 0"), "{error}");
         }
-        for (height, width, resize) in [(64, 16_385, 256), (1 << 33, 64, 256), (16_000, 16_000, 60_000), (9, 9, 1)] {
+        for (height, width, resize) in [(64, 16_385, 5000), (1 << 33, 64, 5000), (16_000, 16_000, 60_000)] {
             let text =
                 format!(r#"{{"resize":{resize},"crop":4000,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}}"#);
-            let model = file(vec![value("x", DataType::Float, &[-1, 3, height, width])], &[(KEY, &text)]);
-            let error = Preprocess::of(&model, &model.image_input().unwrap()).unwrap_err().to_string();
+            let model = file(vec![value("x", DataType::Float, &[-1, 3, height, width])], &[(Key::Preprocess, &text)]);
+            let error = asked_by(&model, &model.image_input().unwrap()).unwrap_err().to_string();
             assert!(error.contains("crop must be 1 to 16384") && error.contains(&height.to_string()), "{error}");
         }
     }
@@ -363,16 +263,16 @@ mod tests {
             r#"{"resize":232,"crop":224,"interpolation":"nearest","mean":[0,0,0],"std":[1,1,1]}"#,
             r#"{"resize":4000000000,"crop":224,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#,
         ] {
-            let model = file(vec![value("x", DataType::Float, &[-1, 3, 8, 8])], &[(KEY, text)]);
-            let error = Preprocess::of(&model, &model.image_input().unwrap()).unwrap_err().to_string();
-            assert!(error.contains(KEY), "{error}");
+            let model = file(vec![value("x", DataType::Float, &[-1, 3, 8, 8])], &[(Key::Preprocess, text)]);
+            let error = asked_by(&model, &model.image_input().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(Key::Preprocess.name()), "{error}");
         }
     }
 
     #[test]
     fn normalising_divides_by_255_then_centres_then_scales() {
         let image = RgbImage::from_pixel(2, 1, Rgb([0, 128, 255]));
-        let tensor = IMAGENET_V1.normalize(&image);
+        let tensor = normalize(&IMAGENET_V1, &image);
         let expected = [(0.0 - 0.485) / 0.229, (128.0 / 255.0 - 0.456) / 0.224, (1.0 - 0.406) / 0.225];
         for (channel, expected) in expected.iter().enumerate() {
             assert!((tensor[2 * channel] - expected).abs() < 1e-6, "{tensor:?}");

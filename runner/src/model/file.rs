@@ -1,11 +1,10 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use onnx_file::metadata::{Labels, Metadata, Preprocess, PropertyError, Provenance};
 use onnx_file::outline::{self, Outline, OutlineError};
 use onnx_file::proto::GraphProto;
-use serde::Serialize;
 
 use super::precision::Precision;
 pub use onnx_file::port::{ImageInput, Port};
@@ -27,14 +26,12 @@ pub enum MetadataError {
         inputs: String,
     },
     /// A property that this program reads holds something else than it should.
-    #[error("{}: property {key}: {reason}", path.display())]
-    BadProperty {
+    #[error("{}: {source}", path.display())]
+    Property {
         /// The file.
         path: PathBuf,
-        /// Key in `metadata_props`.
-        key: &'static str,
         /// What is wrong.
-        reason: String,
+        source: PropertyError,
     },
 }
 
@@ -53,23 +50,12 @@ pub struct ModelFile {
     pub inputs: Vec<Port>,
     /// Outputs, in order.
     pub outputs: Vec<Port>,
-    /// `metadata_props`.
-    pub properties: BTreeMap<String, String>,
+    /// What it says under the keys of these programs.
+    pub metadata: Metadata,
     /// Coarsest arithmetic found in the file.
     pub precision: Precision,
     /// The graph; its tensors have names, types and shapes but no contents.
     pub graph: GraphProto,
-}
-
-/// What a file of `resnext-build` says of where it comes from; `None` is not told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Origin {
-    /// The variant's name, from `resnext.variant`.
-    pub variant: Option<String>,
-    /// SHA-256 of the checkpoint, from `resnext.weights_sha256`.
-    pub source_sha256: Option<String>,
-    /// Seed of random weights, from `resnext.seed`.
-    pub random_seed: Option<u64>,
 }
 
 impl ModelFile {
@@ -88,7 +74,7 @@ impl ModelFile {
             opset,
             inputs: Port::inputs(&graph),
             outputs: graph.output.iter().map(Port::of).collect(),
-            properties: model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(),
+            metadata: Metadata::of(&model),
             precision: Precision::of(&graph),
             graph,
         })
@@ -122,45 +108,32 @@ impl ModelFile {
         MetadataError::NotAnImageModel { path: self.path.clone(), reason, inputs }
     }
 
-    /// Names of the classes by index, from `resnext.labels`; `None` where the file holds none.
+    /// How images are prepared; `None` where the file does not say.
     ///
     /// # Errors
-    /// [`MetadataError::BadProperty`] where the property is no JSON array of strings.
-    pub fn labels(&self) -> Result<Option<Vec<String>>, MetadataError> {
-        self.strings("resnext.labels")
+    /// [`MetadataError::Property`] where that does not parse or makes no sense.
+    pub fn preprocess(&self) -> Result<Option<Preprocess>, MetadataError> {
+        self.metadata.preprocess().map_err(|source| self.property(source))
     }
 
-    /// WordNet ids of the classes by index, from `resnext.label_ids`; empty where the file holds none.
+    /// Names and WordNet ids of the classes; either is empty where the file does not say.
     ///
     /// # Errors
-    /// As for [`ModelFile::labels`].
-    pub fn label_ids(&self) -> Result<Vec<String>, MetadataError> {
-        Ok(self.strings("resnext.label_ids")?.unwrap_or_default())
+    /// [`MetadataError::Property`] where a property is no JSON array of strings.
+    pub fn labels(&self) -> Result<Labels, MetadataError> {
+        self.metadata.labels().map_err(|source| self.property(source))
     }
 
     /// Where the model comes from.
     ///
     /// # Errors
-    /// [`MetadataError::BadProperty`] where the seed is no number.
-    pub fn origin(&self) -> Result<Origin, MetadataError> {
-        let text = |key: &str| self.properties.get(key).cloned();
-        let key = "resnext.seed";
-        let bad = |error: std::num::ParseIntError| MetadataError::BadProperty {
-            path: self.path.clone(),
-            key,
-            reason: error.to_string(),
-        };
-        Ok(Origin {
-            variant: text("resnext.variant"),
-            source_sha256: text("resnext.weights_sha256"),
-            random_seed: text(key).map(|seed| seed.parse().map_err(bad)).transpose()?,
-        })
+    /// [`MetadataError::Property`] where the seed is no number.
+    pub fn origin(&self) -> Result<Provenance, MetadataError> {
+        self.metadata.origin().map_err(|source| self.property(source))
     }
 
-    fn strings(&self, key: &'static str) -> Result<Option<Vec<String>>, MetadataError> {
-        let bad = |reason| MetadataError::BadProperty { path: self.path.clone(), key, reason };
-        let Some(text) = self.properties.get(key) else { return Ok(None) };
-        serde_json::from_str(text).map(Some).map_err(|error| bad(format!("no JSON array of strings ({error})")))
+    fn property(&self, source: PropertyError) -> MetadataError {
+        MetadataError::Property { path: self.path.clone(), source }
     }
 
     /// Whether a batch can be divided among several runs: the number of images is left open, and every output is declared
@@ -176,11 +149,6 @@ impl ModelFile {
         self.bytes.saturating_add(outline::external_bytes(&self.graph))
     }
 
-    /// Whether the file says that its weights are random.
-    pub fn random_weights(&self) -> bool {
-        self.properties.get("resnext.weights").is_some_and(|weights| weights == "random")
-    }
-
     /// File name, for people.
     pub fn name(&self) -> String {
         self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into())
@@ -192,5 +160,7 @@ pub(crate) mod tests;
 
 /// A warning where the weights are random, so that nobody takes the classes for a result.
 pub(crate) fn weights_note(file: &ModelFile) -> Option<String> {
-    file.random_weights().then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
+    file.metadata
+        .has_random_weights()
+        .then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
 }

@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// No progress and no notes; results and errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Display")]
     pub(crate) quiet: bool,
-    /// Show what workers and onnxruntime print while they work
-    #[arg(short, long, global = true)]
+    /// Show decisions (library, options, threads, files) and what workers and onnxruntime print
+    #[arg(short, long, global = true, help_heading = "Display")]
     pub(crate) verbose: bool,
     /// When to use colour; NO_COLOR is honoured
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "Display")]
     pub(crate) color: Color,
 }
 

@@ -1,25 +1,46 @@
-//! What an interrupt from the keyboard does to verbs that measure.
+//! What a signal does: temporary and partial files go, and the program ends; only an interrupt from the keyboard lets a verb
+//! that measures keep what it has.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use onnx_file::interrupt::{self, Signal};
+use onnx_file::{atomic, temporary};
 
 use super::output::note;
-use crate::exit::Failure;
-use onnx_file::exit::Exit;
 
 /// What a verb that keeps what it has says at the first interrupt.
 pub(crate) const KEEPS: &str = "stopping after the runs in progress; interrupt again to stop at once";
 
-/// The first interrupt asks the measurement to end, and says so; the second ends the program.
-pub(crate) fn stop_on_interrupt(quiet: bool, said: &'static str) -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&stop);
-    let handler = move || {
-        if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Interrupted.into());
+/// What the first interrupt asks to stop.
+struct Measurement {
+    stop: Arc<AtomicBool>,
+    quiet: bool,
+    said: &'static str,
+}
+
+static MEASUREMENT: OnceLock<Measurement> = OnceLock::new();
+
+/// Prepares this process, before it starts anything. Workers need no word: they end when this process does.
+pub fn prepare() {
+    interrupt::survive_size_limit();
+    // Without it a signal ends the program as it always does, and the next run removes what is left.
+    let _ = interrupt::handle(|signal| match (signal, MEASUREMENT.get()) {
+        (Signal::Interrupt, Some(measurement)) => {
+            measurement.stop.store(true, Ordering::Relaxed);
+            note(measurement.quiet, measurement.said);
         }
-        note(quiet, said);
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    Ok(stop)
+        _ => {
+            atomic::stop_within(Duration::from_secs(2));
+            temporary::remove_all();
+            std::process::exit(signal.exit().into());
+        }
+    });
+}
+
+/// The first interrupt from now on asks the measurement to end, and says so; the second ends the program.
+pub(crate) fn stop_on_interrupt(quiet: bool, said: &'static str) -> Arc<AtomicBool> {
+    let measurement = || Measurement { stop: Arc::new(AtomicBool::new(false)), quiet, said };
+    Arc::clone(&MEASUREMENT.get_or_init(measurement).stop)
 }

@@ -5,6 +5,8 @@ use super::quickstart::args::Quickstart;
 use super::setup::args::Setup;
 use crate::terminal::args::Global;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 use super::bench::args::Bench;
@@ -24,10 +26,17 @@ pub struct Cli {
     pub(crate) verb: Verb,
 }
 
+impl Cli {
+    /// Whether decisions are to be logged.
+    pub fn verbose(&self) -> bool {
+        self.global.verbose
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Everything at once: library, network, check-up, comparison and a short measurement
+    /// Install the runtime, build a model, check providers, compare, benchmark, classify
     Quickstart(Quickstart),
     /// Install the pinned onnxruntime library, hashes checked
     Setup(Setup),
@@ -49,6 +58,12 @@ pub enum Verb {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Write the manual page to standard output, or the pages of all verbs to a folder
+    Man {
+        /// Folder for one page a verb
+        #[arg(long, value_name = "DIR", help_heading = "Output")]
+        dir: Option<PathBuf>,
     },
 }
 

@@ -14,6 +14,7 @@ use onnx_file::exit::Exit;
 
 /// Writes a file whole or not at all; a pipe or a device as it is.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    tracing::debug!(file = %path.display(), bytes = content.len(), "writing");
     let written = || {
         // Renaming over a device would take its place.
         if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {

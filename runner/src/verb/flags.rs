@@ -8,16 +8,16 @@ use clap::Args;
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Exports {
     /// Write JSON to standard output instead of text
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
     /// Write everything as JSON, raw samples included
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_json: Option<PathBuf>,
     /// Write a table as CSV
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_csv: Option<PathBuf>,
     /// Write a table as Markdown
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_markdown: Option<PathBuf>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Exports {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Seed {
     /// Seed of synthetic inputs, of the order of measurements and of resampling
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Input")]
     pub(crate) seed: u64,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Seed {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Batch {
     /// Batch size: images in each run of a model; copies of a model that run side by side share them
-    #[arg(short, long, value_name = "N", default_value = "64", value_parser = images_at_once)]
+    #[arg(short, long, value_name = "N", default_value = "64", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Batch {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Batches {
     /// Batch sizes
-    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = images_at_once)]
+    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = images_at_once, help_heading = "Input")]
     batch_size: Vec<usize>,
 }
 
@@ -73,13 +73,13 @@ pub(crate) struct Inputs {
     #[command(flatten)]
     pub(crate) seed: Seed,
     /// Take inputs from a file (.npz, .npy, .safetensors)
-    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    #[arg(long, value_name = "FILE", conflicts_with = "images", help_heading = "Input")]
     pub(crate) load_inputs: Option<PathBuf>,
     /// Take images, or folders of them, as inputs
-    #[arg(long, value_name = "IMAGE", num_args = 1..)]
+    #[arg(long, value_name = "IMAGE", num_args = 1.., help_heading = "Input")]
     pub(crate) images: Vec<PathBuf>,
     /// Keep the inputs used (.npz, .npy, .safetensors)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) save_inputs: Option<PathBuf>,
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use image::{Rgb, RgbImage};
+use onnx_file::metadata::Key;
 use onnx_file::proto::tensor_proto::DataType;
 
 use super::bench::plan::{Plan, WarmUp};
@@ -57,8 +58,8 @@ fn environment() -> Environment {
 /// A file whose path is the same on every machine.
 fn model_file() -> ModelFile {
     let properties = [
-        ("resnext.labels", r#"["red","green","blue"]"#),
-        ("resnext.preprocess", r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#),
+        (Key::Labels, r#"["red","green","blue"]"#),
+        (Key::Preprocess, r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#),
     ];
     let file = file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], &properties);
     ModelFile { path: PathBuf::from("models/small.onnx"), ..file }

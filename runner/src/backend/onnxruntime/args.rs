@@ -14,10 +14,10 @@ use clap::Args;
 pub(crate) struct LibraryArgs {
     /// The onnxruntime library, or a folder that holds it; otherwise ORT_DYLIB_PATH, beside this program, where `setup`
     /// installs, or the system's
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Provider")]
     pub(crate) ort_lib: Option<PathBuf>,
     /// Time limit in seconds for loading a model and for each run
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Provider")]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -31,23 +31,24 @@ pub(crate) struct ProviderArgs {
         visible_alias = "providers",
         value_name = "PROVIDER,...",
         value_delimiter = ',',
-        default_value = "cpu"
+        default_value = "cpu",
+        help_heading = "Provider"
     )]
     pub(crate) ep: Vec<Kind>,
     /// A provider's option in onnxruntime's own key; may be repeated
-    #[arg(long = "ep-option", value_name = "PROVIDER.KEY=VALUE")]
+    #[arg(long = "ep-option", value_name = "PROVIDER.KEY=VALUE", help_heading = "Provider")]
     pub(crate) ep_options: Vec<String>,
     /// A session option in onnxruntime's own key; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Provider")]
     pub(crate) session_config: Vec<(String, String)>,
     /// Threads that share one node's work; one for each usable core unless given
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = threads, help_heading = "Provider")]
     pub(crate) intra_op_threads: Option<usize>,
     /// Threads that run nodes side by side
-    #[arg(long, value_name = "N", value_parser = threads, default_value = "1")]
+    #[arg(long, value_name = "N", value_parser = threads, default_value = "1", help_heading = "Provider")]
     pub(crate) inter_op_threads: usize,
     /// Accept nodes on other providers than asked for; results say how many
-    #[arg(long)]
+    #[arg(long, help_heading = "Provider")]
     pub(crate) allow_fallback: bool,
     #[command(flatten)]
     pub(crate) library: LibraryArgs,

@@ -4,8 +4,10 @@ use super::args::LibraryArgs;
 use super::worker;
 use super::worker::Launcher;
 use crate::exit::Failure;
+use crate::host::child;
 use crate::terminal::args::Global;
 use onnx_file::exit::Exit;
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +33,10 @@ pub(crate) fn check_up_launcher(global: &Global, library: &LibraryArgs) -> Resul
 /// How long a library or a provider may take to show that it works.
 const CHECK_UP_LIMIT: Duration = Duration::from_secs(60);
 
-/// Serves the parent that started this process.
-pub fn worker() -> Result<ExitCode, Failure> {
+/// Serves the parent that started this process, whose id is the argument that it gives, and ends with it.
+pub fn worker(parent: Option<OsString>) -> Result<ExitCode, Failure> {
+    if let Some(parent) = parent.and_then(|id| id.to_str()?.parse().ok()) {
+        child::end_with(parent);
+    }
     worker::serve::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
 }

@@ -69,7 +69,17 @@ impl Launcher {
         let mut process =
             Process::start(self, spec.provider.kind().name(), &spec.library, &spec.provider.environment())?;
         match process.ask(&Request::Load(Box::new(spec.clone())), &[], None, self.load_limit)? {
-            (Reply::Loaded(loaded), _) => Ok(Worker { process, loaded: *loaded, run_limit: self.run_limit }),
+            (Reply::Loaded(loaded), _) => {
+                tracing::debug!(
+                    model = loaded.model,
+                    provider = loaded.provider,
+                    library_version = loaded.library_version,
+                    options = ?loaded.options,
+                    placement = ?loaded.placement,
+                    "model loaded"
+                );
+                Ok(Worker { process, loaded: *loaded, run_limit: self.run_limit })
+            }
             _ => Err(process.protocol_violation()),
         }
     }
@@ -181,7 +191,11 @@ impl Process {
         };
         let mut command = Command::new(&launcher.program);
         // Set for the child alone and from its start: onnxruntime reads it while it is loaded.
-        command.arg("worker").env("ORT_DISABLE_TELEMETRY", "1").envs(environment.iter().copied());
+        command
+            .arg("worker")
+            .arg(std::process::id().to_string())
+            .env("ORT_DISABLE_TELEMETRY", "1")
+            .envs(environment.iter().copied());
         add_library_folders(&mut command, library);
         let mut output = Tail::default();
         if launcher.show_output {
@@ -194,9 +208,7 @@ impl Process {
         // An interrupt from the keyboard is for the parent to handle: it keeps what was measured.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let (child, mut stream) = transport::spawn(&mut command).map_err(failed)?;
-        // The command holds the parent's copies of the pipe; the reader must see the end when the child's are gone.
-        drop(command);
+        let (child, mut stream) = transport::spawn(command).map_err(failed)?;
         let (requests, to_send) = mpsc::channel::<Vec<u8>>();
         let (give, answers) = mpsc::channel();
         let (give_back, sent) = mpsc::channel();

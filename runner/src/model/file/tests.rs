@@ -1,6 +1,7 @@
 //! Files as other programs write them, and what is read from them.
 
 use onnx_file::element::ElementType;
+use onnx_file::metadata::{Key, Weights};
 use onnx_file::proto::{
     ModelProto, NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
     tensor_proto::DataType,
@@ -27,7 +28,7 @@ pub(crate) fn value(name: &str, kind: DataType, shape: &[i64]) -> ValueInfoProto
 }
 
 /// Writes a model of the given inputs and properties to a temporary file and reads it back.
-pub(crate) fn file(inputs: Vec<ValueInfoProto>, properties: &[(&str, &str)]) -> ModelFile {
+pub(crate) fn file(inputs: Vec<ValueInfoProto>, properties: &[(Key, &str)]) -> ModelFile {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     let weight = TensorProto { name: "weight".into(), data_type: 1, dims: vec![8], ..Default::default() };
@@ -38,7 +39,7 @@ pub(crate) fn file(inputs: Vec<ValueInfoProto>, properties: &[(&str, &str)]) -> 
         output: vec![value("logits", DataType::Float, &[-1, 10])],
         ..Default::default()
     };
-    let entry = |&(key, value): &(&str, &str)| StringStringEntryProto { key: key.into(), value: value.into() };
+    let entry = |&(key, value): &(Key, &str)| StringStringEntryProto { key: key.name().into(), value: value.into() };
     let model = ModelProto {
         ir_version: 8,
         graph: Some(graph),
@@ -98,23 +99,17 @@ fn weights_in_other_files_count_as_they_will_in_memory() {
 }
 
 #[test]
-fn labels_and_random_weights_are_read_from_the_properties() {
-    let model = file(vec![], &[("resnext.labels", r#"["cat","dog"]"#), ("resnext.weights", "random")]);
-    assert_eq!(model.labels().unwrap().unwrap(), ["cat", "dog"]);
-    assert!(model.random_weights());
-    let model = file(vec![], &[("resnext.labels", "cat, dog"), ("resnext.weights", "my.pth")]);
-    assert!(model.labels().unwrap_err().to_string().contains("resnext.labels"));
-    assert!(!model.random_weights());
-}
-
-#[test]
-fn the_origin_is_read_from_the_properties() {
-    let model = file(vec![], &[("resnext.variant", "50_32x4d"), ("resnext.seed", "7")]);
-    let found = model.origin().unwrap();
-    assert_eq!((found.variant.as_deref(), found.source_sha256, found.random_seed), (Some("50_32x4d"), None, Some(7)));
-    assert_eq!(file(vec![], &[]).origin().unwrap(), Origin::default());
-    let error = file(vec![], &[("resnext.seed", "-1")]).origin().unwrap_err().to_string();
-    assert!(error.contains("resnext.seed"), "{error}");
+fn what_the_file_says_of_itself_is_read_and_what_is_wrong_is_told_with_its_path() {
+    let model = file(vec![], &[(Key::Labels, r#"["cat","dog"]"#), (Key::Variant, "50_32x4d"), (Key::Seed, "7")]);
+    assert_eq!(model.labels().unwrap().names, ["cat", "dog"]);
+    assert_eq!(model.origin().unwrap().weights, Some(Weights::Random { seed: 7 }));
+    assert_eq!(model.preprocess().unwrap(), None);
+    let model = file(vec![], &[(Key::Labels, "cat, dog"), (Key::Seed, "-1"), (Key::Preprocess, "{}")]);
+    let errors = [model.labels().map(drop), model.origin().map(drop), model.preprocess().map(drop)];
+    for (error, key) in errors.into_iter().zip([Key::Labels, Key::Seed, Key::Preprocess]) {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("model.onnx: property ") && error.contains(key.name()), "{error}");
+    }
 }
 
 #[test]

@@ -20,22 +20,29 @@ pub struct Bench {
     #[command(flatten)]
     batches: Batches,
     /// What the clock encloses
-    #[arg(long, value_enum, value_name = "SCOPE,...", value_delimiter = ',', default_value = "end-to-end")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SCOPE,...",
+        value_delimiter = ',',
+        default_value = "end-to-end",
+        help_heading = "Measuring"
+    )]
     pub(crate) scope: Vec<ScopeArg>,
     /// Runs (50) or time (200ms, 2s) to leave out before measuring; until steady unless given
-    #[arg(long, value_name = "N|TIME", value_parser = warm_up)]
+    #[arg(long, value_name = "N|TIME", value_parser = warm_up, help_heading = "Measuring")]
     pub(crate) warmup: Option<WarmUp>,
     /// Runs of each row, at least; together with --duration both have to be met
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) iterations: Option<usize>,
     /// Seconds of each row, at least
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Measuring")]
     pub(crate) duration: Option<Duration>,
     /// Percentiles to report
-    #[arg(long, value_name = "P,...", value_delimiter = ',', default_value = "50,90,95,99", value_parser = percentile)]
+    #[arg(long, value_name = "P,...", value_delimiter = ',', default_value = "50,90,95,99", value_parser = percentile, help_heading = "Measuring")]
     pub(crate) percentile: Vec<f64>,
     /// Repeat everything with fresh processes this often
-    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) processes: usize,
     #[command(flatten)]
     seed: Seed,

@@ -1,8 +1,8 @@
 //! The state of NVIDIA GPUs while they are measured: a hot or shared device is not the device of the data sheet.
 
-use std::process::{Command, Stdio};
-
 use serde::Serialize;
+
+use crate::host::child;
 
 /// What is asked of `nvidia-smi`, in this order.
 const QUERY: &str = "index,clocks.sm,clocks.max.sm,power.draw,temperature.gpu,clocks_throttle_reasons.active";
@@ -31,20 +31,13 @@ pub struct GpuState {
 
 /// Reads the state of every GPU; nothing where there is no driver.
 pub(crate) fn read(round: usize) -> Vec<GpuState> {
-    smi(&[&format!("--query-gpu={QUERY}")]).map_or_else(Vec::new, |text| parse(&text, round))
+    child::nvidia_smi(&format!("--query-gpu={QUERY}")).map_or_else(Vec::new, |text| parse(&text, round))
 }
 
 /// Processes on the GPUs, by id; ours are not told apart, so ask before any is started.
 pub(crate) fn processes() -> Vec<String> {
-    let text = smi(&["--query-compute-apps=pid"]).unwrap_or_default();
+    let text = child::nvidia_smi("--query-compute-apps=pid").unwrap_or_default();
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-}
-
-fn smi(query: &[&str]) -> Option<String> {
-    let mut command = Command::new("nvidia-smi");
-    command.args(query).arg("--format=csv,noheader,nounits").stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn parse(text: &str, round: usize) -> Vec<GpuState> {

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::host::environment::{Environment, load_average_now};
 use crate::input;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ImageInput;
 use crate::model::loaded::library_note;
@@ -186,7 +186,7 @@ impl Turn<'_> {
     fn open<'a>(&self, candidate: &mut Candidate<'a>, measured: &mut Measured) -> Opened<'a> {
         let bad = |error: crate::model::file::MetadataError| ModelError::BadModel(error.to_string());
         let opened = candidate.file.image_input().map_err(bad).and_then(|image| {
-            let (preprocess, _) = Preprocess::of(candidate.file, &image).map_err(bad)?;
+            let (preprocess, _) = preprocess::asked_by(candidate.file, &image).map_err(bad)?;
             Ok((candidate.open()?, image, preprocess.height_width()))
         });
         let loaded = opened.as_ref().ok().map(|(model, ..)| model.loaded().clone());

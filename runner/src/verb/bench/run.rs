@@ -30,7 +30,7 @@ pub(crate) fn measured(global: &Global, arguments: &Bench) -> Result<measurement
     let providers = Providers::of(global, &arguments.providers)?;
     let plan = arguments.plan();
     let mut candidates = providers.candidates(&files, &plan.batches);
-    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
+    let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
     Ok(bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress)))
 }

@@ -11,14 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use onnx_file::digest;
 use onnx_file::expose::{ExposeError, with_intermediate_outputs};
+use onnx_file::metadata::Provenance;
 use onnx_file::outline::OutlineError;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Progress};
-use crate::model::file::{MetadataError, ModelFile, Origin};
+use crate::model::file::{MetadataError, ModelFile};
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::stats::range::Range;
@@ -77,7 +78,7 @@ pub struct Model {
     pub sha256: String,
     /// What the file says of where it comes from.
     #[serde(flatten)]
-    pub origin: Origin,
+    pub origin: Provenance,
 }
 
 /// A value inside the network, over all inputs.
@@ -156,12 +157,12 @@ pub fn calibrate(
     let environment = Environment::read();
     let file = candidate.file;
     let image = file.image_input()?;
-    let (preprocess, assumed) = Preprocess::of(file, &image)?;
+    let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
     let model = described(file)?;
     let weights = Weights::read(&file.path)?;
     let made = graph::values(&file.graph);
     let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::intermediate(&file.graph, &made))?;
-    let mut opened = (candidate.open)(&copy)?;
+    let mut opened = (candidate.open)(copy.path())?;
     let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
     let batch = Batch::of(image.batch, request.batch);
     let feed = inputs::Feed { image: &image, preprocess, batch };
@@ -251,7 +252,7 @@ fn caveats(inputs: &Source<'_>, file: &ModelFile) -> Vec<String> {
     let mut caveats = vec![format!(
         "a range holds for the inputs seen, and others may exceed it: a headroom below {COMFORTABLE} is little"
     )];
-    if file.random_weights() {
+    if file.metadata.has_random_weights() {
         caveats.push(format!("the weights of {} are random: trained ones give other ranges", file.name()));
     }
     if matches!(inputs, Source::Seeded { .. }) {

@@ -10,12 +10,12 @@ use super::calibration::CalibrateError;
 use crate::input;
 use crate::input::noise::Noise;
 use crate::input::pipeline::{Extent, prepare};
-use crate::input::preprocess::Preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::{Phase, Progress};
 use crate::model::file::ImageInput;
 use crate::model::opened::{ModelError, Part};
 use crate::model::tensor::Tensor;
+use onnx_file::metadata::Preprocess;
 
 use crate::input::broken::Broken;
 

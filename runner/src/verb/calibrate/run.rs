@@ -32,7 +32,7 @@ pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
         Some(images) => Source::Images(images),
         None => Source::Seeded { count: arguments.synthetic(), seed: arguments.seed },
     };
-    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
+    let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
     let request = Request { inputs, batch: arguments.batch_size };
     let mut bar = Bar::new(global.quiet);

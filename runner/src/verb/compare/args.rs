@@ -17,22 +17,22 @@ pub struct Compare {
     #[command(flatten)]
     pub(crate) inputs: Inputs,
     /// Batch size, and number of synthetic images
-    #[arg(short, long, value_name = "N", default_value = "4", value_parser = images_at_once)]
+    #[arg(short, long, value_name = "N", default_value = "4", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
     /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) reference: Option<PathBuf>,
     /// Keep the first candidate's outputs (.npz, .npy, .safetensors)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) save_outputs: Option<PathBuf>,
     /// Absolute tolerance; by the coarser precision of the two unless given
-    #[arg(long, value_name = "X", value_parser = tolerance)]
+    #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Measuring")]
     pub(crate) atol: Option<f64>,
     /// Relative tolerance; by the coarser precision of the two unless given
-    #[arg(long, value_name = "X", value_parser = tolerance)]
+    #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Measuring")]
     pub(crate) rtol: Option<f64>,
     /// Find the first block whose output differs between the first two candidates
-    #[arg(long)]
+    #[arg(long, help_heading = "Measuring")]
     pub(crate) layers: bool,
     #[command(flatten)]
     pub(crate) exports: Exports,

@@ -176,7 +176,7 @@ impl<'c, 'a> Side<'c, 'a> {
         let name = self.candidate.name();
         let copy = with_intermediate_outputs(&self.candidate.file.path, &self.candidate.file.graph, &added)?;
         let told = |error| LayersError::Run { candidate: name.clone(), error };
-        let mut model = (self.candidate.open)(&copy).map_err(told)?;
+        let mut model = (self.candidate.open)(copy.path()).map_err(told)?;
         let batch = batch::Batch::of(self.image.batch, self.input.shape[0]);
         let outputs = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
         let again = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;

@@ -10,7 +10,7 @@ use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
 use crate::input::pipeline::{Extent, prepare};
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::candidate::Candidate;
 use crate::model::file::ModelFile;
 use crate::model::tensor::Tensor;
@@ -124,7 +124,7 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
         return Ok((load(path)?, path.display().to_string()));
     }
     let image = file.image_input()?;
-    let (preprocess, _) = Preprocess::of(file, &image)?;
+    let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();
     if arguments.images.is_empty() {
         let noise = input::noise_tensor(&image, count, (height, width), arguments.seed.seed);

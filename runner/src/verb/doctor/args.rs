@@ -9,6 +9,6 @@ pub struct Doctor {
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
     /// Write the findings as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 }

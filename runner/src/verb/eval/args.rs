@@ -12,7 +12,7 @@ pub struct Eval {
     #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
     paths: Vec<PathBuf>,
     /// File of labels, where it does not lie in the folder
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) labels: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: Batch,

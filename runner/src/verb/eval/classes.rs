@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use onnx_file::metadata::Labels;
+
 use crate::model::file::{MetadataError, ModelFile};
 
 /// What a model file says of its classes.
@@ -32,13 +34,13 @@ impl Classes {
     /// # Errors
     /// [`MetadataError`] where the labels do not parse.
     pub fn of(file: &ModelFile) -> Result<Classes, MetadataError> {
-        let labels = file.labels()?.unwrap_or_default();
+        let Labels { names: labels, ids } = file.labels()?;
         let output = file.outputs.iter().find_map(|output| match output.shape.as_deref()? {
             [_, classes] | [_, classes, Some(1), Some(1)] => *classes,
             _ => None,
         });
         let count = if labels.is_empty() { output } else { Some(labels.len()) };
-        Ok(Classes { model: file.name(), ..Classes::new(labels, &file.label_ids()?, count) })
+        Ok(Classes { model: file.name(), ..Classes::new(labels, &ids, count) })
     }
 
     fn new(labels: Vec<String>, ids: &[String], count: Option<usize>) -> Classes {

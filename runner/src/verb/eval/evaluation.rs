@@ -12,12 +12,13 @@ use serde::Serialize;
 
 use crate::host::environment::Environment;
 use crate::input::pipeline::{Extent, Time, prepare};
-use crate::input::preprocess::Preprocess;
+
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::MetadataError;
 use crate::model::loaded::library_note;
 use crate::model::opened::{Loaded, ModelError};
 use crate::stats::proportion::{McNemar, Wilson};
+use onnx_file::metadata::Preprocess;
 
 use super::dataset::Dataset;
 use super::evaluator::{Evaluator, Session};

@@ -13,12 +13,13 @@ use super::tally::{Pair, Tally, Verdict};
 use crate::input::broken::Broken;
 use crate::input::classify;
 use crate::input::pipeline::Prepared;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::Candidate;
 use crate::model::file::weights_note;
 use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Model, ModelError};
+use onnx_file::metadata::Preprocess;
 
 /// Position of an image, and what is said of it; nothing where its scores are NaN or infinite.
 type Prediction = (usize, Option<Verdict>);
@@ -50,9 +51,9 @@ impl<'a, 'd> Evaluator<'a, 'd> {
     ) -> Result<Self, MetadataError> {
         let file = candidate.file;
         let image = file.image_input()?;
-        let (preprocess, assumed) = Preprocess::of(file, &image)?;
+        let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
         notes.extend(assumed.into_iter().chain(weights_note(file)));
-        let labels = file.labels()?.unwrap_or_default();
+        let labels = file.labels()?.names;
         let opened = candidate.open();
         let result = Evaluated {
             model: file.path.display().to_string(),

@@ -40,7 +40,7 @@ pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
     // The candidates are every provider of the first model, then of the next.
     let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
     let request = Request { datasets, batch: arguments.batch.batch_size };
-    let stop = stop_on_interrupt(global.quiet, KEEPS)?;
+    let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
     let evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
     drop(bar);

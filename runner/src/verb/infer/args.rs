@@ -14,7 +14,7 @@ pub struct Infer {
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
     /// Classes to show for each image
-    #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one)]
+    #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one, help_heading = "Output")]
     pub(crate) top_k: usize,
     #[command(flatten)]
     pub(crate) batch: Batch,

@@ -9,11 +9,12 @@ use serde::Serialize;
 use crate::input::classify;
 use crate::input::classify::Class;
 use crate::input::pipeline::{Extent, Prepared, prepare};
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Loaded, Model, ModelError};
+use onnx_file::metadata::Preprocess;
 
 /// Version of the JSON written from [`Inference`].
 pub const SCHEMA_VERSION: u32 = 2;
@@ -96,8 +97,8 @@ pub fn infer(
 ) -> Result<Inference, InferError> {
     let file = candidate.file;
     let image = file.image_input()?;
-    let (preprocess, mut notes) = Preprocess::of(file, &image)?;
-    let labels = file.labels()?;
+    let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
+    let labels = Some(file.labels()?.names).filter(|names| !names.is_empty());
     notes.extend(weights_note(file));
     let model = candidate.open()?;
     let loaded = model.loaded().clone();
@@ -209,6 +210,7 @@ mod tests {
     use std::path::Path;
 
     use image::{Rgb, RgbImage};
+    use onnx_file::metadata::Key;
     use onnx_file::proto::tensor_proto::DataType;
 
     use super::*;
@@ -217,12 +219,12 @@ mod tests {
     use crate::model::file::tests::{file, value};
     use crate::model::tensor::{Data, Tensor};
 
-    const SMALL: (&str, &str) =
-        ("resnext.preprocess", r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#);
+    const SMALL: (Key, &str) =
+        (Key::Preprocess, r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#);
 
     fn model_file(batch: i64) -> ModelFile {
-        let labels = ("resnext.labels", r#"["red","green","blue"]"#);
-        file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &[SMALL, labels, ("resnext.weights", "random")])
+        let labels = (Key::Labels, r#"["red","green","blue"]"#);
+        file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &[SMALL, labels, (Key::Weights, "random")])
     }
 
     /// Scores are the means of the three channels.

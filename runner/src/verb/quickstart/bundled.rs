@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use onnx_file::metadata::{Labels, Preprocess};
 use resnext_builder::build::{LabelsChoice, PreprocessChoice};
 use resnext_builder::graph::Dim;
-use resnext_builder::metadata::{Labels, Preprocess};
 
 use crate::exit::Failure;
 use crate::verb::files::{make_folder, write};
@@ -59,9 +59,9 @@ pub(crate) fn unpack(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Failure> 
 
 /// What the model file is to say of itself, and the image size of the network.
 pub(crate) fn description() -> Result<(LabelsChoice, PreprocessChoice, [Dim; 2]), Failure> {
-    let preprocess: Preprocess = serde_json::from_str(PREPROCESS)
+    let preprocess = Preprocess::parse(PREPROCESS)
         .map_err(|error| Failure::new(Exit::Internal, format!("the bundled preprocessing: {error}")))?;
-    let image = [Dim::Fixed(preprocess.crop), Dim::Fixed(preprocess.crop)];
+    let image = preprocess.crop.extents().map(Dim::Fixed);
     Ok((LabelsChoice::Given(Labels::parse(LABELS)), PreprocessChoice::Given(preprocess), image))
 }
 

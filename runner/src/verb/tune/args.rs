@@ -15,22 +15,22 @@ pub struct Tune {
     /// The ONNX model
     pub(crate) model: PathBuf,
     /// Where to write the fastest form, by the geometric mean of the speed-ups at all batch sizes; what was found goes beside it, to model.tuning.json for model.onnx
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     batches: Batches,
     /// Channels a group to try, in each stage
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8,16,32,64", value_parser = at_least_one)]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8,16,32,64", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) widths: Vec<usize>,
     /// Seconds of each candidate in each round, at least; twice as many in the last
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3", help_heading = "Measuring")]
     pub(crate) duration: Duration,
     #[command(flatten)]
     seed: Seed,
     /// Replace existing outputs
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) exports: Exports,

@@ -6,23 +6,23 @@ use std::path::{Component, Path, PathBuf};
 
 use onnx_file::atomic::AtomicFile;
 use onnx_file::outline::data_files;
+use onnx_file::temporary::Temporary;
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
 use resnext_builder::target::Rationale;
-use tempfile::TempDir;
 
 use super::tuning::{Choice, TuneError};
 use crate::model::file::ModelFile;
 
 /// A folder of its own that goes when it is dropped.
-pub(crate) struct Folder(TempDir);
+pub(crate) struct Folder(Temporary);
 
 impl Folder {
     /// Makes a folder that nobody else has, `.NAME.tuning-` and a random end, beside `output`.
     pub(crate) fn make(output: &Path) -> Result<Folder, TuneError> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let beside = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let made = tempfile::Builder::new().prefix(&format!(".{name}.tuning-")).tempdir_in(beside);
+        let made = Temporary::folder(beside, &format!(".{name}.tuning-"));
         made.map(Folder).map_err(|source| TuneError::Write { path: beside.display().to_string(), source })
     }
 

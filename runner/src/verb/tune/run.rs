@@ -98,7 +98,7 @@ fn measured(global: &Global, arguments: &Tune) -> Result<Tuned, Failure> {
         plan: arguments.plan(),
         threads: providers.threads(),
     };
-    let stop = stop_on_interrupt(global.quiet, "stopping; interrupt again to stop at once")?;
+    let stop = stop_on_interrupt(global.quiet, "stopping; interrupt again to stop at once");
     let mut bar = Bar::with_time_left(global.quiet);
     tune::tune(&request, &providers, &stop, &mut |progress| bar.show(progress)).map_err(failure)
 }

@@ -9,7 +9,7 @@ use super::files::Folder;
 use super::tuning::{Candidates, Choice, Request, Round, Timing, Trial, TuneError};
 use crate::host::environment::Environment;
 use crate::input;
-use crate::input::preprocess::Preprocess;
+use crate::input::preprocess;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
@@ -112,7 +112,7 @@ impl<'s> Search<'s> {
         candidates: &mut [Candidate<'_>],
     ) -> Result<Vec<Option<String>>, TuneError> {
         let image = files[0].image_input()?;
-        let (preprocess, _) = Preprocess::of(&files[0], &image)?;
+        let (preprocess, _) = preprocess::asked_by(&files[0], &image)?;
         let batch = image.batch.unwrap_or(1);
         let noise = input::noise_tensor(&image, batch, preprocess.height_width(), self.request.plan.seed);
         let request = compare::Request {

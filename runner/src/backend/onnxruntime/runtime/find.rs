@@ -146,7 +146,11 @@ impl Search {
         let libraries = self.libraries()?;
         let common = libraries.iter().find(|library| kinds.iter().all(|&kind| library.has(kind)));
         let for_one = |kind| libraries.iter().find(|library| library.has(kind)).or(libraries.first());
-        Ok(kinds.iter().filter_map(|&kind| common.or_else(|| for_one(kind))).cloned().collect())
+        let chosen: Vec<Library> = kinds.iter().filter_map(|&kind| common.or_else(|| for_one(kind))).cloned().collect();
+        for (kind, library) in kinds.iter().zip(&chosen) {
+            tracing::debug!(provider = %kind, library = %library.path.display(), origin = ?library.origin, "library chosen");
+        }
+        Ok(chosen)
     }
 
     fn folders(&self) -> Vec<(PathBuf, Origin)> {

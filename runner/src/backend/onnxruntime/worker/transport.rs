@@ -6,31 +6,62 @@
 use std::io::{self, Read, Write};
 use std::process::{Child, Command};
 
+use crate::host::child;
+
 #[cfg(unix)]
 mod imp {
-    use super::{Child, Command, io};
+    use super::{Child, Command, child, io};
     use std::fs::File;
     use std::os::fd::{AsFd, OwnedFd};
     use std::os::unix::net::UnixStream;
     use std::process::Stdio;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags, poll};
 
     pub(crate) type Stream = UnixStream;
 
-    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Stream)> {
+    pub(crate) fn spawn(mut command: Command) -> io::Result<(Child, Stream)> {
         let (ours, theirs) = UnixStream::pair()?;
-        let child = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+        command.stdin(Stdio::from(OwnedFd::from(theirs)));
+        let child = child::spawn(command)?;
         Ok((child, ours))
     }
 
     pub(crate) fn in_worker() -> io::Result<(File, File)> {
         let stream = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        watch(stream.try_clone()?)?;
         Ok((stream.try_clone()?, stream))
     }
+
+    /// Ends this process soon after its parent has gone, whatever it is doing: a run inside onnxruntime may never end, and
+    /// only between two requests would the end of the stream be read.
+    fn watch(stream: File) -> io::Result<()> {
+        let watch = move || {
+            // No event is asked for: that the other end is closed is told unasked.
+            let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+            loop {
+                let mut polled = [PollFd::new(&stream, PollFlags::empty())];
+                let answer = poll(&mut polled, None);
+                if answer.is_ok() && polled[0].revents().intersects(gone) {
+                    break;
+                }
+            }
+            thread::sleep(GRACE);
+            // Not `exit`, which runs what onnxruntime has registered and may wait for the run in progress.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        };
+        thread::Builder::new().name("watch".to_owned()).spawn(watch).map(drop)
+    }
+
+    /// How long a worker that is between two requests has to leave by itself.
+    const GRACE: Duration = Duration::from_millis(600);
 }
 
 #[cfg(not(unix))]
 mod imp {
-    use super::{Child, Command, Read, Write, io};
+    use super::{Child, Command, Read, Write, child, io};
     use std::process::{ChildStdin, ChildStdout, Stdio};
 
     /// Both pipes of a child.
@@ -52,8 +83,9 @@ mod imp {
         }
     }
 
-    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Stream)> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    pub(crate) fn spawn(mut command: Command) -> io::Result<(Child, Stream)> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = child::spawn(command)?;
         match (child.stdin.take(), child.stdout.take()) {
             (Some(input), Some(output)) => Ok((child, Stream(input, output))),
             _ => Err(io::Error::other("the child has no pipes")),
@@ -65,8 +97,9 @@ mod imp {
     }
 }
 
-/// Starts the command with a stream to it.
-pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, imp::Stream)> {
+/// Starts the command with a stream to it. The command is dropped here, and with it this process's copies of the pipes
+/// it was given: their reader must see the end when the child's are gone.
+pub(crate) fn spawn(command: Command) -> io::Result<(Child, imp::Stream)> {
     imp::spawn(command)
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
+use onnx_file::metadata::{Key, Weights};
 use onnx_file::proto::tensor_proto::DataType;
 use onnx_file::proto::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use prost::Message;
@@ -29,12 +30,12 @@ fn network(folder: &Path, batch: i64) -> ModelFile {
         output: vec![value("logits", DataType::Float, &[batch, 3])],
         ..Default::default()
     };
-    let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
+    let entry = |key: Key, value: &str| StringStringEntryProto { key: key.name().into(), value: value.into() };
     let preprocess = r#"{"resize":4,"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#;
     let model = ModelProto {
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { version: 17, ..Default::default() }],
-        metadata_props: vec![entry("resnext.preprocess", preprocess), entry("resnext.weights_sha256", "abc")],
+        metadata_props: vec![entry(Key::Preprocess, preprocess), entry(Key::WeightsSha256, "abc")],
         ..Default::default()
     };
     let path = folder.join("model.onnx");
@@ -108,7 +109,7 @@ fn ranges_do_not_depend_on_how_inputs_are_batched() {
             "{:?}",
             found.notes
         );
-        assert_eq!(found.model.origin.source_sha256.as_deref(), Some("abc"));
+        assert_eq!(found.model.origin.weights, Some(Weights::Checkpoint { sha256: "abc".into() }));
     }
 }
 

@@ -1,15 +1,16 @@
 //! Data sets in the forms in which they come.
 
+use onnx_file::metadata::Key;
 use onnx_file::proto::tensor_proto::DataType;
 
 use super::*;
 use crate::model::file::tests::{file, value};
 
 fn classes(labels: &str) -> Classes {
-    let properties: &[(&str, &str)] = if labels.is_empty() {
+    let properties: &[(Key, &str)] = if labels.is_empty() {
         &[]
     } else {
-        &[("resnext.labels", labels), ("resnext.label_ids", r#"["n00000001","n00000002","n00000003"]"#)]
+        &[(Key::Labels, labels), (Key::LabelIds, r#"["n00000001","n00000002","n00000003"]"#)]
     };
     let model = file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], properties);
     let mut classes = Classes::of(&model).unwrap();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
+use onnx_file::metadata::Key;
 use onnx_file::proto::tensor_proto::DataType;
 
 use super::*;
@@ -24,7 +25,7 @@ fn model_file(resize: u32) -> ModelFile {
 fn model_of(resize: u32, batch: i64, labels: &str) -> ModelFile {
     let preprocess =
         format!(r#"{{"resize":{resize},"crop":4,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}}"#);
-    let properties = [("resnext.preprocess", preprocess.as_str()), ("resnext.labels", labels)];
+    let properties = [(Key::Preprocess, preprocess.as_str()), (Key::Labels, labels)];
     file(vec![value("x", DataType::Float, &[batch, 3, 4, 4])], &properties)
 }
 

@@ -1,0 +1,259 @@
+//! Names as files have them into torchvision's: the prefix that a wrapper put before every name, the naming of another
+//! library, the classifier under any name.
+//!
+//! Only names are looked at, and the shapes of what may be a classifier: whether the network is one of the family is judged
+//! afterwards, on torchvision's names.
+
+mod head;
+mod scheme;
+
+use std::collections::HashMap;
+
+use onnx_file::element::ElementType;
+
+pub use head::Head;
+pub use scheme::Naming;
+
+use super::error::Fault;
+use super::values::Data;
+use super::{Choice, TensorInfo};
+
+/// What `DataParallel` and `AveragedModel` put before every name.
+const MODULE_PREFIX: &str = "module.";
+
+/// The number of averaged steps, which `AveragedModel` stores beside the prefixed names.
+const AVERAGED_STEPS: &str = "n_averaged";
+
+/// What torch's wrappers put into names, at any place.
+const WRAPPERS: [&str; 3] = ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."];
+
+/// What a profiler of operations leaves in the names.
+const COUNTERS: [&str; 2] = ["total_ops", "total_params"];
+
+/// Tensors by torchvision's names, and how they came to have them.
+pub(super) struct Named {
+    pub(super) tensors: Vec<(TensorInfo, Data)>,
+    pub(super) prefix: Option<String>,
+    pub(super) naming: Naming,
+    pub(super) head: Option<Head>,
+    /// Tensors that are not part of the network, by their names in the file.
+    pub(super) left_out: Vec<String>,
+}
+
+/// A tensor on its way.
+struct Tensor {
+    /// Its name in the file.
+    file: String,
+    /// Its name without the prefix; where it lies outside, the name in the file.
+    name: String,
+    /// Whether it has the prefix.
+    inside: bool,
+    /// Whether it is a part of stem or stages, by torchvision's name.
+    body: bool,
+    info: TensorInfo,
+    data: Data,
+}
+
+/// Gives `tensors` torchvision's names.
+///
+/// # Errors
+///
+/// If two prefixes or two heads come into question, or there is not what `choice` names.
+pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Result<Named, Fault> {
+    let mut tensors = join_pruned(tensors);
+    let mut left_out = Vec::new();
+    tensors.retain(|(info, _)| {
+        let last = info.name.rsplit('.').next().unwrap_or_default();
+        !(COUNTERS.contains(&last) && info.shape.iter().product::<usize>() <= 1)
+    });
+    let stripped = if choice.prefix.is_none() { strip_module(&mut tensors) } else { String::new() };
+    let (naming, prefix, wrapper) = find_prefix(&tensors, choice)?;
+    let Some(prefix) = prefix else {
+        let prefix = (!stripped.is_empty()).then_some(stripped);
+        return Ok(Named { tensors, prefix, naming: Naming::Torchvision, head: None, left_out });
+    };
+    let mut tensors: Vec<Tensor> = tensors
+        .into_iter()
+        .map(|(info, data)| {
+            let file = info.name.clone();
+            let own = if wrapper { unwrap_name(&file) } else { file.clone() };
+            let rest = own.strip_prefix(&prefix).map(unwrap_name);
+            let inside = rest.is_some();
+            let rest = rest.unwrap_or_else(|| own.clone());
+            let mapped = if inside { naming.torchvision(&rest) } else { None };
+            let (name, body) = mapped.unwrap_or((rest, false));
+            Tensor { file, name, inside, body, info, data }
+        })
+        .collect();
+    let head = head::settle(&mut tensors, choice, &mut left_out)?;
+    if choice.prefix.is_some() {
+        leave_out(&mut tensors, &mut left_out, |tensor| !tensor.inside && !tensor.body);
+    } else {
+        leave_out(&mut tensors, &mut left_out, |tensor| !tensor.body && is_aside(tensor));
+    }
+    if naming == Naming::Caffe2 {
+        complete_statistics(&mut tensors);
+    }
+    let tensors = tensors.into_iter().map(|tensor| (TensorInfo { name: tensor.name, ..tensor.info }, tensor.data));
+    let prefix = if wrapper { format!("{}{prefix}", WRAPPERS[0]) } else { format!("{stripped}{prefix}") };
+    let prefix = (!prefix.is_empty()).then_some(prefix);
+    Ok(Named { tensors: tensors.collect(), prefix, naming, head, left_out })
+}
+
+fn leave_out(tensors: &mut Vec<Tensor>, left_out: &mut Vec<String>, unwanted: impl Fn(&Tensor) -> bool) {
+    tensors.retain(|tensor| {
+        let unwanted = unwanted(tensor);
+        if unwanted {
+            left_out.push(tensor.file.clone());
+        }
+        !unwanted
+    });
+}
+
+/// Weights of a loss, and the mean and deviation of a normalising layer before the network.
+fn is_aside(tensor: &Tensor) -> bool {
+    let mut parts = tensor.name.rsplit('.');
+    let last = parts.next().unwrap_or_default();
+    let few = tensor.info.shape.iter().product::<usize>() <= 4;
+    let loss = parts.any(|part| matches!(part, "loss" | "loss_fn" | "criterion" | "loss_function"));
+    (few && matches!(last, "mean" | "std" | "pixel_mean" | "pixel_std"))
+        || (loss && tensor.info.shape.len() <= 1 && matches!(last, "weight" | "pos_weight"))
+}
+
+/// Takes `module.` off every name, as often as all of them have it; returns what was taken off.
+fn strip_module(tensors: &mut [(TensorInfo, Data)]) -> String {
+    let mut stripped = String::new();
+    let prefixed = |name: &str| name.starts_with(MODULE_PREFIX);
+    while tensors.iter().any(|(info, _)| prefixed(&info.name))
+        && tensors.iter().all(|(info, _)| prefixed(&info.name) || info.name == AVERAGED_STEPS)
+    {
+        for (info, _) in &mut *tensors {
+            if let Some(rest) = info.name.strip_prefix(MODULE_PREFIX) {
+                info.name = rest.to_owned();
+            }
+        }
+        stripped.push_str(MODULE_PREFIX);
+    }
+    stripped
+}
+
+fn unwrap_name(name: &str) -> String {
+    WRAPPERS.iter().fold(name.to_owned(), |name, wrapper| name.replace(wrapper, ""))
+}
+
+/// The naming and the prefix under which there is a network; no prefix where there is none. The last says whether the
+/// wrappers of torch.compile had to be taken out of the names for it.
+fn find_prefix(tensors: &[(TensorInfo, Data)], choice: &Choice) -> Result<(Naming, Option<String>, bool), Fault> {
+    let found = |wrapper: bool| {
+        let mut found: Vec<(Naming, String)> = Vec::new();
+        for (info, _) in tensors {
+            let name = if wrapper { unwrap_name(&info.name) } else { info.name.clone() };
+            let Some(candidate) = Naming::anchored(&name) else { continue };
+            if !found.contains(&candidate) {
+                found.push(candidate);
+            }
+        }
+        only_first_stages(&mut found, tensors);
+        found
+    };
+    let mut wrapper = false;
+    let mut candidates = found(false);
+    if candidates.is_empty() {
+        candidates = found(true);
+        wrapper = true;
+    }
+    let listed = |candidates: &[(Naming, String)]| candidates.iter().map(|(_, prefix)| prefix.clone()).collect();
+    if let Some(asked) = &choice.prefix {
+        let dotted = if asked.is_empty() || asked.ends_with('.') { asked.clone() } else { format!("{asked}.") };
+        let exact = candidates.iter().find(|(_, prefix)| *prefix == dotted);
+        let mut within = candidates.iter().filter(|(_, prefix)| !dotted.is_empty() && prefix.starts_with(&dotted));
+        return match (exact, within.next(), within.next()) {
+            (Some((naming, prefix)), ..) | (None, Some((naming, prefix)), None) => {
+                Ok((*naming, Some(prefix.clone()), wrapper))
+            }
+            _ => Err(Fault::NoSuchPrefix { prefix: asked.clone(), known: listed(&candidates) }),
+        };
+    }
+    match &candidates[..] {
+        [] => Ok((Naming::Torchvision, None, false)),
+        [(naming, prefix)] => Ok((*naming, Some(prefix.clone()), wrapper)),
+        several => Err(Fault::Prefixes { known: listed(several) }),
+    }
+}
+
+/// Of the numbers in an `nn.Sequential` the lowest is the first stage, if a convolution is number 0.
+fn only_first_stages(found: &mut Vec<(Naming, String)>, tensors: &[(TensorInfo, Data)]) {
+    let lowest: Vec<(Naming, String)> = found.clone();
+    found.retain(|(naming, prefix)| {
+        let Naming::Sequential { first } = naming else { return true };
+        let lower = |other: &(Naming, String)| {
+            other.1 == *prefix && matches!(other.0, Naming::Sequential { first: lower } if lower < *first)
+        };
+        let stem = tensors.iter().any(|(info, _)| {
+            info.shape.len() == 4 && info.name.strip_prefix(prefix.as_str()).is_some_and(|rest| rest == "0.weight")
+        });
+        stem && !lowest.iter().any(lower)
+    });
+}
+
+/// A pruned tensor is the product of what was trained and its mask.
+fn join_pruned(tensors: Vec<(TensorInfo, Data)>) -> Vec<(TensorInfo, Data)> {
+    const PARTS: [&str; 2] = ["_orig", "_mask"];
+    if !tensors.iter().any(|(info, _)| info.name.ends_with(PARTS[0])) {
+        return tensors;
+    }
+    let mut masks: HashMap<String, (TensorInfo, Data)> = HashMap::new();
+    let mut others = Vec::new();
+    for (info, data) in tensors {
+        match info.name.strip_suffix(PARTS[1]).map(str::to_owned) {
+            Some(name) => {
+                masks.insert(name, (info, data));
+            }
+            None => others.push((info, data)),
+        }
+    }
+    let mut joined = Vec::new();
+    for (mut info, data) in others {
+        let whole = info.name.strip_suffix(PARTS[0]).map(str::to_owned);
+        let mask = whole.as_ref().and_then(|name| masks.remove(name));
+        match (whole, mask, data) {
+            (Some(name), Some((mask, Data::Stored(mask_data))), Data::Stored(data)) if mask.shape == info.shape => {
+                info.name = name;
+                joined.push((info, Data::Product(Box::new([data, mask_data]))));
+            }
+            (_, mask, data) => {
+                joined.push((info, data));
+                joined.extend(mask);
+            }
+        }
+    }
+    let mut left: Vec<_> = masks.into_values().collect();
+    left.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    joined.extend(left);
+    joined
+}
+
+/// Caffe2's files hold a normalisation's scale and shift with the statistics already in them. Their absence is a mean of 0
+/// and a variance that together with epsilon is 1.
+fn complete_statistics(tensors: &mut Vec<Tensor>) {
+    let there: std::collections::HashSet<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let mut added = Vec::new();
+    for tensor in tensors.iter().filter(|tensor| tensor.body && tensor.info.shape.len() == 1) {
+        let Some(base) = tensor.name.strip_suffix(".weight") else { continue };
+        let statistics = ["running_mean", "running_var"].map(|name| format!("{base}.{name}"));
+        if statistics.iter().any(|name| there.contains(name)) {
+            continue;
+        }
+        for (name, value) in statistics.into_iter().zip([0.0, 1.0 - crate::architecture::EPSILON]) {
+            added.push(constant(name, &tensor.info.shape, value));
+        }
+    }
+    tensors.extend(added);
+}
+
+/// A tensor that the file does not hold and that needs none.
+fn constant(name: String, shape: &[usize], value: f64) -> Tensor {
+    let info = TensorInfo { name: name.clone(), dtype: ElementType::F64, shape: shape.to_vec() };
+    let data = Data::Constant { value, elements: shape.iter().product() };
+    Tensor { file: name.clone(), name, inside: true, body: true, info, data }
+}

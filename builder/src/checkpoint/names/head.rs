@@ -1,0 +1,198 @@
+//! The classifier, whatever it is called: one linear layer, or several with ReLU between, on the pooled features.
+
+use std::collections::BTreeMap;
+
+use super::{Tensor, constant, leave_out};
+use crate::architecture::hidden;
+use crate::checkpoint::Choice;
+use crate::checkpoint::error::Fault;
+
+/// torchvision's name of the last linear layer, which [`Head`] puts in place of the file's.
+const LAST: &str = "fc";
+
+/// A classifier as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Names of its linear layers in the file, in order.
+    pub layers: Vec<String>,
+    /// Whether each of them has a bias.
+    pub biased: bool,
+}
+
+/// Tensors under one name, numbers at its end left out: `fc` of `fc.1.weight` and `fc.4.bias`.
+#[derive(Default)]
+struct Group {
+    /// Index of a weight, where its number stands in the name, its outputs and inputs.
+    linears: Vec<Linear>,
+    /// Whether there is more than linear layers.
+    more: bool,
+    inside: bool,
+}
+
+#[derive(Clone)]
+struct Linear {
+    base: String,
+    number: Option<usize>,
+    out: usize,
+    features: usize,
+}
+
+/// Finds the classifier among what is no part of stem or stages, and gives it torchvision's names. What `choice` leaves out
+/// goes.
+pub(super) fn settle(
+    tensors: &mut Vec<Tensor>,
+    choice: &Choice,
+    left_out: &mut Vec<String>,
+) -> Result<Option<Head>, Fault> {
+    for name in &choice.drop_heads {
+        let named =
+            |own: &str| own.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let is_it = |tensor: &Tensor| !tensor.body && (named(&tensor.name) || named(&tensor.file));
+        if !tensors.iter().any(is_it) {
+            let known = groups(tensors).into_keys().collect();
+            return Err(Fault::NoSuchHead { head: name.clone(), known });
+        }
+        leave_out(tensors, left_out, is_it);
+    }
+    let groups = groups(tensors);
+    if choice.no_head {
+        let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let heads: Vec<String> = groups.keys().map(|root| first(root)).collect();
+        leave_out(tensors, left_out, |tensor| !tensor.body && heads.contains(&first(&tensor.name)));
+        return Ok(None);
+    }
+    let Some(features) = features(tensors) else { return Ok(None) };
+    // With a prefix of the user's, what lies outside counts only where there is nothing inside.
+    let whole = choice.prefix.is_none();
+    let chains = |inside: bool| -> Vec<Vec<Linear>> {
+        let of = groups.values().filter(|group| whole || group.inside == inside);
+        of.filter_map(|group| chain(group, features)).collect()
+    };
+    let mut found = chains(true);
+    if found.is_empty() && !whole {
+        found = chains(false);
+    }
+    let counted = groups.values().filter(|group| whole || group.inside).count();
+    let layers = match (&found[..], counted) {
+        ([one], 0 | 1) => one.clone(),
+        _ => match chain_of_names(&groups, features).filter(|_| whole) {
+            Some(layers) => layers,
+            None if counted == 0 => return Ok(None),
+            None => {
+                let known = groups.iter().filter(|(_, group)| whole || group.inside);
+                let known = known.map(|(root, group)| described(root, group)).collect();
+                return Err(Fault::Heads { features, known });
+            }
+        },
+    };
+    Ok(Some(rename(tensors, &layers)))
+}
+
+/// Linear layers by the name that they stand under.
+fn groups(tensors: &[Tensor]) -> BTreeMap<String, Group> {
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let aside = tensors.iter().filter(|tensor| !tensor.body);
+    for tensor in aside.clone() {
+        let Some(base) = tensor.name.strip_suffix(".weight") else { continue };
+        let [out, features] = tensor.info.shape[..] else { continue };
+        if !tensor.info.dtype.is_float() {
+            continue;
+        }
+        let (root, number) = root(base);
+        let group = groups.entry(root.to_owned()).or_default();
+        group.inside |= tensor.inside;
+        group.linears.push(Linear { base: base.to_owned(), number, out, features });
+    }
+    for tensor in aside {
+        let Some((base, parameter)) = tensor.name.rsplit_once('.') else { continue };
+        if let Some(group) = groups.get_mut(root(base).0) {
+            let linear = matches!(parameter, "weight" | "bias") && group.linears.iter().any(|own| own.base == base);
+            group.more |= !linear;
+        }
+    }
+    groups
+}
+
+/// `fc` and 1 of `fc.1`.
+fn root(base: &str) -> (&str, Option<usize>) {
+    match base.rsplit_once('.') {
+        Some((root, number)) => match number.parse() {
+            Ok(number) => (root, Some(number)),
+            Err(_) => (base, None),
+        },
+        None => (base, None),
+    }
+}
+
+/// The linear layers of `group` in order, where they take the network's features and there is a layer between each two.
+fn chain(group: &Group, features: usize) -> Option<Vec<Linear>> {
+    let mut linears = group.linears.clone();
+    linears.sort_by_key(|linear| linear.number);
+    let fits = linears.windows(2).all(|pair| {
+        let apart = pair[0].number.zip(pair[1].number).is_some_and(|(a, b)| b > a + 1);
+        pair[0].out == pair[1].features && apart
+    });
+    (!group.more && fits && linears.first().is_some_and(|first| first.features == features)).then_some(linears)
+}
+
+/// `fc1`, `fc2`, ...: single layers that fit together in one way only, all of them used.
+fn chain_of_names(groups: &BTreeMap<String, Group>, features: usize) -> Option<Vec<Linear>> {
+    let mut left = Vec::new();
+    for group in groups.values() {
+        let [only] = &group.linears[..] else { return None };
+        if group.more {
+            return None;
+        }
+        left.push(only.clone());
+    }
+    let (mut chain, mut features) = (Vec::new(), features);
+    while !left.is_empty() {
+        let mut fitting = left.iter().enumerate().filter(|(_, linear)| linear.features == features);
+        let (Some((index, _)), None) = (fitting.next(), fitting.next()) else { return None };
+        let linear = left.swap_remove(index);
+        features = linear.out;
+        chain.push(linear);
+    }
+    Some(chain)
+}
+
+/// Channels of the last stage.
+fn features(tensors: &[Tensor]) -> Option<usize> {
+    let channels = |stage: usize| {
+        let last = ["conv3", "conv2"].map(|conv| format!("layer{stage}.0.{conv}.weight"));
+        let find = |name: &String| tensors.iter().find(|tensor| tensor.body && tensor.name == *name);
+        last.iter().find_map(find).and_then(|tensor| tensor.info.shape.first().copied())
+    };
+    (1..).map_while(channels).last()
+}
+
+/// `projection_head (2048 to 128)`.
+fn described(root: &str, group: &Group) -> String {
+    let layers: Vec<String> =
+        group.linears.iter().map(|linear| format!("{} to {}", linear.features, linear.out)).collect();
+    format!("{root} ({})", layers.join(", "))
+}
+
+/// Gives `layers` torchvision's names, and zeros for a bias where one is missing.
+fn rename(tensors: &mut Vec<Tensor>, layers: &[Linear]) -> Head {
+    let mut biased = true;
+    let mut added = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let name = if index + 1 == layers.len() { LAST.to_owned() } else { hidden(index) };
+        let (weight, bias) = (format!("{}.weight", layer.base), format!("{}.bias", layer.base));
+        let mut has_bias = false;
+        for tensor in tensors.iter_mut().filter(|tensor| !tensor.body) {
+            if tensor.name == weight {
+                (tensor.name, tensor.body) = (format!("{name}.weight"), true);
+            } else if tensor.name == bias {
+                (tensor.name, tensor.body, has_bias) = (format!("{name}.bias"), true, true);
+            }
+        }
+        if !has_bias {
+            biased = false;
+            added.push(constant(format!("{name}.bias"), &[layer.out], 0.0));
+        }
+    }
+    tensors.extend(added);
+    Head { layers: layers.iter().map(|layer| layer.base.clone()).collect(), biased }
+}

@@ -1,0 +1,169 @@
+//! Checkpoints as training scripts, other libraries and hubs write them: what torch computed is what the file means here.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use ndarray::Array4;
+use resnext_builder::architecture::StrideIn;
+use resnext_builder::checkpoint::{Checkpoint, CheckpointError, Choice, Fault, Naming, WeightsKind};
+use resnext_builder::cli::Cli;
+use resnext_builder::reference::{Activation, forward};
+use resnext_builder::weights::{Origin, Source, inferred};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::common::program::{run, text};
+
+#[derive(Deserialize)]
+struct Entry {
+    file: String,
+    network: String,
+    flags: Vec<String>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints/as_people_have")
+}
+
+fn path(file: &str) -> String {
+    folder().join(file).display().to_string()
+}
+
+fn entries() -> Vec<Entry> {
+    serde_json::from_slice(&std::fs::read(folder().join("index.json")).unwrap()).unwrap()
+}
+
+/// What the command line with `flags` asks of a checkpoint.
+fn choice(flags: &[String]) -> Choice {
+    let start = ["resnext-build", "--weights", "w", "-o", "m"].map(str::to_owned);
+    Cli::try_parse_from(start.iter().chain(flags)).unwrap().build.plan().unwrap().choice
+}
+
+fn open(file: &str, flags: &[&str]) -> Result<Checkpoint, CheckpointError> {
+    let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+    Checkpoint::open_with(&folder().join(file), &choice(&flags))
+}
+
+/// torch's image (f32) or logits (f64), with its shape.
+fn expected(name: &str) -> (Vec<usize>, Vec<f64>) {
+    let bytes = std::fs::read(folder().join("expected.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let view = file.tensor(name).unwrap();
+    let values = match view.dtype() {
+        safetensors::Dtype::F32 => {
+            view.data().as_chunks::<4>().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect()
+        }
+        _ => view.data().as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+    };
+    (view.shape().to_vec(), values)
+}
+
+#[test]
+fn each_of_them_computes_what_torch_computes() {
+    let mut tried = 0;
+    for Entry { file, network, flags } in entries() {
+        if file.ends_with(".pkl") || file.starts_with("sharded") || folder().join(&file).is_dir() {
+            continue;
+        }
+        let checkpoint = Checkpoint::open_with(&folder().join(&file), &choice(&flags))
+            .unwrap_or_else(|error| panic!("{file} {flags:?}: {error}"));
+        let found = inferred(&checkpoint).unwrap_or_else(|error| panic!("{file} {flags:?}: {error}"));
+        let (shape, values) = expected(&format!("{network}.input"));
+        let images = Array4::from_shape_vec([shape[0], shape[1], shape[2], shape[3]], values).unwrap();
+        let mut source = Source::new(Origin::Checkpoint(&checkpoint));
+        let outputs =
+            forward(&found.variant, StrideIn::Conv3x3, &found.head(), &mut source, &images, Activation::Relu).unwrap();
+        let logits = outputs.logits.unwrap_or_else(|| panic!("{file}: no logits"));
+        let (shape, exact) = expected(&format!("{network}.logits"));
+        assert_eq!(logits.shape(), shape, "{file}");
+        let difference: f64 = logits.iter().zip(&exact).map(|(a, b)| (a - b).powi(2)).sum();
+        let far = (difference / exact.iter().map(|v| v * v).sum::<f64>()).sqrt();
+        // A pruned tensor is a product, which f32 rounds.
+        assert!(far <= if network == "pruned" { 1e-7 } else { 1e-12 }, "{file} {flags:?}: {far}");
+        tried += 1;
+    }
+    assert!(tried > 55, "{tried}");
+}
+
+/// What a build of `file` says, once it has succeeded.
+fn said(file: &str, flags: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(file);
+    let arguments = [&["--weights", path.as_str(), "-o", "m.onnx", "--image-size", "32"], flags].concat();
+    let output = run(folder.path(), &arguments);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{file}: {said}");
+    // What was written computes what the checkpoint means.
+    let selection: Vec<&str> = flags.iter().copied().filter(|flag| *flag != "--no-top").collect();
+    let verified = run(folder.path(), &[&["verify", "m.onnx", "--weights", path.as_str()], &selection[..]].concat());
+    assert!(verified.status.success(), "{file}: {}", text(&verified.stderr));
+    said
+}
+
+#[track_caller]
+fn holds(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+}
+
+#[test]
+fn what_was_taken_and_what_else_is_there_is_said() {
+    holds(
+        &said("torchvision_ema.pth", &[]),
+        &[
+            "under the key 'model'",
+            "'model_ema' (EMA)",
+            "usually the better",
+            "--weights-key model_ema",
+            "args: argparse.Namespace",
+        ],
+    );
+    holds(&said("torchvision_ema.pth", &["--weights-key", "model_ema"]), &["under the key 'model_ema'", "'model'"]);
+    holds(&said("dino.pth", &[]), &["'student'", "'teacher' (teacher)", "prefix 'module.backbone.'"]);
+    holds(&said("prefix_ddp_compiled.pth", &[]), &["prefix 'module._orig_mod.' removed"]);
+    holds(&said("head_mlp.pth", &[]), &["fc.0, fc.3, with ReLU between"]);
+    holds(&said("head_unbiased.pth", &[]), &["without bias"]);
+    holds(&said("head_extra.pth", &["--drop-head", "aux"]), &["left out", "aux.weight"]);
+    holds(&said("transformers.safetensors", &[]), &["transformers' ResNet"]);
+    holds(&said("head_dropout.pth", &["--no-top"]), &["left out", "fc.1.weight"]);
+    assert!(!said("torchvision_references.pth", &[]).contains("other weights"));
+}
+
+#[test]
+fn the_model_of_several_linear_layers_has_gemm_relu_gemm() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--weights", &path("head_mlp3.pth"), "-o", "m.onnx", "-q"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let graph = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap().graph.unwrap();
+    let last: Vec<&str> = graph.node.iter().rev().take(5).map(|node| node.op_type.as_str()).collect();
+    assert_eq!(last, ["Gemm", "Relu", "Gemm", "Relu", "Gemm"]);
+}
+
+#[test]
+fn what_is_not_clear_is_refused_with_what_there_is() {
+    let error = open("moco.pth", &[]).unwrap_err();
+    assert!(matches!(*error.fault, Fault::Prefixes { .. }), "{error}");
+    holds(&error.to_string(), &["`encoder_q.`", "`encoder_k.`", "--prefix"]);
+    let error = open("moco.pth", &["--prefix", "encoder_x."]).unwrap_err();
+    assert!(matches!(*error.fault, Fault::NoSuchPrefix { .. }), "{error}");
+    let error = open("head_extra.pth", &[]).unwrap_err();
+    assert!(matches!(*error.fault, Fault::Heads { .. }), "{error}");
+    holds(&error.to_string(), &["`fc (", "`aux (", "--drop-head"]);
+    let error = open("head_extra.pth", &["--drop-head", "neck"]).unwrap_err();
+    assert!(matches!(*error.fault, Fault::NoSuchHead { .. }), "{error}");
+    let error = open("key_unusual.pth", &[]).unwrap_err();
+    holds(&error.to_string(), &["the keys are `generator`, `epoch`", "--weights-key generator"]);
+    let error = open("torchvision_ema.pth", &["--weights-key", "ema"]).unwrap_err();
+    holds(&error.to_string(), &["no weights under the key `ema`", "`model_ema`"]);
+}
+
+#[test]
+fn what_a_checkpoint_says_of_itself_is_typed() {
+    let both = open("torchvision_ema.pth", &[]).unwrap();
+    let [other] = both.alternatives() else { panic!("{:?}", both.alternatives()) };
+    assert_eq!((other.key.as_str(), other.kind), ("model_ema", WeightsKind::Ema));
+    assert_eq!(open("transformers.bin", &[]).unwrap().naming(), Naming::Transformers);
+    assert_eq!(open("sequential.pth", &[]).unwrap().naming(), Naming::Sequential { first: 4 });
+    assert_eq!(open("head_last_linear.pth", &[]).unwrap().head().unwrap().layers, ["last_linear"]);
+}
