@@ -40,7 +40,7 @@ RESNEXT_WEIGHTS_URL names a mirror, HTTPS_PROXY a proxy, RESNEXT_WEIGHTS_TIMEOUT
 server (30).
 
 Exit codes: 0 done, 2 usage, 3 bad input file, 4 weights could not be downloaded, 6 output could not be written,
-70 internal error, 130 interrupted.")]
+70 internal error; 129, 130, 143 ended by a signal.")]
 pub struct Cli {
     /// What to do other than building.
     #[command(subcommand)]

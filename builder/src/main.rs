@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use onnx_file::exit::Exit;
-use onnx_file::text::Shown;
+use onnx_file::text::{Shown, Terminal, is_control};
 use onnx_file::{atomic, interrupt};
 use resnext_builder::cli::Cli;
 use resnext_builder::commands;
@@ -54,12 +54,25 @@ fn log(verbose: u8) {
 /// Help, the version, or what is wrong with the command line.
 fn not_run(error: &clap::Error) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
-    match error.print().and_then(|()| io::stdout().flush()) {
+    match print(error).and_then(|()| io::stdout().flush()) {
         // Nobody got the help that was asked for; a closed pipe wants no more of it.
         Err(failed) if code == 0 && failed.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "error: cannot write the result: {failed}");
             Exit::Output.into()
         }
         _ => ExitCode::from(code),
+    }
+}
+
+/// Shows `error`, in colours unless an argument, such as a file name that a shell filled in, could bring its own.
+fn print(error: &clap::Error) -> io::Result<()> {
+    if !std::env::args_os().any(|argument| argument.to_string_lossy().contains(is_control)) {
+        return error.print();
+    }
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        Terminal::new(io::stderr()).write_all(text.as_bytes())
+    } else {
+        Terminal::new(io::stdout()).write_all(text.as_bytes())
     }
 }

@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use onnx_file::budget;
 use onnx_file::metadata::{Key, Metadata};
 use onnx_file::proto::ModelProto;
-use onnx_file::read::Whole;
+use onnx_file::read::{ReadError, Whole};
 
 pub use result::{Declined, Form, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
 
-use crate::graph::{Graph, Origin, Pass, ValueId};
+use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
 use crate::output::{External, overwritten, refusal};
 use crate::passes::{self, Lowering, PassRun, Stage};
 use crate::target::Rationale;
@@ -101,6 +102,9 @@ impl Model {
             number(&mut lowered);
             validate(&lowered)?;
         }
+        let bytes = lowered.weights().iter().map(|&id| weight_bytes(&lowered, id)).fold(0, u64::saturating_add);
+        budget::check("the rewritten model", bytes)
+            .map_err(|source| ReadError::Cost { path: self.path.clone(), source: source.into() })?;
         let changes = splice::splice(&mut graph, &mut extracted, &lowered, &runs, &path)?;
         let declined = declined(extracted.unproven, &runs, &changes);
         self.proto.graph = Some(graph);
@@ -172,6 +176,13 @@ fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<PassRun>, OptimizeE
         return Ok(Vec::new());
     }
     passes::run(graph, lowering).map_err(|error| OptimizeError::Request(error.to_string()))
+}
+
+/// Bytes of a weight of `graph`: a pass may make a large one of a small one.
+fn weight_bytes(graph: &Graph, id: ValueId) -> u64 {
+    let value = graph.value(id);
+    let extents = value.shape.iter().filter_map(Dim::fixed);
+    extents.fold(value.element.size() as u64, |bytes, extent| bytes.saturating_mul(extent as u64))
 }
 
 /// Names every value by its number: a pass's names are none of the model's, and could be like them.

@@ -144,3 +144,6 @@ fn same(shapes: &[&Shape]) -> Result<Shape, String> {
         _ => Err("takes operands of one shape".into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

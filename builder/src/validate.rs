@@ -232,4 +232,101 @@ mod tests {
         empty.outputs.clear();
         assert_eq!(validate(&empty).unwrap_err(), GraphError::NoOutput);
     }
+
+    /// What a node takes: 0 the data, then its parameters in ONNX order.
+    fn operand(graph: &Graph, node: &str, position: usize) -> ValueId {
+        graph.nodes.iter().find(|found| found.name == node).expect("the node").inputs[position]
+    }
+
+    /// Gives operands of `bn1` a type.
+    fn retype(graph: &mut Graph, positions: &[usize], element: ElementType) {
+        for &position in positions {
+            let id = operand(graph, "bn1", position);
+            graph.value_mut(id).element = element;
+        }
+    }
+
+    #[test]
+    fn every_flaw_is_found_and_named() {
+        use ElementType::{F16, F64, I64};
+        type Change = fn(&mut Graph);
+        let cases: &[(&str, Change, &str)] = &[
+            (
+                "an output that nothing makes",
+                |graph| {
+                    let value = Value { name: "nowhere".into(), ..graph.value(graph.outputs[0]).clone() };
+                    let id = graph.add_value(value);
+                    graph.outputs.push(id);
+                },
+                "'the graph's outputs' uses the value 'nowhere'",
+            ),
+            (
+                "a value made by two nodes",
+                |graph| {
+                    let last = graph.nodes[graph.nodes.len() - 1].clone();
+                    graph.nodes.push(Node { name: "again".into(), ..last });
+                },
+                "the name 'logits' is used twice",
+            ),
+            (
+                "an input with the name of a constant",
+                |graph| {
+                    let id = graph.inputs[0];
+                    graph.value_mut(id).name = "fc.weight".into();
+                },
+                "the name 'fc.weight' is used twice",
+            ),
+            (
+                "a recipe rounded to f16 in an f32 constant",
+                |graph| {
+                    let id = operand(graph, "fc", 1);
+                    let value = graph.value_mut(id);
+                    value.weight = value.weight.take().map(|of| Weight::Half { of: Box::new(of) });
+                },
+                "'fc.weight' is declared as f32 [1000, 2048] and its recipe gives f16 [1000, 2048]",
+            ),
+            (
+                "a recipe of another shape",
+                |graph| {
+                    let id = operand(graph, "fc", 2);
+                    graph.value_mut(id).shape = crate::graph::fixed(&[999]);
+                },
+                "'fc.bias' is declared as [999] and its recipe gives [1000]",
+            ),
+            ("a scale unlike its shift", |graph| retype(graph, &[1], F64), "bn1"),
+            ("a mean unlike its variance", |graph| retype(graph, &[4], F64), "bn1"),
+            ("scale and shift of integers", |graph| retype(graph, &[1, 2], I64), "its types must be one"),
+            ("mean and variance of integers", |graph| retype(graph, &[3, 4], I64), "its types must be one"),
+            (
+                "a normalisation that makes another type than it takes",
+                |graph| {
+                    let id = graph.nodes.iter().find(|node| node.name == "bn1").expect("the node").output;
+                    graph.value_mut(id).element = F16;
+                },
+                "node 'bn1' (BatchNormalization) makes f16 of f32, f32",
+            ),
+            (
+                "a bias unlike its weight",
+                |graph| {
+                    let id = operand(graph, "fc", 2);
+                    graph.value_mut(id).element = F64;
+                },
+                "node 'fc' (Gemm) makes f32 of f32, f32, f64",
+            ),
+        ];
+        for (name, change, message) in cases {
+            let mut graph = graph();
+            change(&mut graph);
+            let error = validate(&graph).expect_err(name).to_string();
+            assert!(error.contains(message), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_two_pairs_of_a_normalisations_parameters_may_have_types_of_their_own() {
+        let mut graph = graph();
+        retype(&mut graph, &[1, 2], ElementType::F64);
+        retype(&mut graph, &[3, 4], ElementType::F16);
+        validate(&graph).unwrap();
+    }
 }

@@ -298,6 +298,26 @@ mod tests {
     }
 
     #[test]
+    fn a_model_has_a_graph_and_an_opset() {
+        use crate::proto::{GraphProto, OperatorSetIdProto};
+        use prost::Message as _;
+        let whole = ModelProto {
+            graph: Some(GraphProto::default()),
+            opset_import: vec![OperatorSetIdProto { version: 17, ..Default::default() }],
+            ..Default::default()
+        };
+        let decoded = |model: &ModelProto| decode(Path::new("x"), model.encode_to_vec().into());
+        decoded(&whole).unwrap();
+        for (model, reason) in [
+            (ModelProto { graph: None, ..whole.clone() }, "it holds no graph"),
+            (ModelProto { opset_import: vec![], ..whole }, "it names no opset"),
+        ] {
+            let error = decoded(&model).unwrap_err();
+            assert!(matches!(&error, ReadError::NotOnnx { reason: found, .. } if found == reason), "{error}");
+        }
+    }
+
+    #[test]
     fn two_initializers_of_one_name_are_refused() {
         let named = |name: &str| TensorProto { name: name.into(), ..Default::default() };
         let model = |names: &[&str]| ModelProto {

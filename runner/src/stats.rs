@@ -168,6 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn an_outlier_is_14_8_deviations_away_as_the_median_deviation_tells_them() {
+        let with = |far: f64| outliers(&[[-1.0, 1.0].repeat(10), vec![far, -far]].concat());
+        assert_eq!(with(21.9), [0; 0], "14.8 / 0.6745 = 21.94");
+        assert_eq!(with(22.0), [20, 21]);
+    }
+
+    #[test]
+    fn an_outlier_among_equals_is_14_8_deviations_away_as_the_mean_deviation_tells_them() {
+        let lone = |others: usize| outliers(&[vec![2.0; others], vec![9.0]].concat());
+        assert_eq!(lone(17), [0; 0], "14.8 / 0.7979 = 18.55 samples");
+        assert_eq!(lone(18), [18]);
+    }
+
+    #[test]
     fn drift_is_the_change_from_the_first_third_to_the_last() {
         let blocks: Vec<Vec<f64>> = [10.0, 10.0, 10.5, 10.5, 11.0, 11.0].iter().map(|&v| vec![v; 3]).collect();
         assert!((drift(&blocks).unwrap() - 0.1).abs() < 1e-12);

@@ -291,8 +291,8 @@ fn every_signal_that_asks_for_an_end_removes_the_partial_files() {
                 hits += 1;
                 assert_eq!((output.status.code(), now), (Some(code), files.clone()), "{name}");
             } else {
-                // Too late: it was done.
-                fs::remove_file(folder.path().join("m.onnx")).unwrap();
+                // Too late: it was done, and its data file would stay.
+                now.iter().for_each(|name| fs::remove_file(folder.path().join(name)).unwrap());
                 succeed(folder.path(), &arguments("1", more));
             }
         }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use onnx_file::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    ValueInfoProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto::Dimension, tensor_shape_proto::dimension,
+    type_proto,
 };
 use prost::Message as _;
 
@@ -67,6 +68,10 @@ fn external(location: &str, dims: &[i64]) -> Vec<u8> {
         ..Default::default()
     };
     model(GraphProto { initializer: vec![weight], ..Default::default() })
+}
+
+fn fixed(extent: i64) -> Dimension {
+    Dimension { value: Some(dimension::Value::DimValue(extent)), ..Default::default() }
 }
 
 fn model(graph: GraphProto) -> Vec<u8> {
@@ -163,6 +168,49 @@ fn a_small_file_that_asks_for_much_memory_is_refused() {
         refused(folder.path(), &["verify", file, "--weights", weights, "--max-memory", "1G"], "memory");
     }
     refused(folder.path(), &["inspect", "a.onnx"], "memory");
+    // A grouped convolution of 65,536 channels has a weight of 2.3 MB, and widened wholly one of 154 GB.
+    let numbers = |name: &str, ints: &[i64]| AttributeProto {
+        name: name.into(),
+        r#type: 7,
+        ints: ints.to_vec(),
+        ..Default::default()
+    };
+    let group = AttributeProto { name: "group".into(), r#type: 2, i: 65_536, ..Default::default() };
+    let wide = TensorProto {
+        name: "w".into(),
+        dims: vec![65_536, 1, 3, 3],
+        data_type: 1,
+        raw_data: vec![0; 65_536 * 9 * 4].into(),
+        ..Default::default()
+    };
+    let convolution = NodeProto {
+        op_type: "Conv".into(),
+        input: vec!["x".into(), "w".into()],
+        output: vec!["y".into()],
+        attribute: vec![group, numbers("kernel_shape", &[3, 3]), numbers("pads", &[1, 1, 1, 1])],
+        ..Default::default()
+    };
+    let shaped = |name: &str| ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                elem_type: 1,
+                shape: Some(TensorShapeProto { dim: [1, 65_536, 8, 8].map(fixed).to_vec() }),
+            })),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let graph = GraphProto {
+        node: vec![convolution],
+        initializer: vec![wide],
+        input: vec![shaped("x")],
+        output: vec![shaped("y")],
+        ..Default::default()
+    };
+    fs::write(at("w.onnx"), model(graph)).unwrap();
+    let widen = ["optimize", "w.onnx", "-o", "o.onnx", "--group-width", "65536", "--max-memory", "1G"];
+    refused(folder.path(), &widen, "the rewritten model needs");
     succeed(folder.path(), &["--weights", weights, "-o", "p.onnx", "-q", "--image-size", "4096"]);
     refused(folder.path(), &["verify", "p.onnx", "--weights", weights, "--max-memory", "256M"], "--max-memory");
 }
@@ -225,6 +273,7 @@ fn nothing_in_a_file_or_its_name_reaches_the_terminal_as_a_command() {
         &["optimize", &file, "-o", "o.onnx", "--force", "--json"],
         &["optimize", &file, "-o", &format!("o{file}"), "--force"],
         &["optimize", "none\u{1b}[2J", "-o", "o.onnx", "--force"],
+        &["inspect", &file, "another\u{1b}[2J"],
         &["verify", &file, "--weights", weights],
         &["--weights", &file, "-o", "o.onnx", "--force"],
         &["--weights", weights, "-o", "o.onnx", "--force", "--tuning", "t.json"],

@@ -97,7 +97,7 @@ fn two_convolutions(change: impl Fn(&mut GraphProto)) -> Vec<u8> {
 fn what_cannot_be_proven_is_left_alone_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     type Change = fn(&mut GraphProto);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 8] = [
         (|g| g.input.push(ValueInfoProto { name: "b.w".into(), ..Default::default() }), "which may be fed"),
         (|g| g.node[1].input[1] = "a.y".into(), "computed, not a constant"),
         (|g| g.initializer[1].data_type = ElementType::F64.to_proto(), "input is f32 and its parameters are f64"),
@@ -115,6 +115,15 @@ fn what_cannot_be_proven_is_left_alone_with_the_reason() {
             "automatic padding",
         ),
         (|g| g.initializer[1].dims = vec![8, 4, 1, 1], "do not go with"),
+        (
+            |g| {
+                let bias = TensorProto { name: "b.bias".into(), dims: vec![8], ..Default::default() };
+                let bias = TensorProto { data_type: ElementType::F64.to_proto(), double_data: vec![0.5; 8], ..bias };
+                g.initializer.push(bias);
+                g.node[1].input.push("b.bias".into());
+            },
+            "its parameters are of different types",
+        ),
     ];
     for (change, reason) in cases {
         std::fs::write(folder.path().join("m.onnx"), two_convolutions(change)).unwrap();
@@ -128,6 +137,30 @@ fn what_cannot_be_proven_is_left_alone_with_the_reason() {
         let after = read(&folder.path().join("o.onnx"));
         assert_eq!(before.graph.unwrap().node[1], after.graph.unwrap().node[1]);
     }
+}
+
+#[test]
+fn a_new_weight_takes_no_name_that_the_model_has() {
+    let folder = tempfile::tempdir().unwrap();
+    type Change = fn(&mut GraphProto);
+    let cases: [(Change, &str); 5] = [
+        (|_| {}, "a.w.lowered"),
+        (|g| g.input.push(named("a.w.lowered")), "a.w.lowered2"),
+        (|g| g.output.push(named("a.w.lowered")), "a.w.lowered2"),
+        (|g| g.value_info.push(named("a.w.lowered")), "a.w.lowered2"),
+        (|g| g.input.extend(["a.w.lowered", "a.w.lowered2"].map(named)), "a.w.lowered3"),
+    ];
+    for (change, expected) in cases {
+        std::fs::write(folder.path().join("m.onnx"), two_convolutions(change)).unwrap();
+        succeed(folder.path(), &["optimize", "m.onnx", "-o", "o.onnx", "--group-width", "4", "--force", "-q"]);
+        let graph = read(&folder.path().join("o.onnx")).graph.unwrap();
+        assert_eq!(graph.node[0].input[1], expected);
+        assert!(graph.initializer.iter().any(|tensor| tensor.name == expected));
+    }
+}
+
+fn named(name: &str) -> ValueInfoProto {
+    ValueInfoProto { name: name.into(), ..Default::default() }
 }
 
 /// The graph of `two_convolutions` with a normalisation between them, whose values have the names given: the first

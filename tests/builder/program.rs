@@ -220,6 +220,44 @@ fn usage_errors_exit_2_and_say_what_to_do() {
 }
 
 #[test]
+fn classes_are_limited() {
+    let folder = tempfile::tempdir().unwrap();
+    // 32 features a class; the largest number passes, and is then too large for one file.
+    let with = ["--variant", "resnet50", "--planes", "1", "--external-data", "never", "-o", "x", "--num-classes"];
+    fail(folder.path(), &[&with[..], &["16777217"]].concat(), 2, &["16777217 is out of range (1 to 16777216)"]);
+    fail(folder.path(), &[&with[..], &["16777216"]].concat(), 2, &["--external-data auto"]);
+    fail(folder.path(), &[&with[..], &["0"]].concat(), 2, &["0 is out of range"]);
+}
+
+#[test]
+fn a_model_that_metadata_could_take_over_the_limit_is_too_large_for_one_file() {
+    use onnx_file::write::MESSAGE_LIMIT;
+    use resnext_builder::build::{BuildError, Destination, External, Plan, Weights, build};
+    let folder = tempfile::tempdir().unwrap();
+    let build = |classes: u64| {
+        // A folder that is not there: what is not refused for its size fails there, before anything is written.
+        let destination = Destination::File(folder.path().join("missing/m.onnx"));
+        let variant = resnext_builder::variant::Variant::parse("resnet50").unwrap();
+        let mut plan = Plan::new(Some(variant), Weights::Random { seed: 0 }, destination);
+        plan.external = External::Never;
+        plan.classes = Some(classes as usize);
+        build(&plan, &mut |_| {}).map(drop).unwrap_err()
+    };
+    let of_size = |classes: u64| match build(classes) {
+        BuildError::TooLarge { bytes, .. } => bytes,
+        other => panic!("{classes} classes: {other}"),
+    };
+    // A weight for each of 2048 features, and a bias.
+    let a_class = 4 * 2049;
+    let beyond = 1 << 18;
+    let down_to = |limit: u64| beyond - (of_size(beyond) - limit).div_ceil(a_class);
+    let within = of_size(down_to(MESSAGE_LIMIT - (1 << 19)));
+    assert!(within < MESSAGE_LIMIT && within + (1 << 20) > MESSAGE_LIMIT, "{within}");
+    let error = build(down_to(MESSAGE_LIMIT - (1 << 20)));
+    assert!(matches!(error, BuildError::Output { .. }), "{error}");
+}
+
+#[test]
 fn an_existing_file_is_replaced_only_by_force() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("m.onnx"), "precious").unwrap();

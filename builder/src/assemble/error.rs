@@ -2,6 +2,7 @@
 
 use std::io;
 
+use onnx_file::budget::OverBudget;
 use onnx_file::element::ElementType;
 use onnx_file::exit::Exit;
 
@@ -111,6 +112,9 @@ pub enum BuildError {
     /// The calibration file, or what it speaks against.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    /// A weight beyond the memory there is.
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
     /// The output could not be written.
     #[error("cannot write {path}: {source}; the old file, if any, is as it was")]
     Output {
@@ -130,6 +134,7 @@ impl BuildError {
             Self::Hub(error) => error.exit(),
             Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => Exit::BadInput,
             Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => Exit::BadInput,
+            Self::Memory(_) => Exit::BadInput,
             // The reader closed the pipe: it has what it wanted.
             Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::Output { .. } => Exit::Output,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use onnx_file::budget;
 use onnx_file::digest;
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::raw::TensorError;
@@ -156,6 +157,9 @@ impl<'a> Weights<'a> {
         let Some(weight) = &value.weight else {
             return Err(BuildError::Internal(format!("'{}' is no constant", tensor.name)));
         };
+        // Its numbers in f64, and their bytes.
+        let elements = weight.shape().iter().fold(1u64, |n, &extent| n.saturating_mul(extent as u64));
+        budget::check(&format!("the weight '{}'", tensor.name), elements.saturating_mul(8 + 4))?;
         let bytes = materialize(&tensor.name, weight, value.element, &mut self.source, &mut self.rounding);
         let bytes = bytes.map_err(|error| self.error(error, id, &tensor.name))?;
         self.done += bytes.as_ref().len() as u64;

@@ -217,6 +217,8 @@ mod tests {
         assert_eq!(blocks.merge(32, 8, 16), Ok(2));
         assert_eq!(blocks.merge(3, 24, 24), Err(Reason::NoDivisor));
         assert_eq!(blocks.merge(96, 1, 1), Err(Reason::Depthwise));
+        assert_eq!(blocks.merge(96, 1, 2), Ok(16), "a channel multiplier is not depthwise");
+        assert_eq!(blocks.merge(96, 2, 1), Ok(16));
         assert_eq!(blocks.merge(1, 4, 4), Err(Reason::WideEnough));
     }
 

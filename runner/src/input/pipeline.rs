@@ -339,13 +339,20 @@ mod tests {
     #[test]
     fn the_time_of_each_stage_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("large.png");
-        RgbImage::from_fn(800, 600, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8])).save(&path).unwrap();
-        let mut time = Time::default();
-        let _: Option<()> = prepare(&[path], &[IMAGENET_V1], Extent { threads: 1, window: 1 }, |prepared| {
-            time.add(prepared.time);
-            ControlFlow::Continue(())
-        });
-        assert!(time.decode_s > 0.0 && time.resize_s > 0.0, "{time:?}");
+        let time = |side: u32, size: u32| {
+            let path = folder.path().join(format!("{side}.png"));
+            RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8])).save(&path).unwrap();
+            let how = Preprocess { resize: size, crop: Crop::Square(size), ..IMAGENET_V1 };
+            let mut time = Time::default();
+            let _: Option<()> = prepare(&[path], &[how], Extent { threads: 1, window: 1 }, |prepared| {
+                time.add(prepared.time);
+                ControlFlow::Continue(())
+            });
+            time
+        };
+        let enlarged = time(8, 2000);
+        assert!(enlarged.decode_s > 0.0 && enlarged.resize_s > 5.0 * enlarged.decode_s, "{enlarged:?}");
+        let reduced = time(2000, 8);
+        assert!(reduced.resize_s > 0.0 && reduced.decode_s > reduced.resize_s, "{reduced:?}");
     }
 }

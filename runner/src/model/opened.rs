@@ -158,3 +158,20 @@ pub trait Model {
     /// As for [`Model::run`].
     fn memory(&mut self) -> Result<Memory, ModelError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_images_that_count_are_kept_of_an_output_with_a_batch() {
+        let values = [1, 2, 3, 4, 5, 6];
+        let part = Part { kept: 1, of: 3 };
+        assert_eq!(part.of(&[3, 2], &values), [1, 2]);
+        assert_eq!(Part { kept: 3, of: 3 }.of(&[3, 2], &values), values);
+        assert_eq!(part.of(&[6], &values), values, "another extent is no batch");
+        assert_eq!(part.of(&[2, 3], &values), values);
+        assert_eq!(part.of(&[], &values[..1]), [1], "nor is none");
+        assert_eq!(Part { kept: 0, of: 0 }.of(&[0, 2], &values[..0]), [0; 0]);
+    }
+}

@@ -124,6 +124,13 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_exact_test_the_difference_is_corrected_for_continuity() {
+        // 2 (1 - Phi((1501 - 1) / sqrt(1001501))); without the correction it is 0.13365.
+        close(mcnemar(500_000, 501_501).p_value, 0.133_905_9, 1e-6);
+        close(mcnemar(500_001, 500_001).p_value, 1.0, 1e-6);
+    }
+
+    #[test]
     fn the_normal_approximation_meets_the_exact_test() {
         let (first, second) = (498_500, 500_000);
         let exact = mcnemar(first, second).p_value;

@@ -110,6 +110,13 @@ mod tests {
     }
 
     #[test]
+    fn a_window_agrees_with_the_one_before_it_within_a_twentieth_of_that() {
+        let windows = |second: f64| warm(&[100.0, second], WarmUp::UntilSteady).windows_ms.len();
+        assert_eq!([windows(95.1), windows(94.9)], [3, 4]);
+        assert_eq!([windows(104.9), windows(105.1)], [3, 4]);
+    }
+
+    #[test]
     fn what_never_settles_is_measured_all_the_same_and_told() {
         let windows: Vec<f64> = (0..1000).map(|i| if i % 2 == 0 { 10.0 } else { 12.0 }).collect();
         let warmed = warm(&windows, WarmUp::UntilSteady);

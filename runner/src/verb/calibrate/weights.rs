@@ -115,6 +115,12 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_number_of_f16_does_not_overflow_it() {
+        let found = read(vec![tensor("edge", &[65504.0, -65504.0]), tensor("over", &[-65505.0])]).unwrap();
+        assert_eq!(found.overflowing, ["over"]);
+    }
+
+    #[test]
     fn a_damaged_tensor_is_named() {
         let mut cut = tensor("cut", &[1.0, 2.0]);
         cut.dims = vec![3];

@@ -287,6 +287,43 @@ mod tests {
         assert_eq!(agreement.top5, None, "three classes have no best five");
     }
 
+    /// As [`metrics`], with this tolerance and this noise floor.
+    fn noisy(found: &[f32], reference: &[f32], tolerance: [f64; 2], noise_floor: f64) -> Metrics {
+        let [atol, rtol] = tolerance;
+        let asked = ToleranceOverride { atol: Some(atol), rtol: Some(rtol) };
+        let choose = |rms| Tolerance::choose(asked, Precision::F32, rms);
+        let shape = [1, found.len()];
+        Metrics::of(&tensor(&shape, found), &tensor(&shape, reference), choose, noise_floor)
+    }
+
+    #[test]
+    fn an_element_may_differ_by_the_noise_floor_and_no_more() {
+        let beyond = |difference: f32| noisy(&[1.0, 2.0 + difference], &[1.0, 2.0], [0.0; 2], 0.25).beyond_tolerance;
+        assert_eq!([beyond(0.25), beyond(0.375)], [0, 1]);
+        let added = |difference: f32| noisy(&[2.0 + difference], &[2.0], [0.25, 0.125], 0.25).beyond_tolerance;
+        assert_eq!([added(0.75), added(0.875)], [0, 1], "besides both tolerances");
+    }
+
+    #[test]
+    fn noise_may_move_both_classes_of_a_flip() {
+        let flips = |margin: f32| {
+            let found = noisy(&[0.0, 0.0, 1.0], &[0.0, margin, 0.0], [0.125, 0.0], 0.25);
+            found.classes.unwrap().margin_flips
+        };
+        // 0.125 and 0.25 for the one class, as much for the other.
+        assert_eq!([flips(0.75), flips(0.875)], [0, 1]);
+    }
+
+    #[test]
+    fn a_flip_is_measured_by_the_tolerance_of_both_classes() {
+        let flips = |second: f32| {
+            let found = noisy(&[0.0, 0.0, 9.0], &[0.0, 8.0, second], [0.0, 0.125], 0.0);
+            found.classes.unwrap().margin_flips
+        };
+        // An eighth of 8 for the one, and of 6.25 or 6 for the other.
+        assert_eq!([flips(6.25), flips(6.0)], [0, 1]);
+    }
+
     #[test]
     fn top_5_agreement_is_the_shared_fraction() {
         let reference: Vec<f32> = (0..10).map(|i| i as f32).collect();

@@ -102,6 +102,23 @@ mod tests {
     }
 
     #[test]
+    fn the_coarsest_of_file_and_options_is_in_play() {
+        let with = |options: &[(&str, &str)]| {
+            let options = options.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            Loaded { options, ..crate::model::fake::Fake::new(|_| Ok(vec![])).loaded }
+        };
+        let of_file = |precision| ModelFile { precision, ..crate::model::file::tests::file(vec![], &[]) };
+        let (full, half) = (of_file(Precision::F32), of_file(Precision::F16));
+        let tf32 = with(&[("use_tf32", "1")]);
+        let both = with(&[("use_tf32", "1"), ("precision", "bf16")]);
+        assert_eq!(precision(&full, None), Precision::F32);
+        assert_eq!(precision(&full, Some(&with(&[]))), Precision::F32);
+        assert_eq!(precision(&full, Some(&tf32)), Precision::Tf32);
+        assert_eq!(precision(&full, Some(&both)), Precision::Bf16);
+        assert_eq!(precision(&half, Some(&tf32)), Precision::F16, "the file's own is coarser");
+    }
+
+    #[test]
     fn options_that_coarsen_arithmetic_are_recognised() {
         for (key, value, expected) in [
             ("use_tf32", "1", Some(Precision::Tf32)),

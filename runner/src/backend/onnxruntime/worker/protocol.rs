@@ -340,6 +340,14 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_tensor_must_be_of_a_shape_that_has_a_size() {
+        assert_eq!(size(&[0, 3], ElementType::F32), Some(0));
+        assert_eq!(size(&[2, 3], ElementType::F64), Some(48));
+        assert_eq!(size(&[0, usize::MAX, 2], ElementType::U8), None);
+        assert_eq!(size(&[usize::MAX, 0], ElementType::F32), None);
+    }
+
+    #[test]
     fn a_header_that_describes_more_than_was_sent_is_refused_before_anything_is_allocated() {
         let tensor = Tensor { name: "a".into(), shape: vec![2], data: Data::U8(vec![1, 2]) };
         let frame = encode(&Reply::Tensors, &[tensor], None, Vec::new()).expect("encoded");

@@ -196,13 +196,75 @@ fn processes_are_kept_apart() {
     assert_eq!(found.rows[0].scope, Scope::EndToEnd);
 }
 
-#[test]
-fn noise_drift_and_outliers_are_warned_of() {
+/// What is said of a measurement whose runs take these milliseconds; 3 runs of warm-up come first.
+fn warned(milliseconds: impl Fn(usize) -> f64 + Copy) -> Vec<String> {
     let (file, log) = (model_file(), Log::default());
-    let drifting = |_, run: usize| Ok(0.001 * (1.0 + run as f64 / 200.0) + if run == 30 { 1.0 } else { 0.0 });
-    let found = run(&mut [candidate(&file, "cpu", &log, drifting)], &short());
-    let warnings = found.rows[0].warnings.join("; ");
-    assert!(warnings.contains("scatter") && warnings.contains("moved") && warnings.contains("1 outlier"), "{warnings}");
+    let clock = move |_, run: usize| Ok(milliseconds(run) / 1e3);
+    run(&mut [candidate(&file, "cpu", &log, clock)], &short()).rows[0].warnings.clone()
+}
+
+#[test]
+fn runs_that_scatter_by_more_than_the_threshold_are_warned_of() {
+    let alternating = |by: f64| warned(move |run| if run % 2 == 0 { 1.0 + by } else { 1.0 - by });
+    assert_eq!(alternating(0.0246), [""; 0]);
+    assert_eq!(alternating(0.0254), ["runs scatter by 2.6% (coefficient of variation)"]);
+}
+
+#[test]
+fn a_median_that_moves_is_warned_of_in_either_direction() {
+    let sloping = |slope: f64| warned(move |run| 1.0 + slope * run as f64);
+    assert_eq!(sloping(0.0009), [""; 0]);
+    assert_eq!(sloping(0.0012), ["the median moved by +5.8% while it was measured"]);
+    assert_eq!(sloping(-0.0009), [""; 0]);
+    assert_eq!(sloping(-0.0011), ["the median moved by -5.5% while it was measured"]);
+}
+
+#[test]
+fn outliers_are_counted_and_kept() {
+    let with = |slow: &'static [usize]| warned(|run| jitter(run) + if slow.contains(&run) { 0.1 } else { 0.0 });
+    assert_eq!(with(&[]), [""; 0]);
+    assert_eq!(with(&[30]), ["1 outlier, kept"]);
+    assert_eq!(with(&[30, 50]), ["2 outliers, kept"]);
+}
+
+#[test]
+fn a_speed_up_compares_rows_of_one_scope() {
+    let file = model_file();
+    let of = |name: &'static str, milliseconds: [f64; 2]| {
+        let open = move |_: &Path| -> Result<Box<dyn Model>, ModelError> {
+            let clock = move |_: &[Tensor], block: Block| {
+                let run = match block.scope {
+                    Scope::EndToEnd => milliseconds[0],
+                    Scope::Device => milliseconds[1],
+                };
+                Ok(vec![run / 1e3; block.max_runs])
+            };
+            Ok(Box::new(Fake::new(|_| Ok(vec![])).on(name).clocked(clock)))
+        };
+        Candidate { file: &file, provider: name.into(), open: Box::new(open) }
+    };
+    let plan = Plan { scopes: vec![Scope::EndToEnd, Scope::Device], ..short() };
+    let found = run(&mut [of("cpu", [10.0, 8.0]), of("cuda", [5.0, 2.0])], &plan);
+    let speed_ups: Vec<Option<(usize, f64)>> =
+        found.rows.iter().map(|row| row.speed_up.as_ref().map(|found| (found.against, found.ratio.ratio))).collect();
+    assert_eq!(speed_ups, [None, None, Some((0, 2.0)), Some((1, 4.0))]);
+}
+
+#[test]
+fn no_slice_of_a_block_is_longer_than_what_is_left_of_it() {
+    let file = model_file();
+    let asked = RefCell::new(Vec::new());
+    let open = |_: &Path| -> Result<Box<dyn Model + '_>, ModelError> {
+        let clock = |_: &[Tensor], block: Block| {
+            asked.borrow_mut().push(block.max_seconds);
+            Ok(vec![0.25; (block.max_seconds / 0.25).ceil() as usize])
+        };
+        Ok(Box::new(Fake::new(|_| Ok(vec![])).clocked(clock)))
+    };
+    let plan = Plan { min_runs: 1, min_seconds: 2.5, rounds: 1, warmup: WarmUp::Runs(0), ..short() };
+    let found = run(&mut [Candidate { file: &file, provider: "cpu".into(), open: Box::new(open) }], &plan);
+    assert_eq!(found.rows[0].wall_s, 2.5);
+    assert_eq!(*asked.borrow(), [1.0, 1.0, 0.5]);
 }
 
 #[test]

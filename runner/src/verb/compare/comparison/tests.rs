@@ -147,6 +147,35 @@ fn the_noise_floor_excuses_what_it_explains_and_a_provider_beyond_it_is_not_repe
     assert!(found.mismatch());
 }
 
+/// An answer that is off by `size` every first, or every second, time.
+fn off(size: f32, first: bool) -> Answer {
+    Box::new(move |runs, inputs| {
+        let now = (runs % 2 == 1) == first;
+        Ok(vec![logits(inputs[0].shape[0], |_| if now { size } else { 0.0 })])
+    })
+}
+
+#[test]
+fn the_noise_of_either_side_excuses_a_difference_of_its_size() {
+    let file = model_file();
+    // The root mean square of the logits is 1.4, and twice a ten-thousandth of it is beyond what most elements may
+    // differ by, but no more than what a provider may differ from itself by.
+    let size = 1.9e-4;
+    let steady = run(&mut [candidate(&file, "cpu", right()), candidate(&file, "cuda", wrong_everywhere(size))], None);
+    assert_eq!(steady.rows[1].status, Status::Differs, "without noise nothing excuses it");
+    for noisy in [[off(size, true), right()], [right(), off(size, true)]] {
+        let [reference, other] = noisy;
+        let found = run(&mut [candidate(&file, "cpu", reference), candidate(&file, "cuda", other)], None);
+        assert_eq!(statuses(&found), [Status::Reference, Status::Agrees], "{:?}", found.rows[1].failures);
+        let floor = found.rows[1].outputs[0].noise_floor;
+        assert!((floor - f64::from(size)).abs() < 1e-6, "{floor}");
+    }
+}
+
+fn wrong_everywhere(change: f32) -> Answer {
+    Box::new(move |_, inputs| Ok(vec![logits(inputs[0].shape[0], |_| change)]))
+}
+
 #[test]
 fn given_outputs_are_the_reference_and_every_candidate_is_compared_with_them() {
     let file = model_file();
