@@ -50,6 +50,7 @@ pub mod random;
 pub mod reference;
 pub mod report;
 pub mod shape;
+pub mod sidecar;
 pub mod suggest;
 pub mod target;
 pub mod tuning;

@@ -61,6 +61,9 @@ pub enum Fault {
     /// A folder, pipe or device.
     #[error("not a regular file: name the checkpoint itself")]
     NotAFile,
+    /// An index of shards that makes no sense, or shards that do not match it.
+    #[error("the index of shards and its files do not match: {what}; fetch all of them again")]
+    Index { what: String },
     /// No bytes at all.
     #[error("the file is empty: the download or save did not finish; fetch or save it again")]
     Empty,
