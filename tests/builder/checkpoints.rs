@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::common::program::{fail, names, run, succeed, text};
+use crate::common::snapshot::assert_as_kept;
 
 fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints").join(name).display().to_string()
@@ -182,13 +183,5 @@ fn inspection_of_checkpoints_is_as_kept() {
         found += &text(&succeed(folder.path(), &["inspect", name]));
         found += "\n";
     }
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/snapshots/inspect.txt"), &found).unwrap();
-        return;
-    }
-    assert_eq!(
-        found,
-        include_str!("../snapshots/inspect.txt"),
-        "UPDATE_SNAPSHOTS=1 rewrites the file, if the change is meant"
-    );
+    assert_as_kept("inspect", &found);
 }

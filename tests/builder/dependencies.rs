@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use semver::Version;
+use serde::Deserialize;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -22,108 +24,118 @@ fn packages() -> Vec<Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
-/// The quoted strings of a list in deny.toml, from the line that starts with `key` to its closing bracket.
-fn list(key: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
-    let start = text.find(&format!("\n{key} = [")).unwrap_or_else(|| panic!("deny.toml has no list '{key}'"));
-    let body = &text[start + key.len() + 5..];
-    let end = body.find("\n]").or(body.find("}]\n")).unwrap();
-    body[..end].split('"').skip(1).step_by(2).map(str::to_owned).collect()
+/// What deny.toml says, as far as these tests hold it.
+#[derive(Deserialize)]
+struct Deny {
+    graph: Graph,
+    licenses: Licenses,
+    bans: Bans,
 }
 
-/// Whether an SPDX expression can be met with the licences in `allowed`.
-fn is_met(expression: &str, allowed: &BTreeSet<String>) -> bool {
-    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
-    let tokens: Vec<&str> = spaced.split_whitespace().collect();
-    let mut at = 0;
-    let met = any(&tokens, &mut at, allowed);
-    assert_eq!(at, tokens.len(), "not an SPDX expression: {expression}");
-    met
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Graph {
+    all_features: bool,
 }
 
-fn any(tokens: &[&str], at: &mut usize, allowed: &BTreeSet<String>) -> bool {
-    let mut met = all(tokens, at, allowed);
-    while tokens.get(*at) == Some(&"OR") {
-        *at += 1;
-        met |= all(tokens, at, allowed);
-    }
-    met
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Licenses {
+    include_dev: bool,
+    allow: Vec<Licensee>,
+    exceptions: Vec<Exception>,
 }
 
-fn all(tokens: &[&str], at: &mut usize, allowed: &BTreeSet<String>) -> bool {
-    let mut met = one(tokens, at, allowed);
-    while tokens.get(*at) == Some(&"AND") {
-        *at += 1;
-        met &= one(tokens, at, allowed);
-    }
-    met
+#[derive(Deserialize)]
+struct Exception {
+    allow: Vec<Licensee>,
+    #[serde(rename = "crate")]
+    name: String,
 }
 
-fn one(tokens: &[&str], at: &mut usize, allowed: &BTreeSet<String>) -> bool {
-    let token = tokens[*at];
-    *at += 1;
-    if token == "(" {
-        let met = any(tokens, at, allowed);
-        assert_eq!(tokens.get(*at), Some(&")"));
-        *at += 1;
-        return met;
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Bans {
+    multiple_versions_include_dev: bool,
+    skip: Vec<Skip>,
+}
+
+#[derive(Deserialize)]
+struct Skip {
+    #[serde(rename = "crate")]
+    package: String,
+}
+
+/// A licence, with its exception where it has one.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Licensee(spdx::Licensee);
+
+impl TryFrom<String> for Licensee {
+    type Error = spdx::ParseError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        spdx::Licensee::parse(&text).map(Licensee)
     }
-    // A licence with an exception must be named with it.
-    if tokens.get(*at) == Some(&"WITH") {
-        *at += 2;
-        return allowed.contains(&format!("{token} WITH {}", tokens[*at - 1]));
-    }
-    allowed.contains(token)
+}
+
+fn deny() -> Deny {
+    let text = std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml");
+    toml::from_str(&text).unwrap_or_else(|error| panic!("deny.toml: {error}"))
+}
+
+/// Whether a package's licence, an SPDX expression or as old manifests write it, can be met with what is allowed.
+fn is_met(licence: &str, allowed: &[&Licensee]) -> bool {
+    let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX);
+    let expression = expression.unwrap_or_else(|error| panic!("'{licence}': {error}"));
+    expression.evaluate(|asked| allowed.iter().any(|licensee| licensee.0.satisfies(asked)))
 }
 
 #[test]
 fn every_licence_is_allowed() {
-    let allowed = list("allow");
-    let exceptions = list("exceptions");
-    let mut refused = Vec::new();
-    for package in packages() {
-        let (name, licence) = (package["name"].as_str().unwrap(), package["license"].as_str().unwrap_or("none"));
-        let mut allowed = allowed.clone();
-        if exceptions.contains(name) {
-            allowed.extend(exceptions.iter().filter(|entry| *entry != name).cloned());
-        }
-        if !is_met(licence, &allowed) {
-            refused.push(format!("{name}: {licence}"));
-        }
-    }
+    let Licenses { allow, exceptions, .. } = deny().licenses;
+    let packages = packages();
+    let refused = packages.iter().filter(|package| {
+        let name = package["name"].as_str().unwrap();
+        let excepted = exceptions.iter().filter(|exception| exception.name == name).flat_map(|e| &e.allow);
+        let allowed: Vec<&Licensee> = allow.iter().chain(excepted).collect();
+        !package["license"].as_str().is_some_and(|licence| is_met(licence, &allowed))
+    });
+    let refused: Vec<String> = refused.map(|package| format!("{} {}", package["name"], package["license"])).collect();
     assert!(refused.is_empty(), "licences that deny.toml does not allow: {refused:?}");
 }
 
 #[test]
-fn every_duplicate_is_known_and_every_known_one_is_there() {
-    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for package in packages() {
-        let text = |key: &str| package[key].as_str().unwrap().to_owned();
-        versions.entry(text("name")).or_default().insert(text("version"));
+fn every_exception_is_needed() {
+    let Licenses { allow, exceptions, .. } = deny().licenses;
+    let packages = packages();
+    let allow: Vec<&Licensee> = allow.iter().collect();
+    for Exception { name, .. } in &exceptions {
+        let package = packages.iter().find(|package| package["name"] == name.as_str());
+        let licence = package.unwrap_or_else(|| panic!("{name} is no dependency"))["license"].as_str().unwrap();
+        assert!(!is_met(licence, &allow), "{name} ({licence}) needs no exception");
     }
-    let known = list("skip");
-    let newest = |versions: &BTreeSet<String>| {
-        let number = |version: &&String| -> Vec<u64> {
-            version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0)).collect()
-        };
-        versions.iter().max_by_key(number).cloned()
-    };
-    let older = versions.iter().flat_map(|(name, versions)| {
-        let newest = newest(versions);
-        versions.iter().filter(move |version| Some(*version) != newest.as_ref()).map(move |v| format!("{name}@{v}"))
-    });
+}
+
+#[test]
+fn every_duplicate_is_known_and_every_known_one_is_there() {
+    let mut versions: BTreeMap<String, BTreeSet<Version>> = BTreeMap::new();
+    for package in packages() {
+        let version = Version::parse(package["version"].as_str().unwrap()).expect("a version");
+        versions.entry(package["name"].as_str().unwrap().to_owned()).or_default().insert(version);
+    }
+    let older = versions
+        .iter()
+        .flat_map(|(name, versions)| versions.iter().rev().skip(1).map(move |version| format!("{name}@{version}")));
     let older: BTreeSet<String> = older.collect();
+    let known: BTreeSet<String> = deny().bans.skip.into_iter().map(|skip| skip.package).collect();
     assert_eq!(older, known, "left: older versions in Cargo.lock; right: those that deny.toml skips");
 }
 
 #[test]
 fn deny_toml_looks_at_what_the_tests_here_look_at() {
-    let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
-    let section = |name: &str| text.split("\n[").find(|part| part.starts_with(name)).unwrap();
-    let says = |name: &str, line: &str| section(name).lines().any(|found| found == line);
-    assert!(says("graph]", "all-features = true"));
-    assert!(says("licenses]", "include-dev = true"));
-    assert!(says("bans]", "multiple-versions-include-dev = true"));
+    let Deny { graph, licenses, bans } = deny();
+    assert!(graph.all_features && licenses.include_dev && bans.multiple_versions_include_dev);
 }
 
 #[test]
@@ -139,22 +151,28 @@ fn everything_comes_from_the_registry_or_from_here() {
     }
 }
 
+/// A `rust-version`, whose last number may be left out.
+fn rust_version(text: &str) -> Version {
+    let whole = if text.matches('.').count() < 2 { format!("{text}.0") } else { text.to_owned() };
+    Version::parse(&whole).unwrap_or_else(|error| panic!("rust-version {text}: {error}"))
+}
+
 #[test]
 fn the_declared_rust_version_is_enough_for_every_dependency() {
-    let number = |version: &str| -> Vec<u64> { version.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
     let packages = packages();
     let ours = packages.iter().find(|package| package["name"] == "resnext-builder").unwrap();
-    let ours = ours["rust_version"].as_str().expect("a rust-version");
+    let ours = rust_version(ours["rust_version"].as_str().expect("a rust-version"));
     for package in &packages {
         if let Some(needed) = package["rust_version"].as_str() {
-            assert!(number(needed) <= number(ours), "{} needs Rust {needed}, we say {ours}", package["name"]);
+            assert!(rust_version(needed) <= ours, "{} needs Rust {needed}, we say {ours}", package["name"]);
         }
     }
 }
 
 #[test]
 fn licence_expressions_are_read_as_spdx_means_them() {
-    let allowed: BTreeSet<String> = ["MIT", "ISC"].map(str::to_owned).into();
+    let allowed = ["MIT", "ISC"].map(|name| Licensee::try_from(name.to_owned()).unwrap());
+    let allowed: Vec<&Licensee> = allowed.iter().collect();
     for (expression, met) in [
         ("MIT", true),
         ("MPL-2.0", false),

@@ -7,6 +7,7 @@ mod common {
     pub(crate) mod models;
     pub(crate) mod program;
     pub(crate) mod server;
+    pub(crate) mod snapshot;
 }
 
 mod answers;

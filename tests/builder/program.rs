@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::common::program::{fail, names, program, run, succeed, text};
+use crate::common::snapshot::assert_as_kept;
 use onnx_file::element::ElementType;
 use onnx_file::proto::{
     GraphProto, ModelProto, OperatorSetIdProto, TensorProto, tensor_shape_proto::dimension, type_proto,
@@ -280,15 +281,7 @@ fn an_output_that_cannot_be_written_exits_6_and_leaves_nothing() {
 fn the_list_is_as_kept() {
     let folder = tempfile::tempdir().unwrap();
     let found = text(&succeed(folder.path(), &["list"]));
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/snapshots/list.txt"), &found).unwrap();
-        return;
-    }
-    assert_eq!(
-        found,
-        include_str!("../snapshots/list.txt"),
-        "UPDATE_SNAPSHOTS=1 rewrites the file, if the change is meant"
-    );
+    assert_as_kept("list", &found);
     let json: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &["list", "--json"])).unwrap();
     assert_eq!(json["networks"][1]["parameters"], 25_028_904);
     assert_eq!(json["schema_version"], 1);

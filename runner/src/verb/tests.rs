@@ -1,4 +1,4 @@
-//! What people see, as a whole. `UPDATE_SNAPSHOTS=1` writes the expected texts anew; look at the difference.
+//! What people see, as a whole.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -22,13 +22,13 @@ use crate::model::opened::{Block, Model, ModelError};
 use crate::model::tensor::{Data, Tensor};
 use crate::report::{json, markdown, short_names, text};
 
+/// Compares with the snapshot of this name; `cargo insta review` shows what changed.
 fn expect(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/snapshots").join(name);
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(&path, found).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "{name}: found\n{found}\nexpected\n{expected}");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../../tests/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, found));
 }
 
 fn environment() -> Environment {
@@ -115,7 +115,7 @@ fn a_benchmark_reads_well_as_text_markdown_and_csv() {
     found.environment = environment();
     found.notes.clear();
     let document = bench::document::document(&found);
-    expect("measure_bench.txt", &text::render(&document, false));
+    expect("measure_bench", &text::render(&document, false));
     expect("measure_bench.md", &markdown::render(&document));
     expect("measure_bench.csv", &bench::csv::csv(&found));
 }
@@ -159,7 +159,7 @@ fn a_comparison_reads_well() {
     let (mut found, _) = super::compare::comparison::compare(&mut candidates, &request, &mut |_| {});
     found.environment = environment();
     let document = compare::document::document(&found);
-    expect("measure_compare.txt", &text::render(&document, false));
+    expect("measure_compare", &text::render(&document, false));
     expect("measure_compare.csv", &compare::csv::csv(&found));
 }
 
@@ -188,7 +188,7 @@ fn classified_images_read_well() {
     for image in &mut found.images {
         image.path = Path::new(&image.path).strip_prefix(folder.path()).unwrap().display().to_string();
     }
-    expect("measure_infer.txt", &text::render(&infer::document::document(&found), false));
+    expect("measure_infer", &text::render(&infer::document::document(&found), false));
     expect("measure_infer.csv", &infer::csv::csv(&found));
 }
 
@@ -212,7 +212,7 @@ fn an_evaluation_reads_well() {
         prepare: crate::input::pipeline::Time { decode_s: 0.3, resize_s: 0.1 },
         run_s: 0.25,
     };
-    expect("measure_eval.txt", &text::render(&eval::document::document(&found), false));
+    expect("measure_eval", &text::render(&eval::document::document(&found), false));
     expect("measure_eval.csv", &eval::csv::csv(&found));
 }
 
@@ -281,7 +281,7 @@ fn calibration() -> super::calibrate::calibration::Calibration {
 #[test]
 fn a_calibration_reads_well() {
     let mut found = calibration();
-    expect("measure_calibrate.txt", &text::render(&calibrate::document::document(&found), false));
+    expect("measure_calibrate", &text::render(&calibrate::document::document(&found), false));
     expect("measure_calibrate.csv", &calibrate::csv::csv(&found));
     let last = |found: &super::calibrate::calibration::Calibration| {
         text::render(&calibrate::document::document(found), false).trim().lines().last().unwrap().to_owned()

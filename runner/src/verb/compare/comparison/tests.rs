@@ -43,13 +43,21 @@ fn wrong(change: f32) -> Answer {
 }
 
 fn run(candidates: &mut [Candidate<'_>], reference: Option<&[Tensor]>) -> Comparison {
+    run_within(ToleranceOverride::default(), candidates, reference)
+}
+
+fn run_within(
+    tolerance: ToleranceOverride,
+    candidates: &mut [Candidate<'_>],
+    reference: Option<&[Tensor]>,
+) -> Comparison {
     let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
     let request = Request {
         inputs: &[input],
         inputs_source: "noise".into(),
         reference: reference.map(|tensors| (tensors, "reference.npz".to_owned())),
         batch: 2,
-        tolerance: ToleranceOverride::default(),
+        tolerance,
     };
     compare(candidates, &request, &mut |_| {}).0
 }
@@ -170,6 +178,16 @@ fn the_noise_of_either_side_excuses_a_difference_of_its_size() {
         let floor = found.rows[1].outputs[0].noise_floor;
         assert!((floor - f64::from(size)).abs() < 1e-6, "{floor}");
     }
+}
+
+#[test]
+fn without_any_tolerance_equal_outputs_agree() {
+    let file = model_file();
+    let none = ToleranceOverride { atol: Some(0.0), rtol: Some(0.0) };
+    let found = run_within(none, &mut [candidate(&file, "cpu", right()), candidate(&file, "cuda", right())], None);
+    assert_eq!(statuses(&found), [Status::Reference, Status::Agrees]);
+    let found = run_within(none, &mut [candidate(&file, "cpu", right()), candidate(&file, "cuda", wrong(1e-6))], None);
+    assert_eq!(statuses(&found), [Status::Reference, Status::Differs]);
 }
 
 fn wrong_everywhere(change: f32) -> Answer {
