@@ -62,7 +62,7 @@ fn expected(name: &str) -> (Vec<usize>, Vec<f64>) {
 fn each_of_them_computes_what_torch_computes() {
     let mut tried = 0;
     for Entry { file, network, flags } in entries() {
-        if file.ends_with(".pkl") || file.starts_with("sharded") || folder().join(&file).is_dir() {
+        if file.ends_with(".pkl") {
             continue;
         }
         let checkpoint = Checkpoint::open_with(&folder().join(&file), &choice(&flags))
@@ -166,4 +166,80 @@ fn what_a_checkpoint_says_of_itself_is_typed() {
     assert_eq!(open("transformers.bin", &[]).unwrap().naming(), Naming::Transformers);
     assert_eq!(open("sequential.pth", &[]).unwrap().naming(), Naming::Sequential { first: 4 });
     assert_eq!(open("head_last_linear.pth", &[]).unwrap().head().unwrap().layers, ["last_linear"]);
+}
+
+/// The metadata of the model that a build of `file` gives.
+fn metadata(file: &str, flags: &[&str]) -> (std::collections::HashMap<String, String>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(file);
+    let output = run(folder.path(), &[&["--weights", path.as_str(), "-o", "m.onnx"], flags].concat());
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{file}: {said}");
+    let model = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap();
+    (model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(), said)
+}
+
+#[test]
+fn a_folder_gives_preprocessing_and_labels_and_says_so() {
+    for file in ["timm_hub", "timm_hub/model.safetensors"] {
+        let (metadata, said) = metadata(file, &[]);
+        holds(&metadata["resnext.preprocess"], &["\"resize\":33", "\"crop\":32", "bicubic", "[0.5,0.5,0.5]", "[0.25,"]);
+        assert_eq!(metadata["resnext.labels"], r#"["a","b","c","d","e"]"#);
+        holds(&said, &["preprocessing taken from", "config.json", "5 labels taken from"]);
+    }
+    let (metadata, said) = metadata("transformers", &[]);
+    holds(&metadata["resnext.preprocess"], &["\"resize\":36", "\"crop\":32", "bicubic", "[0.5,0.4,0.3]"]);
+    holds(&metadata["resnext.labels"], &["class 0", "class 4"]);
+    holds(&said, &["preprocessor_config.json", "config.json"]);
+}
+
+#[test]
+fn flags_go_before_what_lies_beside_the_weights() {
+    let (metadata, said) = metadata("timm_hub", &["--preprocess", "v1", "--no-top"]);
+    holds(&metadata["resnext.preprocess"], &["bilinear", "0.485"]);
+    assert!(!metadata.contains_key("resnext.labels") && !said.contains("taken from"), "{said}");
+    // The same files as values of the flags.
+    let config = path("timm_hub/config.json");
+    let (metadata, _) = self::metadata("prefix_model.safetensors", &["--preprocess", &config, "--labels", &config]);
+    holds(&metadata["resnext.preprocess"], &["\"resize\":33", "bicubic"]);
+    assert_eq!(metadata["resnext.labels"], r#"["a","b","c","d","e"]"#);
+}
+
+#[test]
+fn the_metadata_names_the_key_where_there_was_a_choice() {
+    let (both, _) = metadata("torchvision_ema.pth", &[]);
+    assert_eq!(both["resnext.weights_key"], "model");
+    let (averaged, _) = metadata("torchvision_ema.pth", &["--weights-key", "model_ema"]);
+    assert_eq!(averaged["resnext.weights_key"], "model_ema");
+    let (one, _) = metadata("torchvision_references.pth", &[]);
+    assert!(!one.contains_key("resnext.weights_key"));
+    let (grey, said) = metadata("grey.pth", &[]);
+    assert!(!grey.contains_key("resnext.preprocess") && said.contains("1 channels"), "{said}");
+}
+
+#[test]
+fn shards_that_do_not_match_their_index_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = self::folder().join("sharded");
+    for entry in std::fs::read_dir(&source).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let index = folder.path().join("model.safetensors.index.json");
+    let good = std::fs::read_to_string(&index).unwrap();
+    Checkpoint::open(folder.path()).unwrap();
+    for (from, to) in [
+        ("model-00001-of-00002.safetensors", "../model-00001-of-00002.safetensors"),
+        ("model-00001-of-00002.safetensors", "/etc/passwd"),
+        ("model-00001-of-00002.safetensors", ".."),
+        ("\"bn1.bias\"", "\"bn1.bios\""),
+        ("weight_map", "weights"),
+    ] {
+        std::fs::write(&index, good.replace(from, to)).unwrap();
+        let error = Checkpoint::open(folder.path()).expect_err(to);
+        assert!(matches!(*error.fault, Fault::Index { .. }), "{to}: {error}");
+    }
+    std::fs::write(&index, &good).unwrap();
+    std::fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
+    assert!(matches!(*Checkpoint::open(folder.path()).unwrap_err().fault, Fault::Io { .. }));
 }

@@ -51,7 +51,7 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
     let Names { tensors, nested_under, alternatives, skipped } = state_dict::find(&object, choice.key.as_deref())?;
     let blobs = storages(source, &object, &keys, keys_at, offset)?;
     let tensors = tensors.into_iter().map(|(info, view)| match blobs.get(view.storage.as_str()) {
-        Some(blob) => Ok((info, Stored { blob: blob.clone(), layout: view.layout })),
+        Some(blob) => Ok((info, Stored { file: 0, blob: blob.clone(), layout: view.layout })),
         None => Err(Fault::StorageMissing { tensor: info.name, storage: view.storage }),
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;

@@ -22,6 +22,12 @@ pub(super) struct Names<T> {
     pub(super) skipped: Vec<Skipped>,
 }
 
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { tensors: Vec::new(), nested_under: None, alternatives: Vec::new(), skipped: Vec::new() }
+    }
+}
+
 /// A tensor as the pickle describes it.
 pub(super) struct View {
     /// The key of its storage.

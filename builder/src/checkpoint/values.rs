@@ -33,6 +33,8 @@ pub(super) struct Blob {
 
 /// A tensor in the file.
 pub(super) struct Stored {
+    /// Which of the checkpoint's files.
+    pub(super) file: usize,
     pub(super) blob: Blob,
     pub(super) layout: Layout,
 }
@@ -95,12 +97,12 @@ real!(f64, u64, convert_to_f64_slice);
 /// # Errors
 ///
 /// If the type is no floating one, the bytes are damaged, or a value is NaN, infinite, or beyond the range of `T`.
-pub(super) fn read<T: Real>(source: &Source, name: &str, data: &Data) -> Result<Vec<T>, Fault> {
+pub(super) fn read<T: Real>(sources: &[Source], name: &str, data: &Data) -> Result<Vec<T>, Fault> {
     match data {
-        Data::Stored(stored) => read_stored(source, name, stored),
+        Data::Stored(stored) => read_stored(sources, name, stored),
         Data::Product(factors) => {
-            let mut product: Vec<T> = read_stored(source, name, &factors[0])?;
-            let mask: Vec<T> = read_stored(source, name, &factors[1])?;
+            let mut product: Vec<T> = read_stored(sources, name, &factors[0])?;
+            let mask: Vec<T> = read_stored(sources, name, &factors[1])?;
             for (value, factor) in product.iter_mut().zip(mask) {
                 *value = T::from_f64(value.to_f64() * factor.to_f64());
             }
@@ -110,8 +112,9 @@ pub(super) fn read<T: Real>(source: &Source, name: &str, data: &Data) -> Result<
     }
 }
 
-fn read_stored<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
-    let Stored { blob, layout } = tensor;
+fn read_stored<T: Real>(sources: &[Source], name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
+    let Stored { file, blob, layout } = tensor;
+    let source = source_of(sources, *file)?;
     match layout.dtype {
         ElementType::F16 => read_as(source, name, blob, layout, f16::to_f64, T::extend_from_f16),
         ElementType::BF16 => read_as(source, name, blob, layout, bf16::to_f64, T::extend_from_bf16),
@@ -130,6 +133,11 @@ fn read_stored<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<
         ),
         dtype => Err(Fault::IntegerTensor { tensor: name.to_owned(), dtype }),
     }
+}
+
+fn source_of(sources: &[Source], file: usize) -> Result<&Source, Fault> {
+    // Each tensor was given the number of an open file.
+    sources.get(file).ok_or_else(|| Fault::Io { action: "read it", error: std::io::ErrorKind::NotFound.into() })
 }
 
 /// [`read`] for elements stored as `S`.
