@@ -62,9 +62,6 @@ fn expected(name: &str) -> (Vec<usize>, Vec<f64>) {
 fn each_of_them_computes_what_torch_computes() {
     let mut tried = 0;
     for Entry { file, network, flags } in entries() {
-        if file.ends_with(".pkl") {
-            continue;
-        }
         let checkpoint = Checkpoint::open_with(&folder().join(&file), &choice(&flags))
             .unwrap_or_else(|error| panic!("{file} {flags:?}: {error}"));
         let found = inferred(&checkpoint).unwrap_or_else(|error| panic!("{file} {flags:?}: {error}"));
@@ -78,11 +75,12 @@ fn each_of_them_computes_what_torch_computes() {
         assert_eq!(logits.shape(), shape, "{file}");
         let difference: f64 = logits.iter().zip(&exact).map(|(a, b)| (a - b).powi(2)).sum();
         let far = (difference / exact.iter().map(|v| v * v).sum::<f64>()).sqrt();
-        // A pruned tensor is a product, which f32 rounds.
-        assert!(far <= if network == "pruned" { 1e-7 } else { 1e-12 }, "{file} {flags:?}: {far}");
+        // A pruned tensor is a product, and the variance of an affine layer 1 minus epsilon: f32 rounds both in torch.
+        let rounded = matches!(network.as_str(), "pruned" | "affine");
+        assert!(far <= if rounded { 1e-7 } else { 1e-12 }, "{file} {flags:?}: {far}");
         tried += 1;
     }
-    assert!(tried > 55, "{tried}");
+    assert!(tried > 65, "{tried}");
 }
 
 /// What a build of `file` says, once it has succeeded.
