@@ -14,6 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use onnx_file::element::ElementType;
+use onnx_file::kind::{self, Kind, Wanted};
 
 mod choice;
 mod error;
@@ -133,7 +134,8 @@ impl Checkpoint {
     ///
     /// As [`Checkpoint::open`], and where the file does not have what `choice` names.
     pub fn open_with(path: &Path, choice: &Choice) -> Result<Self, CheckpointError> {
-        let refuse_at = |path: &Path, fault| CheckpointError { path: path.to_owned(), fault: Box::new(fault) };
+        let refuse_at =
+            |path: &Path, fault| CheckpointError { path: path.to_owned(), fault: Box::new(named(path, fault)) };
         let path = &folder::locate(path).map_err(|fault| refuse_at(path, fault))?;
         let refuse = |fault| refuse_at(path, fault);
         let (sources, format, names) = if folder::is_index(path) {
@@ -351,6 +353,25 @@ fn refuse_negative_variance<T: values::Real>(name: &str, values: Vec<T>) -> Resu
         return Err(Fault::NegativeVariance { tensor: name.to_owned(), index, value: values[index].to_f64() });
     }
     Ok(values)
+}
+
+/// A fault of a file that is no checkpoint at all, where its kind is known, says which it is.
+fn named(path: &Path, fault: Fault) -> Fault {
+    if !matches!(fault, Fault::Unrecognised { .. } | Fault::NoDataPkl { .. }) {
+        return fault;
+    }
+    match kind::of(path) {
+        Ok(kind @ (Kind::Onnx | Kind::OpenVino | Kind::Text | Kind::Compressed(_) | Kind::Framework(..))) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        Ok(kind @ Kind::Zip(_)) if kind != Kind::Zip(Vec::new()) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        Ok(kind @ (Kind::Other(_) | Kind::TorchExport)) if matches!(fault, Fault::Unrecognised { .. }) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        _ => fault,
+    }
 }
 
 /// Tells the container by content, as `torch.load` does; names of files are often wrong.

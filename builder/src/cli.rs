@@ -79,6 +79,9 @@ pub enum Command {
         /// SHA-256 of an ONNX file, too, for which all of it must be read
         #[arg(long)]
         sha256: bool,
+        /// List every tensor: type, shape, name
+        #[arg(long)]
+        tensors: bool,
         /// JSON instead of text
         #[arg(long)]
         json: bool,

@@ -78,10 +78,11 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let text = if *json { json_text(&listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Inspect { file, variant, selection, sha256, json }) => {
+        Some(Command::Inspect { file, variant, selection, sha256, tensors, json }) => {
             let file = local_file(file, variant.as_deref(), err)?;
             let found = inspect(&file, &selection.choice()?)?;
             let found = if *sha256 { found.with_sha256(&file)? } else { found };
+            let found = if *tensors { found } else { found.without_tensors() };
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
         }

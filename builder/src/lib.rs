@@ -37,6 +37,7 @@ pub mod graph;
 pub mod hub;
 pub mod import;
 pub mod inspect;
+pub mod judge;
 pub mod list;
 pub mod note;
 pub mod optimize;

@@ -15,6 +15,7 @@ pub mod element;
 pub mod exit;
 pub mod expose;
 pub mod interrupt;
+pub mod kind;
 pub mod memory;
 pub mod metadata;
 pub mod open;

@@ -1,6 +1,7 @@
 //! What can be wrong with a checkpoint: each fault says what, where, and what to do next.
 
 use onnx_file::element::ElementType;
+use onnx_file::kind::Kind;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -78,6 +79,9 @@ pub enum Fault {
          a .pth, .pt, .bin or .safetensors file"
     )]
     Unrecognised { start: String },
+    /// A file of another kind.
+    #[error("it is {kind}, not a checkpoint; {advice}")]
+    OtherKind { kind: Kind, advice: String },
     /// A tar container.
     #[error("a tar checkpoint, as torch wrote before 0.1.10: load it with torch and save it again with torch.save")]
     Tar,
