@@ -4,6 +4,6 @@ pub(crate) mod describe;
 pub(crate) mod error;
 pub(crate) mod plan;
 pub(crate) mod resolve;
-mod selection;
+pub(crate) mod selection;
 pub(crate) mod summary;
 pub(crate) mod write;

@@ -42,11 +42,22 @@ pub struct Measured {
     pub origin: Provenance,
 }
 
+/// Where inputs come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputSource {
+    /// Image files; `pictures` in files of schema 1.
+    #[serde(alias = "pictures")]
+    Images,
+    /// Seeded random numbers.
+    Seeded,
+}
+
 /// What was fed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// `images` or `seeded`.
-    pub source: String,
+    /// What they are.
+    pub source: InputSource,
     /// How many.
     pub count: u64,
     /// Seed of seeded ones.
@@ -55,10 +66,10 @@ pub struct Inputs {
 
 impl fmt::Display for Inputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.source.as_str(), self.seed) {
-            ("images", _) => write!(f, "{} images", self.count),
-            (source, Some(seed)) => write!(f, "{} {source} inputs (seed {seed})", self.count),
-            (source, None) => write!(f, "{} {source} inputs", self.count),
+        match (self.source, self.seed) {
+            (InputSource::Images, _) => write!(f, "{} images", self.count),
+            (InputSource::Seeded, Some(seed)) => write!(f, "{} seeded inputs (seed {seed})", self.count),
+            (InputSource::Seeded, None) => write!(f, "{} seeded inputs", self.count),
         }
     }
 }

@@ -9,20 +9,23 @@
 //! another reader afterwards (the crate `pytorch-reader` serves the tests as an independent one) would open the path
 //! a second time, parse with other rules, forget order, strides, duplicate keys and storages, and copy each tensor.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use onnx_file::element::ElementType;
+use onnx_file::kind::{self, Kind, Wanted};
 
 mod choice;
 mod error;
 mod file;
+mod folder;
 mod globals;
 mod layout;
 mod legacy;
 mod names;
 mod pickle;
+mod plain;
 mod safetensors;
 mod scan;
 mod select;
@@ -42,6 +45,8 @@ pub enum Format {
     Zip,
     /// Concatenated pickles and storages, `torch.save` before torch 1.6.
     Legacy,
+    /// A plain pickle of numpy arrays.
+    Pickle,
     /// safetensors.
     Safetensors,
 }
@@ -51,6 +56,7 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Zip => "zip",
             Self::Legacy => "legacy",
+            Self::Pickle => "pickle",
             Self::Safetensors => "safetensors",
         })
     }
@@ -85,7 +91,8 @@ impl fmt::Display for Skipped {
 /// An open checkpoint: names, types and shapes in memory, values in the file. Several threads may read from it.
 pub struct Checkpoint {
     path: PathBuf,
-    source: file::Source,
+    /// One, or the shards in order.
+    sources: Vec<file::Source>,
     format: Format,
     tensors: Vec<TensorInfo>,
     stored: Vec<values::Data>,
@@ -127,15 +134,21 @@ impl Checkpoint {
     ///
     /// As [`Checkpoint::open`], and where the file does not have what `choice` names.
     pub fn open_with(path: &Path, choice: &Choice) -> Result<Self, CheckpointError> {
-        let refuse = |fault| CheckpointError { path: path.to_owned(), fault: Box::new(fault) };
-        let source = file::Source::open(path).map_err(refuse)?;
-        let format = sniff(&source).map_err(refuse)?;
-        let names = match format {
-            Format::Zip => zip::read(&source, choice),
-            Format::Legacy => legacy::read(&source, choice),
-            Format::Safetensors => safetensors::read(&source),
+        let refuse_at =
+            |path: &Path, fault| CheckpointError { path: path.to_owned(), fault: Box::new(named(path, fault)) };
+        let path = &folder::locate(path).map_err(|fault| refuse_at(path, fault))?;
+        let refuse = |fault| refuse_at(path, fault);
+        let (sources, format, names) = if folder::is_index(path) {
+            let mut joined = Shards::default();
+            for (shard, expected) in folder::shards(path).map_err(refuse)? {
+                joined.add(&shard, &expected, choice).map_err(|fault| refuse_at(&shard, fault))?;
+            }
+            (joined.sources, joined.format.unwrap_or(Format::Safetensors), joined.names)
+        } else {
+            let (source, format, names) = read_file(path, choice).map_err(refuse)?;
+            (vec![source], format, names)
         };
-        let state_dict::Names { tensors, nested_under, alternatives, skipped } = names.map_err(refuse)?;
+        let state_dict::Names { tensors, nested_under, alternatives, skipped } = names;
         if let (Format::Safetensors, Some(key)) = (format, &choice.key) {
             return Err(refuse(Fault::NoSuchKey { key: key.clone(), known: Vec::new() }));
         }
@@ -150,7 +163,7 @@ impl Checkpoint {
         }
         Ok(Self {
             path: path.to_owned(),
-            source,
+            sources,
             format,
             tensors,
             stored,
@@ -175,9 +188,9 @@ impl Checkpoint {
         self.format
     }
 
-    /// Its length in bytes.
+    /// Its length in bytes, all shards together.
     pub fn file_len(&self) -> u64 {
-        self.source.len()
+        self.sources.iter().map(file::Source::len).sum()
     }
 
     /// All tensors of the state_dict, counters such as `num_batches_tracked` included: in the order of the state_dict,
@@ -247,7 +260,7 @@ impl Checkpoint {
         self.read(name)
     }
 
-    /// SHA-256 of the file, read to the length it had when it was opened.
+    /// SHA-256 of the file, or of all shards one after the other, read to the length it had when it was opened.
     ///
     /// # Errors
     ///
@@ -257,16 +270,78 @@ impl Checkpoint {
             path: self.path.clone(),
             fault: Box::new(Fault::Io { action: "read it", error }),
         };
-        onnx_file::digest::sha256(self.source.stream(0, self.source.len())).map_err(refuse)
+        let empty: Box<dyn std::io::Read + '_> = Box::new(std::io::empty());
+        let whole = self
+            .sources
+            .iter()
+            .fold(empty, |whole, source| Box::new(std::io::Read::chain(whole, source.stream(0, source.len()))));
+        onnx_file::digest::sha256(whole).map_err(refuse)
     }
 
     fn read<T: values::Real>(&self, name: &str) -> Result<Vec<T>, CheckpointError> {
         let stored = self.index.get(name).and_then(|index| self.stored.get(*index));
         let stored = stored.ok_or_else(|| Fault::NoSuchTensor { tensor: name.to_owned() });
         stored
-            .and_then(|stored| values::read(&self.source, name, stored))
+            .and_then(|stored| values::read(&self.sources, name, stored))
             .and_then(|values| refuse_negative_variance(name, values))
             .map_err(|fault| CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
+    }
+}
+
+/// One file and the tensors in it, under the file's own names.
+fn read_file(path: &Path, choice: &Choice) -> Result<(file::Source, Format, state_dict::Names<values::Stored>), Fault> {
+    let source = file::Source::open(path)?;
+    let format = sniff(&source)?;
+    let names = match format {
+        Format::Zip => zip::read(&source, choice),
+        Format::Legacy if is_plain(&source)? => match plain::read(&source, choice)? {
+            Some(names) => return Ok((source, Format::Pickle, names)),
+            None => legacy::read(&source, choice),
+        },
+        Format::Legacy | Format::Pickle => legacy::read(&source, choice),
+        Format::Safetensors => safetensors::read(&source),
+    }?;
+    Ok((source, format, names))
+}
+
+/// Whether a pickle begins with a dictionary, where torch's begins with its magic number.
+fn is_plain(source: &file::Source) -> Result<bool, Fault> {
+    let mut start = vec![0; source.len().min(12) as usize];
+    source.read_at(&mut start, 0)?;
+    let body = match &start[..] {
+        [0x80, _, 0x95, _, _, _, _, _, _, _, _, body @ ..] | [0x80, _, body @ ..] => body,
+        body => body,
+    };
+    Ok(body.first() == Some(&b'}'))
+}
+
+/// The shards read so far.
+#[derive(Default)]
+struct Shards {
+    sources: Vec<file::Source>,
+    format: Option<Format>,
+    names: state_dict::Names<values::Stored>,
+}
+
+impl Shards {
+    /// Adds the shard at `path`, which has to hold the tensors `expected` and no others.
+    fn add(&mut self, path: &Path, expected: &BTreeSet<String>, choice: &Choice) -> Result<(), Fault> {
+        let (source, format, names) = read_file(path, choice)?;
+        let found: BTreeSet<&str> = names.tensors.iter().map(|(info, _)| info.name.as_str()).collect();
+        if let Some(missing) = expected.iter().find(|name| !found.contains(name.as_str())) {
+            return Err(Fault::Index { what: format!("`{missing}` should be in this file and is not") });
+        }
+        if let Some(more) = found.iter().find(|name| !expected.contains(**name)) {
+            return Err(Fault::Index { what: format!("`{more}` is in this file and should not be") });
+        }
+        let file = self.sources.len();
+        self.names
+            .tensors
+            .extend(names.tensors.into_iter().map(|(info, stored)| (info, values::Stored { file, ..stored })));
+        self.names.skipped.extend(names.skipped);
+        self.sources.push(source);
+        self.format = Some(format);
+        Ok(())
     }
 }
 
@@ -278,6 +353,25 @@ fn refuse_negative_variance<T: values::Real>(name: &str, values: Vec<T>) -> Resu
         return Err(Fault::NegativeVariance { tensor: name.to_owned(), index, value: values[index].to_f64() });
     }
     Ok(values)
+}
+
+/// A fault of a file that is no checkpoint at all, where its kind is known, says which it is.
+fn named(path: &Path, fault: Fault) -> Fault {
+    if !matches!(fault, Fault::Unrecognised { .. } | Fault::NoDataPkl { .. }) {
+        return fault;
+    }
+    match kind::of(path) {
+        Ok(kind @ (Kind::Onnx | Kind::OpenVino | Kind::Text | Kind::Compressed(_) | Kind::Framework(..))) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        Ok(kind @ Kind::Zip(_)) if kind != Kind::Zip(Vec::new()) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        Ok(kind @ (Kind::Other(_) | Kind::TorchExport)) if matches!(fault, Fault::Unrecognised { .. }) => {
+            Fault::OtherKind { advice: kind.advice(Wanted::Checkpoint, path), kind }
+        }
+        _ => fault,
+    }
 }
 
 /// Tells the container by content, as `torch.load` does; names of files are often wrong.

@@ -3,6 +3,7 @@
 mod lowering;
 mod precision;
 mod selection;
+mod tips;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
+use crate::sidecar;
 use crate::variant::{Named, Stem};
 use onnx_file::metadata::{Labels, Preprocess, Recipe};
 use values::{parse_batch, parse_image_size, parse_output, weights};
@@ -21,6 +23,7 @@ use values::{parse_batch, parse_image_size, parse_output, weights};
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
 pub use precision::PrecisionArgs;
 pub use selection::SelectionArgs;
+pub use tips::tip;
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
 
@@ -78,6 +81,9 @@ pub enum Command {
         /// SHA-256 of an ONNX file, too, for which all of it must be read
         #[arg(long)]
         sha256: bool,
+        /// List every tensor: type, shape, name
+        #[arg(long)]
+        tensors: bool,
         /// JSON instead of text
         #[arg(long)]
         json: bool,
@@ -282,7 +288,19 @@ impl BuildArgs {
         match &self.labels {
             None => Ok(LabelsChoice::Known),
             Some(path) if path == Path::new("imagenet") => Ok(LabelsChoice::ImageNet),
-            Some(path) => Ok(LabelsChoice::Given(Labels::parse(&read_text(path)?))),
+            Some(path) => {
+                let text = read_text(path)?;
+                let json = serde_json::from_str(&text).ok();
+                let known = json.as_ref().and_then(sidecar::labels);
+                if known.is_none() && json.is_some_and(|json: serde_json::Value| json.is_object() || json.is_array()) {
+                    let text = format!(
+                        "{}: this JSON holds no labels as known here: a list, id2label, label_names, or a map of classes",
+                        path.display()
+                    );
+                    return Err(BuildError::Request(text));
+                }
+                Ok(LabelsChoice::Given(known.unwrap_or_else(|| Labels::parse(&text))))
+            }
         }
     }
 
@@ -297,7 +315,10 @@ impl BuildArgs {
             let shape = r#"{"resize":232,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#;
             BuildError::Request(format!("{}: {reason}; it should look like {shape}", path.display()))
         };
-        let given = Preprocess::parse(&read_text(path)?).map_err(|error| wrong(error.to_string()))?;
+        let text = read_text(path)?;
+        let known = serde_json::from_str(&text).ok().as_ref().and_then(sidecar::preprocess);
+        let parsed = known.map_or_else(|| Preprocess::parse(&text), Ok);
+        let given = parsed.map_err(|error| wrong(error.to_string()))?;
         Ok(PreprocessChoice::Given(given))
     }
 }

@@ -78,10 +78,11 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let text = if *json { json_text(&listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Inspect { file, variant, selection, sha256, json }) => {
+        Some(Command::Inspect { file, variant, selection, sha256, tensors, json }) => {
             let file = local_file(file, variant.as_deref(), err)?;
             let found = inspect(&file, &selection.choice()?)?;
             let found = if *sha256 { found.with_sha256(&file)? } else { found };
+            let found = if *tensors { found } else { found.without_tensors() };
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
         }
@@ -153,7 +154,8 @@ fn local_file(weights: &Path, variant: Option<&str>, err: &mut dyn Write) -> Res
             let fetched = hub::fetch(&known.into(), &hub, &mut |event| display.show(Progress::Fetching(event)));
             Ok(fetched.map_err(BuildError::from)?.path)
         }
-        _ => Ok(weights.to_owned()),
+        Weights::File(path) => Ok(path),
+        Weights::Random { .. } => Ok(weights.to_owned()),
     }
 }
 

@@ -1,21 +1,25 @@
 //! What a checkpoint or an ONNX file holds.
 
+mod structure;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::fmt;
 use std::path::Path;
 
 use onnx_file::digest;
 use onnx_file::element::ElementType;
+use onnx_file::kind::{self, Kind};
 use onnx_file::open;
 use onnx_file::outline::{Outline, OutlineError};
-use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
+use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto, tensor_shape_proto::dimension, type_proto};
 use onnx_file::tensor::extent;
 use serde::Serialize;
 
-use crate::architecture::{self, InferError, Options};
+use crate::architecture::{self, Options};
 use crate::checkpoint::{Checkpoint, CheckpointError, Choice};
 use crate::cost::{Cost, cost_of};
 use crate::graph::{Dim, Graph, Origin, Part};
+use crate::judge::judge;
 use crate::published::{self, Published};
 use crate::variant::Variant;
 
@@ -42,6 +46,9 @@ pub struct Inspection {
     pub tensors: usize,
     /// Number of tensors of each element type.
     pub element_types: BTreeMap<String, usize>,
+    /// All of them, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensor_list: Option<Vec<Tensor>>,
     /// Elements of all floating-point tensors, normalisation statistics included.
     pub elements: u64,
     /// The architecture inferred from shapes, or why there is none.
@@ -79,16 +86,66 @@ pub struct Onnx {
     pub producer: String,
     /// Type that it computes in: that of most of its floating-point numbers; none where it holds none.
     pub dtype: Option<String>,
-    /// Inputs that are not weights, with types and shapes.
-    pub inputs: Vec<String>,
-    /// Outputs, likewise.
-    pub outputs: Vec<String>,
+    /// Inputs that are not weights.
+    pub inputs: Vec<Declared>,
+    /// Outputs.
+    pub outputs: Vec<Declared>,
     /// Number of nodes by operator.
     pub operators: BTreeMap<String, usize>,
     /// Number of convolutions by their group, for those with more than one.
     pub grouped_convolutions: BTreeMap<i64, usize>,
     /// Metadata by key.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// An input or output as a model declares it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// Type of its elements, where it is a known one.
+    pub element_type: Option<String>,
+    /// Its extents, where it has any.
+    pub shape: Option<Vec<Extent>>,
+}
+
+/// One extent: a number, the name of one that is chosen at run time, or null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Extent {
+    /// Known.
+    Fixed(i64),
+    /// Chosen at run time, under this name.
+    Named(String),
+    /// Not told.
+    Open,
+}
+
+impl Declared {
+    /// Height and width, where it takes images of one size.
+    fn image(&self) -> Option<[usize; 2]> {
+        let [_, _, Extent::Fixed(height), Extent::Fixed(width)] = self.shape.as_deref()? else { return None };
+        Some([usize::try_from(*height).ok()?, usize::try_from(*width).ok()?])
+    }
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(n) => write!(f, "{n}"),
+            Self::Named(name) => f.write_str(name),
+            Self::Open => f.write_str("?"),
+        }
+    }
+}
+
+impl fmt::Display for Declared {
+    /// `input f32 [batch, 3, 224, 224]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let element = self.element_type.as_deref().unwrap_or("?");
+        let extents: Vec<String> = self.shape.iter().flatten().map(Extent::to_string).collect();
+        write!(f, "{} {element} [{}]", self.name, extents.join(", "))
+    }
 }
 
 /// The architecture that the shapes give.
@@ -108,9 +165,13 @@ pub struct Inferred {
     pub variant: String,
     /// Rows of `fc.weight`.
     pub classes: Option<usize>,
+    /// Height and width of the images that costs are counted for: the model's own, else the network's usual ones.
+    pub image_size: [usize; 2],
+    /// In which of its forms the network is, as far as it is not the plain one.
+    pub form: Vec<String>,
     /// Trainable parameters.
     pub parameters: u64,
-    /// Multiply-adds for one image of the network's usual size.
+    /// Multiply-adds for one image.
     pub multiply_adds: u64,
     /// Stem, stages and head.
     pub stages: Vec<Stage>,
@@ -129,7 +190,7 @@ pub struct Stage {
     pub width: Option<usize>,
     /// Channels or classes put out.
     pub out_channels: usize,
-    /// Height and width put out, for the network's usual image.
+    /// Height and width put out, for that image.
     pub out_size: Option<[usize; 2]>,
     /// Trainable parameters.
     pub parameters: u64,
@@ -157,6 +218,12 @@ pub enum InspectError {
 }
 
 impl Inspection {
+    /// Without the list of all tensors.
+    pub fn without_tensors(mut self) -> Self {
+        self.tensor_list = None;
+        self
+    }
+
     /// Adds the SHA-256 of the file at `path`, which was inspected, where it is not there yet.
     ///
     /// # Errors
@@ -177,22 +244,30 @@ impl Inspection {
 pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
     let mut file = open::file(path).map_err(io)?;
-    let mut head = [0; 1];
-    let read = file.read(&mut head).map_err(io)?;
-    // A ModelProto starts with its ir_version: field 1, a varint. No checkpoint container starts with a backspace.
-    let is_onnx = read == 1 && head[0] == 0x08 && !starts_like_safetensors(path).map_err(io)?;
+    let is_onnx = kind::of_file(&mut file).map_err(io)? == Kind::Onnx;
     let sha256 = if is_onnx { None } else { Some(digest::file(path).map_err(io)?) };
     let bytes = file.metadata().map_err(io)?.len();
-    let (content, tensors) = if is_onnx { onnx(path)? } else { checkpoint(path, choice)? };
+    let (content, tensors, structure) = if is_onnx {
+        let (content, tensors, structure) = onnx(path)?;
+        (content, tensors, Some(structure))
+    } else {
+        let (content, tensors) = checkpoint(path, choice)?;
+        (content, tensors, None)
+    };
     let mut element_types = BTreeMap::new();
     for tensor in &tensors {
-        *element_types.entry(tensor.element.clone()).or_insert(0) += 1;
+        *element_types.entry(tensor.element_type.clone()).or_insert(0) += 1;
     }
     let elements = elements(tensors.iter().filter(|tensor| tensor.is_float));
-    let shapes: BTreeMap<&str, &[usize]> = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
-    let architecture = match architecture::infer(|name| shapes.get(name).copied()) {
-        Ok(inferred) => describe(&inferred.variant, inferred.classes),
-        Err(error) => Architecture::Unknown(unknown(&error, is_onnx)),
+    let architecture = match structure {
+        Some(structure) => structure,
+        None => {
+            let shapes = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
+            match judge(&shapes) {
+                Ok(found) => describe(&found, None, Vec::new()),
+                Err(other) => Architecture::Unknown(format!("it {other}")),
+            }
+        }
     };
     Ok(Inspection {
         schema_version: SCHEMA_VERSION,
@@ -202,32 +277,23 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
         sha256,
         content,
         tensors: tensors.len(),
+        tensor_list: Some(tensors),
         element_types,
         elements,
         architecture,
     })
 }
 
-fn unknown(error: &InferError, is_onnx: bool) -> String {
-    match (error, is_onnx) {
-        (InferError::Missing { .. }, true) => {
-            "the initializers do not have torchvision's names, so their shapes tell nothing".into()
-        }
-        _ => error.to_string(),
-    }
-}
-
-/// A safetensors header whose length's lowest byte happens to be 8 looks like a protobuf at first sight.
-fn starts_like_safetensors(path: &Path) -> std::io::Result<bool> {
-    let mut head = [0; 9];
-    let read = open::file(path)?.read(&mut head)?;
-    Ok(read == 9 && head[8] == b'{')
-}
-
-struct Tensor {
-    name: String,
-    shape: Vec<usize>,
-    element: String,
+/// A tensor.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// Type of its elements.
+    pub element_type: String,
+    /// Extents, outermost first; empty for a single number.
+    pub shape: Vec<usize>,
+    #[serde(skip)]
     is_float: bool,
 }
 
@@ -242,7 +308,7 @@ fn checkpoint(path: &Path, choice: &Choice) -> Result<(Content, Vec<Tensor>), In
     let tensors = checkpoint.tensors().iter().map(|info| Tensor {
         name: info.name.clone(),
         shape: info.shape.clone(),
-        element: info.dtype.to_string(),
+        element_type: info.dtype.to_string(),
         is_float: info.dtype.is_float(),
     });
     let tensors = tensors.collect();
@@ -255,7 +321,7 @@ fn checkpoint(path: &Path, choice: &Choice) -> Result<(Content, Vec<Tensor>), In
     Ok((content, tensors))
 }
 
-fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
+fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>, Architecture), InspectError> {
     let outline = Outline::read(path)?;
     let Outline { model, graph, .. } = &outline;
     if model.opset_import.is_empty() {
@@ -268,7 +334,7 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
         Tensor {
             name: tensor.name.clone(),
             shape: extent(tensor).map_or(Vec::new(), |_| tensor.dims.iter().map(|&d| d as usize).collect()),
-            element: element.map_or(format!("type {}", tensor.data_type), |e| e.to_string()),
+            element_type: element.map_or(format!("type {}", tensor.data_type), |e| e.to_string()),
             is_float: element.is_some_and(|e| float.contains(&e)),
         }
     });
@@ -282,26 +348,35 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>), InspectError> {
             *grouped_convolutions.entry(group).or_insert(0) += 1;
         }
     }
+    let integer = ["QuantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"];
+    let is_quantized = integer.iter().any(|op| operators.contains_key(*op));
     let is_weight = |value: &&ValueInfoProto| !graph.initializer.iter().any(|t| t.name == value.name);
     let onnx = Onnx {
         ir_version: model.ir_version,
         opsets: opsets(model),
         producer: outline.producer(),
-        dtype: dtype(&tensors),
+        dtype: if is_quantized { Some(ElementType::I8.to_string()) } else { dtype(&tensors) },
         inputs: graph.input.iter().filter(is_weight).map(declared).collect(),
         outputs: graph.output.iter().map(declared).collect(),
         operators,
         grouped_convolutions,
         metadata: model.metadata_props.iter().map(|e| (e.key.clone(), e.value.clone())).collect(),
     };
-    Ok((Content::Onnx(Box::new(onnx)), tensors))
+    let image = onnx.inputs.first().and_then(Declared::image);
+    let variant = onnx.metadata.get("resnext.variant").and_then(|name| Variant::parse_described(name));
+    let architecture = match structure::of(graph, variant.as_ref()) {
+        Ok(found) => describe(&found.network, image, found.form),
+        Err(reason) => Architecture::Unknown(reason),
+    };
+    Ok((Content::Onnx(Box::new(onnx)), tensors, architecture))
 }
 
 /// The floating-point type of most elements.
 fn dtype(tensors: &[Tensor]) -> Option<String> {
     let float = || tensors.iter().filter(|tensor| tensor.is_float);
-    let types: BTreeSet<&str> = float().map(|tensor| tensor.element.as_str()).collect();
-    let most = types.into_iter().max_by_key(|&element| elements(float().filter(|tensor| tensor.element == element)));
+    let types: BTreeSet<&str> = float().map(|tensor| tensor.element_type.as_str()).collect();
+    let most =
+        types.into_iter().max_by_key(|&element| elements(float().filter(|tensor| tensor.element_type == element)));
     most.map(str::to_string)
 }
 
@@ -310,23 +385,32 @@ fn opsets(model: &ModelProto) -> BTreeMap<String, i64> {
     model.opset_import.iter().map(|opset| (domain(&opset.domain), opset.version)).collect()
 }
 
-/// `input f32 [batch, 3, 224, 224]`.
-fn declared(value: &ValueInfoProto) -> String {
-    let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-        return value.name.clone();
+fn declared(value: &ValueInfoProto) -> Declared {
+    let tensor = match value.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => Some(tensor),
+        _ => None,
     };
-    let dims = tensor.shape.iter().flat_map(|shape| &shape.dim).map(|dim| match &dim.value {
-        Some(dimension::Value::DimValue(n)) => n.to_string(),
-        Some(dimension::Value::DimParam(name)) => name.clone(),
-        None => "?".into(),
-    });
-    let element = ElementType::from_proto(tensor.elem_type).map_or_else(|| "?".into(), |e| e.to_string());
-    format!("{} {element} [{}]", value.name, dims.collect::<Vec<_>>().join(", "))
+    let extent = |dim: &tensor_shape_proto::Dimension| match &dim.value {
+        Some(dimension::Value::DimValue(n)) => Extent::Fixed(*n),
+        Some(dimension::Value::DimParam(name)) => Extent::Named(name.clone()),
+        None => Extent::Open,
+    };
+    Declared {
+        name: value.name.clone(),
+        element_type: tensor.and_then(|t| ElementType::from_proto(t.elem_type)).map(|e| e.to_string()),
+        shape: tensor.and_then(|t| t.shape.as_ref()).map(|shape| shape.dim.iter().map(extent).collect()),
+    }
 }
 
-fn describe(variant: &Variant, classes: Option<usize>) -> Architecture {
+fn describe(found: &architecture::Inferred, image: Option<[usize; 2]>, form: Vec<String>) -> Architecture {
+    let architecture::Inferred { variant, channels, hidden, classes } = found;
+    let classes = *classes;
     let mut options = Options::classifier(variant);
+    let image_size = image.unwrap_or([variant.default_image_size(); 2]);
+    options.image = image_size.map(Dim::Fixed);
     options.classes = classes.unwrap_or(options.classes);
+    options.channels = *channels;
+    options.hidden.clone_from(hidden);
     if classes.is_none() {
         options.outputs = vec![architecture::Output::Stage(variant.blocks.len())];
     }
@@ -346,6 +430,8 @@ fn describe(variant: &Variant, classes: Option<usize>) -> Architecture {
     Architecture::Inferred(Box::new(Inferred {
         variant: variant.to_string(),
         classes,
+        image_size,
+        form,
         parameters,
         multiply_adds,
         stages,

@@ -21,7 +21,14 @@
 //! ```
 #![cfg_attr(
     not(test),
-    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::disallowed_methods
+    )
 )]
 
 pub mod architecture;
@@ -37,6 +44,7 @@ pub mod graph;
 pub mod hub;
 pub mod import;
 pub mod inspect;
+pub mod judge;
 pub mod list;
 pub mod note;
 pub mod optimize;
@@ -49,6 +57,7 @@ pub mod random;
 pub mod reference;
 pub mod report;
 pub mod shape;
+pub mod sidecar;
 pub mod suggest;
 pub mod target;
 pub mod tuning;

@@ -31,6 +31,32 @@ pub enum Note {
         /// Which.
         prefix: String,
     },
+    /// Preprocessing was taken from a file beside the weights.
+    PreprocessingFrom {
+        /// Which.
+        file: PathBuf,
+        /// Shorter side after resizing.
+        resize: u32,
+        /// Centre crop.
+        crop: Crop,
+    },
+    /// Labels were taken from a file beside the weights.
+    LabelsFrom {
+        /// Which.
+        file: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// The stride sits in the first 1x1, as the configuration beside the weights says.
+    StrideFrom {
+        /// The folder.
+        file: PathBuf,
+    },
+    /// The image has not three channels, so no preprocessing is stored.
+    NoPreprocessing {
+        /// How many it has.
+        channels: usize,
+    },
     /// The file has other weights, too.
     OtherWeights {
         /// Which.

@@ -88,8 +88,8 @@ pub fn inspection(found: &Inspection) -> String {
             line("container", format!("ONNX, IR {}, opset {}", onnx.ir_version, opsets.join(", ")));
             line("producer", onnx.producer.clone());
             line("dtype", onnx.dtype.clone().unwrap_or_else(|| "none".into()));
-            line("inputs", onnx.inputs.join(", "));
-            line("outputs", onnx.outputs.join(", "));
+            line("inputs", joined(&onnx.inputs));
+            line("outputs", joined(&onnx.outputs));
             line("operators", counts(&onnx.operators));
             if !onnx.grouped_convolutions.is_empty() {
                 line("grouped", counts_by(&onnx.grouped_convolutions, |group| format!("group {group}")));
@@ -111,10 +111,27 @@ pub fn inspection(found: &Inspection) -> String {
                 "architecture",
                 format!("{}, {classes}, {parameters} parameters, {cost} multiply-adds", inferred.variant),
             );
+            for form in &inferred.form {
+                line("form", form.clone());
+            }
+            if matches!(found.content, Content::Onnx(_)) {
+                let [height, width] = inferred.image_size;
+                line("costs", format!("for one image of {height}x{width}"));
+            }
             stages(&mut text, inferred);
         }
     }
+    if let Some(tensors) = &found.tensor_list {
+        let _ = writeln!(text);
+        for tensor in tensors {
+            let _ = writeln!(text, "{:<6} {:<20} {}", tensor.element_type, format!("{:?}", tensor.shape), tensor.name);
+        }
+    }
     text.into()
+}
+
+fn joined(items: &[impl std::fmt::Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn stages(text: &mut Lines, inferred: &crate::inspect::Inferred) {

@@ -164,6 +164,19 @@ impl Variant {
         Named::parse_with(name, blocks).map(|named| named.variant)
     }
 
+    /// Reads what [`fmt::Display`] writes, of networks outside the table, too.
+    pub fn parse_described(text: &str) -> Option<Self> {
+        let Some((kind, rest)) = text.split_once(" blocks ") else { return Self::parse(text).ok() };
+        let (blocks, planes) = rest.split_once(" planes ")?;
+        let blocks = blocks.split(',').map(number).collect::<Option<Vec<usize>>>()?;
+        let (marks, groups) = kind.rsplit_once(' ').unwrap_or(("", kind));
+        let (cardinality, width) = groups.strip_suffix('d')?.split_once('x')?;
+        let block = if marks.contains("basic") { Block::Basic } else { Block::Bottleneck };
+        let stem = if marks.contains("cifar") { Stem::Cifar } else { Stem::ImageNet };
+        let (cardinality, group_width) = (number(cardinality)?, number(width)?);
+        Self { block, stem, blocks, planes: number(planes)?, cardinality, group_width }.check().ok()
+    }
+
     /// A network by its own name, `base`, in lower case; `name` is what was asked for.
     fn untagged(base: &str, name: &str, blocks: &[usize]) -> Result<Self, VariantError> {
         if let Some(&(_, difference)) = OTHERS.iter().find(|(prefix, _)| base.contains(prefix)) {

@@ -1,10 +1,11 @@
 //! Joins a graph and the source of its tensors: every tensor is accounted for, then read by name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::architecture::{self, InferError, Inferred, Options, hidden};
+use crate::architecture::Inferred;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::graph::Graph;
+use crate::judge::{Other, judge, list};
 use crate::random::{NoRule, Random};
 use crate::shape::ShapeError;
 use crate::variant::Variant;
@@ -16,13 +17,13 @@ pub enum WeightsError {
     /// The file itself.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The shapes are not those of the family.
-    #[error("{path}: {source}")]
-    Infer {
+    /// The tensors are not those of a network of the family.
+    #[error("{path} {other}")]
+    Other {
         /// The checkpoint.
         path: String,
-        /// What does not fit.
-        source: InferError,
+        /// What they are, or what they are nearest to.
+        other: Box<Other>,
     },
     /// The checkpoint is of another network than the one asked for.
     #[error("{path} holds {found}, not {asked}{difference}; ask for --variant {found}, or leave --variant out")]
@@ -47,13 +48,26 @@ pub enum WeightsError {
         found: usize,
     },
     /// No head, where one is needed.
-    #[error("{path} has no fc.weight: it is a feature extractor; add --no-top, or --outputs c5")]
+    #[error(
+        "{path} has no classifier under torchvision's name, fc.weight{}; --no-top or --outputs c5 builds the feature maps alone",
+        fc(names)
+    )]
     NoHead {
         /// The checkpoint.
         path: String,
+        /// What there is under `fc`.
+        names: Vec<String>,
+    },
+    /// A classifier of more parts than one layer.
+    #[error("{path} also holds {} under 'fc', which is more than one layer", list(names))]
+    Head {
+        /// The checkpoint.
+        path: String,
+        /// The tensors.
+        names: Vec<String>,
     },
     /// Tensors that the network needs and the file lacks.
-    #[error("{path} is {variant} but lacks {}; the file is incomplete, save it again", list(names))]
+    #[error("{path} is {variant} but lacks {}", list(names))]
     Missing {
         /// The checkpoint.
         path: String,
@@ -62,23 +76,8 @@ pub enum WeightsError {
         /// The tensors.
         names: Vec<String>,
     },
-    /// Tensors that the network has no place for.
-    #[error(
-        "{path} is nearest to {variant} but also holds {}, which that network has not; it is another architecture, or was saved with extra parts: remove them and save again",
-        list(names)
-    )]
-    Unexpected {
-        /// The checkpoint.
-        path: String,
-        /// The nearest architecture.
-        variant: String,
-        /// The tensors.
-        names: Vec<String>,
-    },
     /// A tensor of the wrong shape.
-    #[error(
-        "{path}: '{name}' has shape {found:?} where {variant} has {expected:?}; it is another architecture, or damaged"
-    )]
+    #[error("{path}: '{name}' has shape {found:?} where {variant} has {expected:?}")]
     Shape {
         /// The checkpoint.
         path: String,
@@ -99,20 +98,18 @@ pub enum WeightsError {
     Random(#[from] NoRule),
 }
 
-fn list(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(5).map(|n| format!("'{n}'")).collect();
-    let more = names.len().saturating_sub(5);
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+/// What stands where the classifier's weight would.
+fn fc(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(" (it has {})", list(names)) }
 }
 
 /// The architecture in a checkpoint, by its shapes.
 ///
 /// # Errors
-/// [`WeightsError::Infer`].
+/// [`WeightsError::Other`].
 pub fn inferred(checkpoint: &Checkpoint) -> Result<Inferred, WeightsError> {
-    let shape = |name: &str| checkpoint.get(name).map(|info| info.shape.as_slice());
-    let path = || checkpoint.path().display().to_string();
-    architecture::infer(shape).map_err(|source| WeightsError::Infer { path: path(), source })
+    let shapes = checkpoint.tensors().iter().map(|info| (info.name.as_str(), info.shape.as_slice())).collect();
+    judge(&shapes).map_err(|other| WeightsError::Other { path: checkpoint.path().display().to_string(), other })
 }
 
 /// Refuses a checkpoint of another network than `asked`.
@@ -171,30 +168,15 @@ pub fn account(checkpoint: &Checkpoint, variant: &Variant, graph: &Graph) -> Res
             });
         }
     }
-    let mut options = Options::classifier(variant);
-    let hidden = (0..).take_while(|index| checkpoint.get(&format!("{}.weight", hidden(*index))).is_some());
-    options.hidden = hidden.map(|_| 1).collect();
-    let whole = architecture::build(variant, &options)?;
-    let mut belongs = BTreeSet::new();
-    for id in whole.weights() {
-        if let Some(weight) = &whole.value(id).weight {
-            weight.for_each_stored(&mut |name, _| {
-                belongs.insert(name.to_string());
-            });
-        }
-    }
-    // BatchNorm2d counts its training steps, and an averaged model its updates, in tensors without use for inference.
-    let ignored = |name: &str| name.ends_with(".num_batches_tracked") || name == "n_averaged";
-    let unexpected: Vec<String> = checkpoint
-        .tensors()
-        .iter()
-        .map(|info| info.name.clone())
-        .filter(|name| !belongs.contains(name) && !ignored(name))
-        .collect();
-    if unexpected.is_empty() {
+    // All else was judged; a classifier's tensors are needed or, in a feature extractor, left alone.
+    let has_head = needed.keys().any(|name| name.starts_with("fc."));
+    let extra = |name: &&str| has_head && name.starts_with("fc.") && !needed.contains_key(*name);
+    let names: Vec<String> =
+        checkpoint.tensors().iter().map(|info| info.name.as_str()).filter(extra).map(str::to_owned).collect();
+    if names.is_empty() {
         return Ok(());
     }
-    Err(WeightsError::Unexpected { path: path(), variant: variant.to_string(), names: unexpected })
+    Err(WeightsError::Head { path: path(), names })
 }
 
 /// Where a build's tensors come from.

@@ -28,6 +28,8 @@ pub enum Key {
     Weights,
     /// SHA-256 of the checkpoint, in hex.
     WeightsSha256,
+    /// Key of the weights that were taken, where the checkpoint has others; empty for those at the top.
+    WeightsKey,
     /// What the checkpoint's publisher calls it.
     WeightsName,
     /// Whose licence the weights are under.
@@ -60,10 +62,11 @@ pub enum Key {
 
 impl Key {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Variant,
         Self::Weights,
         Self::WeightsSha256,
+        Self::WeightsKey,
         Self::WeightsName,
         Self::LicenseNote,
         Self::Seed,
@@ -86,6 +89,7 @@ impl Key {
             Self::Variant => "resnext.variant",
             Self::Weights => "resnext.weights",
             Self::WeightsSha256 => "resnext.weights_sha256",
+            Self::WeightsKey => "resnext.weights_key",
             Self::WeightsName => "resnext.weights_name",
             Self::LicenseNote => "resnext.license_note",
             Self::Seed => "resnext.seed",

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 
 use crate::cost::{self, CostError};
+use crate::kind::{self, Kind, Wanted};
 use crate::open;
 use crate::proto::{GraphProto, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::raw;
@@ -29,6 +30,14 @@ pub enum OutlineError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A file of another kind.
+    #[error("{} is {kind}, not an ONNX model; {}", path.display(), kind.advice(Wanted::Model, path))]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: Box<Kind>,
     },
     /// The bytes are no ONNX model.
     #[error("{}: {source}", path.display())]
@@ -83,7 +92,10 @@ impl Outline {
     /// [`OutlineError`] where the file cannot be read or is no ONNX model.
     pub fn read(path: &Path) -> Result<Outline, OutlineError> {
         let io = |source| OutlineError::Io { path: path.to_owned(), source };
-        let file = open::file(path).map_err(io)?;
+        let mut file = open::file(path).map_err(io)?;
+        if let Some(kind) = kind::other_than_onnx(&mut file).map_err(io)? {
+            return Err(OutlineError::OtherKind { path: path.to_owned(), kind: Box::new(kind) });
+        }
         let bytes = file.metadata().map_err(io)?.len();
         Self::of(path, BufReader::with_capacity(64 << 10, file), bytes)
     }

@@ -10,6 +10,7 @@ use prost::bytes::Bytes;
 use crate::beside;
 use crate::budget::{self, Budget, OverBudget};
 use crate::cost::{self, CostError};
+use crate::kind::{self, Kind, Wanted};
 use crate::open;
 use crate::proto::{GraphProto, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::raw::{self, TensorError};
@@ -33,6 +34,14 @@ pub enum ReadError {
         path: PathBuf,
         /// Its length.
         bytes: u64,
+    },
+    /// A file of another kind.
+    #[error("{path} is {kind}, not an ONNX model; {}", kind.advice(Wanted::Model, path))]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: Box<Kind>,
     },
     /// Not protobuf, or cut off.
     #[error("{path} is not an ONNX model, or is cut off: {reason}; export or copy it again")]
@@ -87,7 +96,10 @@ pub enum ReadError {
 /// valid protobuf message).
 pub fn read(path: &Path) -> Result<ModelProto, ReadError> {
     let io = |source| ReadError::Io { path: path.to_owned(), source };
-    let file = open::file(path).map_err(io)?;
+    let mut file = open::file(path).map_err(io)?;
+    if let Some(kind) = kind::other_than_onnx(&mut file).map_err(io)? {
+        return Err(ReadError::OtherKind { path: path.to_owned(), kind: Box::new(kind) });
+    }
     let bytes = file.metadata().map_err(io)?.len();
     if bytes > MESSAGE_LIMIT {
         return Err(ReadError::TooLarge { path: path.to_owned(), bytes });

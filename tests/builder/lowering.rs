@@ -128,3 +128,27 @@ fn a_tuning_file_is_replayed_and_refused_for_another_network() {
     let both = ["--variant", "50_32x4d", "--tuning", "t.json", "--target", "cpu", "-o", "other.onnx"];
     fail(folder.path(), &both, 2, &["--tuning", "--target"]);
 }
+
+#[test]
+fn tuning_and_calibration_files_of_schema_1_are_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| format!("{}/../tests/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (weights, tuning) = (file("trained/shapes.pth"), file("fixtures/results/schema1/tuning.json"));
+    let (tune, calibration) =
+        (file("fixtures/results/schema1/tune.json"), file("fixtures/results/schema1/calibrate.json"));
+    for tuning in [&tuning, &tune] {
+        let args =
+            ["--weights", &weights, "--tuning", tuning, "--image-size", "64", "-o", "tuned.onnx", "--force", "-q"];
+        succeed(folder.path(), &args);
+        let tuned = read(&folder.path().join("tuned.onnx"));
+        assert_eq!(metadata(&tuned, "resnext.target"), Some("tuned for cpu"), "{tuning}");
+    }
+    let args = ["--weights", &weights, "--dtype", "f16", "--image-size", "64", "--calibration", &calibration];
+    succeed(folder.path(), &[&args[..], &["-o", "half.onnx", "-q"]].concat());
+    let half = read(&folder.path().join("half.onnx"));
+    let checked = metadata(&half, "resnext.f16_activations").unwrap();
+    assert!(checked.contains("on 6 images, headroom"), "{checked}");
+    // Of another network, by its checkpoint's digest.
+    let other = ["--weights", &file("trained/shapes.safetensors"), "--dtype", "f16", "--calibration", &calibration];
+    fail(folder.path(), &[&other[..], &["-o", "other.onnx"]].concat(), 3, &["SHA-256 30e2", "SHA-256 84e3"]);
+}

@@ -17,6 +17,7 @@ mod faults;
 mod half;
 #[cfg(unix)]
 mod hostile;
+mod inspected;
 mod lowering;
 mod optimize;
 mod program;

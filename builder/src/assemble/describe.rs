@@ -4,6 +4,7 @@ use onnx_file::metadata::{Key, Labels, Metadata, Preprocess, Provenance, Recipe,
 
 use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
+use crate::architecture::CHANNELS;
 use crate::architecture::Output;
 use crate::graph::Dim;
 use crate::note::Note;
@@ -47,7 +48,13 @@ pub(crate) fn describe(
         }
         metadata.set(Key::LicenseNote, "The weights are under the licence of whoever published the checkpoint.");
     }
-    metadata.set_json(Key::Preprocess, &preprocess(plan, resolved, known, &mut notes));
+    match resolved.options.channels {
+        CHANNELS => metadata.set_json(Key::Preprocess, &preprocess(plan, resolved, known, &mut notes)),
+        channels => notes.push(Note::NoPreprocessing { channels }),
+    }
+    if let Some(checkpoint) = resolved.checkpoint.as_ref().filter(|checkpoint| !checkpoint.alternatives().is_empty()) {
+        metadata.set(Key::WeightsKey, checkpoint.nested_under().unwrap_or_default());
+    }
     if resolved.options.outputs.contains(&Output::Logits) {
         let labels = match (&plan.labels, known) {
             (LabelsChoice::Given(labels), _) => labels.clone(),

@@ -151,7 +151,10 @@ fn check_classes(plan: &Plan, checkpoint: &Checkpoint, found: Option<usize>) -> 
     let needs_head = !plan.no_top && (plan.outputs.is_empty() || plan.outputs.contains(&Output::Logits));
     match (plan.classes, found) {
         _ if !needs_head => Ok(None),
-        (_, None) => Err(WeightsError::NoHead { path: path() }.into()),
+        (_, None) => {
+            let names = checkpoint.tensors().iter().map(|info| &info.name).filter(|name| name.starts_with("fc."));
+            Err(WeightsError::NoHead { path: path(), names: names.cloned().collect() }.into())
+        }
         (Some(asked), Some(found)) if asked != found => {
             Err(WeightsError::Classes { path: path(), asked, found }.into())
         }

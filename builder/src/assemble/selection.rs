@@ -1,7 +1,34 @@
 //! What a user should know of the part of a checkpoint that was taken.
 
+use super::plan::{LabelsChoice, Plan, PreprocessChoice, Weights};
+use crate::architecture::{Output, StrideIn};
 use crate::checkpoint::{Checkpoint, Naming};
 use crate::note::Note;
+use crate::sidecar::Sidecar;
+
+/// `plan` with what it leaves open taken from the files beside the weights, and what was.
+pub(crate) fn with_sidecar(plan: &Plan) -> (Plan, Vec<Note>) {
+    let (mut plan, mut notes) = (plan.clone(), Vec::new());
+    let Weights::File(path) = &plan.weights else { return (plan, notes) };
+    let beside = Sidecar::beside(path);
+    if let (PreprocessChoice::Known, Some((preprocess, file))) = (&plan.preprocess, beside.preprocess) {
+        notes.push(Note::PreprocessingFrom { file, resize: preprocess.resize, crop: preprocess.crop });
+        // A square that was asked for stays, and the preprocessing follows it.
+        let asked = plan.image.as_ref().and_then(|[height, width]| height.fixed().filter(|_| height == width));
+        let asked = asked.and_then(|side| u32::try_from(side).ok()).filter(|side| *side != preprocess.crop.shorter());
+        plan.preprocess = PreprocessChoice::Given(asked.map_or(preprocess, |side| preprocess.scaled(side)));
+    }
+    let logits = !plan.no_top && (plan.outputs.is_empty() || plan.outputs.contains(&Output::Logits));
+    if let (LabelsChoice::Known, true, Some((labels, file))) = (&plan.labels, logits, beside.labels) {
+        notes.push(Note::LabelsFrom { file, count: labels.names.len() });
+        plan.labels = LabelsChoice::Given(labels);
+    }
+    if beside.stride_in_1x1 && plan.stride_in == StrideIn::default() {
+        notes.push(Note::StrideFrom { file: path.clone() });
+        plan.stride_in = StrideIn::Conv1x1;
+    }
+    (plan, notes)
+}
 
 /// How the weights were found.
 pub(crate) fn notes(checkpoint: &Checkpoint) -> Vec<Note> {

@@ -37,7 +37,7 @@ fn calibration(values: &[(&str, f64)]) -> Calibration {
         graph.nodes.iter().map(|node| range(&node.name, Some(&node.name), Some(node.op.name()))).collect();
     all.push(range("input", None, None));
     let model = Measured { file: "m.onnx".into(), sha256: "00".into(), origin: origin("v", Some("ab"), 0) };
-    let inputs = Inputs { source: "images".into(), count: 300, seed: None };
+    let inputs = Inputs { source: InputSource::Images, count: 300, seed: None };
     Calibration { schema_version: 1, kind: "calibration".into(), model, inputs, values: all }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with a checkpoint: each fault says what, where, and what to do next.
 
 use onnx_file::element::ElementType;
+use onnx_file::kind::Kind;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -60,6 +61,9 @@ pub enum Fault {
     /// A folder, pipe or device.
     #[error("not a regular file: name the checkpoint itself")]
     NotAFile,
+    /// An index of shards that makes no sense, or shards that do not match it.
+    #[error("the index of shards and its files do not match: {what}; fetch all of them again")]
+    Index { what: String },
     /// No bytes at all.
     #[error("the file is empty: the download or save did not finish; fetch or save it again")]
     Empty,
@@ -75,6 +79,9 @@ pub enum Fault {
          a .pth, .pt, .bin or .safetensors file"
     )]
     Unrecognised { start: String },
+    /// A file of another kind.
+    #[error("it is {kind}, not a checkpoint; {advice}")]
+    OtherKind { kind: Kind, advice: String },
     /// A tar container.
     #[error("a tar checkpoint, as torch wrote before 0.1.10: load it with torch and save it again with torch.save")]
     Tar,

@@ -51,7 +51,7 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
     let Names { tensors, nested_under, alternatives, skipped } = state_dict::find(&object, choice.key.as_deref())?;
     let blobs = storages(source, &object, &keys, keys_at, offset)?;
     let tensors = tensors.into_iter().map(|(info, view)| match blobs.get(view.storage.as_str()) {
-        Some(blob) => Ok((info, Stored { blob: blob.clone(), layout: view.layout })),
+        Some(blob) => Ok((info, Stored { file: 0, blob: blob.clone(), layout: view.layout })),
         None => Err(Fault::StorageMissing { tensor: info.name, storage: view.storage }),
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;
@@ -102,7 +102,7 @@ fn storages<'a>(
             return Err(Fault::LegacyCount { storage: key.to_owned(), offset, found, declared: numel });
         }
         let start = offset + 8;
-        let blob = Blob { name: key.to_owned(), start, stored: len, len, deflated: false, crc: None };
+        let blob = Blob { name: key.to_owned(), start, stored: len, len, deflated: false, crc: None, memory: None };
         if blobs.insert(key, blob).is_some() {
             return Err(wrong(key, "listed twice"));
         }

@@ -22,6 +22,12 @@ pub(super) struct Names<T> {
     pub(super) skipped: Vec<Skipped>,
 }
 
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { tensors: Vec::new(), nested_under: None, alternatives: Vec::new(), skipped: Vec::new() }
+    }
+}
+
 /// A tensor as the pickle describes it.
 pub(super) struct View {
     /// The key of its storage.
@@ -118,7 +124,7 @@ pub(super) fn shown(pickle: &Pickle, key: Value) -> String {
 }
 
 /// Python keeps the last of equal keys: what came before would be hidden from an unpickler, but not from a reader.
-fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
+pub(super) fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
     #[derive(PartialEq, Eq, Hash)]
     enum Key<'a> {
         Str(&'a str),

@@ -10,6 +10,7 @@ use half::{bf16, f16};
 use onnx_file::element::ElementType;
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes handled at a time: within the second-level cache.
 const CHUNK: usize = 1 << 18;
@@ -29,10 +30,14 @@ pub(super) struct Blob {
     pub(super) deflated: bool,
     /// CRC-32 of the decompressed bytes, where one is recorded.
     pub(super) crc: Option<u32>,
+    /// The bytes themselves, where they do not lie in the file as they are.
+    pub(super) memory: Option<Arc<[u8]>>,
 }
 
 /// A tensor in the file.
 pub(super) struct Stored {
+    /// Which of the checkpoint's files.
+    pub(super) file: usize,
     pub(super) blob: Blob,
     pub(super) layout: Layout,
 }
@@ -95,12 +100,12 @@ real!(f64, u64, convert_to_f64_slice);
 /// # Errors
 ///
 /// If the type is no floating one, the bytes are damaged, or a value is NaN, infinite, or beyond the range of `T`.
-pub(super) fn read<T: Real>(source: &Source, name: &str, data: &Data) -> Result<Vec<T>, Fault> {
+pub(super) fn read<T: Real>(sources: &[Source], name: &str, data: &Data) -> Result<Vec<T>, Fault> {
     match data {
-        Data::Stored(stored) => read_stored(source, name, stored),
+        Data::Stored(stored) => read_stored(sources, name, stored),
         Data::Product(factors) => {
-            let mut product: Vec<T> = read_stored(source, name, &factors[0])?;
-            let mask: Vec<T> = read_stored(source, name, &factors[1])?;
+            let mut product: Vec<T> = read_stored(sources, name, &factors[0])?;
+            let mask: Vec<T> = read_stored(sources, name, &factors[1])?;
             for (value, factor) in product.iter_mut().zip(mask) {
                 *value = T::from_f64(value.to_f64() * factor.to_f64());
             }
@@ -110,8 +115,9 @@ pub(super) fn read<T: Real>(source: &Source, name: &str, data: &Data) -> Result<
     }
 }
 
-fn read_stored<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
-    let Stored { blob, layout } = tensor;
+fn read_stored<T: Real>(sources: &[Source], name: &str, tensor: &Stored) -> Result<Vec<T>, Fault> {
+    let Stored { file, blob, layout } = tensor;
+    let source = source_of(sources, *file)?;
     match layout.dtype {
         ElementType::F16 => read_as(source, name, blob, layout, f16::to_f64, T::extend_from_f16),
         ElementType::BF16 => read_as(source, name, blob, layout, bf16::to_f64, T::extend_from_bf16),
@@ -130,6 +136,11 @@ fn read_stored<T: Real>(source: &Source, name: &str, tensor: &Stored) -> Result<
         ),
         dtype => Err(Fault::IntegerTensor { tensor: name.to_owned(), dtype }),
     }
+}
+
+fn source_of(sources: &[Source], file: usize) -> Result<&Source, Fault> {
+    // Each tensor was given the number of an open file.
+    sources.get(file).ok_or_else(|| Fault::Io { action: "read it", error: std::io::ErrorKind::NotFound.into() })
 }
 
 /// [`read`] for elements stored as `S`.
@@ -190,8 +201,19 @@ fn blob_bytes(
     tensor: &str,
     blob: &Blob,
     window: Range<u64>,
-    visit: impl FnMut(&mut [u8]),
+    mut visit: impl FnMut(&mut [u8]),
 ) -> Result<(), Fault> {
+    if let Some(bytes) = &blob.memory {
+        let piece = usize::try_from(window.start).ok().zip(usize::try_from(window.end).ok());
+        let wanted = piece.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default();
+        for chunk in wanted.chunks(CHUNK) {
+            let mut words = vec![0u64; chunk.len().div_ceil(8)]; // words, so that any element type is aligned
+            let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+            buffer[..chunk.len()].copy_from_slice(chunk);
+            visit(&mut buffer[..chunk.len()]);
+        }
+        return Ok(());
+    }
     let mut stored = source.stream(blob.start, blob.start.saturating_add(blob.stored));
     if !blob.deflated {
         let whole = blob.crc.is_some();

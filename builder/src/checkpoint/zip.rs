@@ -63,7 +63,7 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
             let (declared, found) = (view.storage_bytes, entry.len);
             return Err(Fault::StorageLength { tensor: info.name, storage: name, declared, found });
         }
-        Ok((info, Stored { blob: blob(entry), layout: view.layout }))
+        Ok((info, Stored { file: 0, blob: blob(entry), layout: view.layout }))
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;
     Ok(Names { tensors, nested_under, alternatives, skipped })
@@ -118,6 +118,7 @@ fn blob(entry: &Entry) -> Blob {
         deflated: entry.deflated,
         // torch writes 0 where it was told not to compute checksums.
         crc: (entry.crc != 0).then_some(entry.crc),
+        memory: None,
     }
 }
 

@@ -55,6 +55,18 @@ impl Display for Note {
             }
             Self::NestedUnder { key } => write!(f, "weights found under the key '{key}'"),
             Self::PrefixRemoved { prefix } => write!(f, "prefix '{prefix}' removed from the tensors' names"),
+            Self::PreprocessingFrom { file, resize, crop } => {
+                write!(f, "preprocessing taken from {}: resize {resize}, crop {crop}", file.display())
+            }
+            Self::LabelsFrom { file, count } => write!(f, "{count} labels taken from {}", file.display()),
+            Self::StrideFrom { file } => write!(
+                f,
+                "stride in the first 1x1 of each block, as downsample_in_bottleneck beside {} says",
+                file.display()
+            ),
+            Self::NoPreprocessing { channels } => {
+                write!(f, "the image has {channels} channels: no preprocessing stored, which is for three")
+            }
             Self::OtherWeights { others } => other_weights(f, others),
             Self::Naming { naming } => f.write_str(naming_of(*naming)),
             Self::Classifier { layers } => match &layers[..] {

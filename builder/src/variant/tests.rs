@@ -98,3 +98,14 @@ fn widths_are_the_papers() {
         assert_eq!(Variant::parse(name).unwrap().width(0), width);
     }
 }
+
+#[test]
+fn what_is_shown_of_a_network_is_read_back() {
+    for name in ["50_32x4d", "resnet18", "29_8x64d", "wide_resnet50_2"] {
+        let variant = Variant::parse(name).unwrap();
+        let outside = Variant { blocks: vec![1, 2, 1], planes: variant.planes, ..variant.clone() };
+        for variant in [variant, outside] {
+            assert_eq!(Variant::parse_described(&variant.to_string()), Some(variant));
+        }
+    }
+}

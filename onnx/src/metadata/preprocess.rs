@@ -161,6 +161,13 @@ impl Preprocess {
         self.crop.extents().into()
     }
 
+    /// The same for square images of another size: the resized side keeps its ratio to the crop.
+    pub fn scaled(&self, side: u32) -> Self {
+        let crop = u64::from(self.crop.shorter().max(1));
+        let resize = (u64::from(side) * u64::from(self.resize) + crop / 2) / crop;
+        Self { resize: u32::try_from(resize).unwrap_or(u32::MAX), crop: Crop::Square(side), ..*self }
+    }
+
     /// Refuses numbers no image can be prepared with.
     ///
     /// # Errors

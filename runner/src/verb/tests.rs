@@ -218,7 +218,9 @@ fn an_evaluation_reads_well() {
 
 /// A calibration of a network of three stages.
 fn calibration() -> super::calibrate::calibration::Calibration {
-    use super::calibrate::calibration::{Calibration, Elements, Model, SCHEMA_VERSION, Value};
+    use resnext_builder::calibration::{InputSource, Measured};
+
+    use super::calibrate::calibration::{Calibration, Elements, SCHEMA_VERSION, Value};
     use super::calibrate::inputs::Inputs;
     use super::calibrate::verdict::Verdict;
     use super::calibrate::weights::Weights;
@@ -244,9 +246,9 @@ fn calibration() -> super::calibrate::calibration::Calibration {
         schema_version: SCHEMA_VERSION,
         kind: "calibration",
         environment: environment(),
-        model: Model { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
+        model: Measured { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
         inputs: Inputs {
-            source: "images",
+            source: InputSource::Images,
             count: 300,
             seed: None,
             broken: vec![Broken { path: "ring/3.jpg".into(), reason: "the file is empty".into() }],

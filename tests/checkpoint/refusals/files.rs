@@ -72,9 +72,13 @@ fn a_git_lfs_pointer_is_refused() {
 }
 
 #[test]
-fn a_file_of_another_kind_is_refused_with_its_first_bytes() {
-    let fault = assert_fault!(refused(b"\x89HDF\r\n\x1a\n and so on"), Fault::Unrecognised { .. });
-    says(&fault, &["89 48 44 46", ".safetensors"]);
+fn a_file_of_another_kind_is_named_or_refused_with_its_first_bytes() {
+    let fault = assert_fault!(refused(b"\xffABC and so on"), Fault::Unrecognised { .. });
+    says(&fault, &["ff 41 42 43", ".safetensors"]);
+    let model = b"\x08\x08\x12\x07pytorch:\x02";
+    says(&assert_fault!(refused(model), Fault::OtherKind { .. }), &["an ONNX model", "resnext-build optimize"]);
+    let fault = assert_fault!(refused(b"\x89HDF\r\n\x1a\n and so on"), Fault::OtherKind { .. });
+    says(&fault, &["HDF5", "Keras", "tf2onnx"]);
 }
 
 #[test]

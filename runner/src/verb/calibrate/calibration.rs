@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use onnx_file::digest;
 use onnx_file::expose::{ExposeError, with_intermediate_outputs};
-use onnx_file::metadata::Provenance;
 use onnx_file::outline::OutlineError;
+use resnext_builder::calibration::Measured;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
@@ -69,18 +69,6 @@ pub enum CalibrateError {
     Stopped,
 }
 
-/// The calibrated model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Model {
-    /// Its file's name.
-    pub file: String,
-    /// SHA-256 of the file.
-    pub sha256: String,
-    /// What the file says of where it comes from.
-    #[serde(flatten)]
-    pub origin: Provenance,
-}
-
 /// A value inside the network, over all inputs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Value {
@@ -122,7 +110,7 @@ pub struct Calibration {
     /// Machine and time.
     pub environment: Environment,
     /// The model.
-    pub model: Model,
+    pub model: Measured,
     /// What went in.
     pub inputs: Inputs,
     /// Provider.
@@ -194,9 +182,9 @@ pub fn calibrate(
     })
 }
 
-fn described(file: &ModelFile) -> Result<Model, MetadataError> {
+fn described(file: &ModelFile) -> Result<Measured, MetadataError> {
     let io = |source| OutlineError::Io { path: file.path.clone(), source };
-    Ok(Model { file: file.name(), sha256: digest::file(&file.path).map_err(io)?, origin: file.origin()? })
+    Ok(Measured { file: file.name(), sha256: digest::file(&file.path).map_err(io)?, origin: file.origin()? })
 }
 
 /// Ranges by the value's name, over the inputs so far; `None` where a value holds no floating-point numbers.

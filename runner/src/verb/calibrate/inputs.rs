@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use resnext_builder::calibration::InputSource;
 use serde::Serialize;
 
 use super::calibration::CalibrateError;
@@ -46,8 +47,8 @@ impl Source<'_> {
 /// What went in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inputs {
-    /// `images` or `seeded`.
-    pub source: &'static str,
+    /// What they are.
+    pub source: InputSource,
     /// Inputs that the ranges hold for; broken images are none.
     pub count: usize,
     /// Seed of synthetic inputs.
@@ -102,7 +103,7 @@ impl Feed<'_> {
         progress: &mut dyn FnMut(&Progress),
         take: Take<'_>,
     ) -> Result<Inputs, CalibrateError> {
-        let mut inputs = Inputs { source: "images", count: 0, seed: None, broken: Vec::new() };
+        let mut inputs = Inputs { source: InputSource::Images, count: 0, seed: None, broken: Vec::new() };
         let mut waiting: Vec<Vec<f32>> = Vec::new();
         let failed = prepare(paths, &[self.preprocess], Extent::for_batch(self.batch.size), |prepared| {
             let at = prepared.index;
@@ -134,7 +135,7 @@ impl Feed<'_> {
         progress: &mut dyn FnMut(&Progress),
         take: Take<'_>,
     ) -> Result<Inputs, CalibrateError> {
-        let mut inputs = Inputs { source: "seeded", count: 0, seed: Some(seed), broken: Vec::new() };
+        let mut inputs = Inputs { source: InputSource::Seeded, count: 0, seed: Some(seed), broken: Vec::new() };
         let mut noise = Noise::new(seed);
         let (height, width) = self.preprocess.height_width();
         while inputs.count < count && !stop.load(Ordering::Relaxed) {

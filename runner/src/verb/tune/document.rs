@@ -11,13 +11,13 @@ use crate::verb::bench::document::{ratio_cells, ratio_text};
 pub fn document(tuned: &Tuned) -> Document {
     let mut document = Document::default();
     document.paragraph(machine(&tuned.environment));
-    let batches: Vec<String> = tuned.batches.iter().map(ToString::to_string).collect();
+    let batches: Vec<String> = tuned.tuning.batches.iter().map(ToString::to_string).collect();
     document.paragraph(format!(
         "{} with onnxruntime {}, {} threads, batch {}; candidates take turns in random order; speed-ups against the original, intervals 95%; \
          what replaces the original must be faster by intervals that hold for all candidates of a round together",
-        tuned.provider,
-        tuned.library_version,
-        tuned.threads,
+        tuned.tuning.provider,
+        tuned.tuning.library_version,
+        tuned.tuning.threads,
         batches.join(", ")
     ));
     for round in &tuned.rounds {
@@ -25,9 +25,9 @@ pub fn document(tuned: &Tuned) -> Document {
         document.table(table(round));
     }
     document.list("Notes", tuned.notes.clone());
-    let as_they_were = tuned.stages.iter().all(|stage| stage.width == 1);
+    let as_they_were = tuned.tuning.stages.iter().all(|stage| stage.width == 1);
     let wide = (!as_they_were).then(|| format!("at least {} channels a group by stage", widths(&tuned.widths())));
-    let dense = tuned.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());
+    let dense = tuned.tuning.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());
     let what: Vec<String> = wide.into_iter().chain(dense).collect();
     if !tuned.changed {
         let text = "nothing is shown to be faster than the original here: the model stays as it was, byte for byte";

@@ -14,7 +14,7 @@ use crate::model::file::ModelFile;
 use crate::report::json;
 use resnext_builder::build::External;
 use resnext_builder::optimize::{Model, OptimizeError};
-use resnext_builder::tuning::Tuning;
+use resnext_builder::tuning::{self, Tuning};
 
 use super::args::Tune;
 use crate::backend::providers::Providers;
@@ -48,13 +48,12 @@ pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
         return Err(Failure::new(Exit::Usage, text));
     }
     let tuned = measured(global, arguments)?;
-    let json = json::render(&tuned)?;
     if tuned.changed {
-        lower(arguments, &json)?;
+        lower(arguments, &tuned.tuning)?;
     } else {
         keep(&original, &arguments.output)?;
     }
-    write(&tuning_file, json.as_bytes())?;
+    write(&tuning_file, json::render(&tuned)?.as_bytes())?;
     publish(global, &tuned, &arguments.exports)?;
     note(global.quiet, format!("{}, {}", arguments.output.display(), tuning_file.display()));
     Ok(tuned.exit_code())
@@ -76,9 +75,8 @@ fn keep(original: &ModelFile, output: &Path) -> Result<(), Failure> {
 }
 
 /// Writes the winner.
-fn lower(arguments: &Tune, json: &str) -> Result<(), Failure> {
+fn lower(arguments: &Tune, tuning: &Tuning) -> Result<(), Failure> {
     let model = Model::read(&arguments.model).map_err(|error| rewrite(&error))?;
-    let tuning: Tuning = serde_json::from_str(json).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     model
         .lower(&tuning.lowering(), &tuning.rationale(), &arguments.output, External::Auto)
         .map(drop)
@@ -122,7 +120,7 @@ fn rewrite(error: &OptimizeError) -> Failure {
 }
 
 impl Outcome for Tuned {
-    const KIND: &'static str = "tuning";
+    const KIND: &'static str = tuning::KIND;
 
     fn document(&self) -> Document {
         document::document(self)

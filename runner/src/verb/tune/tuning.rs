@@ -15,7 +15,7 @@ use std::time::Instant;
 use onnx_file::digest;
 use resnext_builder::optimize::{Model, OptimizeError};
 use resnext_builder::passes::{Lowering, Pass, Width};
-use resnext_builder::tuning::TunedStage;
+use resnext_builder::tuning::{KIND, SCHEMA_VERSION, TunedStage, Tuning};
 use serde::Serialize;
 
 use crate::host::environment::Environment;
@@ -28,9 +28,6 @@ use crate::verb::bench::plan::Plan;
 use super::choices::{choices, distinct};
 use super::files::Folder;
 use super::search::{About, Search};
-
-/// Version of the tuning file, which [`Tuned`] is as JSON.
-pub const SCHEMA_VERSION: u32 = resnext_builder::tuning::SCHEMA_VERSION;
 
 /// What to tune, and how long to measure.
 pub struct Request {
@@ -116,33 +113,18 @@ impl Round {
     }
 }
 
-/// What was found: the tuning file.
+/// What was found; as JSON, the tuning file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tuned {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `tuning`.
-    pub kind: &'static str,
+    /// The winner, and what it was measured with: what `resnext-build --tuning` replays.
+    #[serde(flatten)]
+    pub tuning: Tuning,
     /// The model.
     pub model: String,
     /// SHA-256 of the file.
     pub model_sha256: Option<String>,
-    /// Provider that was measured.
-    pub provider: String,
-    /// Version of the onnxruntime library.
-    pub library_version: String,
-    /// Name of the processor.
-    pub processor: Option<String>,
-    /// Threads within a node.
-    pub threads: usize,
-    /// Batch size.
-    pub batches: Vec<usize>,
     /// Whether a lowering is shown to be faster than the original. Where none is, the original wins and stays as it is.
     pub changed: bool,
-    /// The winner: a width for each stage, 1 where it is as it was.
-    pub stages: Vec<TunedStage>,
-    /// The winner: whether the pixels of strided 1x1 convolutions are taken before them.
-    pub subsample: bool,
     /// How many times as fast as the original the winner was, over the batch sizes; 1 for the original itself.
     pub score: f64,
     /// All that was tried.
@@ -158,7 +140,7 @@ pub struct Tuned {
 impl Tuned {
     /// The winner's widths, by stage.
     pub fn widths(&self) -> Vec<usize> {
-        self.stages.iter().map(|stage| stage.width).collect()
+        self.tuning.stages.iter().map(|stage| stage.width).collect()
     }
 }
 
@@ -261,18 +243,20 @@ pub fn tune(
     let About { provider, library_version, environment, mut notes } = about;
     notes.extend(folding(&model, is_strided)?);
     Ok(Tuned {
-        schema_version: SCHEMA_VERSION,
-        kind: "tuning",
+        tuning: Tuning {
+            schema_version: SCHEMA_VERSION,
+            kind: KIND.into(),
+            provider,
+            library_version,
+            processor: environment.host.processor.clone(),
+            threads: request.threads,
+            batches: request.plan.batches.clone(),
+            stages: stages.iter().zip(choice.widths).map(|(&stage, width)| TunedStage { stage, width }).collect(),
+            subsample: choice.subsample,
+        },
         model: name(),
         model_sha256: digest::file(&request.model).ok(),
-        provider,
-        library_version,
-        processor: environment.host.processor.clone(),
-        threads: request.threads,
-        batches: request.plan.batches.clone(),
         changed: winner.is_some(),
-        stages: stages.iter().zip(choice.widths).map(|(&stage, width)| TunedStage { stage, width }).collect(),
-        subsample: choice.subsample,
         score,
         rounds,
         seconds: start.elapsed().as_secs_f64(),

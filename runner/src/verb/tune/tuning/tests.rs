@@ -139,7 +139,7 @@ fn strided_convolutions_are_made_dense_where_that_is_faster() {
     for (fraction, expected) in [(0.9, true), (1.1, false)] {
         let runtime = Runtime { dense: fraction, dense_when_wide: fraction, ..Runtime::fastest([16, 8]) };
         let tuned = tune(&request(folder.path(), &[16]), &runtime, &stop, &mut |_| {}).unwrap();
-        assert_eq!((tuned.widths(), tuned.subsample), (vec![16, 1], expected), "{:?}", tuned.rounds);
+        assert_eq!((tuned.widths(), tuned.tuning.subsample), (vec![16, 1], expected), "{:?}", tuned.rounds);
         let last = tuned.rounds.last().unwrap();
         assert_eq!(last.trials[0].choice, Choice { widths: vec![1, 1], subsample: false });
         let undone = Choice { widths: vec![16, 1], subsample: false };
@@ -156,7 +156,7 @@ fn the_widths_found_are_tried_without_dense_convolutions_at_the_end() {
     // Dense convolutions are faster in the original alone.
     let runtime = Runtime { dense: 0.9, dense_when_wide: 1.1, ..Runtime::fastest([16, 8]) };
     let tuned = tune(&request(folder.path(), &[16]), &runtime, &stop, &mut |_| {}).unwrap();
-    assert_eq!((tuned.widths(), tuned.subsample), (vec![16, 1], false), "{:?}", tuned.rounds);
+    assert_eq!((tuned.widths(), tuned.tuning.subsample), (vec![16, 1], false), "{:?}", tuned.rounds);
 }
 
 #[test]
@@ -168,7 +168,10 @@ fn a_model_without_a_width_to_try_is_made_dense_where_that_is_faster() {
         let tuned = tune(&request(folder.path(), &[2]), &runtime, &stop, &mut |_| {}).unwrap();
         let names: Vec<&str> = tuned.rounds.iter().map(|round| round.name.as_str()).collect();
         let faster = dense < 1.0;
-        assert_eq!((tuned.changed, tuned.subsample, tuned.widths(), names), (faster, faster, vec![1, 1], rounds));
+        assert_eq!(
+            (tuned.changed, tuned.tuning.subsample, tuned.widths(), names),
+            (faster, faster, vec![1, 1], rounds)
+        );
         let text = crate::report::text::render(&crate::verb::tune::document::document(&tuned), false);
         assert_eq!(text.contains("fastest: strided 1x1 convolutions made dense, "), faster, "{text}");
     }
