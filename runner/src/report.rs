@@ -7,6 +7,7 @@ pub mod csv;
 pub mod document;
 pub mod json;
 pub mod markdown;
+pub mod note;
 pub mod number;
 pub mod text;
 

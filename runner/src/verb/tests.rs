@@ -273,7 +273,7 @@ fn calibration() -> super::calibrate::calibration::Calibration {
             keep_io_types: false,
             beyond_mending: true,
         },
-        notes: vec!["a note".into()],
+        notes: vec![crate::note::Note::SumsUnseen],
         interrupted: false,
     }
 }

@@ -6,6 +6,7 @@ use super::metrics::Metrics;
 use crate::model::opened::Loaded;
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::note::sentences;
 use crate::report::number::{percent, scientific, shape};
 use crate::report::short_names;
 
@@ -30,7 +31,7 @@ pub fn document(comparison: &Comparison) -> Document {
     if let Some(found) = &comparison.layers {
         layers(&mut document, found);
     }
-    document.list("Notes", comparison.notes.clone());
+    document.list("Notes", sentences(&comparison.notes));
     verdict(&mut document, comparison);
     document
 }

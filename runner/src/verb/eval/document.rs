@@ -1,6 +1,7 @@
 //! An evaluation to be read.
 
 use crate::report::document::Column;
+use crate::report::note::sentences;
 use std::collections::BTreeMap;
 
 use super::evaluation::{Evaluated, Evaluation, Paired};
@@ -40,7 +41,7 @@ pub fn document(evaluation: &Evaluation) -> Document {
     document.list("Broken images, which count neither as right nor as wrong", broken(&evaluation.broken));
     document.heading("Where the time went");
     document.table(time(evaluation));
-    document.list("Notes", evaluation.notes.clone());
+    document.list("Notes", sentences(&evaluation.notes));
     for candidate in evaluation.candidates.iter().filter(|candidate| !candidate.not_finite.is_empty()) {
         let (failed, seen) = (candidate.not_finite.len(), candidate.not_finite.len() + candidate.images);
         let who = called(candidate, &names);

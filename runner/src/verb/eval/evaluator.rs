@@ -16,9 +16,9 @@ use crate::input::pipeline::Prepared;
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::Candidate;
-use crate::model::file::weights_note;
 use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Model, ModelError};
+use crate::note::Note;
 use onnx_file::metadata::Preprocess;
 
 /// Position of an image, and what is said of it; nothing where its scores are NaN or infinite.
@@ -47,12 +47,12 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         candidate: &mut Candidate<'a>,
         dataset: &'d Dataset,
         batch: usize,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) -> Result<Self, MetadataError> {
         let file = candidate.file;
         let image = file.image_input()?;
         let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
-        notes.extend(assumed.into_iter().chain(weights_note(file)));
+        notes.extend(assumed.into_iter().chain(Note::weights(file)));
         let labels = file.labels()?.names;
         let opened = candidate.open();
         let result = Evaluated {

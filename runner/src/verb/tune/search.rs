@@ -13,6 +13,7 @@ use crate::input::preprocess;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
+use crate::note::Note;
 use crate::stats::bootstrap::{Sides, mean_ratio};
 use crate::verb::bench::measurement as bench;
 use crate::verb::bench::measurement::Bench;
@@ -28,7 +29,7 @@ pub(crate) struct About {
     pub(crate) provider: String,
     pub(crate) library_version: String,
     pub(crate) environment: Environment,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 impl About {

@@ -22,6 +22,7 @@ use crate::host::environment::Environment;
 use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
 use crate::model::opened::ModelError;
+use crate::note::Note;
 use crate::stats::bootstrap::RatioOfMedians;
 use crate::verb::bench::plan::Plan;
 
@@ -134,7 +135,8 @@ pub struct Tuned {
     /// Machine and time.
     pub environment: Environment,
     /// Caveats.
-    pub notes: Vec<String>,
+    #[serde(serialize_with = "crate::report::note::with_text")]
+    pub notes: Vec<Note>,
 }
 
 impl Tuned {
@@ -266,16 +268,9 @@ pub fn tune(
 }
 
 /// What a candidate gains by being rewritten at all, where the model leaves something to fold.
-fn folding(model: &Model, is_strided: bool) -> Result<Option<String>, OptimizeError> {
+fn folding(model: &Model, is_strided: bool) -> Result<Option<Note>, OptimizeError> {
     let folded = model.rewrites(&Lowering::default(), Pass::FoldBn)?;
-    let strided = if is_strided { ", that of `strided-1x1` as well" } else { "" };
-    let note = (folded > 0).then(|| {
-        format!(
-            "{folded} normalisations are folded into convolutions in every candidate but the original: the gain of each \
-             includes that{strided}"
-        )
-    });
-    Ok(note)
+    Ok((folded > 0).then_some(Note::FoldingIncluded { folded, strided: is_strided }))
 }
 
 #[cfg(test)]

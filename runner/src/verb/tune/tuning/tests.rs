@@ -184,10 +184,18 @@ fn what_folding_alone_gains_is_told() {
     let runtime = Runtime::fastest([4, 8]);
     let mut plain = request(folder.path(), &[8]);
     let tuned = tune(&plain, &runtime, &stop, &mut |_| {}).unwrap();
-    assert!(!tuned.notes.iter().any(|note| note.contains("folded")), "{:?}", tuned.notes);
+    assert!(
+        !tuned.notes.iter().any(|note| matches!(note, crate::note::Note::FoldingIncluded { .. })),
+        "{:?}",
+        tuned.notes
+    );
     plain.model = network_of(folder.path(), &[1, 1], false);
     let tuned = tune(&plain, &runtime, &stop, &mut |_| {}).unwrap();
-    assert!(tuned.notes.iter().any(|note| note.contains("normalisations are folded")), "{:?}", tuned.notes);
+    assert!(
+        tuned.notes.iter().any(|note| matches!(note, crate::note::Note::FoldingIncluded { .. })),
+        "{:?}",
+        tuned.notes
+    );
 }
 
 #[test]
