@@ -267,7 +267,7 @@ fn the_exported_file_has_the_fields_that_the_builder_reads() {
     assert_eq!(keys(&found), top);
     assert_eq!(
         (&found["schema_version"], &found["kind"], &found["provider"]),
-        (&1.into(), &"calibration".into(), &"cpu".into())
+        (&2.into(), &"calibration".into(), &"cpu".into())
     );
     assert_eq!(keys(&found["model"]), ["file", "random_seed", "sha256", "source_sha256", "variant"]);
     assert_eq!(keys(&found["inputs"]), ["broken", "count", "seed", "source"]);
