@@ -5,101 +5,18 @@
 
 mod block;
 mod infer;
+mod layer;
+mod options;
 
 pub use infer::{InferError, Inferred, infer};
+pub use layer::{EPSILON, hidden};
+use layer::{convolve, linear, normalise};
+pub use options::{BlockForm, CHANNELS, Options, Output, StrideIn};
 
 use crate::graph::{Conv, Dim, Graph, Op, Origin, Part, Pool, ValueId};
 use crate::shape::ShapeError;
 use crate::variant::{Stem, Variant};
 use crate::weight::Weight;
-
-/// Channels of a colour image.
-pub const CHANNELS: usize = 3;
-
-/// torchvision's `eps` of every BatchNorm2d; checkpoints do not store it.
-pub const EPSILON: f64 = 1e-5;
-
-/// The paper's three equivalent forms of the grouped block (Figure 3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum BlockForm {
-    /// (c): one grouped convolution
-    #[default]
-    Grouped,
-    /// (b): a branch a group, concatenated before one 1x1
-    Concat,
-    /// (a): whole branches, summed
-    Branches,
-}
-
-/// Which convolution of a downsampling bottleneck has stride 2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum StrideIn {
-    /// The 3x3, as in torchvision and the ResNeXt paper (section 4)
-    #[default]
-    #[value(name = "3x3")]
-    Conv3x3,
-    /// The first 1x1, as in the first ResNet
-    #[value(name = "1x1")]
-    Conv1x1,
-}
-
-/// What a graph puts out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Class scores before softmax, `[N, classes]`.
-    Logits,
-    /// The feature map of stage `n` (from 1), named `c2` to `c5` as in the detection literature,
-    /// `[N, C, H / s, W / s]` with s = 4, 8, 16, 32.
-    Stage(usize),
-}
-
-impl Output {
-    /// Its name in the graph.
-    pub fn name(self) -> String {
-        match self {
-            Output::Logits => "logits".into(),
-            Output::Stage(stage) => format!("c{}", stage + 1),
-        }
-    }
-}
-
-/// How a variant becomes a graph.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// Images in a batch.
-    pub batch: Dim,
-    /// Height and width of the input image, in pixels.
-    pub image: [Dim; 2],
-    /// Channels of the image.
-    pub channels: usize,
-    /// Outputs of the linear layers before the last, each followed by a ReLU; none in torchvision's networks.
-    pub hidden: Vec<usize>,
-    /// Classes of the last linear layer.
-    pub classes: usize,
-    /// What to put out, in this order.
-    pub outputs: Vec<Output>,
-    /// Form of the grouped blocks.
-    pub block_form: BlockForm,
-    /// Place of the stride.
-    pub stride_in: StrideIn,
-}
-
-impl Options {
-    /// A classifier for images and classes the variant was described for, with a batch chosen at run time.
-    pub fn classifier(variant: &Variant) -> Self {
-        let size = variant.default_image_size();
-        Self {
-            batch: Dim::Named("batch".into()),
-            image: [Dim::Fixed(size), Dim::Fixed(size)],
-            channels: CHANNELS,
-            hidden: Vec::new(),
-            classes: variant.default_classes(),
-            outputs: vec![Output::Logits],
-            block_form: BlockForm::default(),
-            stride_in: StrideIn::default(),
-        }
-    }
-}
 
 /// Builds the graph, its weights the tensors of a checkpoint by torchvision's names.
 ///
@@ -181,51 +98,6 @@ fn head(graph: &mut Graph, mut features: usize, options: &Options, x: ValueId) -
         features = out;
     }
     linear(graph, "fc", [options.classes, features], x)
-}
-
-/// A linear layer; its weight is called `name.weight`.
-fn linear(graph: &mut Graph, name: &str, [out, features]: [usize; 2], x: ValueId) -> Result<ValueId, ShapeError> {
-    let mut parameter = |parameter: &str, shape: &[usize]| {
-        let name = format!("{name}.{parameter}");
-        graph.add_weight(name.clone(), Weight::stored(name, shape))
-    };
-    let (weight, bias) = (parameter("weight", &[out, features]), parameter("bias", &[out]));
-    graph.add_node(name, Op::Gemm, &[x, weight, bias])
-}
-
-/// Name of a linear layer before the last; torchvision has none.
-pub fn hidden(index: usize) -> String {
-    format!("fc.hidden.{index}")
-}
-
-/// A convolution without bias; its weight is called `name.weight`.
-fn convolve(graph: &mut Graph, name: &str, conv: Conv, weight: Weight, x: ValueId) -> Result<ValueId, ShapeError> {
-    let weight = graph.add_weight(format!("{name}.weight"), weight);
-    graph.add_node(name, Op::Conv(conv), &[x, weight])
-}
-
-/// The normalisation `name` with all its channels.
-fn normalise(graph: &mut Graph, name: &str, channels: usize, x: ValueId) -> Result<ValueId, ShapeError> {
-    normalise_part(graph, name, name, channels, 0, channels, x)
-}
-
-/// Channels `start .. start + len` of the normalisation stored as `stored` with `channels` channels.
-fn normalise_part(
-    graph: &mut Graph,
-    name: &str,
-    stored: &str,
-    channels: usize,
-    start: usize,
-    len: usize,
-    x: ValueId,
-) -> Result<ValueId, ShapeError> {
-    let mut inputs = vec![x];
-    for parameter in ["weight", "bias", "running_mean", "running_var"] {
-        let whole = Weight::stored(format!("{stored}.{parameter}"), &[channels]);
-        let part = if len == channels { whole } else { whole.slice(0, start, len) };
-        inputs.push(graph.add_weight(format!("{name}.{parameter}"), part));
-    }
-    graph.add_node(name, Op::BatchNorm { epsilon: EPSILON }, &inputs)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::Path;
 use onnx_file::digest;
 use onnx_file::element::ElementType;
 use onnx_file::kind::{self, Kind};
+use onnx_file::metadata::Key;
 use onnx_file::open;
 use onnx_file::outline::{Outline, OutlineError};
 use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto, tensor_shape_proto::dimension, type_proto};
@@ -363,7 +364,7 @@ fn onnx(path: &Path) -> Result<(Content, Vec<Tensor>, Architecture), InspectErro
         metadata: model.metadata_props.iter().map(|e| (e.key.clone(), e.value.clone())).collect(),
     };
     let image = onnx.inputs.first().and_then(Declared::image);
-    let variant = onnx.metadata.get("resnext.variant").and_then(|name| Variant::parse_described(name));
+    let variant = onnx.metadata.get(Key::Variant.name()).and_then(|name| Variant::parse_described(name));
     let architecture = match structure::of(graph, variant.as_ref()) {
         Ok(found) => describe(&found.network, image, found.form),
         Err(reason) => Architecture::Unknown(reason),

@@ -56,7 +56,7 @@ impl fmt::Display for Action {
         match self {
             Self::KeepsGroups => f.write_str("groups as they are"),
             Self::Widens(width) => write!(f, "groups in multiples of {} channels", width.multiple_of),
-            Self::Subsamples => f.write_str("each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv"),
+            Self::Subsamples => f.write_str("pixels of strided 1x1 convolutions taken before them"),
         }
     }
 }

@@ -104,8 +104,7 @@ impl Tuning {
         let batches = numbers(&mut self.batches.iter().copied());
         let processor = self.processor.as_deref().unwrap_or("an unnamed processor");
         let groups = (!self.stages.is_empty()).then(|| format!("groups of at least {widths} channels by stage"));
-        let pixels =
-            self.subsample.then(|| "each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv".to_owned());
+        let pixels = self.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());
         let does = groups.into_iter().chain(pixels).collect::<Vec<_>>().join(" and ");
         Rationale {
             target: Purpose::Tuned { provider: self.provider.clone() },
@@ -139,10 +138,7 @@ mod tests {
         std::fs::write(&path, file("tuning", "").replace(r#""tried""#, r#""subsample":true,"tried""#)).unwrap();
         let tuning = Tuning::read(&path).unwrap();
         assert_eq!(tuning.lowering(), Lowering { subsample: true, ..Lowering::default() });
-        assert!(
-            tuning.rationale().reasons[0]
-                .starts_with("each strided 1x1 Conv as a strided 1x1 MaxPool and a stride-1 Conv: ")
-        );
+        assert!(tuning.rationale().reasons[0].starts_with("strided 1x1 convolutions made dense: "));
         for (content, reason) in [
             (file("bench", stage), "'bench'"),
             (file("tuning", ""), "no stages"),

@@ -5,7 +5,8 @@
 //! splits the last 1x1: its weight times a concatenation equals the sum of its column blocks times the parts. All three
 //! read the same tensors; (b) and (a) read slices of them.
 
-use super::{BlockForm, Options, StrideIn, convolve, normalise, normalise_part};
+use super::layer::{convolve, normalise, normalise_part};
+use super::options::{BlockForm, Options, StrideIn};
 use crate::graph::{Conv, Graph, Op, ValueId};
 use crate::shape::ShapeError;
 use crate::variant::{Block, Variant};

@@ -3,7 +3,7 @@
 //! `conv2.weight` is `[W, W / g, 3, 3]`, so shape fixes cardinality and width; 101_32x8d and 101_64x4d share W = 256
 //! and differ only there. Where a stride sits, dilation and preprocessing leave no trace in shapes.
 
-use super::hidden;
+use super::layer::hidden;
 use crate::variant::{Block, Stem, Variant, VariantError};
 
 /// Most channels of an image: satellites' have a dozen.

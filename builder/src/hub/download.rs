@@ -11,8 +11,9 @@ use ureq::http::header::{CONTENT_RANGE, HeaderMap};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error, ResponseExt as _, Timeout};
 
+use super::error::{ByHand, HubError, Kept};
 use super::partial::Partial;
-use super::{ByHand, Entry, Event, Hub, HubError, Kept, SLACK, TIMEOUT_VARIABLE};
+use super::request::{Entry, Event, Hub, SLACK, TIMEOUT_VARIABLE};
 use onnx_file::digest;
 
 /// To find the server's address, and again to connect to it.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::HubError;
+use super::error::HubError;
 
 /// What a repository's name begins with on the command line.
 const PREFIXES: [&str; 2] = ["hf-hub:", "hf_hub:"];

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{BASE_URL, Hub, HubError, TIMEOUT_VARIABLE, URL_VARIABLE};
+use super::error::HubError;
+use super::request::{BASE_URL, Hub, TIMEOUT_VARIABLE, URL_VARIABLE};
 
 impl Hub {
     /// The cache of torch and the server of torchvision, as the environment says: `TORCH_HOME`, else

@@ -16,7 +16,7 @@ use onnx_file::element::ElementType;
 use onnx_file::metadata::{Key, Metadata};
 use onnx_file::proto::ModelProto;
 
-use super::{TOLERANCE, VerifyError, distance};
+use super::result::{TOLERANCE, VerifyError, distance};
 use crate::architecture::{self, BlockForm, Options, Output, StrideIn};
 use crate::graph::{Dim, Graph, Op};
 use crate::passes::{fold_bn_where, to_f16};

@@ -2,7 +2,8 @@
 
 use onnx_file::element::ElementType;
 
-use super::{Read, Rounding, Weight};
+use super::recipe::{Read, Weight};
+use super::rounding::Rounding;
 
 /// A weight's little-endian bytes.
 pub(crate) enum WeightBytes {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use onnx_file::element::ElementType;
 use onnx_file::proto::NodeProto;
+use resnext_builder::graph::Pass;
 use serde::Serialize;
 
 use super::calibration::Value;
@@ -15,10 +16,6 @@ use crate::stats::range::f16_headroom;
 
 /// Headroom from which on other inputs are not expected to overflow.
 pub const COMFORTABLE: f64 = 8.0;
-
-/// What `resnext-build` appends to the name of a convolution to name the node that takes its pixels. It is no node of the
-/// network that is built anew, so no flag may name it.
-const PIXELS: &str = ".subsample";
 
 /// The judgement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,7 +85,15 @@ impl Verdict {
 
 /// Names of the nodes that make or take one of `beyond`, in the order of the graph; see [`Verdict::keep_f32`].
 fn kept(beyond: &BTreeSet<&str>, nodes: &[NodeProto]) -> Vec<String> {
-    let is_pixels = |node: &NodeProto| node.op_type == "MaxPool" && name(node).ends_with(PIXELS);
+    // A node that `resnext-build` added for the convolution that takes its value is no node of the network that is built
+    // anew, so no flag may name it.
+    let is_pixels = |node: &NodeProto| {
+        let added_for = |taker: &NodeProto| {
+            taker.input.iter().any(|input| node.output.contains(input))
+                && Pass::Subsample.added_name(name(taker)) == name(node)
+        };
+        node.op_type == "MaxPool" && nodes.iter().any(added_for)
+    };
     let touches = |node: &&NodeProto| any(&node.output, beyond) || any(&node.input, beyond);
     let pixels: Vec<&NodeProto> = nodes.iter().filter(touches).filter(|node| is_pixels(node)).collect();
     let around: BTreeSet<&str> =
