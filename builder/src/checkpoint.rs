@@ -25,6 +25,7 @@ mod layout;
 mod legacy;
 mod names;
 mod pickle;
+mod plain;
 mod safetensors;
 mod scan;
 mod select;
@@ -44,6 +45,8 @@ pub enum Format {
     Zip,
     /// Concatenated pickles and storages, `torch.save` before torch 1.6.
     Legacy,
+    /// A plain pickle of numpy arrays.
+    Pickle,
     /// safetensors.
     Safetensors,
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Zip => "zip",
             Self::Legacy => "legacy",
+            Self::Pickle => "pickle",
             Self::Safetensors => "safetensors",
         })
     }
@@ -290,10 +294,25 @@ fn read_file(path: &Path, choice: &Choice) -> Result<(file::Source, Format, stat
     let format = sniff(&source)?;
     let names = match format {
         Format::Zip => zip::read(&source, choice),
-        Format::Legacy => legacy::read(&source, choice),
+        Format::Legacy if is_plain(&source)? => match plain::read(&source, choice)? {
+            Some(names) => return Ok((source, Format::Pickle, names)),
+            None => legacy::read(&source, choice),
+        },
+        Format::Legacy | Format::Pickle => legacy::read(&source, choice),
         Format::Safetensors => safetensors::read(&source),
     }?;
     Ok((source, format, names))
+}
+
+/// Whether a pickle begins with a dictionary, where torch's begins with its magic number.
+fn is_plain(source: &file::Source) -> Result<bool, Fault> {
+    let mut start = vec![0; source.len().min(12) as usize];
+    source.read_at(&mut start, 0)?;
+    let body = match &start[..] {
+        [0x80, _, 0x95, _, _, _, _, _, _, _, _, body @ ..] | [0x80, _, body @ ..] => body,
+        body => body,
+    };
+    Ok(body.first() == Some(&b'}'))
 }
 
 /// The shards read so far.

@@ -3,6 +3,7 @@
 mod lowering;
 mod precision;
 mod selection;
+mod tips;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use values::{parse_batch, parse_image_size, parse_output, weights};
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
 pub use precision::PrecisionArgs;
 pub use selection::SelectionArgs;
+pub use tips::tip;
 pub use values::ImageSize;
 pub(crate) use values::weights_only;
 

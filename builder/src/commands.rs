@@ -154,7 +154,8 @@ fn local_file(weights: &Path, variant: Option<&str>, err: &mut dyn Write) -> Res
             let fetched = hub::fetch(&known.into(), &hub, &mut |event| display.show(Progress::Fetching(event)));
             Ok(fetched.map_err(BuildError::from)?.path)
         }
-        _ => Ok(weights.to_owned()),
+        Weights::File(path) => Ok(path),
+        Weights::Random { .. } => Ok(weights.to_owned()),
     }
 }
 

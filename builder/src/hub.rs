@@ -5,6 +5,7 @@
 //! `.NAME.partial` beside it, which one process holds at a time and the next one takes up where the last was cut off.
 
 mod download;
+pub mod huggingface;
 mod partial;
 mod settings;
 
@@ -128,6 +129,18 @@ pub enum HubError {
         /// The digest, in hex.
         found: String,
     },
+    /// A Hugging Face repository that its cache does not have.
+    #[error(
+        "{repository} at revision {revision} is not in Hugging Face's cache ({folder}): fetch it with `hf download {repository}`, or pass --weights FOLDER"
+    )]
+    NotCached {
+        /// `ORG/NAME`.
+        repository: String,
+        /// Branch, tag or commit.
+        revision: String,
+        /// Where it would lie.
+        folder: String,
+    },
     /// The server cannot be reached, or does not have the file, or broke off.
     #[error("cannot download {url}: {reason}{kept}. {by_hand}")]
     Download {
@@ -188,7 +201,7 @@ impl HubError {
         match self {
             Self::Settings(_) => Exit::Usage,
             Self::Read { .. } | Self::Cached { .. } | Self::Digest { .. } | Self::TooLarge { .. } => Exit::BadInput,
-            Self::Download { .. } => Exit::Unavailable,
+            Self::Download { .. } | Self::NotCached { .. } => Exit::Unavailable,
             Self::Write { .. } => Exit::Output,
         }
     }

@@ -147,7 +147,14 @@ impl Importer {
         {
             return self.identity(source, output).map_err(wrong);
         }
-        let op = Attributes(&node.attribute).op(&node.op_type).map_err(wrong)?;
+        if self.alias_or_constant(node, &inputs, &output).map_err(wrong)? {
+            return Ok(());
+        }
+        if self.tail(node, &inputs, &output).map_err(wrong)? {
+            return Ok(());
+        }
+        let weight = inputs.get(1).and_then(|name| self.weights.get(*name)).map(|tensor| tensor.dims.clone());
+        let op = Attributes(&node.attribute).op(&node.op_type, &weight.unwrap_or_default()).map_err(wrong)?;
         let operands = inputs.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         self.check_constants(&op, &operands).map_err(wrong)?;
         let id = self.graph.add_node(output.clone(), op, &operands)?;
@@ -156,6 +163,78 @@ impl Importer {
         }
         self.values.insert(output, id);
         Ok(())
+    }
+
+    /// A constant in a node of its own, or a node that changes nothing once a network is trained.
+    fn alias_or_constant(&mut self, node: &NodeProto, inputs: &[&str], output: &str) -> Result<bool, String> {
+        match (node.op_type.as_str(), inputs) {
+            ("Constant", []) => {
+                let value = Attributes(&node.attribute).get("value").and_then(|attribute| attribute.t.clone());
+                let value = value.ok_or("a constant without a tensor")?;
+                self.weights.insert(output.to_owned(), TensorProto { name: output.to_owned(), ..value });
+                Ok(true)
+            }
+            ("Dropout", [source, ..]) => self.identity(source, output.to_owned()).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// The forms in which exporters write the end of a classifier: a mean over height and width as ReduceMean, and the
+    /// step from `[N, C, 1, 1]` to `[N, C]` as Reshape or Squeeze. `false` for all else.
+    fn tail(&mut self, node: &NodeProto, inputs: &[&str], output: &str) -> Result<bool, String> {
+        let attributes = Attributes(&node.attribute);
+        let Some(&id) = inputs.first().and_then(|name| self.values.get(*name)) else { return Ok(false) };
+        let shape: Vec<Option<usize>> = self.graph.value(id).shape.iter().map(Dim::fixed).collect();
+        let numbers = |name: &str| -> Option<Vec<i64>> {
+            let given = attributes.get(name).map(|attribute| attribute.ints.clone());
+            given.or_else(|| integers(self.weights.get(*inputs.get(1)?)?))
+        };
+        let is_flat = matches!(shape[..], [_, _, Some(1), Some(1)]);
+        let is_plane = |axes: &[i64]| {
+            let axes: Vec<i64> = axes.iter().map(|axis| if *axis < 0 { axis + 4 } else { *axis }).collect();
+            shape.len() == 4 && matches!(axes[..], [2, 3] | [3, 2])
+        };
+        let refusal = |what: &str| Err(format!("{what}; only what a classifier ends in is understood"));
+        match node.op_type.as_str() {
+            "ReduceMean" => {
+                attributes.only(&["axes", "keepdims", "noop_with_empty_axes"])?;
+                if !numbers("axes").is_some_and(|axes| is_plane(&axes)) {
+                    return refusal("it takes the mean over other axes than height and width");
+                }
+                let keeps = attributes.int("keepdims", 1) == 1;
+                let mean = if keeps { output.to_owned() } else { format!("{output}/mean") };
+                let mut id = self.graph.add_node(mean, Op::GlobalAveragePool, &[id]).map_err(|e| e.to_string())?;
+                if !keeps {
+                    id = self.graph.add_node(output, Op::Flatten, &[id]).map_err(|e| e.to_string())?;
+                }
+                self.values.insert(output.to_owned(), id);
+            }
+            "Reshape" | "Squeeze" => {
+                let (batch, channels) = (shape.first().copied().flatten(), shape.get(1).copied().flatten());
+                let is =
+                    |number: i64, extent: Option<usize>| usize::try_from(number).ok() == extent && extent.is_some();
+                let fits = match (node.op_type.as_str(), numbers("axes").as_deref()) {
+                    ("Squeeze", Some(axes)) => is_plane(axes),
+                    ("Reshape", Some([first, second])) => {
+                        let first_fits = matches!(first, 0 | -1) || is(*first, batch);
+                        let second_fits = *second == -1 || is(*second, channels);
+                        first_fits && second_fits && (*first, *second) != (-1, -1)
+                    }
+                    _ => false,
+                };
+                if !fits || !(is_flat || shape.len() == 2 && node.op_type == "Reshape") {
+                    return refusal("it gives another shape than [N, C]");
+                }
+                let id = if shape.len() == 2 {
+                    id
+                } else {
+                    self.graph.add_node(output, Op::Flatten, &[id]).map_err(|e| e.to_string())?
+                };
+                self.values.insert(output.to_owned(), id);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// An alias: of a value, or of a weight under a second name.
@@ -206,6 +285,17 @@ impl Importer {
     }
 }
 
+/// A constant of 64-bit integers.
+fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
+    if tensor.data_type != ElementType::I64.to_proto() {
+        return None;
+    }
+    if !tensor.int64_data.is_empty() {
+        return Some(tensor.int64_data.clone());
+    }
+    Some(tensor.raw_data.chunks_exact(8).filter_map(|c| c.try_into().ok()).map(i64::from_le_bytes).collect())
+}
+
 /// A node's name, or its first output's where it has none.
 pub(crate) fn label(node: &NodeProto) -> String {
     if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
@@ -216,12 +306,17 @@ pub(crate) struct Attributes<'a>(pub(crate) &'a [AttributeProto]);
 
 impl Attributes<'_> {
     /// The operator called `name` with these attributes, or why it is not understood.
-    pub(crate) fn op(&self, name: &str) -> Result<Op, String> {
+    /// `weight` is the shape of its second input, which a convolution's window follows where it is not written.
+    pub(crate) fn op(&self, name: &str, weight: &[i64]) -> Result<Op, String> {
         match name {
             "Conv" => {
                 self.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
                 let group = usize::try_from(self.int("group", 1)).map_err(|_| "a negative group")?;
-                let kernel = self.sizes("kernel_shape", None)?;
+                let window = match *weight {
+                    [_, _, height, width] => usize::try_from(height).ok().zip(usize::try_from(width).ok()),
+                    _ => None,
+                };
+                let kernel = self.sizes("kernel_shape", window.map(|(height, width)| [height, width]))?;
                 let padding = self.padding()?;
                 let [stride, dilation] = [self.sizes("strides", Some([1; 2]))?, self.sizes("dilations", Some([1; 2]))?];
                 Ok(Op::Conv(Conv { group, kernel, stride, padding, dilation }))

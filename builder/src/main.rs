@@ -8,13 +8,13 @@ use clap::Parser as _;
 use onnx_file::exit::Exit;
 use onnx_file::text::{Shown, Terminal, is_control};
 use onnx_file::{atomic, interrupt};
-use resnext_builder::cli::Cli;
+use resnext_builder::cli::{Cli, tip};
 use resnext_builder::commands;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_run(&error),
+        Err(error) => return not_run(error),
     };
     log(cli.verbose);
     interrupt::survive_size_limit();
@@ -52,9 +52,15 @@ fn log(verbose: u8) {
 }
 
 /// Help, the version, or what is wrong with the command line.
-fn not_run(error: &clap::Error) -> ExitCode {
+fn not_run(mut error: clap::Error) -> ExitCode {
+    let tip = tip(&mut error);
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
-    match print(error).and_then(|()| io::stdout().flush()) {
+    let printed = print(&error).and_then(|()| io::stdout().flush());
+    if let Some(tip) = tip {
+        // Where standard error is closed, the exit code still tells.
+        let _ = writeln!(io::stderr(), "\n{}", Shown(tip));
+    }
+    match printed {
         // Nobody got the help that was asked for; a closed pipe wants no more of it.
         Err(failed) if code == 0 && failed.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "error: cannot write the result: {failed}");

@@ -5,9 +5,13 @@
 //! background of a script) stays ignored.
 
 use std::io;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::exit::Exit;
+#[cfg(unix)]
+use crate::open;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +123,7 @@ pub fn survive_size_limit() {
 #[cfg(unix)]
 fn ignored() -> u64 {
     // Only Linux has the file, and elsewhere nothing safe tells.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = open::read_text(Path::new("/proc/self/status"), open::SMALL).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::open;
+
 /// Bytes that this process and its children may still take: what the machine has left, and every control group above
 /// it. `None` where the system does not tell.
 pub fn available() -> Option<u64> {
@@ -10,7 +12,7 @@ pub fn available() -> Option<u64> {
 
 /// As [`available`], with `/proc` and `/sys` below `root`.
 fn available_below(root: &Path) -> Option<u64> {
-    let text = |path: &Path| std::fs::read_to_string(root.join(path)).ok();
+    let text = |path: &Path| open::read_text(&root.join(path), open::SMALL).ok();
     let number = |path: &Path| text(path)?.trim().parse::<u64>().ok();
     let info = text(Path::new("proc/meminfo")).unwrap_or_default();
     let machine = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));

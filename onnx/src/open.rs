@@ -21,6 +21,15 @@ pub fn file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens the folder at `path`, to lock it or to have its entries on the disk. Not every system can.
+///
+/// # Errors
+/// Whatever the file system says; [`io::ErrorKind::NotADirectory`] for all else.
+pub fn folder(path: &Path) -> io::Result<File> {
+    let folder = options().read(true).open(path).map_err(told)?;
+    if folder.metadata()?.is_dir() { Ok(folder) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
 /// As [`file`]; where `path` itself is a symbolic link, it is refused.
 ///
 /// # Errors

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::open;
+
 /// Paths that are to go.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// Younger ones may not have been locked yet.
@@ -52,7 +54,7 @@ impl Temporary {
         sweep(folder, prefix, "", YOUNG);
         let path = tempfile::Builder::new().prefix(prefix).tempdir_in(folder)?.keep();
         // Unix opens folders like files. Elsewhere what a killed process leaves stays.
-        let owner = cfg!(unix).then(|| File::open(&path)).transpose().inspect_err(|_| remove(&path))?;
+        let owner = cfg!(unix).then(|| open::folder(&path)).transpose().inspect_err(|_| remove(&path))?;
         Temporary::own(path, owner)
     }
 
@@ -97,7 +99,7 @@ fn sweep(folder: &Path, prefix: &str, suffix: &str, young: Duration) {
             continue;
         };
         let old = about.modified().is_ok_and(|when| when.elapsed().is_ok_and(|age| age >= young));
-        let owner = if about.is_dir() { File::open(entry.path()) } else { crate::open::file_itself(&entry.path()) };
+        let owner = if about.is_dir() { open::folder(&entry.path()) } else { open::file_itself(&entry.path()) };
         if old && owner.is_ok_and(|owner| owner.try_lock().is_ok()) {
             remove(&entry.path());
         }

@@ -95,3 +95,24 @@ fn an_unknown_tag_is_answered_with_those_there_are() {
         fail(folder.path(), &["--variant", name, "-o", "m.onnx"], 2, parts);
     }
 }
+
+#[test]
+fn flags_and_words_of_other_tools_are_answered_with_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("w.pth"), b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.").expect("a file");
+    succeed(folder.path(), &[&TINY[..], &["--image-size", "64", "-q", "-o", "m.onnx"]].concat());
+    for (args, part) in [
+        (&["--variant", "50_32x4d", "--fp16"][..], "--fp16 is --dtype f16"),
+        (&["--checkpoint", "w.pth"], "--checkpoint is --weights FILE"),
+        (&["--variant", "50_32x4d", "--target", "gpu"], "for 'gpu' write 'cuda' or 'tensorrt'"),
+        (&["--variant", "50_32x4d", "--dtype", "fp16"], "for 'fp16' write 'f16'"),
+        (&["50_32x4d"], "resnext-build --variant 50_32x4d -o model.onnx"),
+        (&["w.pth"], "resnext-build --weights w.pth -o model.onnx"),
+        (&["m.onnx"], "resnext-build inspect m.onnx"),
+        (&["build"], "building needs no verb"),
+    ] {
+        fail(folder.path(), args, 2, &[part]);
+    }
+    let said = text(&run(folder.path(), &["--variant", "50_32x4d", "--target", "gpu"]).stderr);
+    assert!(!said.contains("similar value exists: 'cpu'"), "{said}");
+}

@@ -257,6 +257,53 @@ fn a_missing_relu_is_caught() {
     }
 }
 
+/// What other exporters write in place of the pooling and the flattening.
+fn with_reduce_mean(model: &mut ModelProto, axes: [i64; 2], second: i64) {
+    let pooled = node(model, "avgpool").clone();
+    let flat = node(model, "flatten").clone();
+    let ints =
+        |name: &str, ints: Vec<i64>| onnx_file::proto::AttributeProto { name: name.into(), ints, ..Default::default() };
+    *node(model, "avgpool") =
+        NodeProto { op_type: "ReduceMean".into(), attribute: vec![ints("axes", axes.into())], ..pooled };
+    let shape = onnx_file::proto::TensorProto {
+        name: "shape".into(),
+        data_type: ElementType::I64.to_proto(),
+        dims: vec![2],
+        int64_data: vec![0, second],
+        ..Default::default()
+    };
+    let value = onnx_file::proto::AttributeProto { name: "value".into(), t: Some(shape), ..Default::default() };
+    let constant = NodeProto {
+        op_type: "Constant".into(),
+        output: vec!["shape".into()],
+        attribute: vec![value],
+        ..Default::default()
+    };
+    let input = vec![flat.input[0].clone(), "shape".into()];
+    *node(model, "flatten") = NodeProto { op_type: "Reshape".into(), input, attribute: Vec::new(), ..flat };
+    model.graph.as_mut().unwrap().node.insert(0, constant);
+}
+
+#[test]
+fn a_mean_and_a_reshape_at_the_end_are_read_as_the_pooling_they_are() {
+    assert_eq!(exit_code_after(&[], |model| with_reduce_mean(model, [-1, -2], -1)), Some(0));
+    assert_eq!(exit_code_after(&[], |model| with_reduce_mean(model, [2, 3], 64)), Some(0));
+    assert_eq!(exit_code_after(&[], |model| with_reduce_mean(model, [1, 2], -1)), Some(3), "a mean over channels");
+    assert_eq!(exit_code_after(&[], |model| with_reduce_mean(model, [2, 3], 32)), Some(3), "another shape");
+}
+
+#[test]
+fn a_convolution_without_kernel_shape_has_its_weights_window() {
+    let code = exit_code_after(&[], |model| {
+        for node in &mut model.graph.as_mut().unwrap().node {
+            if node.op_type == "Conv" {
+                node.attribute.retain(|attribute| attribute.name != "kernel_shape");
+            }
+        }
+    });
+    assert_eq!(code, Some(0));
+}
+
 #[test]
 fn operators_on_constants_and_computed_parameters_are_refused_by_name() {
     for (op, input) in [("Relu", "fc.weight"), ("Cast", "layer1.0.conv3.weight")] {

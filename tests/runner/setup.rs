@@ -51,6 +51,21 @@ fn without_pip_the_error_says_how_to_get_it_or_do_without() {
 }
 
 #[test]
+fn a_lock_that_is_a_link_is_not_written_through_and_a_file_in_its_place_keeps_its_content() {
+    let (empty, root) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let (lock, victim) = (root.path().join(".lock"), empty.path().join("victim"));
+    fs::write(&victim, "precious").expect("victim");
+    std::os::unix::fs::symlink(&victim, &lock).expect("link");
+    let output = setup(empty.path(), root.path(), &[]);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(stderr(&output).contains("symbolic link"), "{}", stderr(&output));
+    fs::remove_file(&lock).expect("removed");
+    fs::write(&lock, "of somebody").expect("lock");
+    setup(empty.path(), root.path(), &[]);
+    assert_eq!((fs::read(&victim).unwrap(), fs::read(&lock).unwrap()), (b"precious".to_vec(), b"of somebody".to_vec()));
+}
+
+#[test]
 fn without_a_network_the_error_holds_pips_own_words() {
     let pip = pip_that("echo 'ERROR: Could not find a version that satisfies the requirement' >&2; exit 1");
     let root = tempfile::tempdir().expect("folder");

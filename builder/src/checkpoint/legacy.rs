@@ -102,7 +102,7 @@ fn storages<'a>(
             return Err(Fault::LegacyCount { storage: key.to_owned(), offset, found, declared: numel });
         }
         let start = offset + 8;
-        let blob = Blob { name: key.to_owned(), start, stored: len, len, deflated: false, crc: None };
+        let blob = Blob { name: key.to_owned(), start, stored: len, len, deflated: false, crc: None, memory: None };
         if blobs.insert(key, blob).is_some() {
             return Err(wrong(key, "listed twice"));
         }

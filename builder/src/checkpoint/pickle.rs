@@ -24,8 +24,9 @@ pub(super) enum Op {
     Long(Vec<u8>),
     Float,
     Str(String),
-    Bytes,
-    ByteArray,
+    /// Empty where nobody asked for their content.
+    Bytes(Vec<u8>),
+    ByteArray(Vec<u8>),
     EmptySet,
     AddItems,
     FrozenSet,
@@ -72,12 +73,19 @@ pub(super) struct Source<'a> {
     end: u64,
     /// Where the current frame ends.
     frame: Option<u64>,
+    /// Whether contents of `bytes` are wanted.
+    keep_bytes: bool,
 }
 
 impl<'a> Source<'a> {
     /// `input` yields the bytes from `offset` to `end`.
     pub(super) fn new(input: &'a mut dyn BufRead, name: &'a str, offset: u64, end: u64) -> Self {
-        Self { input, name, offset, end, frame: None }
+        Self { input, name, offset, end, frame: None, keep_bytes: false }
+    }
+
+    /// As [`Source::new`] from the start of a file, with the contents of `bytes` values.
+    pub(super) fn keeping_bytes(input: &'a mut dyn BufRead, name: &'a str, end: u64) -> Self {
+        Self { keep_bytes: true, ..Self::new(input, name, 0, end) }
     }
 
     /// Position of the next byte.
@@ -162,20 +170,19 @@ impl<'a> Source<'a> {
             }
             b'C' => {
                 let length = self.array::<1>()?[0].into();
-                self.skip(start, length)?
+                Op::Bytes(self.content(start, length)?)
             }
             b'B' => {
                 let length = u32::from_le_bytes(self.array()?).into();
-                self.skip(start, length)?
+                Op::Bytes(self.content(start, length)?)
             }
             0x8e => {
                 let length = u64::from_le_bytes(self.array()?);
-                self.skip(start, length)?
+                Op::Bytes(self.content(start, length)?)
             }
             BYTEARRAY8 => {
                 let length = u64::from_le_bytes(self.array()?);
-                self.skip(start, length)?;
-                Op::ByteArray
+                Op::ByteArray(self.content(start, length)?)
             }
             0x8f => Op::EmptySet,
             0x90 => Op::AddItems,
@@ -240,14 +247,17 @@ impl<'a> Source<'a> {
     }
 
     /// Passes over the contents of a `bytes` value: no tensor depends on one.
-    fn skip(&mut self, start: u64, length: u64) -> Result<Op, Fault> {
+    fn content(&mut self, start: u64, length: u64) -> Result<Vec<u8>, Fault> {
+        if self.keep_bytes {
+            return self.bytes(start, length);
+        }
         self.fits(start, length)?;
         let read = io::copy(&mut (&mut *self.input).take(length), &mut io::sink()).map_err(|error| self.io(error))?;
         self.offset += read;
         if read < length {
             return Err(Fault::PickleCut { place: self.place(self.offset) });
         }
-        Ok(Op::Bytes)
+        Ok(Vec::new())
     }
 
     fn unicode(&mut self, start: u64, length: u64) -> Result<Op, Fault> {
@@ -257,7 +267,8 @@ impl<'a> Source<'a> {
 
     /// Python 2 wrote names as byte strings; what is not UTF-8 is no name.
     fn python2_string(&mut self, start: u64, length: u64) -> Result<Op, Fault> {
-        Ok(String::from_utf8(self.bytes(start, length)?).map_or(Op::Bytes, Op::Str))
+        let text = String::from_utf8(self.bytes(start, length)?);
+        Ok(text.map_or_else(|error| Op::Bytes(error.into_bytes()), Op::Str))
     }
 
     /// A text argument, without its line feed.

@@ -47,7 +47,7 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
         let dtype = dtype(&name, header.dtype)?;
         let len = (header.data_offsets.1 - header.data_offsets.0) as u64;
         let start = data + header.data_offsets.0 as u64;
-        let blob = Blob { name: name.clone(), start, stored: len, len, deflated: false, crc: None };
+        let blob = Blob { name: name.clone(), start, stored: len, len, deflated: false, crc: None, memory: None };
         let layout = Layout::contiguous(dtype, header.shape.iter().product());
         tensors.push((TensorInfo { name, dtype, shape: header.shape }, Stored { file: 0, blob, layout }));
     }

@@ -32,6 +32,8 @@ pub(super) enum Mode {
     Literal,
     /// Whatever the allow-list lets through.
     Full,
+    /// As full, with the contents of `bytes` values, which arrays are made of.
+    Arrays,
 }
 
 /// Scans one pickle, up to and with its `STOP`. Objects of the classes `skip`, exact `module.name`s, are passed over as
@@ -160,8 +162,11 @@ impl<'a> Machine<'a> {
             Op::Bool(value) => self.stack.push(Value::Bool(value)),
             Op::Int(value) => self.stack.push(Value::Int(value)),
             Op::Float => self.stack.push(Value::Other("float")),
-            Op::Bytes => self.stack.push(Value::Other("bytes")),
-            Op::ByteArray => self.stack.push(Value::ByteArray(self.at)),
+            Op::Bytes(bytes) | Op::ByteArray(bytes) if self.mode == Mode::Arrays => {
+                self.push(source, Node::Bytes(bytes))?;
+            }
+            Op::Bytes(_) => self.stack.push(Value::Other("bytes")),
+            Op::ByteArray(_) => self.stack.push(Value::ByteArray(self.at)),
             Op::EmptySet => self.skipped(source, "set", &[])?,
             Op::FrozenSet => {
                 let items = self.pop_to_mark(source)?;

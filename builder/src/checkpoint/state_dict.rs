@@ -124,7 +124,7 @@ pub(super) fn shown(pickle: &Pickle, key: Value) -> String {
 }
 
 /// Python keeps the last of equal keys: what came before would be hidden from an unpickler, but not from a reader.
-fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
+pub(super) fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
     #[derive(PartialEq, Eq, Hash)]
     enum Key<'a> {
         Str(&'a str),

@@ -10,6 +10,7 @@ use half::{bf16, f16};
 use onnx_file::element::ElementType;
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes handled at a time: within the second-level cache.
 const CHUNK: usize = 1 << 18;
@@ -29,6 +30,8 @@ pub(super) struct Blob {
     pub(super) deflated: bool,
     /// CRC-32 of the decompressed bytes, where one is recorded.
     pub(super) crc: Option<u32>,
+    /// The bytes themselves, where they do not lie in the file as they are.
+    pub(super) memory: Option<Arc<[u8]>>,
 }
 
 /// A tensor in the file.
@@ -198,8 +201,19 @@ fn blob_bytes(
     tensor: &str,
     blob: &Blob,
     window: Range<u64>,
-    visit: impl FnMut(&mut [u8]),
+    mut visit: impl FnMut(&mut [u8]),
 ) -> Result<(), Fault> {
+    if let Some(bytes) = &blob.memory {
+        let piece = usize::try_from(window.start).ok().zip(usize::try_from(window.end).ok());
+        let wanted = piece.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default();
+        for chunk in wanted.chunks(CHUNK) {
+            let mut words = vec![0u64; chunk.len().div_ceil(8)]; // words, so that any element type is aligned
+            let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+            buffer[..chunk.len()].copy_from_slice(chunk);
+            visit(&mut buffer[..chunk.len()]);
+        }
+        return Ok(());
+    }
     let mut stored = source.stream(blob.start, blob.start.saturating_add(blob.stored));
     if !blob.deflated {
         let whole = blob.crc.is_some();

@@ -118,6 +118,7 @@ fn blob(entry: &Entry) -> Blob {
         deflated: entry.deflated,
         // torch writes 0 where it was told not to compute checksums.
         crc: (entry.crc != 0).then_some(entry.crc),
+        memory: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::architecture::Output;
 use crate::build::{BuildError, Weights};
 use crate::graph::Dim;
-use crate::hub::Hub;
+use crate::hub::{Hub, huggingface};
 use crate::published::WeightsName;
 use crate::variant::Named;
 
@@ -47,6 +47,9 @@ pub(super) fn parse_image_size(text: &str) -> Result<ImageSize, String> {
 
 /// What `--weights` means for a network: a file, or by name a published checkpoint.
 pub(super) fn weights(value: &Path, network: Option<&Named>) -> Result<Weights, BuildError> {
+    if let Some(repository) = value.to_str().and_then(huggingface::repository) {
+        return Ok(Weights::File(huggingface::cached(repository)?));
+    }
     match value.to_str().map(WeightsName::parse).transpose()?.flatten() {
         Some(name) => Ok(Weights::Published { known: name.of(network)?, hub: Hub::from_env()? }),
         None if !value.exists() => match value.to_str().and_then(WeightsName::misspelt) {

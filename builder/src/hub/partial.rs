@@ -5,7 +5,7 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use onnx_file::atomic;
+use onnx_file::{atomic, open};
 
 /// `.NAME.partial` beside its destination, locked: one process writes to it at a time. The lock ends with its process,
 /// however that ends, and what was written stays.
@@ -78,7 +78,7 @@ impl Partial {
         let committed = self.file.sync_all().and_then(|()| fs::rename(&self.path, &self.destination));
         if committed.is_err() {
             self.remove();
-        } else if let Some(Ok(folder)) = self.destination.parent().map(File::open) {
+        } else if let Some(Ok(folder)) = self.destination.parent().map(open::folder) {
             // Not every file system has it, and the name is there for every living process.
             let _ = folder.sync_all();
         }

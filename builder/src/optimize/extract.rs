@@ -113,7 +113,11 @@ impl<'a> Extractor<'a> {
             return Ok(false);
         }
         let op = match node.op_type.as_str() {
-            "Conv" | "BatchNormalization" => Attributes(&node.attribute).op(&node.op_type)?,
+            "Conv" | "BatchNormalization" => {
+                let weight = node.input.get(1).and_then(|name| self.constants.get(name.as_str()));
+                let weight = weight.map_or(&[][..], |tensor| &tensor.dims);
+                Attributes(&node.attribute).op(&node.op_type, weight)?
+            }
             _ => return Ok(false),
         };
         let ([output], [data, parameters @ ..]) = (&node.output[..], &node.input[..]) else {

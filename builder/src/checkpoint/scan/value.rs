@@ -32,6 +32,8 @@ pub(in crate::checkpoint) enum Node {
     List(Vec<Value>),
     /// Key, value, offset of the opcode that set them.
     Dict(Vec<(Value, Value, u64)>),
+    /// Contents of a `bytes` or `bytearray`, where they are wanted.
+    Bytes(Vec<u8>),
     Storage(Box<Storage>),
     Tensor(Box<Tensor>),
     /// An object that was not built.
@@ -129,7 +131,9 @@ impl Pickle {
                 classes.insert(class.to_owned());
             }
             let Value::Node(index) = value else { continue };
-            let Some(node) = self.nodes.get(index).filter(|node| !matches!(node, Node::Str(_) | Node::Long(_))) else {
+            let Some(node) =
+                self.nodes.get(index).filter(|node| !matches!(node, Node::Str(_) | Node::Long(_) | Node::Bytes(_)))
+            else {
                 continue;
             };
             if std::mem::replace(&mut reached[index], true) {
@@ -143,7 +147,7 @@ impl Pickle {
                     open.extend([Value::Node(tensor.storage), tensor.storage_offset, tensor.size, tensor.stride]);
                     open.extend(&tensor.others);
                 }
-                Node::Str(_) | Node::Long(_) | Node::Storage(_) | Node::Skipped(_) => {}
+                Node::Str(_) | Node::Long(_) | Node::Bytes(_) | Node::Storage(_) | Node::Skipped(_) => {}
             }
         }
         Reach { nodes: reached, classes }
@@ -196,6 +200,7 @@ pub(super) fn type_name(nodes: &[Node], value: Value) -> &'static str {
             Some(Node::Tuple(_)) => "tuple",
             Some(Node::List(_)) => "list",
             Some(Node::Dict(_)) => "dict",
+            Some(Node::Bytes(_)) => "bytes",
             Some(Node::Storage(_)) => "storage",
             Some(Node::Tensor(_)) => "tensor",
             Some(Node::Skipped(_)) => "object",

@@ -47,7 +47,7 @@ pub fn install(package: Package, root: &Path, source: Source<'_>) -> Result<Inst
     }
     fs::create_dir_all(root).map_err(at(root))?;
     let lock_path = root.join(".lock");
-    let lock = File::create(&lock_path).map_err(at(&lock_path))?;
+    let lock = onnx_file::open::lock_file(&lock_path).map_err(at(&lock_path))?;
     lock.lock().map_err(at(&lock_path))?;
     if folder.is_dir() {
         return Ok(Installed { folder, already: true });
