@@ -14,7 +14,7 @@ use prost::Message;
 use resnext_builder::build::{Destination, External, Plan, PreprocessChoice, Weights, build};
 use resnext_builder::graph::Dim;
 use resnext_builder::variant::Variant;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::input::arrays;
 use resnext_runner::model::tensor::Data;
 use serde_json::Value;

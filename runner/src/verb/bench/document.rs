@@ -8,7 +8,7 @@ use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{bytes, four_digits, percent, three_digits};
-use crate::report::{machine, short_names};
+use crate::report::{machine, placement, short_names};
 use crate::stats::bootstrap::RatioOfMedians;
 use crate::stats::percentile::Percentile;
 
@@ -172,7 +172,7 @@ fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -
             cells.push(process.peak_resident_bytes.map(bytes).unwrap_or_default().into());
             cells.push(process.device_bytes.map(bytes).unwrap_or_default().into());
             cells.push(loaded.library_version.clone().into());
-            cells.push(crate::verb::compare::document::placement(loaded).into());
+            cells.push(placement(loaded).into());
             table.rows.push(cells);
         }
     }

@@ -1,6 +1,6 @@
 //! A check-up to be read.
 
-use super::examination::{Findings, LibraryFinding, ProviderFinding, State};
+use crate::backend::onnxruntime::examination::{Findings, LibraryFinding, ProviderFinding, State};
 use crate::backend::onnxruntime::runtime::find::Origin;
 use crate::host::machine::Host;
 use crate::report::document::Column;

@@ -1,6 +1,6 @@
 //! What tuning found, to be read.
 
-use super::tuning::{Choice, Round, Timing, Trial, Tuned};
+use super::result::{Choice, Round, Timing, Trial, Tuned};
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::machine;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use resnext_builder::optimize::Model;
 
 use super::files::Folder;
-use super::tuning::{Candidates, Choice, Request, Round, Timing, Trial, TuneError};
+use super::result::{Choice, Request, Round, Timing, Trial, TuneError};
 use crate::host::environment::Environment;
 use crate::input;
 use crate::input::preprocess;
-use crate::model::candidate::{Candidate, Phase, Progress};
+use crate::model::candidate::{Candidate, Candidates, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
 use crate::note::Note;

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use resnext_builder::build::{Destination, Plan as BuildPlan, Weights, build};
@@ -6,7 +6,9 @@ use resnext_builder::graph::Dim;
 use resnext_builder::variant::Variant;
 
 use super::*;
+use crate::model::candidate::Candidate;
 use crate::model::fake::Fake;
+use crate::model::file::ModelFile;
 use crate::stats::random::SplitMix64;
 use crate::verb::bench::plan::WarmUp;
 use crate::verb::tune::files::copy_model;
