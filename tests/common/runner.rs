@@ -27,7 +27,7 @@ pub(crate) fn root() -> PathBuf {
     }
 }
 
-/// The library of a package set, installed on first use; without a network the error says how to mend that.
+/// The library of a package set, installed on first use; without a network the error says how to fix that.
 pub(crate) fn library(package: Package) -> Library {
     let installed = install::install(package, &root(), Wheels::Pip { show: false }).unwrap_or_else(|error| {
         panic!("these tests need onnxruntime: {error}\nhint: RESNEXT_ORT_DIR names a folder where `resnext-run setup` has put it")

@@ -7,7 +7,7 @@ use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::bytes;
 
-/// Describes the machine, the libraries found, and every provider with what mends it.
+/// Describes the machine, the libraries found, and every provider with what fixes it.
 pub fn document(findings: &Findings) -> Document {
     let mut document = Document::default();
     document.list("Machine", machine(&findings.host));

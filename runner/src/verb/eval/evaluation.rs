@@ -47,7 +47,7 @@ pub struct Evaluated {
     pub loaded: Option<Loaded>,
     /// How images were prepared.
     pub preprocess: Preprocess,
-    /// Images judged.
+    /// Images evaluated.
     pub images: usize,
     /// Images for which the model gave NaN or infinite scores. With a single one of them the model has failed, and no
     /// accuracy is given: not of the other images either.
@@ -71,7 +71,7 @@ pub struct Evaluated {
 pub struct Paired {
     /// Position of the candidate compared with the first.
     pub candidate: usize,
-    /// Images that both judged.
+    /// Images that both evaluated.
     pub images: usize,
     /// Fraction of those on which both say the same class: of the same name where the models number classes differently.
     pub agreement: Option<f64>,
@@ -144,7 +144,7 @@ impl Evaluation {
     }
 }
 
-/// Evaluates the candidates on the same images. Setting `stop` ends it after the batch in progress; what was judged
+/// Evaluates the candidates on the same images. Setting `stop` ends it after the batch in progress; what was evaluated
 /// is kept.
 ///
 /// # Errors

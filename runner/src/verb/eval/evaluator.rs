@@ -90,7 +90,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         self.batch.size
     }
 
-    /// Takes an image in; judges once a batch is full. Only the very last batch is ever short.
+    /// Takes an image in; evaluates once a batch is full. Only the very last batch is ever short.
     fn add(&mut self, position: usize, tensors: &Rc<Vec<Vec<f32>>>) -> Vec<Prediction> {
         if self.model.is_none() {
             return Vec::new();
@@ -99,7 +99,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         if self.pending.len() < self.batch.size { Vec::new() } else { self.evaluate() }
     }
 
-    /// Judges the images that wait; nothing is said where the provider gives no result, now or ever.
+    /// Evaluates the images that wait; nothing is said where the provider gives no result, now or ever.
     fn evaluate(&mut self) -> Vec<Prediction> {
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
@@ -240,7 +240,7 @@ impl<'a, 'd> Session<'a, 'd> {
         if all_failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Judges what still waits.
+    /// Evaluates what still waits.
     pub(crate) fn finish(&mut self) {
         let predictions = self.evaluators.iter_mut().map(Evaluator::evaluate).collect();
         self.record(predictions);

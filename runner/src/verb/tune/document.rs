@@ -14,7 +14,7 @@ pub fn document(tuned: &Tuned) -> Document {
     document.paragraph(machine(&tuned.environment));
     let batches: Vec<String> = tuned.tuning.batches.iter().map(ToString::to_string).collect();
     document.paragraph(format!(
-        "{} with onnxruntime {}, {} threads, batch {}; candidates take turns in random order; speed-ups against the original, intervals 95%; \
+        "{} with onnxruntime {}, {} threads, batch {}; candidates are interleaved in random order; speed-ups against the original, intervals 95%; \
          what replaces the original must be faster by intervals that hold for all candidates of a round together",
         tuned.tuning.provider,
         tuned.tuning.library_version,

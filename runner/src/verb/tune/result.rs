@@ -75,7 +75,7 @@ pub struct Timing {
     pub speed_up: Option<RatioOfMedians>,
 }
 
-/// Candidates that took turns; the first is the original.
+/// Candidates that were interleaved; the first is the original.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Round {
     /// `stage-1`, ..., `strided-1x1`, `all-together`.

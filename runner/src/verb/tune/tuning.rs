@@ -1,7 +1,7 @@
 //! Which widths of its grouped convolutions, and which form of its strided 1x1s, make a model fastest here?
 //!
-//! Stage by stage first: in each, the original takes turns with itself widened in that stage alone, and then with its
-//! strided 1x1 convolutions made dense, since such gains add up. Then all that was found together takes turns with the
+//! Stage by stage first: in each, the original is interleaved with itself widened in that stage alone, and then with its
+//! strided 1x1 convolutions made dense, since such gains add up. Then all that was found together is interleaved with the
 //! widths found alone, every fixed width (dense where that was found), and the original. Of those that are shown to be faster than the original, by intervals that hold for all
 //! of them together, the fastest wins; where there is none, the original stays as it is. Every candidate must compute
 //! what the original computes.
