@@ -74,7 +74,7 @@ impl fmt::Display for Inputs {
     }
 }
 
-/// What a node put out.
+/// What a node outputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     /// The value.
@@ -123,7 +123,7 @@ pub enum CalibrationError {
     },
     /// Values that are broken in any arithmetic.
     #[error(
-        "node '{node}' puts out infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
+        "node '{node}' outputs infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
     )]
     NotFinite {
         /// The first such node.
@@ -135,7 +135,7 @@ pub enum CalibrationError {
     },
     /// Values beyond f16.
     #[error(
-        "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at {limit}{more}; keep it and what takes its values in f32: {fix}",
+        "node '{node}' outputs up to {max_abs} on {inputs}, and f16 ends at {limit}{more}; keep it and what takes its values in f32: {fix}",
         limit = F16.max_finite()
     )]
     Overflow {

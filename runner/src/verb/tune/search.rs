@@ -1,4 +1,4 @@
-//! The rounds of a search: candidates are written, checked against the original, and are interleaved.
+//! The rounds of a search: candidates are written, checked against the original, and measured interleaved.
 
 use crate::verb::bench::rows::Row;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +66,7 @@ impl<'s> Search<'s> {
         Search { request, model, folder, candidates, stop, progress, expected, rounds: Vec::new(), about: None }
     }
 
-    /// Lets candidates are interleaved; the first must be the original.
+    /// Measures candidates, interleaved; the first must be the original.
     pub(crate) fn round(&mut self, name: String, trials: &[Choice], plan: &Plan) -> Result<Round, TuneError> {
         let mut paths = vec![self.request.model.clone()];
         for choice in &trials[1..] {
