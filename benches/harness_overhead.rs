@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use ort::session::{Session, SessionInputValue};
 use resnext_runner::backend::onnxruntime::provider::Kind;
 use resnext_runner::backend::onnxruntime::runtime;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::backend::onnxruntime::session::LocalModel;
 use resnext_runner::model::opened::{Block, Model, Scope};
 use resnext_runner::model::tensor::{Data, Tensor};

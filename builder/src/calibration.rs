@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::graph::{Graph, Node, Op, Origin, Pass, ValueId};
 
 /// Version of the file's structure.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The part of a calibration file that is read; the file may hold more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ impl fmt::Display for Inputs {
     }
 }
 
-/// What a node put out.
+/// What a node outputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     /// The value.
@@ -123,7 +123,7 @@ pub enum CalibrationError {
     },
     /// Values that are broken in any arithmetic.
     #[error(
-        "node '{node}' puts out infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
+        "node '{node}' outputs infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
     )]
     NotFinite {
         /// The first such node.
@@ -135,7 +135,7 @@ pub enum CalibrationError {
     },
     /// Values beyond f16.
     #[error(
-        "node '{node}' puts out up to {max_abs} on {inputs}, and f16 ends at {limit}{more}; keep it and what takes its values in f32: {fix}",
+        "node '{node}' outputs up to {max_abs} on {inputs}, and f16 ends at {limit}{more}; keep it and what takes its values in f32: {fix}",
         limit = F16.max_finite()
     )]
     Overflow {
@@ -193,7 +193,7 @@ impl Calibration {
             open::read_text(path, open::SMALL).map_err(|source| CalibrationError::Read { path: name(), source })?;
         let content = |reason: String| CalibrationError::Content { path: name(), reason };
         let calibration: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if calibration.kind != "calibration" || calibration.schema_version != SCHEMA_VERSION {
+        if calibration.kind != "calibration" || !(1..=SCHEMA_VERSION).contains(&calibration.schema_version) {
             return Err(content(format!("it is '{}' of version {}", calibration.kind, calibration.schema_version)));
         }
         if calibration.inputs.count == 0 {

@@ -10,7 +10,7 @@ use crate::passes::{Lowering, Stage, Width};
 use crate::target::{Purpose, Rationale};
 
 /// Version of the file's structure.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 /// What the file says that it is.
 pub const KIND: &str = "tuning";
 
@@ -79,7 +79,7 @@ impl Tuning {
         let text = open::read_text(path, open::SMALL).map_err(|source| TuningError::Read { path: name(), source })?;
         let content = |reason: String| TuningError::Content { path: name(), reason };
         let tuning: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if tuning.kind != KIND || tuning.schema_version != SCHEMA_VERSION {
+        if tuning.kind != KIND || !(1..=SCHEMA_VERSION).contains(&tuning.schema_version) {
             return Err(content(format!("it is '{}' of version {}", tuning.kind, tuning.schema_version)));
         }
         match tuning.stages.iter().find(|stage| !(1..=65536).contains(&stage.width)) {

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use onnx_file::exit::Exit;
 
 use crate::backend::onnxruntime::provider::OptionError;
-use crate::backend::onnxruntime::runtime::RuntimeError;
-use crate::backend::onnxruntime::runtime::install::InstallError;
+use crate::backend::onnxruntime::runtime::error::InstallError;
+use crate::backend::onnxruntime::runtime::error::RuntimeError;
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
 

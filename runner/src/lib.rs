@@ -68,6 +68,7 @@ pub mod exit;
 pub mod host;
 pub mod input;
 pub mod model;
+pub mod note;
 pub mod report;
 pub mod stats;
 pub mod terminal;

@@ -5,7 +5,6 @@ pub mod candidate;
 #[cfg(test)]
 pub mod fake;
 pub mod file;
-pub mod loaded;
 pub mod opened;
 pub mod precision;
 pub mod tensor;

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod document;
 pub mod json;
 pub mod markdown;
+pub mod note;
 pub mod number;
 pub mod text;
 
@@ -15,9 +16,20 @@ use std::path::Path;
 
 use crate::host::environment::Environment;
 use crate::input::broken::Broken;
+use crate::model::opened::Loaded;
 
 /// Classes, confusions, images that a list shows; all are in the JSON.
 pub(crate) const SHOWN: usize = 20;
+
+/// Number of nodes by provider, the most first.
+pub(crate) fn placement(loaded: &Loaded) -> String {
+    let mut placed: Vec<(&String, &usize)> = loaded.placement.iter().collect();
+    placed.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let said = |(provider, count): &(&String, &usize)| {
+        format!("{} {count}", provider.strip_suffix("ExecutionProvider").unwrap_or(provider))
+    };
+    placed.iter().map(said).collect::<Vec<_>>().join(", ")
+}
 
 /// The first of a list, and how many more there are.
 pub(crate) fn shown(mut items: Vec<String>) -> Vec<String> {

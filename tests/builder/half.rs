@@ -232,7 +232,7 @@ fn ranges_beyond_f16_and_those_of_other_models_are_refused_and_nothing_is_left()
     for (content, parts) in [
         (
             calibration(&single, &[("layer2.0.conv3", 7e4), ("layer2.0.add", 66000.5)]),
-            &["'layer2.0.conv3' puts out up to 70000", "1 more", "--keep-f32 layer2.0.conv3,layer2.0.add,layer2.0"][..],
+            &["'layer2.0.conv3' outputs up to 70000", "1 more", "--keep-f32 layer2.0.conv3,layer2.0.add,layer2.0"][..],
         ),
         (good.replace(sha256, "ab"), &["SHA-256 ab", sha256, "resnext-run calibrate"]),
         (good.replace("4x2d", "8x2d"), &["8x2d", "4x2d"]),

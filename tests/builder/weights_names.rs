@@ -219,7 +219,7 @@ fn a_disk_that_is_full_ends_the_download_and_keeps_nothing() {
     command.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$@\"", "sh"]).arg(ours.get_program());
     command.args(ours.get_args()).current_dir(home.path());
     copy_environment(&ours, &mut command);
-    check_failure(&command.output().unwrap(), 6, &["cannot write", PARTIAL, "make room"]);
+    check_failure(&command.output().unwrap(), 6, &["cannot write", PARTIAL, "free space"]);
     home.assert_no_model_and_in_cache(&[]);
 }
 

@@ -11,7 +11,7 @@ use resnext_builder::checkpoint::Checkpoint;
 use resnext_builder::reference::{Activation, forward};
 use resnext_builder::weights::{Origin, Source, inferred};
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::model::opened::Model as _;
 use resnext_runner::model::tensor::{Data, Tensor};
 use safetensors::SafeTensors;

@@ -26,7 +26,7 @@ use resnext_builder::reference::{Activation, evaluate, forward};
 use resnext_builder::validate::validate;
 use resnext_builder::weights::{Origin, Source, inferred};
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::input;
 use resnext_runner::model::file::ModelFile;
 use resnext_runner::model::opened::Model as _;

@@ -9,7 +9,7 @@ use resnext_builder::optimize::Model;
 use resnext_builder::passes::{Lowering, Pass, Width};
 use resnext_builder::target::Rationale;
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::model::opened::Model as _;
 use resnext_runner::model::tensor::{Data, Tensor};
 

@@ -12,7 +12,7 @@ use resnext_builder::random::Random;
 use resnext_builder::reference::{Activation, Forward, forward};
 use resnext_builder::variant::Variant;
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::model::opened::Model as _;
 use resnext_runner::model::tensor::{Data, Tensor};
 

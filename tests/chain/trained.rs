@@ -10,7 +10,7 @@ use resnext_builder::build::{Destination, LabelsChoice, Plan, PreprocessChoice, 
 use resnext_builder::graph::Dim;
 use resnext_builder::precision::{Half, Precision};
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::model::candidate::Candidate;
 use resnext_runner::model::file::ModelFile;
 use resnext_runner::model::opened::Model;

@@ -13,7 +13,8 @@ use prost::Message;
 use resnext_runner::backend::onnxruntime::provider::{Kind, Provider};
 use resnext_runner::backend::onnxruntime::runtime::find::{Library, Search};
 use resnext_runner::backend::onnxruntime::runtime::install;
-use resnext_runner::backend::onnxruntime::runtime::install::{Package, Source as Wheels};
+use resnext_runner::backend::onnxruntime::runtime::install::Source as Wheels;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::backend::onnxruntime::session::{SessionOptions, Source, Spec};
 use resnext_runner::backend::onnxruntime::worker::Launcher;
 use resnext_runner::model::tensor::{Data, Tensor};
@@ -26,7 +27,7 @@ pub(crate) fn root() -> PathBuf {
     }
 }
 
-/// The library of a package set, installed on first use; without a network the error says how to mend that.
+/// The library of a package set, installed on first use; without a network the error says how to fix that.
 pub(crate) fn library(package: Package) -> Library {
     let installed = install::install(package, &root(), Wheels::Pip { show: false }).unwrap_or_else(|error| {
         panic!("these tests need onnxruntime: {error}\nhint: RESNEXT_ORT_DIR names a folder where `resnext-run setup` has put it")

@@ -14,7 +14,7 @@ use prost::Message;
 use resnext_builder::build::{Destination, External, Plan, PreprocessChoice, Weights, build};
 use resnext_builder::graph::Dim;
 use resnext_builder::variant::Variant;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::input::arrays;
 use resnext_runner::model::tensor::Data;
 use serde_json::Value;
@@ -267,7 +267,7 @@ fn the_exported_file_has_the_fields_that_the_builder_reads() {
     assert_eq!(keys(&found), top);
     assert_eq!(
         (&found["schema_version"], &found["kind"], &found["provider"]),
-        (&1.into(), &"calibration".into(), &"cpu".into())
+        (&2.into(), &"calibration".into(), &"cpu".into())
     );
     assert_eq!(keys(&found["model"]), ["file", "random_seed", "sha256", "source_sha256", "variant"]);
     assert_eq!(keys(&found["inputs"]), ["broken", "count", "seed", "source"]);

@@ -10,7 +10,7 @@ use image::RgbImage;
 use onnx_file::proto::{
     AttributeProto, GraphProto, TensorProto, attribute_proto::AttributeType, tensor_proto::DataType,
 };
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 
 use crate::common::runner::{self, library, model, node, program, stderr, value_info, value_info_of, weight};
 

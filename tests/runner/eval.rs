@@ -9,7 +9,7 @@ use crate::common::runner::{library, model, node, program, stderr, stdout, value
 use image::{Rgb, RgbImage};
 use onnx_file::proto::{ModelProto, StringStringEntryProto, ValueInfoProto, type_proto};
 use prost::Message;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use serde_json::Value;
 
 const COLOURS: [(&str, [u8; 3]); 3] = [("red", [250, 10, 10]), ("green", [10, 250, 10]), ("blue", [10, 10, 250])];

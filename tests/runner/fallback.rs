@@ -4,7 +4,7 @@
 
 use crate::common::runner::{floats, launcher, library, model, node, spec, value_info, write};
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::model::opened::{Model, ModelError};
 use resnext_runner::model::tensor::{Data, Tensor};
 

@@ -7,7 +7,7 @@ use crate::common::runner::{
 };
 use onnx_file::proto::tensor_proto::DataType;
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::backend::onnxruntime::worker::Worker;
 use resnext_runner::model::opened::{Model, ModelError};
 

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::common::runner::{self, launcher};
+use resnext_runner::backend::onnxruntime::examination::{State, examine_provider};
 use resnext_runner::backend::onnxruntime::provider::Kind;
 use resnext_runner::backend::onnxruntime::runtime::find::{Library, Search};
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::host::machine as host;
-use resnext_runner::verb::doctor::examination::{State, examine_provider};
 
 /// The pinned onnxruntime of `setup cuda` without NVIDIA's gigabyte of libraries, fetched once.
 fn gpu_library() -> Library {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::common::runner::{self, library, program, stderr, stdout};
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use serde_json::Value;
 
 /// A shared library made of this source, under onnxruntime's name.

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::common::runner::{self, library, program, stderr, stdout};
+use resnext_runner::backend::onnxruntime::runtime::error::InstallError;
 use resnext_runner::backend::onnxruntime::runtime::install;
-use resnext_runner::backend::onnxruntime::runtime::install::{InstallError, Package, Source};
+use resnext_runner::backend::onnxruntime::runtime::install::Source;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 
 /// The program with an environment of its own: nothing of the user's, and only these folders to find pip in.
 fn bare(path: &Path) -> Command {

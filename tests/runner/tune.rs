@@ -11,7 +11,7 @@ use resnext_builder::graph::Dim;
 use resnext_builder::optimize::Model;
 use resnext_builder::tuning::Tuning;
 use resnext_builder::variant::Variant;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 
 /// A network of two stages, 32 groups of 4 and of 8 channels, the second with a strided 1x1 convolution.
 fn network(path: &Path) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::common::runner::{self, library, model, node, program, small_network, stderr, stdout, value_info, write};
 use resnext_builder::build::{Destination, Plan, Weights, build};
 use resnext_builder::variant::Variant;
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use serde_json::Value;
 
 /// A network of the family with random weights.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::runner::{self, floats, input, launcher, library, small_network, spec, write};
 use resnext_runner::backend::onnxruntime::provider::{Kind, Provider};
 use resnext_runner::backend::onnxruntime::runtime::find::{Library, Origin};
-use resnext_runner::backend::onnxruntime::runtime::install::Package;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 use resnext_runner::backend::onnxruntime::worker::{Launcher, Worker};
 use resnext_runner::model::opened::{Block, Model, ModelError, Scope};
 use resnext_runner::model::tensor::{Data, Tensor};

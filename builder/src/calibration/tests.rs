@@ -63,7 +63,7 @@ fn a_value_beyond_f16_is_refused_with_flags_that_mend_it() {
     ] {
         let calibration = calibration(&[(node, 7e4), ("maxpool", 6e4)]);
         let error = calibration.check(&graph(&Half::default())).unwrap_err().to_string();
-        assert!(error.contains(&format!("'{node}' puts out up to 70000 on 300 images")), "{error}");
+        assert!(error.contains(&format!("'{node}' outputs up to 70000 on 300 images")), "{error}");
         let fix = error.rsplit("--keep-f32 ").next().unwrap();
         let asked: HashSet<&str> = fix.split(',').collect();
         assert_eq!(asked, takers.split(',').collect::<HashSet<_>>());
@@ -97,7 +97,7 @@ fn a_network_that_is_not_finite_in_f32_is_refused_without_flags_that_would_not_m
         // Whether the node is in f16 or not.
         for half in [Half::default(), keep(&node)] {
             let error = broken.check(&graph(&half)).unwrap_err().to_string();
-            assert!(error.contains(&format!("'{node}' puts out infinity")) && !error.contains("--keep"), "{error}");
+            assert!(error.contains(&format!("'{node}' outputs infinity")) && !error.contains("--keep"), "{error}");
         }
     }
 }
@@ -134,7 +134,7 @@ fn pixels_have_the_range_of_the_value_that_they_are_taken_from() {
         kept.push(keep("layer1.1,layer2.0.conv1,layer2.0.downsample.0.subsample"));
         for half in kept {
             let error = calibration.check(&lowered(&half)).unwrap_err().to_string();
-            assert!(error.contains("'layer1.1' puts out up to 70000 on 300 images, and f16 ends at 65504;"), "{error}");
+            assert!(error.contains("'layer1.1' outputs up to 70000 on 300 images, and f16 ends at 65504;"), "{error}");
             flags = error.rsplit("--keep-f32 ").next().unwrap().to_string();
             assert!(flags.split(',').any(|node| node == "layer2.0.downsample.0"), "{error}");
             let all = half.keep_f32.into_iter().chain(flags.split(',').map(String::from)).collect();

@@ -89,7 +89,7 @@ pub enum HubError {
     },
     /// The cache cannot be written.
     #[error(
-        "cannot write {path}: {source}; make room or give permission, set TORCH_HOME to a folder that can be written, or pass --weights FILE"
+        "cannot write {path}: {source}; free space or give permission, set TORCH_HOME to a folder that can be written, or pass --weights FILE"
     )]
     Write {
         /// The file or folder.

@@ -11,9 +11,8 @@ use super::onnxruntime::session::{SessionOptions, Source, Spec};
 use super::onnxruntime::worker::Launcher;
 use crate::host::machine::memory;
 use crate::input::preprocess;
-use crate::model::candidate::Candidate;
+use crate::model::candidate::{Candidate, Candidates};
 use crate::model::file::ModelFile;
-use crate::verb::tune::tuning::Candidates;
 
 use super::onnxruntime::args::ProviderArgs;
 use crate::exit::Failure;

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::machine::Host;
+use crate::note::Note;
 
 /// Machine and time of a measurement; `None` where the platform does not tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,20 +65,17 @@ impl Environment {
     }
 
     /// What in the machine's state makes measurements doubtful.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Note> {
         let mut warnings = Vec::new();
         let processors = self.host.usable_processors;
         if let Some([recent, ..]) = self.load_average.filter(|load| load[0] > 0.5 * processors as f64) {
-            warnings.push(format!(
-                "the machine was busy before the measurement (load {recent:.1} on {processors} processors)"
-            ));
+            warnings.push(Note::MachineBusy { load: recent, processors });
         }
         if let Some(governor) = self.governor.as_deref().filter(|governor| !matches!(*governor, "performance")) {
-            warnings.push(format!("the processor's frequency governor is {governor}, not performance"));
+            warnings.push(Note::Governor { governor: governor.to_owned() });
         }
         if let Some(allowed) = self.cgroup_processors.filter(|&allowed| allowed < processors as f64) {
-            warnings
-                .push(format!("the control group allows {allowed:.2} of {processors} processors: runs are throttled"));
+            warnings.push(Note::Throttled { allowed, processors });
         }
         warnings
     }

@@ -9,6 +9,7 @@ use image::{Rgb, RgbImage, imageops};
 use onnx_file::metadata::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 
 use crate::model::file::{ImageInput, MetadataError, ModelFile};
+use crate::note::Note;
 
 /// Why an image could not be brought to the size of the network's input.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,14 +21,10 @@ pub struct ResizeError(String);
 /// # Errors
 /// [`MetadataError::Property`] where the file's preprocessing does not parse or makes no sense;
 /// [`MetadataError::NotAnImageModel`] where it does not go with the extents that the input declares.
-pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec<String>), MetadataError> {
+pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec<Note>), MetadataError> {
     let mut notes = Vec::new();
     let mut preprocess = file.preprocess()?.unwrap_or_else(|| {
-        notes.push(format!(
-            "{} does not say how images are prepared: ImageNet's usual preprocessing (resize 256, crop 224, bilinear) is \
-             assumed",
-            file.name()
-        ));
+        notes.push(Note::PreprocessingAssumed { model: file.name() });
         IMAGENET_V1
     });
     let (crop_height, crop_width) = preprocess.crop.height_width();
@@ -36,11 +33,8 @@ pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec
     if (height, width) != (crop_height, crop_width) {
         let scaled =
             f64::from(preprocess.resize) * f64::from(height.min(width)) / f64::from(preprocess.crop.shorter().max(1));
-        notes.push(format!(
-            "{} takes {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop is \
-             {height}x{width} and the shorter side is resized to {scaled:.0}",
-            file.name()
-        ));
+        let (input, crop) = ([height, width], [crop_height, crop_width]);
+        notes.push(Note::PreprocessingScaled { model: file.name(), input, crop, resize: scaled });
         preprocess.crop = Crop::of(height, width);
         preprocess.resize = scaled.round() as u32;
         preprocess.check().map_err(|limits| {
@@ -235,7 +229,13 @@ mod tests {
         let model = file(vec![value("x", DataType::Float, &[-1, 3, 448, 448])], &[]);
         let (found, notes) = asked_by(&model, &model.image_input().unwrap()).unwrap();
         assert_eq!((found.resize, found.crop), (512, Crop::Square(448)));
-        assert!(notes.len() == 2 && notes[0].contains("assumed") && notes[1].contains("448x448"), "{notes:?}");
+        assert!(
+            matches!(
+                &notes[..],
+                [Note::PreprocessingAssumed { .. }, Note::PreprocessingScaled { input: [448, 448], .. }]
+            ),
+            "{notes:?}"
+        );
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// Makes candidates of model files, on the provider to tune for.
+pub trait Candidates {
+    /// One for each file, to run the given numbers of images at once.
+    fn of<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>>;
+}
+
 /// What a long-running verb is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

@@ -157,10 +157,3 @@ impl ModelFile {
 
 #[cfg(test)]
 pub(crate) mod tests;
-
-/// A warning where the weights are random, so that nobody takes the classes for a result.
-pub(crate) fn weights_note(file: &ModelFile) -> Option<String> {
-    file.metadata
-        .has_random_weights()
-        .then(|| format!("the weights of {} are random: its classes mean nothing", file.name()))
-}

@@ -2,5 +2,4 @@
 
 pub mod args;
 pub mod document;
-pub mod examination;
 pub mod run;

@@ -273,7 +273,7 @@ fn calibration() -> super::calibrate::calibration::Calibration {
             keep_io_types: false,
             beyond_mending: true,
         },
-        notes: vec!["a note".into()],
+        notes: vec![crate::note::Note::SumsUnseen],
         interrupted: false,
     }
 }
@@ -329,7 +329,7 @@ fn failures_are_in_the_tables_too() {
     }
     let text = text::render(&eval::document::document(&found), false);
     assert!(text.contains("openvino small.onnx failed") && text.contains("of 11 images; it has no accuracy"), "{text}");
-    assert!(text.contains("there is no image that both judged"), "{text}");
+    assert!(text.contains("there is no image that both evaluated"), "{text}");
     let paths = ["red/0.png", "blue/2.png"].map(|name| folder.path().join(name));
     let request = super::infer::inference::Request { images: &paths, batch: 1, top_k: 1 };
     let mut found =

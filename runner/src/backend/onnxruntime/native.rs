@@ -10,7 +10,7 @@ use ort::AsPointer;
 use ort::session::Session;
 use ort::sys::{OrtApiBase, OrtEpAssignedNode, OrtEpAssignedSubgraph};
 
-use super::runtime::RuntimeError;
+use super::runtime::error::RuntimeError;
 
 /// A node and the provider it was placed on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 pub mod cpu;
 pub mod cuda;
 pub mod openvino;
+pub(crate) mod setting;
 pub mod tensorrt;
 
 use std::collections::BTreeMap;
@@ -191,21 +192,6 @@ impl Provider {
             _ => Vec::new(),
         }
     }
-}
-
-/// Typed settings with the user's verbatim ones laid over them.
-fn overlaid<const N: usize>(
-    settings: [(&str, String); N],
-    verbatim: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<_, _> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    all.extend(verbatim.clone());
-    all
-}
-
-/// onnxruntime's spelling of a switch.
-fn switch(on: bool) -> String {
-    if on { "1" } else { "0" }.to_owned()
 }
 
 /// The providers and provider options of a command line, in the order of `kinds`.

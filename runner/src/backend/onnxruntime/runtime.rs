@@ -4,83 +4,17 @@
 //! worker down. [`install`] puts the pinned packages in a folder of their own, [`find`] lists what is there and chooses
 //! one library for all providers asked for where one serves them all, [`load`] opens it.
 
+pub mod error;
 pub mod find;
 pub mod install;
+pub mod package;
 pub mod pip;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// The oldest onnxruntime accepted: 1.24 is the first that tells where each node was placed.
-pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
-
-/// Why no onnxruntime library could be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// Nothing was found anywhere.
-    #[error(
-        "no onnxruntime library found; looked at {}\nhint: run `resnext-run setup cpu`, or name the library with --ort-lib",
-        list(.searched)
-    )]
-    NotFound {
-        /// The places looked at, in order.
-        searched: Vec<PathBuf>,
-    },
-    /// A place was named outright and holds no library.
-    #[error(
-        "{origin} names {}, where there is no onnxruntime library\nhint: name libonnxruntime itself or the folder that \
-         holds it, or run `resnext-run setup cpu` and drop the setting", .path.display()
-    )]
-    NotThere {
-        /// Who named it: `--ort-lib` or `ORT_DYLIB_PATH`.
-        origin: &'static str,
-        /// What it named.
-        path: PathBuf,
-    },
-    /// The dynamic loader refused the file.
-    #[error("{} could not be loaded: {reason}\nhint: run `resnext-run setup cpu`, or name another library with --ort-lib", .path.display())]
-    Unloadable {
-        /// The library.
-        path: PathBuf,
-        /// The loader's own words.
-        reason: String,
-    },
-    /// The file is a library, but not onnxruntime.
-    #[error(
-        "{} is not onnxruntime: it exports no OrtGetApiBase\nhint: run `resnext-run setup cpu`, or name another library with --ort-lib",
-        .path.display()
-    )]
-    NotOnnxruntime {
-        /// The library.
-        path: PathBuf,
-    },
-    /// The library is too old.
-    #[error(
-        "{} is onnxruntime {found}; 1.{OLDEST_MINOR} or newer is needed\nhint: run `resnext-run setup cpu`, or name another library \
-         with --ort-lib", .path.display()
-    )]
-    TooOld {
-        /// The library.
-        path: PathBuf,
-        /// The version it reports.
-        found: String,
-    },
-    /// The library loaded and then failed to start.
-    #[error("onnxruntime {version} at {} failed to start: {reason}", .path.display())]
-    Start {
-        /// The library.
-        path: PathBuf,
-        /// The version it reports.
-        version: String,
-        /// onnxruntime's own words.
-        reason: String,
-    },
-}
-
-fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
+use super::runtime::error::{OLDEST_MINOR, RuntimeError};
 
 /// The loaded library and its one environment.
 pub struct Runtime {

@@ -145,8 +145,8 @@ impl Model for Worker {
     }
 
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
-        // The worker gives signs of life between runs; its own interval for them must fit into the limit.
-        let limit = self.run_limit + serve::SIGN_OF_LIFE;
+        // The worker gives heartbeat between runs; its own interval for them must fit into the limit.
+        let limit = self.run_limit + serve::HEARTBEAT;
         let (reply, mut tensors) = self.process.ask(&Request::Time(block), inputs, None, limit)?;
         match (reply, tensors.pop()) {
             (Reply::Tensors, Some(Tensor { data: Data::F64(seconds), .. })) => Ok(seconds),

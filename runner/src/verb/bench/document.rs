@@ -2,12 +2,13 @@
 
 use super::measurement::Bench;
 use super::plan::WarmUp;
-use super::rows::{Row, SpeedUp};
+use super::rows::{Row, SpeedUp, Warning};
 use crate::model::opened::Scope;
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::note::sentences;
 use crate::report::number::{bytes, four_digits, percent, three_digits};
-use crate::report::{machine, short_names};
+use crate::report::{machine, placement, short_names};
 use crate::stats::bootstrap::RatioOfMedians;
 use crate::stats::percentile::Percentile;
 
@@ -25,7 +26,7 @@ pub fn document(bench: &Bench) -> Document {
     document.heading("Cold start and memory");
     document.table(cold_start(bench, &names));
     document.list("Warnings", warnings(bench, &name));
-    document.list("Notes", bench.notes.clone());
+    document.list("Notes", sentences(&bench.notes));
     if bench.interrupted {
         document.verdict("stopped early: these are the runs made until then", Tone::Bad);
     }
@@ -171,7 +172,7 @@ fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -
             cells.push(process.peak_resident_bytes.map(bytes).unwrap_or_default().into());
             cells.push(process.device_bytes.map(bytes).unwrap_or_default().into());
             cells.push(loaded.library_version.clone().into());
-            cells.push(crate::verb::compare::document::placement(loaded).into());
+            cells.push(placement(loaded).into());
             table.rows.push(cells);
         }
     }
@@ -187,8 +188,20 @@ fn warnings(bench: &Bench, name: &impl Fn(&Row) -> String) -> Vec<String> {
             warnings.push(format!("{who}: ended early: {}", Cell::from(error.to_string()).text));
         }
         if !row.warnings.is_empty() {
-            warnings.push(format!("{who}: {}", row.warnings.join(", ")));
+            warnings.push(format!("{who}: {}", sentences(&row.warnings).join(", ")));
         }
     }
     warnings
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Warning::NotSteady => f.write_str("not steady after the warm-up"),
+            Warning::Scatter { cv } => write!(f, "runs scatter by {:.1}% (coefficient of variation)", cv * 100.0),
+            Warning::Drift { drift } => write!(f, "the median moved by {:+.1}% while it was measured", drift * 100.0),
+            Warning::Outliers { count: 1 } => f.write_str("1 outlier, kept"),
+            Warning::Outliers { count } => write!(f, "{count} outliers, kept"),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::host::child;
+use crate::note::Note;
 
 /// What is asked of `nvidia-smi`, in this order.
 const QUERY: &str = "index,clocks.sm,clocks.max.sm,power.draw,temperature.gpu,clocks_throttle_reasons.active";
@@ -59,19 +60,16 @@ fn parse(text: &str, round: usize) -> Vec<GpuState> {
 }
 
 /// What the states say that a reader must know.
-pub(crate) fn warnings(states: &[GpuState], others: &[String]) -> Vec<String> {
+pub(crate) fn warnings(states: &[GpuState], others: &[String]) -> Vec<Note> {
     let mut warnings = Vec::new();
     if !others.is_empty() {
-        warnings.push(format!("other processes used the GPU before the measurement (process {})", others.join(", ")));
+        warnings.push(Note::GpuShared { processes: others.to_vec() });
     }
     let slowed = |state: &&GpuState| state.throttle_reasons.is_some_and(|reasons| reasons & SLOWED != 0);
     let count = states.iter().filter(slowed).count();
     if count > 0 {
-        let hottest = states.iter().filter_map(|state| state.temperature_c).fold(f64::NEG_INFINITY, f64::max);
-        warnings.push(format!(
-            "the GPU's clock was held down by heat or power in {count} of {} looks (up to {hottest} °C)",
-            states.len()
-        ));
+        let hottest_c = states.iter().filter_map(|state| state.temperature_c).reduce(f64::max);
+        warnings.push(Note::GpuSlowed { slowed: count, looks: states.len(), hottest_c });
     }
     warnings
 }
@@ -96,7 +94,7 @@ mod tests {
     #[test]
     fn throttling_and_company_are_warned_of_and_idling_is_not() {
         let states = parse("0, 1980, 1980, 412.51, 63, 0x4\n0, 300, 1980, 90, 41, 0x1\n", 0);
-        let found = warnings(&states, &["4711".to_owned()]);
+        let found = crate::report::note::sentences(&warnings(&states, &["4711".to_owned()]));
         assert!(found[0].contains("process 4711") && found[1].contains("in 1 of 2 looks (up to 63 °C)"), "{found:?}");
         assert!(warnings(&states[1..], &[]).is_empty());
     }

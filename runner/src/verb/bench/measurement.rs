@@ -17,9 +17,9 @@ use crate::input;
 use crate::input::preprocess;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ImageInput;
-use crate::model::loaded::library_note;
 use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
+use crate::note::Note;
 use crate::stats::random::SplitMix64;
 
 use super::gpu::GpuState;
@@ -78,7 +78,8 @@ pub struct Bench {
     /// State of the GPUs before each round and after the last; empty without GPUs.
     pub gpus: Vec<GpuState>,
     /// Caveats.
-    pub notes: Vec<String>,
+    #[serde(serialize_with = "crate::report::note::with_text")]
+    pub notes: Vec<Note>,
     /// Whether it was stopped before the plan was met.
     pub interrupted: bool,
 }
@@ -114,7 +115,7 @@ pub fn bench(
     let loaded = measured.iter().flat_map(|measured| &measured.processes).filter_map(|p| p.loaded.as_ref());
     let gpus = gpus.unwrap_or_default();
     let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
-    let notes = doubts.chain(library_note(loaded)).chain(rows::baselines(&rows)).collect();
+    let notes = doubts.chain(Note::library(loaded)).chain(rows::baselines(&rows)).collect();
     Bench {
         schema_version: SCHEMA_VERSION,
         kind: "bench",

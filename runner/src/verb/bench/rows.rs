@@ -6,6 +6,7 @@ use super::plan::Plan;
 use super::warmup::WarmedUp;
 use crate::model::candidate::Candidate;
 use crate::model::opened::{ModelError, Scope};
+use crate::note::{Named, Note};
 use crate::stats;
 use crate::stats::bootstrap::{RatioOfMedians, Sides, ratio_of_medians};
 use crate::stats::{NOISY_CV, Summary, median};
@@ -34,6 +35,29 @@ pub struct SpeedUp {
     /// Its median divided by this row's, with a bootstrap interval.
     #[serde(flatten)]
     pub ratio: RatioOfMedians,
+}
+
+/// What makes the numbers of a row doubtful.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Warning {
+    /// Runs were not steady after the warm-up.
+    NotSteady,
+    /// Runs scatter.
+    Scatter {
+        /// Coefficient of variation.
+        cv: f64,
+    },
+    /// The median moved while it was measured.
+    Drift {
+        /// By this fraction.
+        drift: f64,
+    },
+    /// Runs far from the others, which are kept.
+    Outliers {
+        /// How many.
+        count: usize,
+    },
 }
 
 /// One candidate at one batch size in one scope.
@@ -66,7 +90,8 @@ pub struct Row {
     /// Against the first candidate that has a result at the same batch size and scope.
     pub speed_up: Option<SpeedUp>,
     /// What makes the numbers doubtful.
-    pub warnings: Vec<String>,
+    #[serde(serialize_with = "crate::report::note::with_text")]
+    pub warnings: Vec<Warning>,
     /// Why there is no result, or why it is incomplete.
     pub error: Option<ModelError>,
 }
@@ -161,22 +186,20 @@ pub(crate) fn summarise(rows: &mut [Row], plan: &Plan) {
     }
 }
 
-fn warnings(row: &Row) -> Vec<String> {
+fn warnings(row: &Row) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let Some(summary) = &row.latency_ms else { return warnings };
     if row.warmups.iter().any(|warmed| warmed.steady == Some(false)) {
-        warnings.push("not steady after the warm-up".to_owned());
+        warnings.push(Warning::NotSteady);
     }
     if summary.cv > NOISY_CV {
-        warnings.push(format!("runs scatter by {:.1}% (coefficient of variation)", summary.cv * 100.0));
+        warnings.push(Warning::Scatter { cv: summary.cv });
     }
     if let Some(drift) = row.drift.filter(|drift| drift.abs() > DRIFTING) {
-        warnings.push(format!("the median moved by {:+.1}% while it was measured", drift * 100.0));
+        warnings.push(Warning::Drift { drift });
     }
-    match summary.outliers.len() {
-        0 => {}
-        1 => warnings.push("1 outlier, kept".to_owned()),
-        n => warnings.push(format!("{n} outliers, kept")),
+    if !summary.outliers.is_empty() {
+        warnings.push(Warning::Outliers { count: summary.outliers.len() });
     }
     warnings
 }
@@ -191,19 +214,14 @@ fn speed_up(rows: &[Row], at: usize, seed: u64) -> Option<SpeedUp> {
 }
 
 /// Where speed-ups are against another candidate than the first, which has no result there.
-pub(crate) fn baselines(rows: &[Row]) -> Vec<String> {
-    let mut notes: Vec<String> = Vec::new();
+pub(crate) fn baselines(rows: &[Row]) -> Vec<Note> {
+    let mut notes: Vec<Note> = Vec::new();
     for row in rows {
         let Some(against) = row.speed_up.as_ref().map(|speed_up| &rows[speed_up.against]) else { continue };
         let Some(first) = rows.first().filter(|first| first.candidate != against.candidate) else { continue };
-        let scope = match row.scope {
-            Scope::EndToEnd => "end-to-end",
-            Scope::Device => "device",
-        };
-        let note = format!(
-            "speed-ups at batch {} {scope} are against {} {}, since {} {} gave no result there",
-            row.batch, against.provider, against.model, first.provider, first.model
-        );
+        let named = |row: &Row| Named { provider: row.provider.clone(), model: row.model.clone() };
+        let (against, first) = (named(against), named(first));
+        let note = Note::BaselineReplaced { batch: row.batch, scope: row.scope, against, first };
         if !notes.contains(&note) {
             notes.push(note);
         }

@@ -22,6 +22,7 @@ use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
+use crate::note::Note;
 use crate::stats::range::Range;
 
 use super::inputs::{Inputs, Source};
@@ -31,7 +32,7 @@ use crate::input::broken::Broken;
 use crate::model::values::GraphValue;
 
 /// Version of the JSON written from [`Calibration`].
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to calibrate on.
 pub struct Request<'a> {
@@ -126,7 +127,8 @@ pub struct Calibration {
     /// Whether f16 holds all that.
     pub verdict: Verdict,
     /// Caveats.
-    pub notes: Vec<String>,
+    #[serde(serialize_with = "crate::report::note::with_text")]
+    pub notes: Vec<Note>,
     /// Whether it was stopped before the last input.
     pub interrupted: bool,
 }
@@ -163,7 +165,8 @@ pub fn calibrate(
     let (values, elements) = ranges.values(&made)?;
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
-    notes.extend(left_out(made.len() - values.len()));
+    let without = made.len() - values.len();
+    notes.extend((without > 0).then_some(Note::NoRange { count: without }));
     notes.extend(caveats(&request.inputs, file));
     Ok(Calibration {
         schema_version: SCHEMA_VERSION,
@@ -227,32 +230,19 @@ impl Ranges {
     }
 }
 
-fn left_out(count: usize) -> Option<String> {
-    match count {
-        0 => None,
-        1 => Some("1 value holds no floating-point numbers and has no range".to_owned()),
-        _ => Some(format!("{count} values hold no floating-point numbers and have no range")),
-    }
-}
-
 /// What the ranges do not tell.
-fn caveats(inputs: &Source<'_>, file: &ModelFile) -> Vec<String> {
-    let mut caveats = vec![format!(
-        "a range holds for the inputs seen, and others may exceed it: a headroom below {COMFORTABLE} is little"
-    )];
+fn caveats(inputs: &Source<'_>, file: &ModelFile) -> Vec<Note> {
+    let mut caveats = vec![Note::RangesOfInputsSeen { comfortable: COMFORTABLE }];
     if file.metadata.has_random_weights() {
-        caveats.push(format!("the weights of {} are random: trained ones give other ranges", file.name()));
+        caveats.push(Note::RandomWeightRanges { model: file.name() });
     }
     if matches!(inputs, Source::Seeded { .. }) {
-        caveats.push("synthetic inputs are no images: --images gives the ranges that count".to_owned());
+        caveats.push(Note::SyntheticInputs);
     }
     if file.precision == Precision::F16 {
-        let told =
-            "the model computes in f16 already: what overflows is infinite here; the f32 model tells how large it is";
-        caveats.push(told.to_owned());
+        caveats.push(Note::AlreadyF16);
     }
-    caveats
-        .push("sums inside a node are not seen: a provider that adds up in f16 can overflow there before".to_owned());
+    caveats.push(Note::SumsUnseen);
     caveats
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::calibration::{Calibration, Value};
 use super::verdict::{COMFORTABLE, Verdict};
 use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::note::sentences;
 use crate::report::number::{four_digits, percent, scientific, three_digits};
 use crate::report::{broken, machine};
 use crate::stats::range::{F16_NORMAL, f16_headroom};
@@ -31,7 +32,7 @@ pub fn document(calibration: &Calibration) -> Document {
     document.list("Weights beyond f16's range", calibration.weights.overflowing.clone());
     document.list("Weights that are not finite", calibration.weights.not_finite.clone());
     document.list("Broken images, which are left out", broken(&calibration.inputs.broken));
-    document.list("Notes", calibration.notes.clone());
+    document.list("Notes", sentences(&calibration.notes));
     if calibration.interrupted {
         document.paragraph("stopped early: these are the ranges of the inputs seen until then");
     }

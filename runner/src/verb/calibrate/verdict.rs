@@ -32,7 +32,7 @@ pub struct Verdict {
     /// of a strided convolution (`.subsample`), that convolution and who makes its input. What is not finite in f32
     /// already is not among them, because it stays so.
     pub keep_f32: Vec<String>,
-    /// Whether something is NaN or infinite that no node in f32 mends: a weight, or a value of the model's own f32
+    /// Whether something is NaN or infinite that no node in f32 fixes: a weight, or a value of the model's own f32
     /// arithmetic.
     #[serde(skip)]
     pub beyond_mending: bool,

@@ -6,7 +6,6 @@
 use super::layers;
 use super::metrics;
 use super::tolerance;
-use crate::model::loaded::library_note;
 use onnx_file::digest;
 use serde::Serialize;
 
@@ -18,6 +17,7 @@ use crate::model::file::ModelFile;
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::model::tensor::{Data, Tensor};
+use crate::note::{Named, Note};
 
 use super::metrics::Metrics;
 use super::tolerance::{Tolerance, ToleranceOverride};
@@ -98,7 +98,8 @@ pub struct Comparison {
     /// One row for each candidate, in the order asked for.
     pub rows: Vec<Row>,
     /// Caveats.
-    pub notes: Vec<String>,
+    #[serde(serialize_with = "crate::report::note::with_text")]
+    pub notes: Vec<Note>,
     /// Where the first two candidates begin to differ, if that was asked for.
     pub layers: Option<layers::Layers>,
 }
@@ -326,15 +327,13 @@ fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<String>) -> V
     pairs
 }
 
-fn notes(rows: &[Row], first: Option<usize>) -> Vec<String> {
+fn notes(rows: &[Row], first: Option<usize>) -> Vec<Note> {
     let mut notes = Vec::new();
     if let (Some(first), Some(row)) = (first.filter(|&first| first > 0), rows.first()) {
-        notes.push(format!(
-            "{} {} gave no result: the rows are compared against {} {}",
-            row.provider, row.model, rows[first].provider, rows[first].model
-        ));
+        let named = |row: &Row| Named { provider: row.provider.clone(), model: row.model.clone() };
+        notes.push(Note::ReferenceReplaced { first: named(row), against: named(&rows[first]) });
     }
-    notes.extend(library_note(rows.iter().filter_map(|row| row.loaded.as_ref())));
+    notes.extend(Note::library(rows.iter().filter_map(|row| row.loaded.as_ref())));
     notes
 }
 

@@ -3,11 +3,11 @@
 use super::comparison::{Comparison, Row, Status};
 use super::layers::Layers;
 use super::metrics::Metrics;
-use crate::model::opened::Loaded;
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::note::sentences;
 use crate::report::number::{percent, scientific, shape};
-use crate::report::short_names;
+use crate::report::{placement, short_names};
 
 /// Describes a comparison: every output of every candidate, what is wrong, and the verdict.
 pub fn document(comparison: &Comparison) -> Document {
@@ -30,7 +30,7 @@ pub fn document(comparison: &Comparison) -> Document {
     if let Some(found) = &comparison.layers {
         layers(&mut document, found);
     }
-    document.list("Notes", comparison.notes.clone());
+    document.list("Notes", sentences(&comparison.notes));
     verdict(&mut document, comparison);
     document
 }
@@ -109,16 +109,6 @@ fn candidates(comparison: &Comparison, name: &impl Fn(&Row) -> String) -> Table 
         ]);
     }
     table
-}
-
-/// Number of nodes by provider, the most first.
-pub(crate) fn placement(loaded: &Loaded) -> String {
-    let mut placed: Vec<(&String, &usize)> = loaded.placement.iter().collect();
-    placed.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-    let said = |(provider, count): &(&String, &usize)| {
-        format!("{} {count}", provider.strip_suffix("ExecutionProvider").unwrap_or(provider))
-    };
-    placed.iter().map(said).collect::<Vec<_>>().join(", ")
 }
 
 fn status(status: Status) -> Cell {

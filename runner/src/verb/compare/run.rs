@@ -1,6 +1,7 @@
 //! `compare`: the same inputs through every provider and model, and a verdict.
 
 use super::{csv, document};
+use crate::note::Note;
 use crate::report::document::Document;
 use crate::verb::outcome::Outcome;
 use std::ops::ControlFlow;
@@ -85,7 +86,7 @@ pub(crate) fn measured(global: &Global, arguments: &Compare) -> Result<Compared,
         match search(&mut candidates, comparison.rows_to_search(), &inputs, arguments, &mut bar) {
             Ok(found) => comparison.layers = Some(found),
             Err(failure) => {
-                comparison.notes.push(format!("the first block that differs was not found: {}", failure.message));
+                comparison.notes.push(Note::BlockNotFound { reason: failure.message.clone() });
                 failed = Some(failure);
             }
         }

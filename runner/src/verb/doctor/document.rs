@@ -1,13 +1,13 @@
 //! A check-up to be read.
 
-use super::examination::{Findings, LibraryFinding, ProviderFinding, State};
+use crate::backend::onnxruntime::examination::{Findings, LibraryFinding, ProviderFinding, State};
 use crate::backend::onnxruntime::runtime::find::Origin;
 use crate::host::machine::Host;
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::bytes;
 
-/// Describes the machine, the libraries found, and every provider with what mends it.
+/// Describes the machine, the libraries found, and every provider with what fixes it.
 pub fn document(findings: &Findings) -> Document {
     let mut document = Document::default();
     document.list("Machine", machine(&findings.host));

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::examination as doctor;
+use crate::backend::onnxruntime::examination as doctor;
 use crate::backend::onnxruntime::runtime::find::Search;
 use crate::report;
 use crate::report::json;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
 use crate::input;
+use crate::note::Note;
 
 use super::labels_file::listed;
 
@@ -78,14 +79,14 @@ impl AsRef<Path> for Labelled {
 }
 
 /// A set of labelled images.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// The folder.
     pub folder: PathBuf,
     /// The images, by class folder and name, or in the order of the file of labels.
     pub images: Vec<Labelled>,
     /// Caveats.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 impl Dataset {
@@ -100,9 +101,10 @@ impl Dataset {
         for classes in models {
             let same_class_names = same_class_names(classes, models);
             let mut dataset = Dataset::open(path, labels, same_class_names.unwrap_or(classes))?;
-            dataset.notes.extend(same_class_names.map(|other| {
-                format!("{} names no classes: it is taken to number them as {} does", classes.model, other.model)
-            }));
+            dataset.notes.extend(
+                same_class_names
+                    .map(|other| Note::ClassesAsOther { model: classes.model.clone(), other: other.model.clone() }),
+            );
             let paths = |dataset: &Dataset| dataset.images.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
             if datasets.first().is_some_and(|first| paths(first) != paths(&dataset)) {
                 let (first, second) = (models[0].model.clone(), classes.model.clone());
@@ -181,8 +183,7 @@ fn in_class_folders(
         && found.iter().any(Result::is_err)
         && (classes.count == Some(folders.len()) || (classes.count.is_none() && folders.len() > 1));
     let indices: Vec<usize> = if by_order {
-        let model = if classes.model.is_empty() { "the model file" } else { &classes.model };
-        notes.push(format!("{model} names no classes: folders are taken for classes in order of name"));
+        notes.push(Note::ClassesInOrder { model: classes.model.clone() });
         (0..folders.len()).collect()
     } else {
         let names = folders.keys().map(String::as_str).zip(&found);

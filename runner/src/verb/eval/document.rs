@@ -1,6 +1,7 @@
 //! An evaluation to be read.
 
 use crate::report::document::Column;
+use crate::report::note::sentences;
 use std::collections::BTreeMap;
 
 use super::evaluation::{Evaluated, Evaluation, Paired};
@@ -40,7 +41,7 @@ pub fn document(evaluation: &Evaluation) -> Document {
     document.list("Broken images, which count neither as right nor as wrong", broken(&evaluation.broken));
     document.heading("Where the time went");
     document.table(time(evaluation));
-    document.list("Notes", evaluation.notes.clone());
+    document.list("Notes", sentences(&evaluation.notes));
     for candidate in evaluation.candidates.iter().filter(|candidate| !candidate.not_finite.is_empty()) {
         let (failed, seen) = (candidate.not_finite.len(), candidate.not_finite.len() + candidate.images);
         let who = called(candidate, &names);
@@ -49,7 +50,7 @@ pub fn document(evaluation: &Evaluation) -> Document {
         document.verdict(text, Tone::Bad);
     }
     if evaluation.interrupted {
-        document.verdict("stopped early: these are the images judged until then", Tone::Bad);
+        document.verdict("stopped early: these are the images evaluated until then", Tone::Bad);
     }
     document
 }
@@ -179,13 +180,13 @@ fn paired(document: &mut Document, evaluation: &Evaluation, pair: &Paired, names
     document.heading(format!("{} against {}", called(second, names), called(first, names)));
     let test = &pair.mcnemar;
     let Some(agreement) = pair.agreement else {
-        document.paragraph("there is no image that both judged");
+        document.paragraph("there is no image that both evaluated");
         return;
     };
     let summary =
         if test.difference_shown { "a difference in accuracy is shown" } else { "no difference in accuracy shown" };
     document.paragraph(format!(
-        "they say the same of {} of the {} images that both judged; only {} is right on {}, only {} on {}: {summary} \
+        "they say the same of {} of the {} images that both evaluated; only {} is right on {}, only {} on {}: {summary} \
          (McNemar's exact test, p = {})",
         percent(agreement),
         pair.images,

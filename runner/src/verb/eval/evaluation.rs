@@ -15,8 +15,8 @@ use crate::input::pipeline::{Extent, Time, prepare};
 
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::MetadataError;
-use crate::model::loaded::library_note;
 use crate::model::opened::{Loaded, ModelError};
+use crate::note::Note;
 use crate::stats::proportion::{McNemar, Wilson};
 use onnx_file::metadata::Preprocess;
 
@@ -47,7 +47,7 @@ pub struct Evaluated {
     pub loaded: Option<Loaded>,
     /// How images were prepared.
     pub preprocess: Preprocess,
-    /// Images judged.
+    /// Images evaluated.
     pub images: usize,
     /// Images for which the model gave NaN or infinite scores. With a single one of them the model has failed, and no
     /// accuracy is given: not of the other images either.
@@ -71,7 +71,7 @@ pub struct Evaluated {
 pub struct Paired {
     /// Position of the candidate compared with the first.
     pub candidate: usize,
-    /// Images that both judged.
+    /// Images that both evaluated.
     pub images: usize,
     /// Fraction of those on which both say the same class: of the same name where the models number classes differently.
     pub agreement: Option<f64>,
@@ -121,7 +121,8 @@ pub struct Evaluation {
     /// Where the time went.
     pub time: Spent,
     /// Caveats.
-    pub notes: Vec<String>,
+    #[serde(serialize_with = "crate::report::note::with_text")]
+    pub notes: Vec<Note>,
     /// Whether it was stopped before the last image.
     pub interrupted: bool,
 }
@@ -143,7 +144,7 @@ impl Evaluation {
     }
 }
 
-/// Evaluates the candidates on the same images. Setting `stop` ends it after the batch in progress; what was judged
+/// Evaluates the candidates on the same images. Setting `stop` ends it after the batch in progress; what was evaluated
 /// is kept.
 ///
 /// # Errors
@@ -155,7 +156,7 @@ pub fn eval(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Evaluation, MetadataError> {
     let environment = Environment::read();
-    let mut notes: Vec<String> = Vec::new();
+    let mut notes: Vec<Note> = Vec::new();
     let mut evaluators = Vec::new();
     for (candidate, dataset) in candidates.iter_mut().zip(&request.datasets) {
         notes.extend(dataset.notes.iter().filter(|note| !notes.contains(note)).cloned().collect::<Vec<_>>());
@@ -190,7 +191,7 @@ pub fn eval(
     session.finish();
     let wall_s = begun.elapsed().as_secs_f64();
     let (candidates, pairs, broken) = session.into_results();
-    notes.extend(library_note(candidates.iter().filter_map(|candidate| candidate.loaded.as_ref())));
+    notes.extend(Note::library(candidates.iter().filter_map(|candidate| candidate.loaded.as_ref())));
     let run_s = candidates.iter().map(|candidate| candidate.run_s).sum();
     Ok(Evaluation {
         schema_version: SCHEMA_VERSION,

@@ -16,9 +16,9 @@ use crate::input::pipeline::Prepared;
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::Candidate;
-use crate::model::file::weights_note;
 use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Model, ModelError};
+use crate::note::Note;
 use onnx_file::metadata::Preprocess;
 
 /// Position of an image, and what is said of it; nothing where its scores are NaN or infinite.
@@ -47,12 +47,12 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         candidate: &mut Candidate<'a>,
         dataset: &'d Dataset,
         batch: usize,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) -> Result<Self, MetadataError> {
         let file = candidate.file;
         let image = file.image_input()?;
         let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
-        notes.extend(assumed.into_iter().chain(weights_note(file)));
+        notes.extend(assumed.into_iter().chain(Note::weights(file)));
         let labels = file.labels()?.names;
         let opened = candidate.open();
         let result = Evaluated {
@@ -90,7 +90,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         self.batch.size
     }
 
-    /// Takes an image in; judges once a batch is full. Only the very last batch is ever short.
+    /// Takes an image in; evaluates once a batch is full. Only the very last batch is ever short.
     fn add(&mut self, position: usize, tensors: &Rc<Vec<Vec<f32>>>) -> Vec<Prediction> {
         if self.model.is_none() {
             return Vec::new();
@@ -99,7 +99,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         if self.pending.len() < self.batch.size { Vec::new() } else { self.evaluate() }
     }
 
-    /// Judges the images that wait; nothing is said where the provider gives no result, now or ever.
+    /// Evaluates the images that wait; nothing is said where the provider gives no result, now or ever.
     fn evaluate(&mut self) -> Vec<Prediction> {
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
@@ -240,7 +240,7 @@ impl<'a, 'd> Session<'a, 'd> {
         if all_failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Judges what still waits.
+    /// Evaluates what still waits.
     pub(crate) fn finish(&mut self) {
         let predictions = self.evaluators.iter_mut().map(Evaluator::evaluate).collect();
         self.record(predictions);

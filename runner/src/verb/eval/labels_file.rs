@@ -50,7 +50,7 @@ pub(crate) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<
     }
     let mut notes = Vec::new();
     if missing > 0 {
-        notes.push(format!("{missing} images of {} are not there and are left out", labels.display()));
+        notes.push(crate::note::Note::ImagesMissing { count: missing, labels: labels.display().to_string() });
     }
     Ok(Dataset { folder: folder.to_owned(), images, notes })
 }

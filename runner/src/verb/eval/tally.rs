@@ -22,7 +22,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges scores by class; `None` where there are none, or one is NaN or infinite.
+    /// Evaluates scores by class; `None` where there are none, or one is NaN or infinite.
     pub fn of(scores: &[f64], class: usize) -> Option<Verdict> {
         let best = best(scores, 5)?;
         let predicted = *best.first()?;
@@ -72,7 +72,7 @@ pub struct Cell {
 }
 
 impl Tally {
-    /// Counts one image of class `class`, judged among `classes` classes.
+    /// Counts one image of class `class`, evaluated among `classes` classes.
     pub fn add(&mut self, verdict: Verdict, class: usize, classes: usize) {
         self.images += 1;
         self.classes = self.classes.max(classes);

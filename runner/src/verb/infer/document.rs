@@ -3,6 +3,7 @@
 use super::inference::Inference;
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::note::sentences;
 use crate::report::number::percent;
 
 /// Describes what is in each image.
@@ -24,7 +25,7 @@ pub fn document(inference: &Inference) -> Document {
         }
     }
     document.table(table);
-    document.list("Notes", inference.notes.clone());
+    document.list("Notes", sentences(&inference.notes));
     if let Some(error) = &inference.error {
         document.verdict(format!("ended after {} images: {error}", inference.images.len()), Tone::Bad);
     }

@@ -1,6 +1,5 @@
 //! What is in these images? The classes a model sees, by name and probability.
 
-use crate::model::file::weights_note;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -14,6 +13,7 @@ use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Loaded, Model, ModelError};
+use crate::note::Note;
 use onnx_file::metadata::Preprocess;
 
 /// Version of the JSON written from [`Inference`].
@@ -69,7 +69,8 @@ pub struct Inference {
     /// One for each image, in order.
     pub images: Vec<Image>,
     /// Caveats.
-    pub notes: Vec<String>,
+    #[serde(serialize_with = "crate::report::note::with_text")]
+    pub notes: Vec<Note>,
     /// What ended it before the last image.
     pub error: Option<ModelError>,
 }
@@ -99,7 +100,7 @@ pub fn infer(
     let image = file.image_input()?;
     let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
     let labels = Some(file.labels()?.names).filter(|names| !names.is_empty());
-    notes.extend(weights_note(file));
+    notes.extend(Note::weights(file));
     let model = candidate.open()?;
     let loaded = model.loaded().clone();
     let batch = Batch::of(image.batch, request.batch);
@@ -194,12 +195,12 @@ impl Batches<'_> {
         Ok(())
     }
 
-    fn labels_note(&self) -> Option<String> {
+    fn labels_note(&self) -> Option<Note> {
         let unnamed = self.done.iter().flat_map(|image| &image.top).any(|class| class.label.is_none());
         let known = self.labels.as_ref().map(Vec::len);
         match known {
-            Some(count) if unnamed => Some(format!("the model file names {count} classes, and the model has more")),
-            None if unnamed => Some("the model file names no classes: they are given by index".to_owned()),
+            Some(count) if unnamed => Some(Note::TooFewLabels { count }),
+            None if unnamed => Some(Note::NoLabels),
             _ => None,
         }
     }
@@ -317,10 +318,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let images = images(folder.path());
         let (found, _) = classify(&model_file(-1), &images, 2, 99);
-        assert!(found.notes.iter().any(|note| note.contains("random")), "{:?}", found.notes);
+        assert!(found.notes.iter().any(|note| matches!(note, Note::RandomWeights { .. })), "{:?}", found.notes);
         let unnamed = file(vec![value("x", DataType::Float, &[-1, 3, 4, 4])], &[SMALL]);
         let (found, _) = classify(&unnamed, &images, 2, 99);
-        assert_eq!(found.notes, ["the model file names no classes: they are given by index"]);
+        assert_eq!(found.notes, [Note::NoLabels]);
     }
 
     #[test]

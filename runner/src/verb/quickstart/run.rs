@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::backend::onnxruntime::examination as doctor;
+use crate::backend::onnxruntime::examination::Findings;
 use crate::backend::onnxruntime::provider::Kind;
+use crate::backend::onnxruntime::runtime::error::InstallError;
 use crate::backend::onnxruntime::runtime::find::Search;
-use crate::backend::onnxruntime::runtime::install;
-use crate::backend::onnxruntime::runtime::install::{InstallError, Package};
+use crate::backend::onnxruntime::runtime::package;
+use crate::backend::onnxruntime::runtime::package::Package;
 use crate::report;
 use crate::report::number::bytes;
-use crate::verb::doctor::examination as doctor;
-use crate::verb::doctor::examination::Findings;
 use crate::verb::infer::inference::{Image, Inference};
 use resnext_builder::build::{self, BuildError, Destination, Plan, Weights};
 use resnext_builder::variant::Variant;
@@ -124,7 +125,7 @@ fn check_up(global: &Global) -> Result<Findings, Failure> {
     if works.contains(&wanted) {
         return Ok(findings);
     }
-    let root = install::default_root().ok_or(InstallError::NoFolder)?;
+    let root = package::default_root().ok_or(InstallError::NoFolder)?;
     match setup::install(global, package, &root, &[]) {
         Ok(_) => Ok(examine()),
         Err(failure) if works.is_empty() => Err(failure),

@@ -1,6 +1,6 @@
 //! Flags of `setup`.
 
-use crate::backend::onnxruntime::runtime::install::Package;
+use crate::backend::onnxruntime::runtime::package::Package;
 use clap::Args;
 use std::path::PathBuf;
 

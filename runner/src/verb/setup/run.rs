@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::backend::onnxruntime::examination as doctor;
+use crate::backend::onnxruntime::examination::State;
 use crate::backend::onnxruntime::provider::Kind;
+use crate::backend::onnxruntime::runtime::error::InstallError;
 use crate::backend::onnxruntime::runtime::find::{Library, Search};
 use crate::backend::onnxruntime::runtime::install;
-use crate::backend::onnxruntime::runtime::install::{InstallError, Installed, Package, Source};
+use crate::backend::onnxruntime::runtime::install::Installed;
+use crate::backend::onnxruntime::runtime::install::Source;
+use crate::backend::onnxruntime::runtime::package;
+use crate::backend::onnxruntime::runtime::package::Package;
 use crate::report::number::bytes;
-use crate::verb::doctor::examination as doctor;
-use crate::verb::doctor::examination::State;
 
 use super::args::Setup;
 use crate::backend::onnxruntime::args::LibraryArgs;
@@ -20,7 +24,7 @@ use crate::terminal::output::note;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, setup: &Setup) -> Result<ExitCode, Failure> {
-    let root = setup.dir.clone().or_else(install::default_root).ok_or(InstallError::NoFolder)?;
+    let root = setup.dir.clone().or_else(package::default_root).ok_or(InstallError::NoFolder)?;
     let folder = install(global, setup.package, &root, &setup.from)?;
     try_out(global, setup.package, &folder)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use resnext_builder::passes::{Stage, Width};
 
-use super::tuning::Choice;
+use super::result::Choice;
 
 /// The widths that change a stage, each giving another number of groups, and at most sixteen times its arithmetic.
 pub(crate) fn choices(stage: &Stage, widths: &[usize]) -> Vec<usize> {

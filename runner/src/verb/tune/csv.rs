@@ -1,6 +1,6 @@
 //! Results of `tune` as comma-separated values.
 
-use super::tuning::{Timing, Tuned};
+use super::result::{Timing, Tuned};
 use crate::report::csv::{number, render, strings};
 use crate::report::document::one_line;
 

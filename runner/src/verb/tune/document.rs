@@ -1,9 +1,10 @@
 //! What tuning found, to be read.
 
-use super::tuning::{Choice, Round, Timing, Trial, Tuned};
+use super::result::{Choice, Round, Timing, Trial, Tuned};
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::machine;
+use crate::report::note::sentences;
 use crate::report::number::four_digits;
 use crate::verb::bench::document::{ratio_cells, ratio_text};
 
@@ -13,7 +14,7 @@ pub fn document(tuned: &Tuned) -> Document {
     document.paragraph(machine(&tuned.environment));
     let batches: Vec<String> = tuned.tuning.batches.iter().map(ToString::to_string).collect();
     document.paragraph(format!(
-        "{} with onnxruntime {}, {} threads, batch {}; candidates take turns in random order; speed-ups against the original, intervals 95%; \
+        "{} with onnxruntime {}, {} threads, batch {}; candidates are interleaved in random order; speed-ups against the original, intervals 95%; \
          what replaces the original must be faster by intervals that hold for all candidates of a round together",
         tuned.tuning.provider,
         tuned.tuning.library_version,
@@ -24,7 +25,7 @@ pub fn document(tuned: &Tuned) -> Document {
         document.heading(round.name.clone());
         document.table(table(round));
     }
-    document.list("Notes", tuned.notes.clone());
+    document.list("Notes", sentences(&tuned.notes));
     let as_they_were = tuned.tuning.stages.iter().all(|stage| stage.width == 1);
     let wide = (!as_they_were).then(|| format!("at least {} channels a group by stage", widths(&tuned.widths())));
     let dense = tuned.tuning.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());

@@ -11,7 +11,7 @@ use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
 use resnext_builder::target::Rationale;
 
-use super::tuning::{Choice, TuneError};
+use super::result::{Choice, TuneError};
 use crate::model::file::ModelFile;
 
 /// A folder of its own that goes when it is dropped.

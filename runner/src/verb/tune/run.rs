@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::files::{copy_model, same_file};
+use super::result::{Request, TuneError, Tuned};
 use super::tuning as tune;
-use super::tuning::{Request, TuneError, Tuned};
 use crate::model::file::ModelFile;
 use crate::report::json;
 use resnext_builder::build::External;

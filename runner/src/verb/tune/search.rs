@@ -1,4 +1,4 @@
-//! The rounds of a search: candidates are written, checked against the original, and take turns.
+//! The rounds of a search: candidates are written, checked against the original, and measured interleaved.
 
 use crate::verb::bench::rows::Row;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use resnext_builder::optimize::Model;
 
 use super::files::Folder;
-use super::tuning::{Candidates, Choice, Request, Round, Timing, Trial, TuneError};
+use super::result::{Choice, Request, Round, Timing, Trial, TuneError};
 use crate::host::environment::Environment;
 use crate::input;
 use crate::input::preprocess;
-use crate::model::candidate::{Candidate, Phase, Progress};
+use crate::model::candidate::{Candidate, Candidates, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
+use crate::note::Note;
 use crate::stats::bootstrap::{Sides, mean_ratio};
 use crate::verb::bench::measurement as bench;
 use crate::verb::bench::measurement::Bench;
@@ -28,7 +29,7 @@ pub(crate) struct About {
     pub(crate) provider: String,
     pub(crate) library_version: String,
     pub(crate) environment: Environment,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 impl About {
@@ -65,7 +66,7 @@ impl<'s> Search<'s> {
         Search { request, model, folder, candidates, stop, progress, expected, rounds: Vec::new(), about: None }
     }
 
-    /// Lets candidates take turns; the first must be the original.
+    /// Measures candidates, interleaved; the first must be the original.
     pub(crate) fn round(&mut self, name: String, trials: &[Choice], plan: &Plan) -> Result<Round, TuneError> {
         let mut paths = vec![self.request.model.clone()];
         for choice in &trials[1..] {

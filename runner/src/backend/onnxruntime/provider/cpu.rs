@@ -29,6 +29,6 @@ impl Cpu {
     }
 
     pub(crate) fn settings(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([("use_arena".to_owned(), super::switch(self.arena))])
+        BTreeMap::from([("use_arena".to_owned(), super::setting::switch(self.arena))])
     }
 }

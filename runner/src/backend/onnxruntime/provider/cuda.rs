@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{overlaid, switch};
+use super::setting::{overlaid, switch};
 
 /// How cuDNN's algorithm for a convolution is chosen. onnxruntime's third choice, `DEFAULT`, is one fixed algorithm,
 /// slow for almost every shape, and is left to `--ep-option`.

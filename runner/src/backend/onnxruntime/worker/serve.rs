@@ -12,7 +12,7 @@ use super::protocol::{ProtocolError, Reply, Request};
 use super::transport;
 
 /// How often a worker says that it is alive while it times a block.
-pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Serves the parent on standard input until it hangs up.
 ///
@@ -78,7 +78,7 @@ fn loaded(model: &mut Option<LocalModel>) -> Result<&mut LocalModel, ModelError>
     model.as_mut().ok_or_else(|| ModelError::Failed("no model is loaded".to_owned()))
 }
 
-/// Times a block in parts, with a sign of life between them, so that a hang is told from a long block.
+/// Times a block in parts, with a heartbeat between them, so that a hang is told from a long block.
 fn time(
     model: &mut LocalModel,
     inputs: &[Tensor],
@@ -91,7 +91,7 @@ fn time(
         let left = block.max_seconds - start.elapsed().as_secs_f64();
         let part = Block {
             max_runs: block.max_runs - seconds.len(),
-            max_seconds: left.clamp(0.0, SIGN_OF_LIFE.as_secs_f64()),
+            max_seconds: left.clamp(0.0, HEARTBEAT.as_secs_f64()),
             ..block
         };
         seconds.extend(model.time(inputs, part)?);

@@ -200,7 +200,11 @@ fn processes_are_kept_apart() {
 fn warned(milliseconds: impl Fn(usize) -> f64 + Copy) -> Vec<String> {
     let (file, log) = (model_file(), Log::default());
     let clock = move |_, run: usize| Ok(milliseconds(run) / 1e3);
-    run(&mut [candidate(&file, "cpu", &log, clock)], &short()).rows[0].warnings.clone()
+    run(&mut [candidate(&file, "cpu", &log, clock)], &short()).rows[0]
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -299,7 +303,8 @@ fn another_baseline_than_the_first_candidate_is_told() {
     let mut candidates = ["cuda", "openvino", "cpu"].map(|name| candidate(&file, name, &log, |_, _| Ok(0.001)));
     candidates[0] = candidate(&file, "cuda", &log, no_memory);
     let found = run(&mut candidates, &Plan { batches: vec![1, 32], ..short() });
-    let told: Vec<&String> = found.notes.iter().filter(|note| note.contains("speed-ups")).collect();
+    let told: Vec<String> =
+        found.notes.iter().map(ToString::to_string).filter(|note| note.contains("speed-ups")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("at batch 32 end-to-end are against openvino"), "{told:?}");
     assert!(told[0].contains("since cuda"), "{told:?}");

@@ -98,7 +98,7 @@ fn a_provider_that_crashes_is_a_row_and_the_others_are_compared_with_the_next() 
     assert!(found.rows[0].loaded.is_some(), "it had loaded before it crashed");
     assert!(!found.mismatch());
     assert_eq!((found.errors().count(), found.rows_to_search()), (1, Some((1, 2))));
-    assert!(found.notes[0].contains("compared against cpu"), "{:?}", found.notes);
+    assert!(found.notes[0].to_string().contains("compared against cpu"), "{:?}", found.notes);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn different_libraries_are_told() {
         Loaded { library_version: version.into(), ..fake.loaded }
     };
     let (cpu, cuda) = (loaded("cpu", "1.32.0"), loaded("cuda", "1.31.1"));
-    assert!(library_note([&cpu, &cuda].into_iter()).unwrap().contains("cpu 1.32.0, cuda 1.31.1"));
-    assert_eq!(library_note([&cpu, &cpu].into_iter()), None);
-    assert_eq!(library_note([].into_iter()), None);
+    assert!(Note::library([&cpu, &cuda].into_iter()).unwrap().to_string().contains("cpu 1.32.0, cuda 1.31.1"));
+    assert_eq!(Note::library([&cpu, &cpu].into_iter()), None);
+    assert_eq!(Note::library([].into_iter()), None);
 }

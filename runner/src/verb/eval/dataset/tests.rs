@@ -65,7 +65,7 @@ fn without_labels_folders_count_in_order_of_name_if_there_are_as_many_as_classes
     let data = folder(&["n00000009/1.jpg", "n00000004/2.jpg", "n00000005/3.jpg"]);
     let dataset = Dataset::open(data.path(), None, &classes("")).unwrap();
     assert_eq!(found(data.path(), &dataset)[2], ("n00000009/1.jpg".to_owned(), 2));
-    assert!(dataset.notes[0].contains("in order of name"));
+    assert!(dataset.notes[0].to_string().contains("in order of name"));
     let data = folder(&["n00000009/1.jpg", "n00000004/2.jpg"]);
     let error = Dataset::open(data.path(), None, &classes("")).unwrap_err().to_string();
     assert!(error.contains("holds no WordNet ids"), "{error}");
@@ -160,7 +160,7 @@ fn a_model_without_names_takes_the_numbers_of_the_first_that_names_as_many() {
     let datasets = Dataset::for_models(data.path(), None, &models).unwrap();
     let of = |at: usize| datasets[at].images.iter().map(|image| image.class).collect::<Vec<_>>();
     assert_eq!([of(0), of(1), of(2), of(3)], [vec![0, 1], vec![1, 0], vec![0, 1], vec![1, 0]]);
-    assert!(datasets[0].notes[0].contains("mute.onnx names no classes"), "{:?}", datasets[0].notes);
+    assert!(datasets[0].notes[0].to_string().contains("mute.onnx names no classes"), "{:?}", datasets[0].notes);
     assert!(datasets[2].notes.is_empty(), "{:?}", datasets[2].notes);
     let error = Dataset::for_models(data.path(), None, &[named(), counted("", Some(4))]).unwrap_err().to_string();
     assert!(error.contains("knows no classes cat"), "{error}");

@@ -235,14 +235,14 @@ fn a_fixed_batch_is_fed_full_batches_and_only_the_last_is_filled_up() {
     images(folder.path());
     let (fixed, open) = (model_of(4, 12, LABELS), model_file(4));
     let (of_fixed, of_open) = (Default::default(), Default::default());
-    let mut judged = 0;
+    let mut evaluated = 0;
     let mut candidates = [changed(&fixed, &of_fixed, |_| ()), changed(&open, &of_open, |_| ())];
     let found = evaluate(folder.path(), &mut candidates);
     for one in &found.candidates {
-        judged += one.images;
+        evaluated += one.images;
         assert_eq!(one.top1.unwrap().proportion, 1.0);
     }
-    assert_eq!((judged, found.pairs[0].images), (58, 29));
+    assert_eq!((evaluated, found.pairs[0].images), (58, 29));
     assert_eq!(*of_fixed.borrow(), [12, 12, 12], "29 images");
     assert_eq!(*of_open.borrow(), [4, 4, 4, 4, 4, 4, 4, 1]);
 }

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use resnext_builder::build::{Destination, Plan as BuildPlan, Weights, build};
@@ -6,7 +6,9 @@ use resnext_builder::graph::Dim;
 use resnext_builder::variant::Variant;
 
 use super::*;
+use crate::model::candidate::Candidate;
 use crate::model::fake::Fake;
+use crate::model::file::ModelFile;
 use crate::stats::random::SplitMix64;
 use crate::verb::bench::plan::WarmUp;
 use crate::verb::tune::files::copy_model;
@@ -184,10 +186,18 @@ fn what_folding_alone_gains_is_told() {
     let runtime = Runtime::fastest([4, 8]);
     let mut plain = request(folder.path(), &[8]);
     let tuned = tune(&plain, &runtime, &stop, &mut |_| {}).unwrap();
-    assert!(!tuned.notes.iter().any(|note| note.contains("folded")), "{:?}", tuned.notes);
+    assert!(
+        !tuned.notes.iter().any(|note| matches!(note, crate::note::Note::FoldingIncluded { .. })),
+        "{:?}",
+        tuned.notes
+    );
     plain.model = network_of(folder.path(), &[1, 1], false);
     let tuned = tune(&plain, &runtime, &stop, &mut |_| {}).unwrap();
-    assert!(tuned.notes.iter().any(|note| note.contains("normalisations are folded")), "{:?}", tuned.notes);
+    assert!(
+        tuned.notes.iter().any(|note| matches!(note, crate::note::Note::FoldingIncluded { .. })),
+        "{:?}",
+        tuned.notes
+    );
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::onnxruntime::provider::{Kind, Provider};
-use crate::backend::onnxruntime::runtime::find::{Library, Origin, Search};
-use crate::backend::onnxruntime::session::{SessionOptions, Source, Spec};
-use crate::backend::onnxruntime::worker::Launcher;
+use super::provider::{Kind, Provider};
+use super::runtime::find::{Library, Origin, Search};
+use super::session::{SessionOptions, Source, Spec};
+use super::worker::Launcher;
 use crate::host::machine as host;
 use crate::host::machine::Host;
 use crate::model::opened::ModelError;

@@ -1,0 +1,186 @@
+//! What a reader should know of a result, as data: a code with its fields. The sentences are in [`crate::report::note`].
+
+use serde::Serialize;
+
+use crate::model::file::ModelFile;
+use crate::model::opened::{Loaded, Scope};
+
+/// Something that a reader should know of a result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Note {
+    /// The machine had other work before the measurement.
+    MachineBusy {
+        /// Runnable processes, averaged over a minute.
+        load: f64,
+        /// Usable processors.
+        processors: usize,
+    },
+    /// The frequency governor is not `performance`.
+    Governor {
+        /// Which it is.
+        governor: String,
+    },
+    /// The control group allows less time than there are processors.
+    Throttled {
+        /// Processors' worth of time that is allowed.
+        allowed: f64,
+        /// Usable processors.
+        processors: usize,
+    },
+    /// Other processes used the GPU before the measurement.
+    GpuShared {
+        /// Their ids.
+        processes: Vec<String>,
+    },
+    /// The GPU's clock was held down by heat or power.
+    GpuSlowed {
+        /// How often it was found so.
+        slowed: usize,
+        /// How often it was looked at.
+        looks: usize,
+        /// The highest temperature seen.
+        hottest_c: Option<f64>,
+    },
+    /// Not every result comes from one version of the library.
+    LibraryVersionsDiffer {
+        /// Each provider with its version.
+        versions: Vec<LibraryVersion>,
+    },
+    /// Speed-ups are against another candidate than the first, which gave no result.
+    BaselineReplaced {
+        /// Batch size.
+        batch: usize,
+        /// What the clock encloses.
+        scope: Scope,
+        /// What they are against.
+        against: Named,
+        /// The first candidate.
+        first: Named,
+    },
+    /// The rows are compared against another candidate than the first, which gave no result.
+    ReferenceReplaced {
+        /// The first candidate.
+        first: Named,
+        /// What they are compared against.
+        against: Named,
+    },
+    /// The search for the first block that differs came to nothing.
+    BlockNotFound {
+        /// Why.
+        reason: String,
+    },
+    /// The model file does not say how images are prepared.
+    PreprocessingAssumed {
+        /// Its name.
+        model: String,
+    },
+    /// The model takes another number of pixels than its preprocessing crops.
+    PreprocessingScaled {
+        /// The model file's name.
+        model: String,
+        /// Height and width of the input.
+        input: [u32; 2],
+        /// Height and width that the preprocessing crops.
+        crop: [u32; 2],
+        /// Shorter side after resizing, scaled to the input.
+        resize: f64,
+    },
+    /// The weights are random: classes mean nothing.
+    RandomWeights {
+        /// The model file's name.
+        model: String,
+    },
+    /// The weights are random: trained ones give other ranges.
+    RandomWeightRanges {
+        /// The model file's name.
+        model: String,
+    },
+    /// The model has more classes than its file names.
+    TooFewLabels {
+        /// Classes named.
+        count: usize,
+    },
+    /// The model file names no classes.
+    NoLabels,
+    /// Images of a file of labels are not there.
+    ImagesMissing {
+        /// How many.
+        count: usize,
+        /// The file of labels.
+        labels: String,
+    },
+    /// The model names no classes: folders are its classes in order of name.
+    ClassesInOrder {
+        /// The model file's name; empty where it is not known.
+        model: String,
+    },
+    /// The model names no classes: it is taken to number them as another does.
+    ClassesAsOther {
+        /// The model file's name.
+        model: String,
+        /// The other's.
+        other: String,
+    },
+    /// Values without floating-point numbers have no range.
+    NoRange {
+        /// How many.
+        count: usize,
+    },
+    /// A range holds for the inputs seen.
+    RangesOfInputsSeen {
+        /// Headroom below which little is left.
+        comfortable: f64,
+    },
+    /// Synthetic inputs are no images.
+    SyntheticInputs,
+    /// The model computes in f16 already.
+    AlreadyF16,
+    /// Sums inside a node are not seen.
+    SumsUnseen,
+    /// The gain of each candidate includes folded normalisations.
+    FoldingIncluded {
+        /// Normalisations folded.
+        folded: usize,
+        /// Whether strided 1x1 convolutions are tried too.
+        strided: bool,
+    },
+}
+
+/// A version of the library.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LibraryVersion {
+    /// The provider that it serves.
+    pub provider: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A candidate by its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Named {
+    /// Provider.
+    pub provider: String,
+    /// Model file.
+    pub model: String,
+}
+
+impl Note {
+    /// Where not every result comes from one version of the library.
+    pub(crate) fn library<'a>(loaded: impl Iterator<Item = &'a Loaded>) -> Option<Note> {
+        let version = |loaded: &Loaded| LibraryVersion {
+            provider: loaded.provider.clone(),
+            version: loaded.library_version.clone(),
+        };
+        let mut versions: Vec<LibraryVersion> = loaded.map(version).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        let differ = versions.iter().any(|one| one.version != versions[0].version);
+        differ.then_some(Note::LibraryVersionsDiffer { versions })
+    }
+
+    /// Where the weights are random, so that nobody takes the classes for a result.
+    pub(crate) fn weights(file: &ModelFile) -> Option<Note> {
+        file.metadata.has_random_weights().then(|| Note::RandomWeights { model: file.name() })
+    }
+}

@@ -1,0 +1,129 @@
+//! The sentences of notes, and data written as JSON together with its sentence.
+
+use std::fmt;
+
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
+
+use crate::model::opened::Scope;
+use crate::note::{LibraryVersion, Named, Note};
+
+/// Writes each item's code and fields, and its sentence as `text`: a program reads the one, a person the other.
+///
+/// # Errors
+/// The serializer's.
+pub fn with_text<T: Serialize + fmt::Display, S: Serializer>(items: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Both<'a, T> {
+        #[serde(flatten)]
+        data: &'a T,
+        text: String,
+    }
+    let mut list = serializer.serialize_seq(Some(items.len()))?;
+    for data in items {
+        list.serialize_element(&Both { data, text: data.to_string() })?;
+    }
+    list.end()
+}
+
+/// The sentences alone.
+pub(crate) fn sentences(items: &[impl fmt::Display]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.provider, self.model)
+    }
+}
+
+impl fmt::Display for Note {
+    // One table, so that a note without its sentence does not compile.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::MachineBusy { load, processors } => {
+                write!(f, "the machine was busy before the measurement (load {load:.1} on {processors} processors)")
+            }
+            Note::Governor { governor } => {
+                write!(f, "the processor's frequency governor is {governor}, not performance")
+            }
+            Note::Throttled { allowed, processors } => {
+                write!(f, "the control group allows {allowed:.2} of {processors} processors: runs are throttled")
+            }
+            Note::GpuShared { processes } => {
+                let processes = processes.join(", ");
+                write!(f, "other processes used the GPU before the measurement (process {processes})")
+            }
+            Note::GpuSlowed { slowed, looks, hottest_c } => {
+                write!(f, "the GPU's clock was held down by heat or power in {slowed} of {looks} looks")?;
+                hottest_c.map_or(Ok(()), |hottest| write!(f, " (up to {hottest} °C)"))
+            }
+            Note::LibraryVersionsDiffer { versions } => {
+                let name = |one: &LibraryVersion| format!("{} {}", one.provider, one.version);
+                let versions: Vec<String> = versions.iter().map(name).collect();
+                write!(f, "the library versions differ ({}): so may the results", versions.join(", "))
+            }
+            Note::BaselineReplaced { batch, scope, against, first } => {
+                let scope = match scope {
+                    Scope::EndToEnd => "end-to-end",
+                    Scope::Device => "device",
+                };
+                write!(
+                    f,
+                    "speed-ups at batch {batch} {scope} are against {against}, since {first} gave no result there"
+                )
+            }
+            Note::ReferenceReplaced { first, against } => {
+                write!(f, "{first} gave no result: the rows are compared against {against}")
+            }
+            Note::BlockNotFound { reason } => write!(f, "the first block that differs was not found: {reason}"),
+            Note::FoldingIncluded { folded, strided } => {
+                let strided = if *strided { ", that of `strided-1x1` as well" } else { "" };
+                write!(
+                    f,
+                    "{folded} normalisations are folded into convolutions in every candidate but the original: the \
+                     gain of each includes that{strided}"
+                )
+            }
+        Note::PreprocessingAssumed { model } => write!(
+            f,
+            "{model} does not say how images are prepared: ImageNet's usual preprocessing (resize 256, crop 224, \
+             bilinear) is assumed"
+        ),
+        Note::PreprocessingScaled { model, input: [height, width], crop: [crop_height, crop_width], resize } => write!(
+            f,
+            "{model} takes {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop \
+             is {height}x{width} and the shorter side is resized to {resize:.0}"
+        ),
+        Note::RandomWeights { model } => write!(f, "the weights of {model} are random: its classes mean nothing"),
+        Note::TooFewLabels { count } => write!(f, "the model file names {count} classes, and the model has more"),
+        Note::NoLabels => f.write_str("the model file names no classes: they are given by index"),
+        Note::ImagesMissing { count, labels } => {
+            write!(f, "{count} images of {labels} are not there and are left out")
+        }
+        Note::ClassesInOrder { model } => {
+            let model = if model.is_empty() { "the model file" } else { model };
+            write!(f, "{model} names no classes: folders are taken for classes in order of name")
+        }
+        Note::ClassesAsOther { model, other } => {
+            write!(f, "{model} names no classes: it is taken to number them as {other} does")
+        }
+        Note::NoRange { count: 1 } => f.write_str("1 value holds no floating-point numbers and has no range"),
+        Note::NoRange { count } => write!(f, "{count} values hold no floating-point numbers and have no range"),
+        Note::RangesOfInputsSeen { comfortable } => write!(
+            f,
+            "a range holds for the inputs seen, and others may exceed it: a headroom below {comfortable} is little"
+        ),
+        Note::RandomWeightRanges { model } => {
+            write!(f, "the weights of {model} are random: trained ones give other ranges")
+        }
+        Note::SyntheticInputs => f.write_str("synthetic inputs are no images: --images gives the ranges that count"),
+        Note::AlreadyF16 => f.write_str(
+            "the model computes in f16 already: what overflows is infinite here; the f32 model tells how large it is",
+        ),
+        Note::SumsUnseen => {
+            f.write_str("sums inside a node are not seen: a provider that adds up in f16 can overflow there before")
+        }
+        }
+    }
+}
