@@ -173,3 +173,40 @@ fn verdict(document: &mut Document, comparison: &Comparison) {
         document.verdict(format!("all that gave a result agree{missing}"), tone);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::precision::Precision;
+    use crate::model::tensor::{Data, Tensor};
+    use crate::report::text;
+    use crate::verb::compare::layers::Looked;
+    use crate::verb::compare::metrics::Metrics;
+    use crate::verb::compare::tolerance::{Tolerance, ToleranceOverride};
+
+    #[test]
+    fn blocks_are_numbered_and_the_models_own_outputs_are_not() {
+        let one = Tensor { name: "v".into(), shape: vec![1], data: Data::F32(vec![1.0]) };
+        let choose = |rms| Tolerance::choose(ToleranceOverride::default(), Precision::F32, rms);
+        let looked = |position| Looked {
+            position,
+            node: format!("node{position}"),
+            value: "v".into(),
+            agrees: position < 2,
+            metrics: Metrics::of(&one, &one, choose, 0.0),
+        };
+        let found = Layers {
+            candidates: ["cpu".into(), "cuda".into()],
+            boundaries: 2,
+            looked_at: (0..3).map(looked).collect(),
+            last_agreeing: Some("node1".into()),
+            first_diverging: Some("outputs".into()),
+        };
+        let mut document = Document::default();
+        layers(&mut document, &found);
+        let text = text::render(&document, false);
+        let blocks = ["1/2", "2/2", "3/2"].map(|block| text.contains(block));
+        assert_eq!(blocks, [true, true, false], "{text}");
+        assert!(text.contains("the first to differ is outputs; node1 before it agrees"), "{text}");
+    }
+}
