@@ -30,10 +30,10 @@ pub fn folder(path: &Path) -> io::Result<File> {
     if folder.metadata()?.is_dir() { Ok(folder) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-/// As [`file`]; where `path` itself is a symbolic link, it is refused.
+/// As [`file()`]; where `path` itself is a symbolic link, it is refused.
 ///
 /// # Errors
-/// As for [`file`].
+/// As for [`file()`].
 pub fn file_itself(path: &Path) -> io::Result<File> {
     let file = options_without_links().read(true).open(path).map_err(told)?;
     check(&file)?;
@@ -43,7 +43,7 @@ pub fn file_itself(path: &Path) -> io::Result<File> {
 /// The content of the regular file at `path`, of `limit` bytes at most.
 ///
 /// # Errors
-/// As for [`file`]; [`io::ErrorKind::FileTooLarge`] beyond `limit`, [`io::ErrorKind::OutOfMemory`] where it does not
+/// As for [`file()`]; [`io::ErrorKind::FileTooLarge`] beyond `limit`, [`io::ErrorKind::OutOfMemory`] where it does not
 /// fit.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_all(file(path)?, limit)
@@ -82,7 +82,7 @@ pub fn read_all(file: File, limit: u64) -> io::Result<Vec<u8>> {
 /// Opens `path` for a lock that is held as long as the file is: made where it is not there, otherwise left as it is.
 ///
 /// # Errors
-/// Whatever the file system says; for a symbolic link, and for what [`file`] refuses.
+/// Whatever the file system says; for a symbolic link, and for what [`file()`] refuses.
 pub fn lock_file(path: &Path) -> io::Result<File> {
     if std::fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link; remove it"));

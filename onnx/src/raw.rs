@@ -10,7 +10,7 @@ use crate::proto::{TensorProto, tensor_proto::DataType};
 /// Why a `TensorProto` could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorError {
-    /// The element type is not one of [`ElementType`].
+    /// The element type is not one of [`ElementType`](crate::element::ElementType).
     #[error("tensor '{name}' has ONNX data type {data_type}, which is not supported here; re-export it as float")]
     Type {
         /// Tensor name.
