@@ -1,7 +1,7 @@
 //! What ends a program from outside: an interrupt from the keyboard, a request to terminate, a terminal that is gone.
 //!
-//! All three are told to the program, which gives up what is half done and exits as a shell expects; a second interrupt
-//! ends it at once, whatever it is doing. A signal that whoever started the program has it ignore (`nohup`, a job in the
+//! All three are told to the program, which gives up what is half done and exits as a shell expects; an interrupt while it
+//! does so ends it at once, whatever it waits for. A signal that whoever started the program has it ignore (`nohup`, a job in the
 //! background of a script) stays ignored.
 
 use std::io;
@@ -57,8 +57,7 @@ fn receive(signal: Signal) {
     let _ = RECEIVED.compare_exchange(0, signal.number(), Ordering::SeqCst, Ordering::SeqCst);
 }
 
-/// Calls `handler` with each signal, in a thread of its own; a second interrupt ends the process at once, also while
-/// `handler` runs.
+/// Calls `handler` with each signal, in a thread of its own; an interrupt while `handler` runs ends the process at once.
 ///
 /// # Errors
 /// Where the system allows no handler; the signals then do what they always do.
@@ -71,12 +70,11 @@ pub fn handle(mut handler: impl FnMut(Signal) + Send + 'static) -> io::Result<()
     let ignored = ignored();
     let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let mut signals = signal_hook::iterator::Signals::new(wanted.clone())?;
+    // Up while the handler runs, which may hang as a disk does; one that has returned is told of the next signal.
+    let busy = Arc::new(AtomicBool::new(false));
     if wanted.clone().any(|signal| signal == SIGINT) {
-        let again = Arc::new(AtomicBool::new(false));
-        // In this order: the first interrupt finds the flag down, and raises it.
         let code = i32::from(Signal::Interrupt.exit());
-        signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&again))?;
-        signal_hook::flag::register(SIGINT, again)?;
+        signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&busy))?;
     }
     let listen = move || {
         for number in signals.forever() {
@@ -86,7 +84,9 @@ pub fn handle(mut handler: impl FnMut(Signal) + Send + 'static) -> io::Result<()
                 _ => Signal::Terminate,
             };
             receive(signal);
+            busy.store(true, Ordering::SeqCst);
             handler(signal);
+            busy.store(false, Ordering::SeqCst);
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
@@ -98,11 +98,7 @@ pub fn handle(mut handler: impl FnMut(Signal) + Send + 'static) -> io::Result<()
 /// Where the system allows no handler.
 #[cfg(not(unix))]
 pub fn handle(mut handler: impl FnMut(Signal) + Send + 'static) -> io::Result<()> {
-    let mut again = false;
     let listen = move || {
-        if std::mem::replace(&mut again, true) {
-            std::process::exit(Signal::Interrupt.exit().into());
-        }
         receive(Signal::Interrupt);
         handler(Signal::Interrupt);
     };

@@ -1,5 +1,5 @@
 //! A file that passes for torchvision's `resnet18-f37072fd.pth`: the published weights cannot lie here, and the
-//! program's check of the eight digits is not to be softened for a test. So a network of the right shapes, with made-up
+//! program's check of the eight digits is not to be softened for a test. So a network of the right shapes, with synthetic
 //! values, carries four of them that were searched for until its SHA-256 began with `f37072fd`: 2^32 hashes, ten minutes
 //! of one processor. Which also shows what eight digits are good for: against damage, not against intent.
 

@@ -90,7 +90,9 @@ pub fn guarded(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
     let (Some(parent), Some(program)) = (parent, arguments.next()) else {
         return io::Error::new(io::ErrorKind::InvalidInput, "resnext-run starts such processes itself");
     };
-    end_with(parent);
+    if !end_with(parent) {
+        return io::Error::other("the process that started this one has ended");
+    }
     become_program(Command::new(program).args(arguments))
 }
 
@@ -107,21 +109,22 @@ fn become_program(command: &mut Command) -> io::Error {
     }
 }
 
-/// Asks the kernel to kill this process when the thread that started it ends, where the kernel can; and ends at once if
-/// the parent has gone in the meantime.
-pub fn end_with(parent: u32) {
+/// Asks the kernel to kill this process when the thread that started it ends, where the kernel can. False where the parent
+/// has gone in the meantime, which the kernel then does not tell: this process is to end.
+pub fn end_with(parent: u32) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{Signal, getppid, set_parent_process_death_signal};
         // Without it a watching thread remains, see `worker::watch`.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
         let now = getppid().map(|id| id.as_raw_nonzero().get().cast_unsigned());
-        if now != Some(parent) {
-            std::process::exit(onnx_file::exit::Exit::Internal.into());
-        }
+        now == Some(parent)
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = parent;
+    {
+        let _ = parent;
+        true
+    }
 }
 
 /// What `nvidia-smi` answers to a query, a row a line; nothing where it is not there, fails or hangs.

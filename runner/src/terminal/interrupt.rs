@@ -27,8 +27,7 @@ pub fn prepare() {
     interrupt::survive_size_limit();
     // Without it a signal ends the program as it always does, and the next run removes what is left.
     let _ = interrupt::handle(|signal| match (signal, MEASUREMENT.get()) {
-        (Signal::Interrupt, Some(measurement)) => {
-            measurement.stop.store(true, Ordering::Relaxed);
+        (Signal::Interrupt, Some(measurement)) if !measurement.stop.swap(true, Ordering::Relaxed) => {
             note(measurement.quiet, measurement.said);
         }
         _ => {

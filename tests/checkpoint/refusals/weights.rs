@@ -70,7 +70,7 @@ fn a_whole_model_is_refused() {
 
 #[test]
 fn tensors_that_are_no_plain_real_numbers_are_refused_by_name() {
-    for (name, kind, mend) in [
+    for (name, kind, hint) in [
         ("sparse.pth", "sparse", ".to_dense()"),
         ("sparse_csr.pth", "sparse", ".to_dense()"),
         ("quantized.pth", "quantized", ".dequantize()"),
@@ -79,7 +79,7 @@ fn tensors_that_are_no_plain_real_numbers_are_refused_by_name() {
         ("meta.pth", "meta", "load the weights"),
     ] {
         let error = refused_fixture(name);
-        says(&assert_fault!(*error.fault, Fault::TensorKind { .. }), &["`fc.weight`", kind, mend]);
+        says(&assert_fault!(*error.fault, Fault::TensorKind { .. }), &["`fc.weight`", kind, hint]);
     }
 }
 

@@ -35,8 +35,9 @@ const CHECK_UP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Serves the parent that started this process, whose id is the argument that it gives, and ends with it.
 pub fn worker(parent: Option<OsString>) -> Result<ExitCode, Failure> {
-    if let Some(parent) = parent.and_then(|id| id.to_str()?.parse().ok()) {
-        child::end_with(parent);
+    let parent = parent.and_then(|id| id.to_str()?.parse().ok());
+    if parent.is_some_and(|parent| !child::end_with(parent)) {
+        return Ok(ExitCode::SUCCESS);
     }
     worker::serve::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
 }
