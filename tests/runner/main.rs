@@ -12,6 +12,7 @@ mod eval;
 mod fallback;
 mod faults;
 mod gpu;
+mod hostile;
 mod library;
 mod setup;
 mod tune;

@@ -26,6 +26,7 @@ pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
         return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
     }
     let files = read_models(std::slice::from_ref(&arguments.model))?;
+    arguments.exports.outputs().apart_from(&files, &arguments.images)?;
     let images = images(arguments)?;
     let providers = Providers::of(global, &arguments.providers)?;
     let inputs = match &images {

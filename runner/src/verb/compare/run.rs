@@ -61,6 +61,7 @@ pub(crate) struct Compared {
 /// The comparison, without printing anything.
 pub(crate) fn measured(global: &Global, arguments: &Compare) -> Result<Compared, Failure> {
     let files = read_models(&arguments.models)?;
+    arguments.outputs().apart_from(&files, &arguments.read())?;
     let (inputs, inputs_source) = inputs(&files[0], &arguments.inputs, arguments.batch_size)?;
     save(arguments.inputs.save_inputs.as_deref(), &inputs)?;
     let reference = match &arguments.reference {

@@ -5,10 +5,11 @@ use super::evaluation::Evaluation;
 use super::{csv, document};
 use crate::report::document::Document;
 use crate::verb::outcome::Outcome;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::classes::Classes;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, LABEL_FILES};
 use super::evaluation as eval;
 use super::evaluation::Request;
 
@@ -26,6 +27,9 @@ use onnx_file::exit::Exit;
 pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
     let (models, folder) = arguments.models_and_folder();
     let files = read_models(models)?;
+    let labels = arguments.labels.clone().into_iter().chain(LABEL_FILES.map(|name| folder.join(name)));
+    let read: Vec<PathBuf> = labels.chain([folder.to_owned()]).collect();
+    arguments.exports.outputs().apart_from(&files, &read)?;
     let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
     let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
     let datasets = Dataset::for_models(folder, arguments.labels.as_deref(), &classes).map_err(bad)?;
