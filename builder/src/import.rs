@@ -2,7 +2,7 @@
 //!
 //! Every node must be understood wholly; what is not is an error that names the node, never a guess.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType;
 use onnx_file::proto::{
@@ -76,7 +76,8 @@ impl Read for Initializers {
 pub fn import(model: ModelProto, open: Option<[usize; 4]>) -> Result<Imported, ImportError> {
     let GraphProto { node, initializer, input, output, .. } = model.graph.unwrap_or_default();
     let weights: HashMap<String, TensorProto> = initializer.into_iter().map(|t| (t.name.clone(), t)).collect();
-    let mut importer = Importer { graph: Graph::default(), values: HashMap::new(), weights };
+    let mut importer =
+        Importer { graph: Graph::default(), values: HashMap::new(), weights, dequantized: HashSet::new() };
     let images: Vec<&ValueInfoProto> = input.iter().filter(|i| !importer.weights.contains_key(&i.name)).collect();
     let [image] = images[..] else {
         let names: Vec<&str> = images.iter().map(|p| p.name.as_str()).collect();
@@ -129,6 +130,8 @@ struct Importer {
     graph: Graph,
     values: HashMap<String, ValueId>,
     weights: HashMap<String, TensorProto>,
+    /// Values that a DequantizeLinear makes of constants: weights in another form.
+    dequantized: HashSet<ValueId>,
 }
 
 impl Importer {
@@ -157,7 +160,11 @@ impl Importer {
         let op = Attributes(&node.attribute).op(&node.op_type, &weight.unwrap_or_default()).map_err(wrong)?;
         let operands = inputs.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         self.check_constants(&op, &operands).map_err(wrong)?;
+        let op = self.settled(op, node).map_err(wrong)?;
         let id = self.graph.add_node(output.clone(), op, &operands)?;
+        if matches!(op, Op::DequantizeLinear { .. }) && self.graph.value(operands[0]).weight.is_some() {
+            self.dequantized.insert(id);
+        }
         if op == Op::Cast {
             self.graph.value_mut(id).element = Attributes(&node.attribute).cast_to().map_err(wrong)?;
         }
@@ -250,15 +257,34 @@ impl Importer {
         Ok(())
     }
 
+    /// The operator with what its constant inputs say: where a Slice starts and ends, and how much a Pad adds.
+    fn settled(&self, op: Op, node: &NodeProto) -> Result<Op, String> {
+        let numbers = |input: usize| node.input.get(input).and_then(|name| integers(self.weights.get(name)?));
+        match op {
+            Op::Slice { .. } => match (numbers(1).as_deref(), numbers(2).as_deref(), numbers(3).as_deref()) {
+                (Some(&[start]), Some(&[end]), Some([1])) if node.input.len() == 4 && (0..end).contains(&start) => {
+                    Ok(Op::Slice { start: start as usize, len: (end - start) as usize })
+                }
+                _ => Err("only channels next to each other, by constants, are understood".into()),
+            },
+            Op::Pad { .. } => match numbers(1).as_deref() {
+                Some(&[0, 0, 0, 0, 0, channels, 0, 0]) if channels >= 0 => Ok(Op::Pad { channels: channels as usize }),
+                _ => Err("only channels behind the others are understood".into()),
+            },
+            op => Ok(op),
+        }
+    }
+
     /// Refuses a parameter that is computed, and an operator on a constant: nothing here folds them.
     fn check_constants(&self, op: &Op, operands: &[ValueId]) -> Result<(), String> {
-        let data = match op {
-            Op::Conv(_) | Op::BatchNorm { .. } | Op::Gemm => 1,
-            _ => operands.len(),
-        };
+        if matches!(op, Op::DequantizeLinear { .. }) && operands.iter().all(|id| self.graph.value(*id).weight.is_some())
+        {
+            return Ok(());
+        }
+        let data = op.data_inputs(operands.len());
         for (index, &id) in operands.iter().enumerate() {
             let value = self.graph.value(id);
-            match (index < data, value.weight.is_some()) {
+            match (index < data, value.weight.is_some() || self.dequantized.contains(&id)) {
                 (true, true) => {
                     return Err(format!("it computes on the constant '{}'; fold constants first", value.name));
                 }
@@ -361,6 +387,25 @@ impl Attributes<'_> {
                 }
                 Ok(Op::Gemm)
             }
+            "QuantizeLinear" | "DequantizeLinear" => {
+                self.only(&["axis", "block_size", "output_dtype", "saturate"])?;
+                for (attribute, usual) in [("block_size", 0), ("output_dtype", 0)] {
+                    self.expect(attribute, usual)?;
+                }
+                let axis = usize::try_from(self.int("axis", 1)).map_err(|_| "an axis counted from the end")?;
+                let quantize = name == "QuantizeLinear";
+                Ok(if quantize { Op::QuantizeLinear { axis } } else { Op::DequantizeLinear { axis } })
+            }
+            // Where it starts and how much it adds stands in constants.
+            "Slice" => self.only(&[]).map(|()| Op::Slice { start: 0, len: 0 }),
+            "Pad" => {
+                self.only(&["mode"])?;
+                match self.get("mode") {
+                    Some(mode) if &mode.s[..] != b"constant" => Err("only a constant is filled in".into()),
+                    _ => Ok(Op::Pad { channels: 0 }),
+                }
+            }
+            "Clip" => self.only(&[]).map(|()| Op::Clip),
             // To which type is for the value it makes to say. `saturate` is about float8.
             "Cast" => self.only(&["to", "saturate"]).map(|()| Op::Cast),
             _ => Err("no operator of a ResNet or ResNeXt".into()),

@@ -1,12 +1,14 @@
 //! Arithmetic that a graph carries: one axis, with what each choice needs to know.
 
 pub mod half;
+pub mod int8;
 
 use std::fmt;
 
 use serde::Serialize;
 
 pub use half::Half;
+pub use int8::Int8;
 
 /// Arithmetic, as `--dtype` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
@@ -17,17 +19,20 @@ pub enum Dtype {
     F32,
     /// IEEE 754 binary16: half the bytes, each weight rounded once
     F16,
+    /// 8-bit integers between quantization nodes: a quarter of the bytes; needs --calibration
+    Int8,
 }
 
 impl Dtype {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::F32, Self::F16];
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
 
     /// As on the command line, in JSON and in metadata.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Int8 => "int8",
         }
     }
 }
@@ -39,13 +44,15 @@ impl fmt::Display for Dtype {
 }
 
 /// The arithmetic to give a graph.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Precision {
     /// As it is: f32 in every network built here.
     #[default]
     F32,
     /// f16, but for what is kept.
     F16(Half),
+    /// 8-bit integers, but for what is kept and what has no rule.
+    Int8(Int8),
 }
 
 impl Precision {
@@ -54,6 +61,7 @@ impl Precision {
         match self {
             Self::F32 => Dtype::F32,
             Self::F16(_) => Dtype::F16,
+            Self::Int8(_) => Dtype::Int8,
         }
     }
 
@@ -61,7 +69,15 @@ impl Precision {
     pub const fn half(&self) -> Option<&Half> {
         match self {
             Self::F16(half) => Some(half),
-            Self::F32 => None,
+            Self::F32 | Self::Int8(_) => None,
+        }
+    }
+
+    /// How values become integers, where they do.
+    pub const fn int8(&self) -> Option<&Int8> {
+        match self {
+            Self::Int8(int8) => Some(int8),
+            Self::F32 | Self::F16(_) => None,
         }
     }
 }
@@ -75,6 +91,8 @@ pub enum Effect {
     F32,
     /// Rounding.
     F16(half::Safety),
+    /// Rounding to integers.
+    Int8(int8::Outcome),
 }
 
 impl Effect {
@@ -83,6 +101,7 @@ impl Effect {
         match self {
             Self::F32 => Dtype::F32,
             Self::F16(_) => Dtype::F16,
+            Self::Int8(_) => Dtype::Int8,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::optimize::{Optimized, Refusal};
 use crate::passes;
 use crate::precision::Effect;
 use crate::precision::half::{Safety, UNCHECKED};
+use crate::precision::int8::{Flavour, Outcome};
 use crate::target::Purpose;
 use crate::verify::{Basis, Verdict};
 
@@ -223,6 +224,9 @@ pub fn summary(summary: &Summary) -> String {
     if let Effect::F16(safety) = &summary.precision {
         half(&mut text, safety);
     }
+    if let Effect::Int8(outcome) = &summary.precision {
+        integers(&mut text, outcome);
+    }
     let passes = passes::summary(&summary.passes);
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
@@ -232,7 +236,7 @@ pub fn summary(summary: &Summary) -> String {
         summary.variant,
         match summary.precision {
             Effect::F32 => String::new(),
-            Effect::F16(_) => format!("{}, ", summary.precision.dtype()),
+            Effect::F16(_) | Effect::Int8(_) => format!("{}, ", summary.precision.dtype()),
         },
         millions(summary.parameters),
         giga(summary.multiply_adds),
@@ -252,6 +256,18 @@ fn half(text: &mut Lines, safety: &Safety) {
     }
     if !safety.kept.is_empty() {
         let _ = writeln!(text, "f16: kept in f32: {}", safety.kept.join(", "));
+    }
+}
+
+/// What became integers, and how.
+fn integers(text: &mut Lines, outcome: &Outcome) {
+    let _ = writeln!(text, "int8: values: {}", outcome.activations());
+    let _ = writeln!(text, "int8: weights: {}", outcome.weights());
+    if !outcome.kept.is_empty() {
+        let _ = writeln!(text, "int8: kept in f32: {}", outcome.kept.join(", "));
+    }
+    if outcome.flavour == Flavour::Symmetric {
+        let _ = writeln!(text, "int8: the form is TensorRT's by its documentation; it was checked, not run");
     }
 }
 

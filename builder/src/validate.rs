@@ -183,6 +183,7 @@ mod tests {
     use crate::architecture::{Options, build};
     use crate::graph::Value;
     use crate::variant::Variant;
+    use crate::weight::Weight;
 
     fn graph() -> Graph {
         let variant = Variant::parse("26_32x4d").unwrap();

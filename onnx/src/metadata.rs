@@ -58,11 +58,15 @@ pub enum Key {
     F16Weights,
     /// What is known of the activations in f16.
     F16Activations,
+    /// What the integers of an int8 model's weights are.
+    Int8Weights,
+    /// What those of its activations are, and what their ranges come from.
+    Int8Activations,
 }
 
 impl Key {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Variant,
         Self::Weights,
         Self::WeightsSha256,
@@ -81,6 +85,8 @@ impl Key {
         Self::KeepF32,
         Self::F16Weights,
         Self::F16Activations,
+        Self::Int8Weights,
+        Self::Int8Activations,
     ];
 
     /// The key as it stands in the file.
@@ -104,6 +110,8 @@ impl Key {
             Self::KeepF32 => "resnext.keep_f32",
             Self::F16Weights => "resnext.f16_weights",
             Self::F16Activations => "resnext.f16_activations",
+            Self::Int8Weights => "resnext.int8_weights",
+            Self::Int8Activations => "resnext.int8_activations",
         }
     }
 

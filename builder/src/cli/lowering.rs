@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::build::{BuildError, External};
 use crate::optimize;
 use crate::passes::{Lowering, Pass, Width};
+use crate::precision::Dtype;
 use crate::target::{Rationale, Target};
 use crate::tuning::Tuning;
 
@@ -88,7 +89,7 @@ impl LoweringArgs {
     ///
     /// # Errors
     /// [`BuildError::Tuning`].
-    pub fn choose(&self) -> Result<(Lowering, Rationale), BuildError> {
+    pub fn choose(&self, dtype: Dtype) -> Result<(Lowering, Rationale), BuildError> {
         let target = Target::from(self.target);
         let (lowering, rationale) = match &self.tuning {
             Some(path) => {
@@ -99,7 +100,7 @@ impl LoweringArgs {
                 let group_widths = self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect();
                 (Lowering { group_widths, subsample: self.subsample, ..Lowering::default() }, Rationale::default())
             }
-            None => (target.lowering(), target.into()),
+            None => (target.lowering(dtype), Rationale::of(target, dtype)),
         };
         Ok((Lowering { fold_bn: !self.no_fold_bn, stop_after: self.stop_after, ..lowering }, rationale))
     }
@@ -136,7 +137,7 @@ impl OptimizeArgs {
     /// # Errors
     /// [`BuildError::Tuning`].
     pub fn plan(&self) -> Result<optimize::Plan, BuildError> {
-        let (lowering, rationale) = self.lowering.choose()?;
+        let (lowering, rationale) = self.lowering.choose(Dtype::F32)?;
         Ok(optimize::Plan {
             input: self.input.clone(),
             output: self.output.clone(),

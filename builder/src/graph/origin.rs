@@ -42,6 +42,8 @@ pub enum Pass {
     Subsample,
     /// Arithmetic in f16.
     ToF16,
+    /// Arithmetic in 8-bit integers.
+    Quantize,
 }
 
 impl Pass {
@@ -52,6 +54,7 @@ impl Pass {
             Self::WidenGroups => "widen_groups",
             Self::Subsample => "subsample",
             Self::ToF16 => "to_f16",
+            Self::Quantize => "quantize",
         }
     }
 }

@@ -15,6 +15,10 @@ impl Display for Reason {
             Self::WideEnough => "its groups are as wide as asked for",
             Self::Depthwise => "it is depthwise, for which runtimes have kernels of their own",
             Self::NoDivisor => "no number of neighbouring groups has the width asked for",
+            Self::NoIntegerKernel => "no rule for it in integers",
+            Self::NotBetweenIntegers => "what it takes is not rounded to integers",
+            Self::NoRange => "the calibration has no range of what it takes or makes",
+            Self::NotF32 => "its weights or values are not f32",
             Self::Padded => "its padding: a MaxPool before it does not read the zeros around the image",
         })
     }

@@ -20,8 +20,10 @@ use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
+use crate::model::opened::Part;
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
+use crate::model::tensor::{Data, Tensor};
 use crate::note::Note;
 use crate::stats::range::Range;
 
@@ -75,7 +77,7 @@ pub enum CalibrateError {
 pub struct Value {
     /// Its name in the graph.
     pub name: String,
-    /// The node that makes it.
+    /// The node that makes it; empty for the graph's input.
     pub node: String,
     /// That node's operator.
     pub op: String,
@@ -118,7 +120,7 @@ pub struct Calibration {
     pub provider: String,
     /// Library, options, placement, of the copy with all values as outputs.
     pub loaded: Loaded,
-    /// Every floating-point value that a node makes, in the order of the graph.
+    /// The input, and every floating-point value that a node makes, in the order of the graph.
     pub values: Vec<Value>,
     /// All of them together.
     pub elements: Elements,
@@ -157,15 +159,18 @@ pub fn calibrate(
     let batch = Batch::of(image.batch, request.batch);
     let feed = inputs::Feed { image: &image, preprocess, batch };
     let mut ranges = Ranges::default();
+    let mut fed = Range::default();
     let inputs = feed.each(&request.inputs, stop, progress, &mut |input, part| {
+        fed.merge(&range_of(input, part));
         ranges.merge(opened.ranges(std::slice::from_ref(input), part)?);
         Ok(())
     })?;
     let interrupted = stop.load(Ordering::Relaxed) && inputs.count + inputs.broken.len() < request.inputs.count();
-    let (values, elements) = ranges.values(&made)?;
+    let (mut values, elements) = ranges.values(&made)?;
+    let without = made.len() - values.len();
+    values.insert(0, input_value(&image.name, &fed));
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
-    let without = made.len() - values.len();
     notes.extend((without > 0).then_some(Note::NoRange { count: without }));
     notes.extend(caveats(&request.inputs, file));
     Ok(Calibration {
@@ -183,6 +188,29 @@ pub fn calibrate(
         notes,
         interrupted,
     })
+}
+
+/// The range of what was fed in one batch.
+fn range_of(input: &Tensor, part: Part) -> Range {
+    match &input.data {
+        Data::F32(data) => Range::of(part.of(&input.shape, data), f64::from),
+        Data::F16(data) => Range::of(part.of(&input.shape, data), f64::from),
+        _ => Range::default(),
+    }
+}
+
+/// The graph's input, which no node makes.
+fn input_value(name: &str, range: &Range) -> Value {
+    Value {
+        name: name.to_owned(),
+        node: String::new(),
+        op: String::new(),
+        stage: "input".into(),
+        min: range.bounds.map(|[low, _]| low),
+        max: range.bounds.map(|[_, high]| high),
+        max_abs: range.max_abs(),
+        non_finite: range.non_finite,
+    }
 }
 
 fn described(file: &ModelFile) -> Result<Measured, MetadataError> {
