@@ -85,7 +85,7 @@ fn usable_processors() -> usize {
 pub fn default_threads() -> usize {
     let mut cores = BTreeSet::new();
     for entry in fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten() {
-        let siblings = fs::read_to_string(entry.path().join("topology/thread_siblings_list"));
+        let siblings = open::read_text(&entry.path().join("topology/thread_siblings_list"), open::SMALL);
         cores.extend(siblings.map(|list| list.trim().to_owned()));
     }
     let usable = usable_processors();

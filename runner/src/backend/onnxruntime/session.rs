@@ -260,8 +260,8 @@ fn fallback(placed: &[PlacedNode], kind: Kind) -> ModelError {
 
 fn run_failed(error: &ort::Error) -> ModelError {
     match error.code() {
-        ErrorCode::InvalidArgument => ModelError::BadInput(said(&error)),
-        _ => ModelError::Failed(said(&error)),
+        ErrorCode::InvalidArgument => ModelError::BadInput(said(error)),
+        _ => ModelError::Failed(said(error)),
     }
 }
 

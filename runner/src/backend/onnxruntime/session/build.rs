@@ -164,8 +164,8 @@ fn load_failed(error: &ort::Error, kind: Kind, model: &Source) -> ModelError {
     );
     match model {
         Source::File(path) if broken || kind == Kind::Cpu => {
-            ModelError::BadModel(format!("{}: {}", Path::display(path), said(&error)))
+            ModelError::BadModel(format!("{}: {}", Path::display(path), said(error)))
         }
-        _ => ModelError::Failed(format!("{kind} could not load the model: {}", said(&error))),
+        _ => ModelError::Failed(format!("{kind} could not load the model: {}", said(error))),
     }
 }
