@@ -26,6 +26,7 @@ pub mod kind;
 pub mod meaning;
 pub mod memory;
 pub mod metadata;
+pub mod named;
 pub mod open;
 pub mod outline;
 pub mod port;

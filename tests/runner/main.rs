@@ -13,6 +13,7 @@ mod eval;
 mod fallback;
 mod faults;
 mod gpu;
+mod hostile;
 mod library;
 mod setup;
 mod tune;

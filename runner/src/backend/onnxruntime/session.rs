@@ -11,9 +11,10 @@ pub mod probe;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use onnx_file::open;
 use ort::ErrorCode;
 use ort::session::Session;
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::native::PlacedNode;
 use super::provider::{Kind, Provider};
 use super::runtime;
-use super::runtime::Runtime;
 use super::runtime::find::Library;
+use super::runtime::{Runtime, said};
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Scope};
 use crate::model::tensor::Tensor;
 
@@ -243,7 +244,7 @@ fn timed(block: Block, mut run: impl FnMut() -> Result<(), ModelError>) -> Resul
 
 /// Peak resident set of this process in bytes, where the system tells.
 fn peak_resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = open::read_text(Path::new("/proc/self/status"), open::SMALL).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
@@ -268,8 +269,8 @@ fn fallback(placed: &[PlacedNode], kind: Kind) -> ModelError {
 
 fn run_failed(error: &ort::Error) -> ModelError {
     match error.code() {
-        ErrorCode::InvalidArgument => ModelError::BadInput(error.message().to_owned()),
-        _ => ModelError::Failed(error.message().to_owned()),
+        ErrorCode::InvalidArgument => ModelError::BadInput(said(error)),
+        _ => ModelError::Failed(said(error)),
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn run(global: &Global, arguments: &Bench) -> Result<ExitCode, Failur
 /// The measurement, without printing its result.
 pub(crate) fn measured(global: &Global, arguments: &Bench) -> Result<measurement::Bench, Failure> {
     let files = read_models(&arguments.models)?;
+    arguments.exports.outputs().apart_from(&files, &[])?;
     let providers = Providers::of(global, &arguments.providers)?;
     let plan = arguments.plan();
     let mut candidates = providers.candidates(&files, &plan.batches);

@@ -27,6 +27,7 @@ pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
     }
     let mut files = read_models(std::slice::from_ref(&arguments.model))?;
     arguments.preparation.tell(&mut files)?;
+    arguments.exports.outputs().apart_from(&files, &arguments.images)?;
     let images = images(arguments)?;
     let providers = Providers::of(global, &arguments.providers)?;
     let inputs = match &images {

@@ -3,6 +3,7 @@
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::verb::flags::*;
+use crate::verb::outputs::Outputs;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -39,6 +40,17 @@ pub struct Compare {
 }
 
 impl Compare {
+    /// The files that it writes.
+    pub(crate) fn outputs(&self) -> Outputs<'_> {
+        let outputs = self.exports.outputs().with("--save-outputs", self.save_outputs.as_deref());
+        outputs.with("--save-inputs", self.inputs.save_inputs.as_deref())
+    }
+
+    /// The files that it reads besides the models.
+    pub(crate) fn read(&self) -> Vec<PathBuf> {
+        self.inputs.images.iter().chain(&self.inputs.load_inputs).chain(&self.reference).cloned().collect()
+    }
+
     /// The tolerances asked for.
     pub(crate) fn tolerance(&self) -> ToleranceOverride {
         ToleranceOverride { atol: self.atol, rtol: self.rtol }

@@ -10,7 +10,7 @@ use crate::note::Note;
 use super::labels_file::listed;
 
 /// Files that are taken for labels when they lie in a folder of images without class folders.
-const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
+pub(crate) const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
 /// How many names an error lists.
 const MOST_NAMED: usize = 5;
 

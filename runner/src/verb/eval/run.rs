@@ -5,10 +5,11 @@ use super::evaluation::Evaluation;
 use super::{csv, document};
 use crate::report::document::Document;
 use crate::verb::outcome::Outcome;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::classes::Classes;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, LABEL_FILES};
 use super::evaluation as eval;
 use super::evaluation::Request;
 
@@ -28,6 +29,10 @@ pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
     let mut files = read_models(models)?;
     let (about, image_labels) = arguments.labels();
     about.tell(&mut files)?;
+    let given = image_labels.clone().into_iter().chain(about.labels.clone());
+    let read: Vec<PathBuf> =
+        given.chain(LABEL_FILES.map(|name| folder.join(name))).chain([folder.to_owned()]).collect();
+    arguments.exports.outputs().apart_from(&files, &read)?;
     let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
     let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
     let datasets = Dataset::for_models(folder, image_labels.as_deref(), &classes).map_err(bad)?;

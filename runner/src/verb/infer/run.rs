@@ -28,6 +28,7 @@ pub(crate) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failur
 pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, Failure> {
     let mut files = read_models(std::slice::from_ref(&arguments.model))?;
     arguments.about.tell(&mut files)?;
+    arguments.exports.outputs().apart_from(&files, &arguments.images)?;
     let images = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     if images.is_empty() {

@@ -105,7 +105,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
 }
 
 fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
-    terminal::print(&report::text::render(&crate::verb::doctor::document::document(findings), terminal::colour(global)))
+    terminal::show(&report::text::render(&crate::verb::doctor::document::document(findings), terminal::colour(global)))
 }
 
 fn heading(text: &str) -> Result<(), Failure> {

@@ -40,6 +40,9 @@ pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
         return Err(Failure::new(Exit::Usage, "the output is the model itself; give another -o"));
     }
     let original = ModelFile::read(&arguments.model)?;
+    let outputs = arguments.exports.outputs().with("-o", Some(&arguments.output));
+    let outputs = outputs.with("what was found, beside -o,", Some(&tuning_file));
+    outputs.apart_from(std::slice::from_ref(&original), &[])?;
     if let Some(taken) = taken(&original, &arguments.output).filter(|_| !arguments.force) {
         let text = format!(
             "{} exists, and may have to hold the model's weights; give another -o, or --force",

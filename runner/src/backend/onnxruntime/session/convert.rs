@@ -5,6 +5,7 @@ use ort::memory::DeviceType;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
+use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::{ModelError, OutputRange, Part};
 use crate::model::tensor::{Data, Tensor};
 use crate::stats::range::Range;
@@ -111,7 +112,7 @@ fn view(tensor: &Tensor) -> Result<SessionInputValue<'_>, ModelError> {
         fits(tensor, data.len())?;
         TensorRef::from_array_view((tensor.shape.clone(), data))
             .map(SessionInputValue::from)
-            .map_err(|error| bad(&tensor.name, error.message()))
+            .map_err(|error| bad(&tensor.name, &said(&error)))
     }
     match &tensor.data {
         Data::F32(data) => make(tensor, data),
@@ -139,7 +140,7 @@ pub(crate) fn value(tensor: &Tensor) -> Result<DynTensor, ModelError> {
         fits(tensor, data.len())?;
         ort::value::Tensor::from_array((tensor.shape.clone(), data.to_vec()))
             .map(|value| value.upcast())
-            .map_err(|error| bad(&tensor.name, error.message()))
+            .map_err(|error| bad(&tensor.name, &said(&error)))
     }
     match &tensor.data {
         Data::F32(data) => make(tensor, data),
@@ -167,7 +168,7 @@ pub(crate) fn tensor(name: &str, value: &DynValue) -> Result<Tensor, ModelError>
         Some(TensorElementType::Uint8) => take::<u8>(value).map(|(shape, data)| (shape, Data::U8(data))),
         _ => return Err(ModelError::Failed(format!("output `{name}` is {}, which is not moved", value.dtype()))),
     };
-    let (shape, data) = taken.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
+    let (shape, data) = taken.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", said(&error))))?;
     Ok(Tensor { name: name.to_owned(), shape, data })
 }
 
@@ -191,7 +192,7 @@ pub(crate) fn range(name: &str, value: &DynValue, part: Part) -> Result<OutputRa
         Some(TensorElementType::Float64) => look(value, part, |value: f64| value).map(Some),
         _ => Ok(None),
     };
-    let range = looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
+    let range = looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", said(&error))))?;
     Ok(OutputRange { name: name.to_owned(), range })
 }
 
