@@ -12,7 +12,7 @@ use crate::host::environment::Environment;
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
 use crate::note::Note;
-use crate::stats::bootstrap::RatioOfMedians;
+use crate::stats::ratio::RatioOfMedians;
 use crate::verb::bench::plan::Plan;
 
 /// What to tune, and how long to measure.
