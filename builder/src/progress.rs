@@ -55,7 +55,7 @@ impl<'a> Display<'a> {
         match progress {
             Progress::Writing { done, total } => self.draw(Work::Writing, done, total),
             Progress::Fetching(Event::Received { done, total }) => {
-                self.draw(Work::Fetching, done, total.unwrap_or(done))
+                self.draw(Work::Fetching, done, total.unwrap_or(done));
             }
             Progress::Fetching(Event::Waiting { file }) => {
                 self.line(&format!("another process downloads {}; waiting for it", file.display()));
