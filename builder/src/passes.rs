@@ -3,6 +3,7 @@
 //! A pass is a plain function from a graph to what it rewrote and why it left the rest. It changes recipes, never numbers.
 
 mod fold_bn;
+mod integer_forms;
 mod names;
 mod quantize;
 mod report;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use fold_bn::fold_bn;
 pub(crate) use fold_bn::fold_bn_where;
+pub use integer_forms::{pad_image, ungroup};
 pub use quantize::quantize;
 pub use report::{Declined, Reason, Report};
 pub use subsample::subsample;
@@ -58,6 +60,9 @@ impl Lowering {
     }
 }
 
+/// Input channels that integer kernels take at once.
+const FOURS: usize = 4;
+
 /// A pass, when it runs, and how.
 struct Entry {
     pass: Pass,
@@ -66,7 +71,7 @@ struct Entry {
 }
 
 /// All passes, in the order in which they run.
-const PASSES: [Entry; 5] = [
+const PASSES: [Entry; 7] = [
     // First: every later pass then sees convolutions with a bias and no normalisation in between.
     Entry { pass: Pass::FoldBn, wanted: |lowering| lowering.fold_bn, run: |graph, _| Ok(fold_bn(graph)) },
     // On what is then final: the weights it spreads are scaled already, and its zeros stay exact.
@@ -88,6 +93,17 @@ const PASSES: [Entry; 5] = [
         pass: Pass::Quantize,
         wanted: |lowering| lowering.precision.int8().is_some(),
         run: |graph, lowering| lowering.precision.int8().map_or(Ok(Report::default()), |int8| quantize(graph, int8)),
+    },
+    // On integers, which slicing and filling up leave as they are.
+    Entry {
+        pass: Pass::Ungroup,
+        wanted: |lowering| lowering.ungroup > 0 && lowering.precision.int8().is_some(),
+        run: |graph, lowering| Ok(ungroup(graph, lowering.ungroup)),
+    },
+    Entry {
+        pass: Pass::PadImage,
+        wanted: |lowering| lowering.pad_image && lowering.precision.int8().is_some(),
+        run: |graph, _| Ok(pad_image(graph, FOURS)),
     },
 ];
 
@@ -144,10 +160,18 @@ mod tests {
     #[test]
     fn passes_run_in_their_order_up_to_the_one_to_stop_after() {
         let variant = Variant::parse("50_32x4d").unwrap();
-        let all = Lowering { group_widths: vec![Width::at_least(8)], subsample: true, ..Lowering::default() };
+        let all = Lowering {
+            group_widths: vec![Width::at_least(8)],
+            subsample: true,
+            ungroup: 8,
+            pad_image: true,
+            ..Lowering::default()
+        };
         let precisions = [Precision::F16(Half::default()), Precision::Int8(Int8::default())];
-        for (precision, other) in precisions.into_iter().zip([Pass::Quantize, Pass::ToF16]) {
-            let wanted: Vec<Pass> = PASSES.iter().map(|entry| entry.pass).filter(|pass| *pass != other).collect();
+        let others = [&[Pass::Quantize, Pass::Ungroup, Pass::PadImage][..], &[Pass::ToF16]];
+        for (precision, others) in precisions.into_iter().zip(others) {
+            let passes = PASSES.iter().map(|entry| entry.pass);
+            let wanted: Vec<Pass> = passes.filter(|pass| !others.contains(pass)).collect();
             check(&variant, &Lowering { precision, ..all.clone() }, &wanted);
         }
         let none = Lowering { fold_bn: false, ..Lowering::default() };

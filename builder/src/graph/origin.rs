@@ -44,6 +44,10 @@ pub enum Pass {
     ToF16,
     /// Arithmetic in 8-bit integers.
     Quantize,
+    /// Quantized grouped convolutions into several of one group.
+    Ungroup,
+    /// Channels of zeros for the image.
+    PadImage,
 }
 
 impl Pass {
@@ -55,6 +59,8 @@ impl Pass {
             Self::Subsample => "subsample",
             Self::ToF16 => "to_f16",
             Self::Quantize => "quantize",
+            Self::Ungroup => "ungroup",
+            Self::PadImage => "pad_image",
         }
     }
 }

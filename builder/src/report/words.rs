@@ -15,6 +15,7 @@ impl Display for Reason {
             Self::WideEnough => "its groups are as wide as asked for",
             Self::Depthwise => "it is depthwise, for which runtimes have kernels of their own",
             Self::NoDivisor => "no number of neighbouring groups has the width asked for",
+            Self::ManyGroups => "it has more groups than are worth convolutions of their own",
             Self::NoIntegerKernel => "no rule for it in integers",
             Self::NotBetweenIntegers => "what it takes is not rounded to integers",
             Self::NoRange => "the calibration has no range of what it takes or makes",
