@@ -8,4 +8,5 @@ pub mod provider;
 pub mod runtime;
 pub mod served;
 pub mod session;
+pub mod spec;
 pub mod worker;

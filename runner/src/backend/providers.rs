@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
 use super::onnxruntime::provider::{Kind, Provider};
 use super::onnxruntime::runtime::find::{Library, Search};
-use super::onnxruntime::session::{SessionOptions, Source, Spec};
+use super::onnxruntime::spec::{SessionOptions, Source, Spec};
 use super::onnxruntime::worker::Launcher;
 use crate::host::machine::memory;
 use crate::input::preprocess;

@@ -7,6 +7,8 @@ pub mod dataset;
 pub mod document;
 pub mod evaluation;
 pub mod evaluator;
+pub mod labelled;
 pub mod labels_file;
+pub mod result;
 pub mod run;
 pub mod tally;

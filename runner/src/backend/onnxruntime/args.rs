@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::provider;
 use super::provider::{Kind, OptionError, Provider};
-use super::session::SessionOptions;
+use super::spec::SessionOptions;
 use crate::host::machine as host;
 use clap::Args;
 

@@ -2,7 +2,7 @@
 
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::process::ExitCode;
 
 use super::measurement;
@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, arguments: &Bench) -> Result<ExitCode, Failur
 }
 
 /// The measurement, without printing its result.
-pub(crate) fn measured(global: &Global, arguments: &Bench) -> Result<measurement::Bench, Failure> {
+pub(crate) fn measured(global: &Global, arguments: &Bench) -> Result<Report<measurement::Bench>, Failure> {
     let files = read_models(&arguments.models)?;
     let providers = Providers::of(global, &arguments.providers)?;
     let plan = arguments.plan();
@@ -37,9 +37,10 @@ pub(crate) fn measured(global: &Global, arguments: &Bench) -> Result<measurement
 
 impl Outcome for measurement::Bench {
     const KIND: &'static str = "bench";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<measurement::Bench>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -1,14 +1,15 @@
 //! `calibrate`: ranges of all values inside a network, and whether f16 holds them.
 
-use super::calibration::Calibration;
+use super::error::CalibrateError;
+use super::result::Calibration;
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::calibration as calibrate;
-use super::calibration::{CalibrateError, Request};
+use super::calibration::Request;
 use super::inputs::{Source, spread};
 use crate::input;
 
@@ -20,6 +21,7 @@ use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
+use resnext_builder::calibration;
 
 pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Failure> {
     if arguments.providers.providers()?.len() != 1 {
@@ -69,10 +71,11 @@ fn failure(error: CalibrateError) -> Failure {
 }
 
 impl Outcome for Calibration {
-    const KIND: &'static str = "calibration";
+    const KIND: &'static str = calibration::KIND;
+    const SCHEMA_VERSION: u32 = calibration::SCHEMA_VERSION;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Calibration>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -3,7 +3,7 @@
 use super::{csv, document};
 use crate::note::Note;
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
@@ -51,7 +51,7 @@ pub(crate) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Fail
 
 /// A comparison that has yet to be shown.
 pub(crate) struct Compared {
-    pub(crate) comparison: Comparison,
+    pub(crate) comparison: Report<Comparison>,
     /// The first candidate's outputs, where it gave any.
     outputs: Option<Vec<Tensor>>,
     /// Why the search for the first block that differs, if it was asked for, came to nothing.
@@ -153,9 +153,10 @@ fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Ten
 
 impl Outcome for Comparison {
     const KIND: &'static str = "compare";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Comparison>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -4,7 +4,8 @@ use crate::report::document::Column;
 use crate::report::note::sentences;
 use std::collections::BTreeMap;
 
-use super::evaluation::{Evaluated, Evaluation, Paired};
+use super::result::{Evaluated, Evaluation, Paired};
+use crate::verb::outcome::Report;
 use super::tally::ClassRow;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::{four_digits, percent, three_digits};
@@ -15,7 +16,7 @@ use crate::stats::proportion::Wilson;
 const MATRIX: usize = 16;
 
 /// Describes an evaluation: accuracy, classes, confusions, pairs, broken images, where the time went.
-pub fn document(evaluation: &Evaluation) -> Document {
+pub fn document(evaluation: &Report<Evaluation>) -> Document {
     let names = short_names(evaluation.candidates.iter().map(|candidate| candidate.model.as_str()));
     let mut document = Document::default();
     document.paragraph(machine(&evaluation.environment));

@@ -1,14 +1,13 @@
 //! `eval`: accuracy on labelled images.
 
-use super::dataset::DatasetError;
-use super::evaluation::Evaluation;
+use super::labelled::{Dataset, DatasetError};
+use super::result::Evaluation;
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::process::ExitCode;
 
 use super::classes::Classes;
-use super::dataset::Dataset;
 use super::evaluation as eval;
 use super::evaluation::Request;
 
@@ -50,9 +49,10 @@ pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
 
 impl Outcome for Evaluation {
     const KIND: &'static str = "eval";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Evaluation>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -5,9 +5,10 @@ use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::percent;
+use crate::verb::outcome::Report;
 
 /// Describes what is in each image.
-pub fn document(inference: &Inference) -> Document {
+pub fn document(inference: &Report<Inference>) -> Document {
     let mut document = Document::default();
     let mut table = Table::new([Column::text("image"), Column::number("probability"), Column::text("class")]);
     for image in &inference.images {

@@ -2,7 +2,7 @@
 
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::process::ExitCode;
 
 use super::inference as infer;
@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failur
 }
 
 /// The classified images, not yet shown.
-pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, Failure> {
+pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Report<Inference>, Failure> {
     let files = read_models(std::slice::from_ref(&arguments.model))?;
     let images = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
@@ -49,9 +49,10 @@ pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, 
 
 impl Outcome for Inference {
     const KIND: &'static str = "infer";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Inference>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

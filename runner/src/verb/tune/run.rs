@@ -2,7 +2,7 @@
 
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,7 +83,7 @@ fn lower(arguments: &Tune, tuning: &Tuning) -> Result<(), Failure> {
         .map_err(|error| rewrite(&error))
 }
 
-fn measured(global: &Global, arguments: &Tune) -> Result<Tuned, Failure> {
+fn measured(global: &Global, arguments: &Tune) -> Result<Report<Tuned>, Failure> {
     let providers = Providers::of(global, &arguments.providers)?;
     if providers.count() != 1 {
         let text = "a lowering is tuned for one provider; give one --ep";
@@ -121,9 +121,10 @@ fn rewrite(error: &OptimizeError) -> Failure {
 
 impl Outcome for Tuned {
     const KIND: &'static str = tuning::KIND;
+    const SCHEMA_VERSION: u32 = tuning::SCHEMA_VERSION;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Tuned>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {
