@@ -25,6 +25,7 @@ pub mod interrupt;
 pub mod kind;
 pub mod memory;
 pub mod metadata;
+pub mod named;
 pub mod open;
 pub mod outline;
 pub mod port;

@@ -10,6 +10,7 @@ pub mod files;
 pub mod flags;
 pub mod infer;
 pub mod outcome;
+pub mod outputs;
 pub mod publish;
 pub mod quickstart;
 pub mod setup;

@@ -4,6 +4,7 @@ pub mod args;
 pub mod examination;
 pub mod launch;
 pub mod native;
+pub mod options;
 pub mod provider;
 pub mod runtime;
 pub mod served;

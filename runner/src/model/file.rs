@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use onnx_file::metadata::{Labels, Metadata, Preprocess, PropertyError, Provenance};
+use onnx_file::named::{self, NamedError};
 use onnx_file::outline::{self, Outline, OutlineError};
 use onnx_file::proto::GraphProto;
 
@@ -25,6 +26,14 @@ pub enum MetadataError {
         /// Names, types and shapes of the inputs.
         inputs: String,
     },
+    /// It names a file that it may not name, or that is not there.
+    #[error("{}: {source}", path.display())]
+    Named {
+        /// The file.
+        path: PathBuf,
+        /// What it names, and why that is not read.
+        source: NamedError,
+    },
     /// A property that this program reads holds something else than it should.
     #[error("{}: {source}", path.display())]
     Property {
@@ -40,6 +49,8 @@ pub enum MetadataError {
 pub struct ModelFile {
     /// Where it lies.
     pub path: PathBuf,
+    /// Files that it names, its external data above all, links followed.
+    pub named: Vec<PathBuf>,
     /// Size of the file in bytes, external data not counted.
     pub bytes: u64,
     /// Program that wrote it, with its version.
@@ -59,16 +70,18 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Reads everything but the weights.
+    /// Reads everything but the weights. Whoever executes the model opens what it names, so that is looked at too.
     ///
     /// # Errors
-    /// [`MetadataError`] where the file cannot be read or is no ONNX model.
+    /// [`MetadataError`] where the file cannot be read, is no ONNX model, or names a file that it may not name.
     pub fn read(path: &Path) -> Result<ModelFile, MetadataError> {
         let outline = Outline::read(path)?;
         let (opset, producer) = (outline.opset().unwrap_or(0), outline.producer());
         let Outline { bytes, model, graph } = outline;
+        let named = named::resolve(path, &model, &graph);
         Ok(ModelFile {
             path: path.to_owned(),
+            named: named.map_err(|source| MetadataError::Named { path: path.to_owned(), source })?,
             bytes,
             producer,
             opset,

@@ -6,6 +6,7 @@ pub mod csv;
 pub mod document;
 pub mod error;
 pub mod inputs;
+pub mod options;
 pub mod result;
 pub mod run;
 pub mod verdict;

@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod evaluator;
 pub mod labelled;
 pub mod labels_file;
+pub mod options;
 pub mod result;
 pub mod run;
 pub mod tally;

@@ -25,8 +25,8 @@ use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange
 use crate::model::tensor::Tensor;
 
 use super::session::bound::BoundRuns;
-use super::session::error::{probe_failed, run_failed};
 use super::session::build::{commit, options_in_force, register_plugin};
+use super::session::error::{probe_failed, run_failed};
 
 /// A model loaded into this process.
 pub struct LocalModel {

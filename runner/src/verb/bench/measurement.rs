@@ -20,8 +20,8 @@ use crate::model::file::ImageInput;
 use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
-use crate::verb::outcome::Report;
 use crate::stats::random::SplitMix64;
+use crate::verb::outcome::Report;
 
 use super::gpu::GpuState;
 use super::plan::Plan;
@@ -60,8 +60,6 @@ pub struct Measured {
 /// The whole benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bench {
-    /// Machine and time before the first run.
-    pub environment: Environment,
     /// Load average after the last run.
     pub load_average_after: Option<[f64; 3]>,
     /// What was asked for.
@@ -106,8 +104,7 @@ pub fn bench(
     let gpus = gpus.unwrap_or_default();
     let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
     let notes = doubts.chain(Note::library(loaded)).chain(rows::baselines(&rows)).collect();
-    let bench =
-        Bench { load_average_after: load_average_now(), plan: plan.clone(), candidates: measured, rows, gpus };
+    let bench = Bench { load_average_after: load_average_now(), plan: plan.clone(), candidates: measured, rows, gpus };
     Report { environment, notes, interrupted, result: bench }
 }
 

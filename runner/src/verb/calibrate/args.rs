@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
-
-/// Synthetic inputs where nothing else is asked for.
-const SYNTHETIC: usize = 16;
 
 /// `calibrate`.
 #[derive(Debug, Args)]
@@ -34,8 +33,18 @@ pub struct Calibrate {
 }
 
 impl Calibrate {
-    /// Synthetic inputs asked for.
-    pub(crate) fn synthetic(&self) -> usize {
-        self.count.unwrap_or(SYNTHETIC)
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        Ok(Options {
+            model: self.model.clone(),
+            images: self.images.clone(),
+            count: self.count,
+            seed: self.seed,
+            batch: self.batch_size,
+            providers: self.providers.options()?,
+        })
     }
 }

@@ -20,10 +20,10 @@ use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
 use crate::model::opened::{Loaded, ModelError};
-use crate::verb::outcome::Report;
 use crate::model::precision::Precision;
 use crate::note::Note;
 use crate::stats::range::Range;
+use crate::verb::outcome::Report;
 
 use super::error::CalibrateError;
 use super::inputs::Source;

@@ -4,12 +4,12 @@ use crate::report::document::Column;
 use std::collections::BTreeSet;
 
 use super::result::{COMFORTABLE, Calibration, Value, Verdict};
-use crate::verb::outcome::Report;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{four_digits, percent, scientific, three_digits};
 use crate::report::{broken, machine};
 use crate::stats::range::{F16_NORMAL, f16_headroom};
+use crate::verb::outcome::Report;
 
 /// Nodes of each stage that are shown; all are in the JSON.
 const EACH: usize = 3;

@@ -19,7 +19,8 @@ impl Verdict {
         let names = |chosen: &dyn Fn(&Value) -> bool| -> BTreeSet<&str> {
             values.iter().filter(|value| chosen(value)).map(|value| value.range.name.as_str()).collect()
         };
-        let too_large = |value: &Value| value.range.max_abs.is_some_and(|largest| largest > ElementType::F16.max_finite());
+        let too_large =
+            |value: &Value| value.range.max_abs.is_some_and(|largest| largest > ElementType::F16.max_finite());
         let unsafe_values = names(&|value| too_large(value) || value.range.non_finite > 0);
         let unsafe_weights: BTreeSet<&str> =
             weights.overflowing.iter().chain(&weights.not_finite).map(String::as_str).collect();
@@ -49,7 +50,6 @@ impl Verdict {
             keep_io_types: file.graph.output.iter().any(|output| beyond.contains(output.name.as_str())),
         }
     }
-
 }
 
 /// Names of the nodes that make or take one of `beyond`, in the order of the graph; see [`Verdict::keep_f32`].

@@ -14,13 +14,13 @@ use crate::verb::outcome::{Outcome, Report};
 use super::args::Doctor;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
-use crate::verb::flags::Exports;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failure> {
+    arguments.exports.outputs().apart_from(&[], &[])?;
     let findings = measured(global, &arguments.library.options())?;
-    publish(global, &findings, &Exports { json: arguments.json, ..Exports::default() })?;
+    publish(global, &findings, &arguments.exports)?;
     Ok(findings.exit_code())
 }
 

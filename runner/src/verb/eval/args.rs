@@ -1,9 +1,11 @@
 //! Flags of `eval`.
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::verb::flags::*;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `eval`.
 #[derive(Debug, Args)]
@@ -23,11 +25,21 @@ pub struct Eval {
 }
 
 impl Eval {
-    /// The models and the folder.
-    pub(crate) fn models_and_folder(&self) -> (&[PathBuf], &Path) {
-        match self.paths.split_last() {
-            Some((folder, models)) => (models, folder),
-            None => (&[], Path::new("")),
-        }
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        let (folder, models) = self
+            .paths
+            .split_last()
+            .map_or((PathBuf::new(), [].as_slice()), |(folder, models)| (folder.clone(), models));
+        Ok(Options {
+            models: models.to_vec(),
+            folder,
+            labels: self.labels.clone(),
+            batch: self.batch.batch_size,
+            providers: self.providers.options()?,
+        })
     }
 }

@@ -11,7 +11,7 @@ use crate::note::Note;
 use super::labels_file::listed;
 
 /// Files that are taken for labels when they lie in a folder of images without class folders.
-const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
+pub(crate) const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
 impl Dataset {
     /// Reads the data set once for each model, as its classes are named and numbered there; see [`Dataset::open`]. A model
     /// that names none is taken to number them as the first model does that names as many. The images of all are the

@@ -5,12 +5,12 @@ use crate::report::note::sentences;
 use std::collections::BTreeMap;
 
 use super::result::{Evaluated, Evaluation, Paired};
-use crate::verb::outcome::Report;
 use super::tally::ClassRow;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::{four_digits, percent, three_digits};
 use crate::report::{SHOWN, broken, machine, short_names, shown};
 use crate::stats::proportion::Wilson;
+use crate::verb::outcome::Report;
 
 /// Classes up to which the whole confusion matrix is shown.
 const MATRIX: usize = 16;

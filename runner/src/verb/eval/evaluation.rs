@@ -15,8 +15,8 @@ use crate::model::file::MetadataError;
 use crate::note::Note;
 use onnx_file::metadata::Preprocess;
 
-use super::labelled::Dataset;
 use super::evaluator::{Evaluator, Session};
+use super::labelled::Dataset;
 use super::result::{Evaluation, Spent};
 use crate::verb::outcome::Report;
 

@@ -1,6 +1,8 @@
 //! Flags of `infer`.
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::verb::flags::*;
 use clap::Args;
 use std::path::PathBuf;
@@ -22,4 +24,20 @@ pub struct Infer {
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     pub(crate) exports: Exports,
+}
+
+impl Infer {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        Ok(Options {
+            model: self.model.clone(),
+            images: self.images.clone(),
+            top_k: self.top_k,
+            batch: self.batch.batch_size,
+            providers: self.providers.options()?,
+        })
+    }
 }

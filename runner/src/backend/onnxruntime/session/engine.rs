@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use onnx_file::digest;
 use onnx_file::outline::data_files;
+use onnx_file::{beside, digest};
 use sha2::{Digest, Sha256};
 
 use crate::backend::onnxruntime::provider::tensorrt::EngineKey;
@@ -61,7 +61,7 @@ fn model_digest(path: &Path) -> Result<String, String> {
     let mut hasher = Sha256::new();
     hasher.update(&own);
     for location in locations {
-        let data = path.with_file_name("").join(location);
+        let data = beside::resolve(path, location).map_err(|error| error.to_string())?;
         hasher.update(digest::file(&data).map_err(named(&data))?);
     }
     Ok(format!("{:x}", hasher.finalize()))
