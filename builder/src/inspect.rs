@@ -13,7 +13,7 @@ use onnx_file::kind::{self, Kind};
 use onnx_file::open;
 
 use crate::checkpoint::{Checkpoint, Choice};
-use crate::judge::judge;
+use crate::identity::identify;
 use crate::published;
 
 pub use result::{
@@ -49,7 +49,7 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
         Some(structure) => structure,
         None => {
             let shapes = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
-            match judge(&shapes) {
+            match identify(&shapes) {
                 Ok(found) => describe(&found, None, Vec::new()),
                 Err(other) => Architecture::Unknown(format!("it {other}")),
             }

@@ -1,15 +1,25 @@
 //! Speed-ups and their intervals.
 
 use super::document::{Cell, Tone};
-use crate::stats::bootstrap::RatioOfMedians;
+use crate::stats::ratio::{RatioOfMedians, Unit};
 
 /// A ratio, and how surely it is known.
 pub(crate) fn ratio_cells(ratio: &RatioOfMedians) -> [Cell; 2] {
     let Some([low, high]) = ratio.interval else {
-        let text = format!("not enough samples ({} of {} rounds)", ratio.rounds, ratio.rounds_needed);
+        let unit = match ratio.unit {
+            Unit::Process => "processes",
+            Unit::Round => "rounds",
+        };
+        let text = format!("not enough samples ({} of {} {unit})", ratio.units, ratio.units_needed);
         return [ratio_text(ratio.ratio).into(), Cell::toned(text, Tone::Faint)];
     };
     let interval = format!("{} to {}", ratio_text(low), ratio_text(high));
+    if ratio.unit == Unit::Round {
+        return [
+            ratio_text(ratio.ratio).into(),
+            Cell::toned(format!("{interval} of these two processes"), Tone::Faint),
+        ];
+    }
     if !ratio.difference_shown {
         return [ratio_text(ratio.ratio).into(), format!("{interval}: no difference shown").into()];
     }

@@ -13,7 +13,7 @@ use crate::terminal::output as terminal;
 
 /// As text, to standard output.
 pub(crate) fn print(global: &Global, report: &Report<impl Outcome>) -> Result<(), Failure> {
-    terminal::print(&text::render(&Outcome::document(report), terminal::colour(global)))
+    terminal::show(&text::render(&Outcome::document(report), terminal::colour(global)))
 }
 
 /// As JSON, to a file.
@@ -36,6 +36,6 @@ pub(crate) fn publish(global: &Global, report: &Report<impl Outcome>, exports: &
     if exports.json {
         terminal::print(&json::render(report)?)
     } else {
-        terminal::print(&text::render(&document, terminal::colour(global)))
+        terminal::show(&text::render(&document, terminal::colour(global)))
     }
 }

@@ -110,6 +110,7 @@ fn a_benchmark_reads_well_as_text_markdown_and_csv() {
         min_runs: 100,
         min_seconds: 0.0,
         warmup: WarmUp::Runs(3),
+        processes: Some(4),
         percentiles: vec![50.0, 90.0, 99.0],
         ..Plan::default()
     };
@@ -125,7 +126,7 @@ fn a_benchmark_reads_well_as_text_markdown_and_csv() {
 #[test]
 fn a_benchmark_as_json_holds_raw_samples_versions_and_units() {
     let file = model_file();
-    let plan = Plan { min_runs: 20, min_seconds: 0.0, warmup: WarmUp::Runs(1), ..Plan::default() };
+    let plan = Plan { min_runs: 20, min_seconds: 0.0, warmup: WarmUp::Runs(1), processes: Some(1), ..Plan::default() };
     let mut candidates = [candidate(&file, "cpu", 0.0, 10.0)];
     let found = super::bench::measurement::bench(&mut candidates, &plan, &AtomicBool::new(false), &mut |_| {});
     let json: serde_json::Value = serde_json::from_str(&json::render(&found).unwrap()).unwrap();

@@ -40,6 +40,8 @@ pub struct Spec {
     pub session: SessionOptions,
     /// The model.
     pub model: Source,
+    /// The outputs that a run gives; all tensors of a type that is moved where nothing is said.
+    pub outputs: Option<Vec<String>>,
     /// Accept nodes on other providers than the one asked for.
     pub allow_fallback: bool,
     /// Let onnxruntime's warnings through to standard error.

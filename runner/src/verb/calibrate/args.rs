@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
-use crate::backend::onnxruntime::provider::OptionError;
+use crate::exit::Failure;
+use crate::verb::about::Preparation;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
 
 /// `calibrate`.
@@ -27,6 +28,8 @@ pub struct Calibrate {
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
     #[command(flatten)]
+    pub(crate) preparation: Preparation,
+    #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     pub(crate) exports: Exports,
@@ -36,14 +39,15 @@ impl Calibrate {
     /// What was asked for.
     ///
     /// # Errors
-    /// [`OptionError`] for options that no provider asked for takes.
-    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+    /// [`Failure`] for options that no provider asked for takes, and for a preprocessing that does not parse.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
         Ok(Options {
             model: self.model.clone(),
             images: self.images.clone(),
             count: self.count,
             seed: self.seed,
             batch: self.batch_size,
+            preprocess: self.preparation.asked()?,
             providers: self.providers.options()?,
         })
     }

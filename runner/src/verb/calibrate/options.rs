@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::model::said::AskedPreprocess;
 
 /// What to calibrate, on what.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Options {
     pub seed: u64,
     /// Inputs at once.
     pub batch: usize,
+    /// How images are prepared, instead of what the model says.
+    pub preprocess: Option<AskedPreprocess>,
     /// The one provider.
     pub providers: ProviderOptions,
 }

@@ -43,7 +43,8 @@ pub(crate) fn measured(
     if options.providers.providers.len() != 1 {
         return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
     }
-    let files = read_models(std::slice::from_ref(&options.model))?;
+    let mut files = read_models(std::slice::from_ref(&options.model))?;
+    files.iter_mut().for_each(|file| file.asked.preprocess = options.preprocess);
     outputs.apart_from(&files, &options.images)?;
     let images = images(options)?;
     let providers = Providers::of(global, &options.providers)?;

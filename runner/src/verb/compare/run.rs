@@ -24,7 +24,7 @@ use crate::exit::{exit_code, exit_of};
 use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
-use crate::verb::files::{load, save};
+use crate::verb::files::{load, load_inputs, save};
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
@@ -63,7 +63,7 @@ pub(crate) struct Compared {
 pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>) -> Result<Compared, Failure> {
     let files = read_models(&options.models)?;
     outputs.apart_from(&files, &options.read())?;
-    let (inputs, inputs_source) = inputs(&files[0], &options.inputs, options.batch)?;
+    let (inputs, inputs_source) = inputs(&files, &options.inputs, options.batch)?;
     save(options.save_inputs.as_deref(), &inputs)?;
     let reference = match &options.reference {
         Some(path) => Some((load(path)?, path.display().to_string())),
@@ -122,10 +122,11 @@ fn search(
 }
 
 /// The inputs, and where they came from.
-fn inputs(file: &ModelFile, from: &InputsFrom, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
+fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
     if let InputsFrom::File(path) = from {
-        return Ok((load(path)?, path.display().to_string()));
+        return Ok((load_inputs(path, files)?, path.display().to_string()));
     }
+    let file = &files[0];
     let image = file.image_input()?;
     let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();

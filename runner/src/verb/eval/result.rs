@@ -7,6 +7,7 @@ use super::tally::{Cell, ClassRow, Difference};
 use crate::input::broken::Broken;
 use crate::input::pipeline::Time;
 use crate::model::opened::{Loaded, ModelError};
+use crate::model::output::ClassOutput;
 use crate::stats::proportion::{McNemar, Wilson};
 
 /// Accuracy of one model on one provider.
@@ -20,6 +21,8 @@ pub struct Evaluated {
     pub loaded: Option<Loaded>,
     /// How images were prepared.
     pub preprocess: Preprocess,
+    /// The output that says the classes, and what its numbers are.
+    pub output: ClassOutput,
     /// Images evaluated.
     pub images: usize,
     /// Images for which the model gave NaN or infinite scores. With a single one of them the model has failed, and no

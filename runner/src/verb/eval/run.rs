@@ -22,6 +22,7 @@ use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
+use crate::verb::about::tell;
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
@@ -38,14 +39,16 @@ pub(crate) fn measured(
     options: &Options,
     outputs: &Outputs<'_>,
 ) -> Result<Report<Evaluation>, Failure> {
-    let Options { models, folder, labels, batch, providers } = options;
-    let files = read_models(models)?;
-    let label_files = labels.clone().into_iter().chain(LABEL_FILES.map(|name| folder.join(name)));
+    let Options { models, folder, image_labels, class_labels, asked, batch, providers } = options;
+    let mut files = read_models(models)?;
+    tell(&mut files, asked)?;
+    let label_files =
+        image_labels.clone().into_iter().chain(class_labels.clone()).chain(LABEL_FILES.map(|name| folder.join(name)));
     let read: Vec<PathBuf> = label_files.chain([folder.to_owned()]).collect();
     outputs.apart_from(&files, &read)?;
     let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
     let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
-    let datasets = Dataset::for_models(folder, labels.as_deref(), &classes).map_err(bad)?;
+    let datasets = Dataset::for_models(folder, image_labels.as_deref(), &classes).map_err(bad)?;
     // A number of threads that was asked for is meant for one run.
     let shared = !providers.threads_asked;
     let mut providers = Providers::of(global, providers)?;

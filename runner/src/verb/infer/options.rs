@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::model::said::Asked;
 
 /// What to classify, by what.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Options {
     pub model: PathBuf,
     /// Images, or folders of them.
     pub images: Vec<PathBuf>,
+    /// What is said of the model.
+    pub asked: Asked,
     /// Classes to report for each image.
     pub top_k: usize,
     /// Batch size, for models that leave it open.

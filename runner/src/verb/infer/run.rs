@@ -16,6 +16,7 @@ use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::terminal::args::Global;
 use crate::terminal::progress::Bar;
+use crate::verb::about::tell;
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
@@ -32,7 +33,8 @@ pub(crate) fn measured(
     options: &Options,
     outputs: &Outputs<'_>,
 ) -> Result<Report<Inference>, Failure> {
-    let files = read_models(std::slice::from_ref(&options.model))?;
+    let mut files = read_models(std::slice::from_ref(&options.model))?;
+    tell(&mut files, &options.asked)?;
     outputs.apart_from(&files, &options.images)?;
     let images = input::expand(&options.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;

@@ -19,6 +19,7 @@ use crate::backend::onnxruntime::runtime::package::Package;
 use crate::exit::Failure;
 use crate::exit::exit_code;
 use crate::model::file::ModelFile;
+use crate::model::said::Asked;
 use crate::report::number::bytes;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
@@ -128,6 +129,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Report<Infere
     (plan.labels, plan.preprocess, plan.image) = (labels, preprocess, Some(image));
     build_network(plan)?;
     let options = infer::options::Options {
+        asked: Asked::default(),
         model: model.clone(),
         images,
         top_k: 1,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
-use crate::stats::bootstrap::RatioOfMedians;
+use crate::stats::ratio::RatioOfMedians;
 use crate::verb::bench::plan::Plan;
 
 /// What to tune, and how long to measure.

@@ -2,12 +2,13 @@
 
 use ort::ErrorCode;
 
+use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::ModelError;
 
 pub(crate) fn run_failed(error: &ort::Error) -> ModelError {
     match error.code() {
-        ErrorCode::InvalidArgument => ModelError::BadInput(error.message().to_owned()),
-        _ => ModelError::Failed(error.message().to_owned()),
+        ErrorCode::InvalidArgument => ModelError::BadInput(said(error)),
+        _ => ModelError::Failed(said(error)),
     }
 }
 
