@@ -49,7 +49,7 @@ pub fn list(listing: &Listing) -> String {
     let _ = writeln!(
         text,
         "Every one can be built in {} (--dtype).",
-        listing.dtypes.map(|dtype| dtype.name()).join(" or ")
+        alternatives(&listing.dtypes.map(|dtype| dtype.name()))
     );
     let _ = writeln!(
         text,
@@ -327,6 +327,14 @@ fn counts(counts: &std::collections::BTreeMap<String, usize>) -> String {
 
 fn counts_by<K>(counts: &std::collections::BTreeMap<K, usize>, name: impl Fn(&K) -> String) -> String {
     counts.iter().map(|(key, n)| format!("{} x{n}", name(key))).collect::<Vec<_>>().join(", ")
+}
+
+/// `f32, f16 or int8`.
+fn alternatives(names: &[&str]) -> String {
+    match names {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn millions(n: u64) -> String {

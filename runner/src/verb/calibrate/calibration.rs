@@ -10,31 +10,27 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use onnx_file::digest;
-use onnx_file::expose::{ExposeError, with_intermediate_outputs};
+use onnx_file::expose::with_intermediate_outputs;
 use onnx_file::outline::OutlineError;
-use resnext_builder::calibration::Measured;
-use serde::Serialize;
+use resnext_builder::calibration::{self as measured, Measured};
 
 use crate::host::environment::Environment;
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
-use crate::model::opened::Part;
-use crate::model::opened::{Loaded, ModelError};
+use crate::model::opened::{Loaded, ModelError, Part};
 use crate::model::precision::Precision;
 use crate::model::tensor::{Data, Tensor};
 use crate::note::Note;
 use crate::stats::range::Range;
+use crate::verb::outcome::Report;
 
-use super::inputs::{Inputs, Source};
-use super::verdict::{COMFORTABLE, Verdict};
+use super::error::CalibrateError;
+use super::inputs::Source;
+use super::result::{COMFORTABLE, Calibration, Elements, Value, Verdict};
 use super::weights::Weights;
-use crate::input::broken::Broken;
 use crate::model::values::GraphValue;
-
-/// Version of the JSON written from [`Calibration`].
-pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to calibrate on.
 pub struct Request<'a> {
@@ -42,97 +38,6 @@ pub struct Request<'a> {
     pub inputs: Source<'a>,
     /// Inputs at once, for models that leave it open. All values of a batch are in memory together.
     pub batch: usize,
-}
-
-/// Why there is no calibration.
-#[derive(Debug, thiserror::Error)]
-pub enum CalibrateError {
-    /// The model file is unusable.
-    #[error(transparent)]
-    File(#[from] MetadataError),
-    /// Its weights cannot be read.
-    #[error(transparent)]
-    Weights(#[from] onnx_file::read::ReadError),
-    /// The copy with all values as outputs could not be written.
-    #[error(transparent)]
-    Write(#[from] ExposeError),
-    /// The provider gave no result, or stopped giving any.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// No image could be read.
-    #[error("none of the {count} images can be read; the first, {}: {}", first.path, first.reason)]
-    NoImage {
-        /// Images tried.
-        count: usize,
-        /// The first of them.
-        first: Broken,
-    },
-    /// Stopped before the first result.
-    #[error("stopped before the first input was through: there is no range to tell")]
-    Stopped,
-}
-
-/// A value inside the network, over all inputs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Value {
-    /// Its name in the graph.
-    pub name: String,
-    /// The node that makes it; empty for the graph's input.
-    pub node: String,
-    /// That node's operator.
-    pub op: String,
-    /// Part of the network: `stem`, `layer1`, ..., `head`.
-    #[serde(skip)]
-    pub stage: String,
-    /// Smallest finite element; `None` where none is finite.
-    pub min: Option<f64>,
-    /// Largest finite element.
-    pub max: Option<f64>,
-    /// Largest magnitude of a finite element.
-    pub max_abs: Option<f64>,
-    /// Elements that are NaN or infinite.
-    pub non_finite: u64,
-}
-
-/// All values together.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Elements {
-    /// Elements of all values over all inputs.
-    pub count: u64,
-    /// Those not zero and below the smallest normal number of f16, where it has fewer digits.
-    pub below_f16_normal: u64,
-}
-
-/// The whole calibration.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Calibration {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `calibration`.
-    pub kind: &'static str,
-    /// Machine and time.
-    pub environment: Environment,
-    /// The model.
-    pub model: Measured,
-    /// What went in.
-    pub inputs: Inputs,
-    /// Provider.
-    pub provider: String,
-    /// Library, options, placement, of the copy with all values as outputs.
-    pub loaded: Loaded,
-    /// The input, and every floating-point value that a node makes, in the order of the graph.
-    pub values: Vec<Value>,
-    /// All of them together.
-    pub elements: Elements,
-    /// The weights.
-    pub weights: Weights,
-    /// Whether f16 holds all that.
-    pub verdict: Verdict,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
-    /// Whether it was stopped before the last input.
-    pub interrupted: bool,
 }
 
 /// Measures the ranges of all values of the candidate's model. Setting `stop` ends it after the batch in progress; what
@@ -145,7 +50,7 @@ pub fn calibrate(
     request: &Request<'_>,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Calibration, CalibrateError> {
+) -> Result<Report<Calibration>, CalibrateError> {
     let environment = Environment::read();
     let file = candidate.file;
     let image = file.image_input()?;
@@ -165,7 +70,7 @@ pub fn calibrate(
         ranges.merge(opened.ranges(std::slice::from_ref(input), part)?);
         Ok(())
     })?;
-    let interrupted = stop.load(Ordering::Relaxed) && inputs.count + inputs.broken.len() < request.inputs.count();
+    let interrupted = stop.load(Ordering::Relaxed) && inputs.count() + inputs.broken.len() < request.inputs.count();
     let (mut values, elements) = ranges.values(&made)?;
     let without = made.len() - values.len();
     values.insert(0, input_value(&image.name, &fed));
@@ -173,21 +78,9 @@ pub fn calibrate(
     let mut notes = assumed;
     notes.extend((without > 0).then_some(Note::NoRange { count: without }));
     notes.extend(caveats(&request.inputs, file));
-    Ok(Calibration {
-        schema_version: SCHEMA_VERSION,
-        kind: "calibration",
-        environment,
-        model,
-        inputs,
-        provider: candidate.provider.clone(),
-        loaded,
-        values,
-        elements,
-        weights,
-        verdict,
-        notes,
-        interrupted,
-    })
+    let calibration =
+        Calibration { model, inputs, provider: candidate.provider.clone(), loaded, values, elements, weights, verdict };
+    Ok(Report { environment, notes, interrupted, result: calibration })
 }
 
 /// The range of what was fed in one batch.
@@ -201,11 +94,15 @@ fn range_of(input: &Tensor, part: Part) -> Range {
 
 /// The graph's input, which no node makes.
 fn input_value(name: &str, range: &Range) -> Value {
-    Value {
-        name: name.to_owned(),
-        node: String::new(),
-        op: String::new(),
-        stage: "input".into(),
+    Value { range: described_range(name.to_owned(), None, range), stage: "input".into() }
+}
+
+/// What a build reads of a range; `made_by` is the node and its operator.
+fn described_range(name: String, made_by: Option<&GraphValue>, range: &Range) -> measured::Range {
+    measured::Range {
+        name,
+        node: made_by.map(|made| made.node.clone()),
+        op: made_by.map(|made| made.op.clone()),
         min: range.bounds.map(|[low, _]| low),
         max: range.bounds.map(|[_, high]| high),
         max_abs: range.max_abs(),
@@ -243,16 +140,8 @@ impl Ranges {
             let Some(range) = measured else { continue };
             elements.count += range.count;
             elements.below_f16_normal += range.below_normal;
-            values.push(Value {
-                name: made.value.clone(),
-                node: made.node.clone(),
-                op: made.op.clone(),
-                stage: made.stage.clone(),
-                min: range.bounds.map(|[low, _]| low),
-                max: range.bounds.map(|[_, high]| high),
-                max_abs: range.max_abs(),
-                non_finite: range.non_finite,
-            });
+            let range = described_range(made.value.clone(), Some(made), range);
+            values.push(Value { range, stage: made.stage.clone() });
         }
         Ok((values, elements))
     }
