@@ -129,6 +129,14 @@ pub enum CalibrationError {
         /// What is being built.
         asked: String,
     },
+    /// It was measured on another file.
+    #[error("the calibration was measured on {file} as it was then, which is not {model} as it is now; measure {model} with resnext-run calibrate")]
+    OtherFile {
+        /// The model that was measured.
+        file: String,
+        /// The model it is to be used for.
+        model: String,
+    },
     /// Values that are broken in any arithmetic.
     #[error(
         "node '{node}' outputs infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
@@ -261,6 +269,17 @@ impl Calibration {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses another file than that with the digest `sha256`, in hex.
+    ///
+    /// # Errors
+    /// [`CalibrationError::OtherFile`].
+    pub fn check_file(&self, model: &Path, sha256: &str) -> Result<(), CalibrationError> {
+        if self.model.sha256 == sha256 {
+            return Ok(());
+        }
+        Err(CalibrationError::OtherFile { file: self.model.file.clone(), model: model.display().to_string() })
     }
 
     /// Checks the ranges of a graph that `to_f16` has passed against the limit of f16: every value that is f16, or becomes it, must fit.

@@ -312,7 +312,7 @@ impl Importer {
 }
 
 /// A constant of 64-bit integers.
-fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
+pub(crate) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     if tensor.data_type != ElementType::I64.to_proto() {
         return None;
     }
@@ -417,6 +417,11 @@ impl Attributes<'_> {
         let number = self.int("to", 0);
         let element = i32::try_from(number).ok().and_then(ElementType::from_proto);
         element.ok_or_else(|| format!("it converts to ONNX type {number}, which is not known here"))
+    }
+
+    /// An attribute of several integers.
+    pub(crate) fn numbers(&self, name: &str) -> Option<Vec<i64>> {
+        self.get(name).map(|attribute| attribute.ints.clone())
     }
 
     fn get(&self, name: &str) -> Option<&AttributeProto> {

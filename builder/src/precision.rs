@@ -5,7 +5,10 @@ pub mod int8;
 
 use std::fmt;
 
+use onnx_file::metadata::{Key, Metadata};
 use serde::Serialize;
+
+use half::UNCHECKED;
 
 pub use half::Half;
 pub use int8::Int8;
@@ -96,6 +99,31 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Says in a model's metadata what was done to it.
+    pub(crate) fn describe(&self, metadata: &mut Metadata) {
+        if self.dtype() != Dtype::F32 {
+            metadata.set(Key::Dtype, self.dtype().name());
+        }
+        match self {
+            Self::F32 => {}
+            Self::F16(safety) => {
+                if !safety.kept.is_empty() {
+                    metadata.set_json(Key::KeepF32, &safety.kept);
+                }
+                metadata.set(Key::F16Weights, safety.weights.to_string());
+                let activations = safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string);
+                metadata.set(Key::F16Activations, activations);
+            }
+            Self::Int8(outcome) => {
+                if !outcome.kept.is_empty() {
+                    metadata.set_json(Key::KeepF32, &outcome.kept);
+                }
+                metadata.set(Key::Int8Weights, outcome.weights());
+                metadata.set(Key::Int8Activations, outcome.activations());
+            }
+        }
+    }
+
     /// The arithmetic.
     pub const fn dtype(&self) -> Dtype {
         match self {

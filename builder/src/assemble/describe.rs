@@ -9,8 +9,7 @@ use crate::architecture::Output;
 use crate::graph::Dim;
 use crate::note::Note;
 use crate::passes::{self, PassRun};
-use crate::precision::half::UNCHECKED;
-use crate::precision::{Dtype, Effect};
+use crate::precision::Effect;
 use crate::published::{self, Published};
 use crate::variant::Stem;
 
@@ -69,29 +68,8 @@ pub(crate) fn describe(
         metadata.set(Key::Lowering, plan.rationale.reasons.join("; "));
     }
     metadata.set(Key::Passes, passes::summary(runs));
-    set_effect(&mut metadata, effect);
+    effect.describe(&mut metadata);
     Description { metadata, notes }
-}
-
-/// What the precision did, for every model that is written.
-pub(crate) fn set_effect(metadata: &mut Metadata, effect: &Effect) {
-    if effect.dtype() != Dtype::F32 {
-        metadata.set(Key::Dtype, effect.dtype().name());
-    }
-    if let Effect::Int8(outcome) = effect {
-        if !outcome.kept.is_empty() {
-            metadata.set_json(Key::KeepF32, &outcome.kept);
-        }
-        metadata.set(Key::Int8Weights, outcome.weights());
-        metadata.set(Key::Int8Activations, outcome.activations());
-    }
-    if let Effect::F16(safety) = effect {
-        if !safety.kept.is_empty() {
-            metadata.set_json(Key::KeepF32, &safety.kept);
-        }
-        metadata.set(Key::F16Weights, safety.weights.to_string());
-        metadata.set(Key::F16Activations, safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
-    }
 }
 
 fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes: &mut Vec<Note>) -> Preprocess {

@@ -25,7 +25,6 @@ use crate::note::Note;
 use crate::output::{External, Output};
 use crate::passes::{self, PassRun};
 use crate::precision::half::Safety;
-use crate::precision::int8::Outcome;
 use crate::precision::{Effect, Precision};
 use crate::published;
 use crate::validate::Valid;
@@ -246,13 +245,7 @@ impl<'a: 's, 's> Writer<'a, 's> {
                 let (weights, activations) = (std::mem::take(&mut self.weights.rounding), self.activations.take());
                 Effect::F16(Safety { kept: half.keep_f32.clone(), weights, activations })
             }
-            Precision::Int8(int8) => Effect::Int8(Outcome {
-                flavour: int8.flavour,
-                weight_range: int8.weights,
-                largest_pair: self.weights.largest_pair,
-                kept: int8.keep_f32.clone(),
-                inputs: int8.inputs.clone(),
-            }),
+            Precision::Int8(int8) => Effect::Int8(int8.outcome(self.weights.largest_pair)),
         };
         let description = describe(plan, resolved, runs, self.digest.finish()?, &self.effect);
         self.notes = description.notes;

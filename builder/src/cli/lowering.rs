@@ -12,6 +12,8 @@ use crate::precision::Dtype;
 use crate::target::{Rationale, Target};
 use crate::tuning::Tuning;
 
+use super::precision::PrecisionArgs;
+
 /// Which passes to run.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoweringArgs {
@@ -117,6 +119,9 @@ pub struct OptimizeArgs {
     /// Which passes to run.
     #[command(flatten)]
     pub lowering: LoweringArgs,
+    /// Arithmetic carried by the graph.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
@@ -137,7 +142,9 @@ impl OptimizeArgs {
     /// # Errors
     /// [`BuildError::Tuning`].
     pub fn plan(&self) -> Result<optimize::Plan, BuildError> {
-        let (lowering, rationale) = self.lowering.choose(Dtype::F32)?;
+        let (mut lowering, rationale) = self.lowering.choose(self.precision.dtype)?;
+        let calibration;
+        (lowering.precision, calibration) = self.precision.choose(self.lowering.target.into())?;
         Ok(optimize::Plan {
             input: self.input.clone(),
             output: self.output.clone(),
@@ -145,7 +152,8 @@ impl OptimizeArgs {
             lowering,
             rationale,
             external: self.external_data,
-            files: self.lowering.tuning.iter().cloned().collect(),
+            calibration,
+            files: self.lowering.tuning.iter().chain(&self.precision.calibration).cloned().collect(),
         })
     }
 }

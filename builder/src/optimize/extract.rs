@@ -7,7 +7,7 @@ use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
 use onnx_file::tensor;
 
 use crate::graph::{Dim, Graph, Op, Origin, ValueId};
-use crate::import::{Attributes, Initializers, label};
+use crate::import::{Attributes, Initializers, integers, label};
 use crate::weight::Weight;
 
 /// What was extracted, and from where.
@@ -27,8 +27,23 @@ pub(super) struct Unproven {
     pub(super) reason: String,
 }
 
+/// What is extracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Convolutions and normalisations: what the passes on numbers rewrite.
+    Convolutions,
+    /// Every operator that has a rule in integers, too; what has none is told.
+    Integers,
+}
+
+/// Operators that move elements, or compute with shapes: there is nothing in them to quantize.
+const BOOKKEEPING: [&str; 14] = [
+    "Cast", "Concat", "Constant", "Dropout", "Flatten", "Gather", "Identity", "Reshape", "Shape", "Slice", "Split",
+    "Squeeze", "Transpose", "Unsqueeze",
+];
+
 /// Extracts what can be proven.
-pub(super) fn extract(model: &GraphProto) -> Extracted {
+pub(super) fn extract(model: &GraphProto, scope: Scope) -> Extracted {
     let mut extractor = Extractor {
         graph: Graph::default(),
         values: HashMap::new(),
@@ -43,7 +58,13 @@ pub(super) fn extract(model: &GraphProto) -> Extracted {
             Ok(true) => {
                 extracted.insert(index);
             }
-            Ok(false) => {}
+            Ok(false) => match extractor.other(index, node, scope) {
+                Ok(true) => {
+                    extracted.insert(index);
+                }
+                Ok(false) => {}
+                Err(reason) => unproven.push(Unproven { node: label(node), op: node.op_type.clone(), reason }),
+            },
             Err(reason) => unproven.push(Unproven { node: label(node), op: node.op_type.clone(), reason }),
         }
     }
@@ -96,6 +117,9 @@ fn constants(model: &GraphProto) -> HashMap<&str, &TensorProto> {
     constants
 }
 
+/// Why an operator stays as it is.
+const NO_RULE: &str = "no rule for it in integers";
+
 struct Extractor<'a> {
     graph: Graph,
     values: HashMap<String, ValueId>,
@@ -141,16 +165,100 @@ impl<'a> Extractor<'a> {
             operands.push(self.constant(name, element)?);
         }
         operands[0] = self.data(data, &op, operands[1], element)?;
+        self.add(index, node, op, &operands, output)
+    }
+
+    /// Extracts a node of another operator that has a rule in integers.
+    fn other(&mut self, index: usize, node: &'a NodeProto, scope: Scope) -> Result<bool, String> {
+        if scope == Scope::Convolutions {
+            return Ok(false);
+        }
+        let is_bookkeeping = BOOKKEEPING.contains(&&node.op_type[..]);
+        let refused = || if is_bookkeeping { Ok(false) } else { Err(NO_RULE.to_owned()) };
+        let ruled = ["Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool", "ReduceMean", "Flatten", "Concat", "Gemm"];
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") || !ruled.contains(&&node.op_type[..]) {
+            return refused();
+        }
+        let ([output], [_, ..]) = (&node.output[..], &node.input[..]) else { return refused() };
+        let op = match node.op_type.as_str() {
+            "ReduceMean" if self.is_plane_mean(node) => Op::GlobalAveragePool,
+            "ReduceMean" => return refused(),
+            name => match Attributes(&node.attribute).op(name, &[]) {
+                Ok(op) => op,
+                Err(reason) => return if is_bookkeeping { Ok(false) } else { Err(reason) },
+            },
+        };
+        let mut operands = Vec::new();
+        let inputs = if op == Op::GlobalAveragePool { &node.input[..1] } else { &node.input[..] };
+        for (index, name) in inputs.iter().enumerate() {
+            let known = self.values.get(name).copied().filter(|&id| self.graph.value(id).weight.is_none());
+            operands.push(match known {
+                Some(id) if index < op.data_inputs(inputs.len()) => id,
+                _ if index >= op.data_inputs(inputs.len()) => {
+                    let element = self.element(name)?;
+                    self.constant(name, element)?
+                }
+                _ if self.constants.contains_key(name.as_str()) => {
+                    return Err(format!("it computes on the constant '{name}'"));
+                }
+                _ => match (op, inputs.iter().find_map(|input| self.values.get(input).copied())) {
+                    (Op::Gemm, _) => self.features(name, node.input.get(1))?,
+                    (Op::Add, Some(like)) => self.shaped_like(name, like),
+                    _ if is_bookkeeping => return Ok(false),
+                    _ => return Err("nothing that it takes can become integers".into()),
+                },
+            });
+        }
+        match self.add(index, node, op, &operands, output) {
+            Err(_) if is_bookkeeping => Ok(false),
+            added => added,
+        }
+    }
+
+    /// A mean over height and width that keeps them as 1 x 1.
+    fn is_plane_mean(&self, node: &NodeProto) -> bool {
+        let attributes = Attributes(&node.attribute);
+        let stored = node.input.get(1).and_then(|name| integers(self.constants.get(name.as_str())?));
+        let axes = attributes.numbers("axes").or(stored);
+        attributes.int("keepdims", 1) == 1 && matches!(axes.as_deref(), Some([2 | -2, 3 | -1] | [3 | -1, 2 | -2]))
+    }
+
+    /// A value that nothing extracted makes, with as many features as a linear layer's weight calls for.
+    fn features(&mut self, name: &str, weight: Option<&String>) -> Result<ValueId, String> {
+        let dims = weight.and_then(|weight| self.constants.get(weight.as_str())).map(|tensor| &tensor.dims[..]);
+        let Some(&[_, features]) = dims else { return Err("its weight is computed, not a constant of the file".into()) };
+        let features = usize::try_from(features).map_err(|_| "its weight has an impossible shape")?;
+        let id = self.graph.add_input(name, vec![Dim::Unknown, Dim::Fixed(features)]);
+        self.values.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// A value that nothing extracted makes, added to one like `like`.
+    fn shaped_like(&mut self, name: &str, like: ValueId) -> ValueId {
+        let shape = self.graph.value(like).shape.clone();
+        let id = self.graph.add_input(name, shape);
+        self.values.insert(name.to_owned(), id);
+        id
+    }
+
+    fn add(
+        &mut self,
+        index: usize,
+        node: &NodeProto,
+        op: Op,
+        operands: &[ValueId],
+        output: &str,
+    ) -> Result<bool, String> {
         let mut name = label(node);
         if self.names.contains(&name) {
             name = format!("{name}#{index}");
         }
         let first = self.graph.nodes.len();
-        let id = self.graph.add_node(name.clone(), op, &operands).map_err(|error| error.reason)?;
+        let id = self.graph.add_node(name.clone(), op, operands).map_err(|error| error.reason)?;
         self.graph.set_origin(first, Origin::Model(index));
         self.names.insert(name);
-        self.graph.value_mut(id).name.clone_from(output);
-        self.values.insert(output.clone(), id);
+        self.graph.value_mut(id).name = output.to_owned();
+        self.values.insert(output.to_owned(), id);
         Ok(true)
     }
 

@@ -9,9 +9,11 @@ use onnx_file::raw::TensorError;
 use onnx_file::read::ReadError;
 use serde::Serialize;
 
+use crate::calibration::CalibrationError;
 use crate::graph::Pass;
 use crate::note::WithSentence;
 use crate::passes::{PassRun, Reason};
+use crate::precision::Effect;
 use crate::target::Purpose;
 use crate::validate::GraphError;
 
@@ -31,6 +33,9 @@ pub struct Optimized {
     pub reasons: Vec<String>,
     /// Passes that ran.
     pub passes: Vec<PassRun>,
+    /// The arithmetic that the graph carries, and what it did to the weights.
+    #[serde(flatten)]
+    pub precision: Effect,
     /// Nodes of the model.
     pub nodes: usize,
     /// Nodes that passed through as they were.
@@ -102,6 +107,8 @@ pub enum Form {
         /// With the normalisation after it folded in.
         folded: bool,
     },
+    /// An operator between integers.
+    Integers(&'static str),
     /// Another operator.
     Other(&'static str),
     /// Nothing by itself: it is part of the node before.
@@ -169,6 +176,9 @@ pub enum OptimizeError {
         /// Bytes of the model.
         bytes: u64,
     },
+    /// The calibration file, or what it speaks against.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// A bug in a pass.
     #[error("internal error: a pass left an invalid graph: {0}")]
     Graph(#[from] GraphError),
@@ -187,7 +197,7 @@ impl OptimizeError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Request(_) | Self::TooLarge { .. } => Exit::Usage,
-            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } | Self::Overflow { .. } => Exit::BadInput,
+            Self::Calibration(_) | Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } | Self::Overflow { .. } => Exit::BadInput,
             Self::Output { .. } => Exit::Output,
             Self::Graph(_) => Exit::Internal,
         }

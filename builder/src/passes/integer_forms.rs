@@ -180,7 +180,8 @@ impl<'a> Builder<'a> {
             parts.push(value);
         }
         // It makes what the QuantizeLinear made, and stands for the convolution.
-        self.graph.nodes.push(Node { name: node.name, op: Op::Concat, inputs: parts, ..last });
+        let Node { name, origin, .. } = node;
+        self.graph.nodes.push(Node { name, op: Op::Concat, inputs: parts, output: last.output, origin });
     }
 
     /// The convolution with channels behind those of its data and its weight; false where it has enough.

@@ -81,6 +81,19 @@ pub struct Int8 {
     pub inputs: Option<Inputs>,
 }
 
+impl Int8 {
+    /// What became of a model, of whose weights the largest pair is known.
+    pub(crate) fn outcome(&self, largest_pair: i32) -> Outcome {
+        Outcome {
+            flavour: self.flavour,
+            weight_range: self.weights,
+            largest_pair,
+            kept: self.keep_f32.clone(),
+            inputs: self.inputs.clone(),
+        }
+    }
+}
+
 /// What became of a model's weights and values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {

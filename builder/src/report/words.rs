@@ -37,7 +37,11 @@ impl Display for Refusal {
 impl Display for Form {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self::Conv { groups, channels, stride: [height, width], folded } = self else {
-            return f.write_str(if let Self::Other(op) = self { op } else { "folded into the node before" });
+            return match self {
+                Self::Other(op) => f.write_str(op),
+                Self::Integers(op) => write!(f, "{op} in integers"),
+                _ => f.write_str("folded into the node before"),
+            };
         };
         match groups {
             1 => f.write_str("one group")?,
