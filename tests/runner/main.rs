@@ -15,6 +15,7 @@ mod faults;
 mod gpu;
 mod hostile;
 mod imports;
+mod int8;
 mod library;
 mod setup;
 mod structure;
