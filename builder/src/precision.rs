@@ -118,6 +118,7 @@ impl Effect {
                 if !outcome.kept.is_empty() {
                     metadata.set_json(Key::KeepF32, &outcome.kept);
                 }
+                metadata.set(Key::WeightRange, outcome.weight_range.name());
                 metadata.set(Key::Int8Weights, outcome.weights());
                 metadata.set(Key::Int8Activations, outcome.activations());
             }

@@ -179,13 +179,13 @@ pub fn verdict(verdict: &Verdict) -> String {
     }
     let basis = match verdict.basis {
         Basis::Exact => "",
-        Basis::Rounded => "compared with the checkpoint's weights rounded to f16, as this program rounds",
-        Basis::WithinRounding => "another program's f16: at most twice what rounding the weights does",
+        Basis::Rounded => "compared with the checkpoint rounded as this program rounds",
+        Basis::WithinRounding => "another program's rounding: at most twice what this program's does",
     };
     let _ = write!(text, "{basis}");
     let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
     if verdict.basis != Basis::Exact {
-        let _ = writeln!(text, "; rounding them moves an output by up to {rounding:.2e}");
+        let _ = writeln!(text, "; rounding moves an output by up to {rounding:.2e}");
     }
     let [height, width] = verdict.image_size;
     let _ = writeln!(

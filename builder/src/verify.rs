@@ -5,10 +5,13 @@
 //! names, merged groups or folded normalisations. It runs twice: as it is, and with every ReLU made leaky on both sides,
 //! so that no wrong weight hides behind a channel that these images leave at zero.
 //!
+//! An int8 model is compared with the checkpoint quantized alike (`verify/integer.rs`).
+//!
 //! A model with f16 weights is compared in two steps (`verify/half.rs`), since rounding moves the function by far more
 //! than a wrong weight may.
 
 mod half;
+mod integer;
 mod memory;
 mod result;
 
@@ -19,6 +22,7 @@ use std::path::Path;
 
 use ndarray::{Array4, ArrayD};
 use onnx_file::budget;
+use onnx_file::metadata::Metadata;
 
 use crate::architecture::StrideIn;
 use crate::checkpoint::{Checkpoint, Choice};
@@ -48,6 +52,7 @@ pub fn verify(
     let (variant, channels) = (found.variant, found.channels);
     let usual = variant.default_image_size();
     let ours = half::is_ours(&proto);
+    let says = Metadata::of(&proto);
     let Imported { graph, weights: mut initializers } = import(proto, Some([2, channels, usual, usual]))
         .map_err(|source| VerifyError::Import { model: name(), source })?;
     let valid = validate(&graph).map_err(|source| VerifyError::Graph { model: name(), source })?;
@@ -57,7 +62,13 @@ pub fn verify(
     budget::check("comparing on images of this size", memory.saturating_mul(2))
         .map_err(|source| VerifyError::Memory { model: name(), source })?;
     let images = images(&graph, seed);
-    let rounded = if half::has_half(&graph) {
+    let mut ours = ours;
+    let rounded = if integer::has_integers(&graph) {
+        let int8 = if ours { integer::read(&graph, &mut initializers, &says) } else { None };
+        ours = int8.is_some();
+        let mut source = Source::remembering(Origin::Checkpoint(&checkpoint));
+        Some(integer::lowered(&graph, &variant, &head, stride_in, &images, int8, &mut source)?)
+    } else if half::has_half(&graph) {
         Some(half::Lowered::like(&graph, &variant, &head, stride_in, &images)?)
     } else {
         None

@@ -70,8 +70,11 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn of(graph: &'a Graph, int8: &'a Int8) -> Self {
+        let producers = graph.producers();
+        // A value that leaves has a name of its own; measured inside another graph it has its node's.
         let parameters = |id: ValueId| {
-            let bounds = int8.bounds.get(&graph.value(id).name)?;
+            let node = || producers[id.0 as usize].map(|producer| &graph.nodes[producer].name);
+            let bounds = int8.bounds.get(&graph.value(id).name).or_else(|| int8.bounds.get(node()?))?;
             Some((id, int8.flavour.parameters(*bounds)))
         };
         let made = graph.nodes.iter().map(|node| node.output).chain(graph.inputs.iter().copied());
@@ -85,7 +88,7 @@ impl<'a> Facts<'a> {
         let keep: HashSet<&str> = int8.keep_f32.iter().map(String::as_str).collect();
         let kept = graph.nodes.iter().enumerate().filter(|(_, node)| keep.contains(node.name.as_str()));
         let kept = kept.map(|(index, _)| index).collect();
-        Self { graph, known, producers: graph.producers(), only_user, kept }
+        Self { graph, known, producers, only_user, kept }
     }
 
     /// The value that stands behind a node once the Relu or Clip that follows it alone is taken with it, and that
@@ -338,7 +341,13 @@ impl Rewriter<'_> {
                 continue;
             }
             let name = self.graph.value(id).name.clone();
-            let inner = self.names.fresh(&format!("{name}.inner"));
+            // Its node's name, as if it did not leave.
+            let maker = self.graph.nodes.iter().find(|node| node.output == id).map(|node| node.name.clone());
+            let values = &mut self.graph.nodes.iter().map(|node| &self.graph.value(node.output).name);
+            let inner = match maker {
+                Some(maker) if !values.any(|value| *value == maker) => maker,
+                _ => self.names.fresh(&format!("{name}.inner")),
+            };
             self.graph.value_mut(id).name = inner;
             self.graph.value_mut(real).name = name;
             self.graph.outputs[position] = real;

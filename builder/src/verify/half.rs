@@ -28,8 +28,7 @@ use crate::weights::Source;
 
 /// Whether this program rounded the weights of `model`.
 pub(super) fn is_ours(model: &ModelProto) -> bool {
-    let rounded = Metadata::of(model).get(Key::Dtype) == Some(ElementType::F16.name());
-    model.producer_name == "resnext-build" && rounded
+    model.producer_name == "resnext-build" && Metadata::of(model).get(Key::Dtype).is_some()
 }
 
 /// Whether a weight of `graph` is f16.
@@ -54,28 +53,19 @@ impl Lowered {
         stride_in: StrideIn,
         images: &Array4<f64>,
     ) -> Result<Self, VerifyError> {
-        let stages = variant.blocks.len();
-        let (count, channels, height, width) = images.dim();
-        let mut outputs: Vec<Output> = (1..=stages).map(Output::Stage).collect();
-        outputs.extend(head.last().map(|_| Output::Logits));
-        let options = Options {
-            batch: Dim::Fixed(count),
-            image: [Dim::Fixed(height), Dim::Fixed(width)],
-            channels,
-            hidden: head.split_last().map(|(_, hidden)| hidden.to_vec()).unwrap_or_default(),
-            classes: head.last().copied().unwrap_or(1),
-            outputs,
-            block_form: block_form(model),
-            stride_in,
-        };
-        let mut exact = architecture::build(variant, &options)?;
+        let mut exact = network(model, variant, head, stride_in, images)?;
         let left = scales(model);
         fold_bn_where(&mut exact, |scale| !left.contains(scale));
         let mut rounded = exact.clone();
         let half = Half { keep_f32: kept(model, &exact), ..Half::default() };
         // Its names are the graph's own.
         let _ = to_f16(&mut rounded, &half);
-        Ok(Self { exact, rounded, stages })
+        Ok(Self::new(exact, rounded, variant.blocks.len()))
+    }
+
+    /// A network of so many stages, before and after rounding.
+    pub(super) fn new(exact: Graph, rounded: Graph, stages: usize) -> Self {
+        Self { exact, rounded, stages }
     }
 
     /// What the network puts out with rounded weights; `exact` is the checkpoint's own forward pass.
@@ -103,6 +93,30 @@ impl Lowered {
             None => run(&self.rounded),
         }
     }
+}
+
+/// The network `variant` in the block form of `model`, for images of the given shape: all stages, and its classifier.
+pub(super) fn network(
+    model: &Graph,
+    variant: &Variant,
+    head: &[usize],
+    stride_in: StrideIn,
+    images: &Array4<f64>,
+) -> Result<Graph, VerifyError> {
+    let (count, channels, height, width) = images.dim();
+    let mut outputs: Vec<Output> = (1..=variant.blocks.len()).map(Output::Stage).collect();
+    outputs.extend(head.last().map(|_| Output::Logits));
+    let options = Options {
+        batch: Dim::Fixed(count),
+        image: [Dim::Fixed(height), Dim::Fixed(width)],
+        channels,
+        hidden: head.split_last().map(|(_, hidden)| hidden.to_vec()).unwrap_or_default(),
+        classes: head.last().copied().unwrap_or(1),
+        outputs,
+        block_form: block_form(model),
+        stride_in,
+    };
+    Ok(architecture::build(variant, &options)?)
 }
 
 /// The block form, by this program's names; rounding is the same in any form, so for others' files it matters not.
