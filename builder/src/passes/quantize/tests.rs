@@ -45,10 +45,6 @@ fn distances(before: &Graph, after: &Graph) -> Vec<f64> {
     pairs.map(|(a, b)| norm((a - b).into_iter().collect()) / norm(a.iter().copied().collect())).collect()
 }
 
-fn count(graph: &Graph, is: impl Fn(&Op) -> bool) -> usize {
-    graph.nodes.iter().filter(|node| is(&node.op)).count()
-}
-
 #[test]
 fn every_form_becomes_integers_throughout_and_stays_near() {
     for form in [BlockForm::Grouped, BlockForm::Concat] {
