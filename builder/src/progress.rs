@@ -65,7 +65,9 @@ impl<'a> Display<'a> {
         match progress {
             Progress::Writing { done, total } => self.draw(Work::Writing, done, total),
             Progress::Comparing { done, total } => self.draw(Work::Comparing, done, total),
-            Progress::Fetching(Event::Received { done, total }) => self.draw(Work::Fetching, done, total),
+            Progress::Fetching(Event::Received { done, total }) => {
+                self.draw(Work::Fetching, done, total.unwrap_or(done));
+            }
             Progress::Fetching(Event::Waiting { file }) => {
                 self.line(&format!("another process downloads {}; waiting for it", file.display()));
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::architecture::Inferred;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::graph::Graph;
-use crate::judge::{Other, judge, list};
+use crate::identity::{Other, identify, list};
 use crate::random::{NoRule, Random};
 use crate::shape::ShapeError;
 use crate::variant::Variant;
@@ -109,7 +109,7 @@ fn fc(names: &[String]) -> String {
 /// [`WeightsError::Other`].
 pub fn inferred(checkpoint: &Checkpoint) -> Result<Inferred, WeightsError> {
     let shapes = checkpoint.tensors().iter().map(|info| (info.name.as_str(), info.shape.as_slice())).collect();
-    judge(&shapes).map_err(|other| WeightsError::Other { path: checkpoint.path().display().to_string(), other })
+    identify(&shapes).map_err(|other| WeightsError::Other { path: checkpoint.path().display().to_string(), other })
 }
 
 /// Refuses a checkpoint of another network than `asked`.
@@ -168,7 +168,7 @@ pub fn account(checkpoint: &Checkpoint, variant: &Variant, graph: &Graph) -> Res
             });
         }
     }
-    // All else was judged; a classifier's tensors are needed or, in a feature extractor, left alone.
+    // All else was identified; a classifier's tensors are needed or, in a feature extractor, left alone.
     let has_head = needed.keys().any(|name| name.starts_with("fc."));
     let extra = |name: &&str| has_head && name.starts_with("fc.") && !needed.contains_key(*name);
     let names: Vec<String> =

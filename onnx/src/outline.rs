@@ -73,8 +73,8 @@ pub enum OutlineError {
     },
 }
 
-/// A model without the data of its tensors, which have names, types, shapes and the places of external data. Sparse
-/// initializers, functions and training information are left out.
+/// A model without the data of its tensors, which have names, types, shapes and the places of external data. Training
+/// information is left out.
 #[derive(Clone, Debug)]
 pub struct Outline {
     /// Size of the file in bytes, external data not counted.

@@ -3,12 +3,12 @@
 //! Nothing here knows what was measured: samples are in any unit, and every result is in the same unit. No sample is
 //! ever dropped; outliers are flagged.
 
-pub mod bootstrap;
 pub mod percentile;
 pub mod proportion;
 pub mod random;
 pub mod range;
 pub mod ranking;
+pub mod ratio;
 
 use serde::Serialize;
 

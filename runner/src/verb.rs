@@ -1,5 +1,6 @@
 //! What each verb does with its plan: calls the library, prints what comes back, gives the exit code.
 
+pub mod about;
 pub mod bench;
 pub mod calibrate;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod files;
 pub mod flags;
 pub mod infer;
 pub mod outcome;
+pub mod outputs;
 pub mod publish;
 pub mod quickstart;
 pub mod setup;

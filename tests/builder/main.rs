@@ -26,6 +26,8 @@ mod program;
 mod reproducible;
 mod verified;
 mod verify;
+mod weights_addresses;
 mod weights_download;
 mod weights_encrypted;
+mod weights_hub;
 mod weights_names;

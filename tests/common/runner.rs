@@ -15,7 +15,7 @@ use resnext_runner::backend::onnxruntime::runtime::find::{Library, Search};
 use resnext_runner::backend::onnxruntime::runtime::install;
 use resnext_runner::backend::onnxruntime::runtime::install::Source as Wheels;
 use resnext_runner::backend::onnxruntime::runtime::package::Package;
-use resnext_runner::backend::onnxruntime::session::{SessionOptions, Source, Spec};
+use resnext_runner::backend::onnxruntime::spec::{SessionOptions, Source, Spec};
 use resnext_runner::backend::onnxruntime::worker::Launcher;
 use resnext_runner::model::tensor::{Data, Tensor};
 
@@ -69,6 +69,7 @@ pub(crate) fn spec(library: Library, kind: Kind, model: &Path) -> Spec {
         provider: Provider::new(kind),
         session: SessionOptions { intra_op_threads: 1, inter_op_threads: 1, config: Default::default() },
         model: Source::File(model.to_path_buf()),
+        outputs: None,
         allow_fallback: false,
         verbose: false,
     }

@@ -7,13 +7,17 @@ mod common {
 }
 
 mod calibrate;
+mod classifiers;
 mod endings;
 mod eval;
 mod fallback;
 mod faults;
 mod gpu;
+mod hostile;
+mod imports;
 mod library;
 mod setup;
+mod structure;
 mod tune;
 mod verbs;
 mod worker;

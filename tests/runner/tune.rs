@@ -30,7 +30,20 @@ fn tune(folder: &Path, more: &[&str]) -> Output {
     let library = library(Package::Cpu).path.display().to_string();
     let path = |name: &str| folder.join(name).display().to_string();
     let (model, output) = (path("m.onnx"), path("tuned.onnx"));
-    let base = ["tune", &model, "-o", &output, "--ort-lib", &library, "--intra-op-threads", "1", "--duration", "0.05"];
+    let base = [
+        "tune",
+        &model,
+        "-o",
+        &output,
+        "--ort-lib",
+        &library,
+        "--intra-op-threads",
+        "1",
+        "--duration",
+        "0.05",
+        "--processes",
+        "3",
+    ];
     run(&[&base[..], more].concat())
 }
 

@@ -2,13 +2,14 @@
 //! information, the object, the list of storage keys), then for each key an i64 count of elements and the elements.
 //! Element sizes are known from the object's pickle alone.
 
+use super::choice::Choice;
 use super::error::Fault;
 use super::file::Source;
 use super::pickle;
 use super::scan::{self, Mode, Node, Pickle, Value};
 use super::state_dict::{self, Names};
+use super::tensor::TensorInfo;
 use super::values::{Blob, Stored};
-use super::{Choice, TensorInfo};
 use std::collections::HashMap;
 use std::io::BufReader;
 

@@ -1,22 +1,23 @@
 //! Names as files have them into torchvision's: the prefix that a wrapper put before every name, the naming of another
 //! library, the classifier under any name.
 //!
-//! Only names are looked at, and the shapes of what may be a classifier: whether the network is one of the family is judged
+//! Only names are looked at, and the shapes of what may be a classifier: whether the network is one of the family is told
 //! afterwards, on torchvision's names.
 
 mod head;
 mod scheme;
+mod tensor;
 
 use std::collections::HashMap;
-
-use onnx_file::element::ElementType;
 
 pub use head::Head;
 pub use scheme::Naming;
 
+use super::choice::Choice;
 use super::error::Fault;
+use super::tensor::TensorInfo;
 use super::values::Data;
-use super::{Choice, TensorInfo};
+use tensor::{Tensor, constant, leave_out};
 
 /// What `DataParallel` and `AveragedModel` put before every name.
 const MODULE_PREFIX: &str = "module.";
@@ -38,20 +39,6 @@ pub(super) struct Named {
     pub(super) head: Option<Head>,
     /// Tensors that are not part of the network, by their names in the file.
     pub(super) left_out: Vec<String>,
-}
-
-/// A tensor on its way.
-struct Tensor {
-    /// Its name in the file.
-    file: String,
-    /// Its name without the prefix; where it lies outside, the name in the file.
-    name: String,
-    /// Whether it has the prefix.
-    inside: bool,
-    /// Whether it is a part of stem or stages, by torchvision's name.
-    body: bool,
-    info: TensorInfo,
-    data: Data,
 }
 
 /// Gives `tensors` torchvision's names.
@@ -98,16 +85,6 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
     let prefix = if wrapper { format!("{}{prefix}", WRAPPERS[0]) } else { format!("{stripped}{prefix}") };
     let prefix = (!prefix.is_empty()).then_some(prefix);
     Ok(Named { tensors: tensors.collect(), prefix, naming, head, left_out })
-}
-
-fn leave_out(tensors: &mut Vec<Tensor>, left_out: &mut Vec<String>, unwanted: impl Fn(&Tensor) -> bool) {
-    tensors.retain(|tensor| {
-        let unwanted = unwanted(tensor);
-        if unwanted {
-            left_out.push(tensor.file.clone());
-        }
-        !unwanted
-    });
 }
 
 /// Weights of a loss, and the mean and deviation of a normalising layer before the network.
@@ -249,11 +226,4 @@ fn complete_statistics(tensors: &mut Vec<Tensor>) {
         }
     }
     tensors.extend(added);
-}
-
-/// A tensor that the file does not hold and that needs none.
-fn constant(name: String, shape: &[usize], value: f64) -> Tensor {
-    let info = TensorInfo { name: name.clone(), dtype: ElementType::F64, shape: shape.to_vec() };
-    let data = Data::Constant { value, elements: shape.iter().product() };
-    Tensor { file: name.clone(), name, inside: true, body: true, info, data }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use onnx_file::element::ElementType;
 
+use super::choice::Choice;
 use super::error::Fault;
 use super::file::Source;
 use super::layout::Layout;
-use super::scan::{self, Mode, Node, Object, Pickle, Value};
-use super::state_dict::{self, Items, Names};
+use super::pickle;
+use super::scan::{self, Items, Mode, Node, Object, Pickle, Value};
+use super::state_dict::{self, Names};
+use super::tensor::TensorInfo;
 use super::values::{Blob, Stored};
-use super::{Choice, TensorInfo, pickle};
 
 /// Keys that lead to the arrays.
 const NESTING: [&str; 2] = ["model", "blobs"];

@@ -6,10 +6,9 @@ use super::error::Fault;
 use super::file::Source;
 use super::layout::Layout;
 use super::state_dict::Names;
+use super::tensor::TensorInfo;
 use super::values::{Blob, Stored};
 use onnx_file::element::ElementType;
-
-use super::TensorInfo;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo as Header};
 use serde::de::{Error, MapAccess, Visitor};

@@ -2,39 +2,19 @@
 //! that it sees what would be called and not what the bytes look like, and it refuses every opcode and global that a
 //! file of weights has no use for, used or not. Objects that are known to be harmless are passed over: the machine notes
 //! that one stands there and what it was made from, and builds nothing. What it builds are descriptions (this tensor lies there, in that
-//! shape), so the scan that judges a file and the reading that follows are one: there is no second parser whose view
+//! shape), so the scan that admits a file and the reading that follows are one: there is no second parser whose view
 //! could differ.
-//!
-//! Values live in an arena and refer to each other by index. A memo lookup copies an index, so a pickle that shares
-//! values a billion times over costs nothing here; it is refused all the same.
 
 mod calls;
+mod machine;
 mod value;
 
 use super::error::Fault;
-use super::pickle::{BYTEARRAY8, Op, Source, refused_name};
-use std::collections::HashMap;
+use super::pickle::{Op, Source};
+use machine::Machine;
+pub(super) use machine::Mode;
 use value::type_name;
-pub(super) use value::{Node, Object, Pickle, Storage, Tensor, Unknown, Value};
-
-/// Steps per pickle: opcodes, and values that a call copies. A checkpoint of a network of a hundred layers with its
-/// optimizer state takes some 50,000; a step costs at most about 100 bytes of memory.
-const MAX_STEPS: u64 = 1 << 21;
-/// How deep values may be nested: Python's own recursion limit.
-const MAX_DEPTH: u32 = 1000;
-/// Values that a pickle may stand for, shared ones counted wherever they occur.
-const MAX_EXPANDED: u64 = 1 << 24;
-
-/// How a pickle is scanned.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Plain values only: the headers of a legacy file.
-    Literal,
-    /// Whatever the allow-list lets through.
-    Full,
-    /// As full, with the contents of `bytes` values, which arrays are made of.
-    Arrays,
-}
+pub(super) use value::{Items, Node, Object, Pickle, Storage, Tensor, Unknown, Value};
 
 /// Scans one pickle, up to and with its `STOP`. Objects of the classes `skip`, exact `module.name`s, are passed over as
 /// those known to be harmless are.
@@ -72,67 +52,7 @@ pub(super) fn refuse_unknown(unknown: &[Unknown], whole: bool) -> Result<(), Fau
     Err(Fault::Global { place: first.place.clone(), global: first.global.clone(), key: first.key.clone(), offer })
 }
 
-/// How much a node holds: depth of nesting and number of values, shared ones counted wherever they occur.
-#[derive(Clone, Copy)]
-struct Extent {
-    depth: u32,
-    values: u64,
-}
-
-struct Machine<'a> {
-    mode: Mode,
-    /// Classes to pass over beside those known to be harmless.
-    skip: &'a [String],
-    classes: Vec<String>,
-    /// Indices into `classes`, by module and name.
-    judged: HashMap<(String, String), u32>,
-    attributes: Vec<(Value, Value)>,
-    unknown: Vec<Unknown>,
-    nodes: Vec<Node>,
-    extents: Vec<Extent>,
-    stack: Vec<Value>,
-    /// Stack heights at the open marks.
-    marks: Vec<usize>,
-    memo: HashMap<u32, Value>,
-    /// Offset of the current opcode.
-    at: u64,
-    /// Steps taken so far.
-    steps: u64,
-}
-
-impl<'a> Machine<'a> {
-    fn new(mode: Mode, skip: &'a [String]) -> Self {
-        Self {
-            mode,
-            skip,
-            classes: Vec::new(),
-            judged: HashMap::new(),
-            attributes: Vec::new(),
-            unknown: Vec::new(),
-            nodes: Vec::new(),
-            extents: Vec::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: HashMap::new(),
-            at: 0,
-            steps: 0,
-        }
-    }
-
-    fn finish(self, source: &Source<'_>, root: Value) -> Pickle {
-        let Self { nodes, classes, attributes, unknown, .. } = self;
-        Pickle { name: source.place(0).pickle, nodes, root, classes, attributes, unknown }
-    }
-
-    /// Counts `steps`, up to the limit.
-    fn charge(&mut self, source: &Source<'_>, steps: usize) -> Result<(), Fault> {
-        self.steps = self.steps.saturating_add(steps as u64);
-        if self.steps > MAX_STEPS {
-            return Err(Fault::PickleLimit { place: source.place(self.at), what: "steps", limit: MAX_STEPS });
-        }
-        Ok(())
-    }
-
+impl Machine<'_> {
     /// Executes `op`; the root value after `STOP`.
     fn step(&mut self, source: &Source<'_>, op: Op) -> Result<Option<Value>, Fault> {
         if self.mode == Mode::Literal
@@ -234,7 +154,7 @@ impl<'a> Machine<'a> {
                 self.memo.insert(self.memo.len() as u32, value); // opcodes, so memo entries, are far fewer than 2^32
             }
             Op::Global { module, name } => {
-                let global = self.judge(source, &module, &name)?;
+                let global = self.resolve(source, &module, &name)?;
                 self.stack.push(global);
             }
             Op::StackGlobal => {
@@ -243,12 +163,12 @@ impl<'a> Machine<'a> {
                     return Err(self.malformed(source, "STACK_GLOBAL without two strings"));
                 };
                 let (module, name) = (module.to_owned(), name.to_owned());
-                let global = self.judge(source, &module, &name)?;
+                let global = self.resolve(source, &module, &name)?;
                 self.stack.push(global);
             }
             Op::Inst { module, name } => {
                 let arguments = self.pop_to_mark(source)?;
-                let global = self.judge(source, &module, &name)?;
+                let global = self.resolve(source, &module, &name)?;
                 self.call(source, global, &arguments)?;
             }
             Op::Obj => {
@@ -281,145 +201,6 @@ impl<'a> Machine<'a> {
             Op::PersId => self.persistent_id(source)?,
         }
         Ok(None)
-    }
-
-    // ---- Stack ----
-
-    fn top(&self, source: &Source<'_>) -> Result<Value, Fault> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        self.stack.get(floor..).and_then(<[_]>::last).copied().ok_or_else(|| self.underflow(source))
-    }
-
-    fn pop(&mut self, source: &Source<'_>) -> Result<Value, Fault> {
-        let value = self.top(source)?;
-        self.stack.pop();
-        Ok(value)
-    }
-
-    /// The `count` topmost values, in the order in which they were pushed.
-    fn pop_many(&mut self, source: &Source<'_>, count: usize) -> Result<Vec<Value>, Fault> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() - floor < count {
-            return Err(self.underflow(source));
-        }
-        Ok(self.stack.split_off(self.stack.len() - count))
-    }
-
-    fn pop_to_mark(&mut self, source: &Source<'_>) -> Result<Vec<Value>, Fault> {
-        let mark = self.marks.pop().ok_or_else(|| self.malformed(source, "no MARK on the stack (stack underflow)"))?;
-        Ok(self.stack.split_off(mark))
-    }
-
-    /// Adds `node` to the arena and puts it on the stack.
-    fn push(&mut self, source: &Source<'_>, node: Node) -> Result<(), Fault> {
-        let items = match &node {
-            Node::Tuple(items) | Node::List(items) => &items[..],
-            _ => &[],
-        };
-        let extent = self.grown(source, Extent { depth: 0, values: 1 }, items)?;
-        self.stack.push(Value::Node(self.nodes.len()));
-        self.nodes.push(node);
-        self.extents.push(extent);
-        Ok(())
-    }
-
-    /// What a container of `extent` becomes when `items` are added.
-    fn grown(&self, source: &Source<'_>, mut extent: Extent, items: &[Value]) -> Result<Extent, Fault> {
-        for item in items {
-            let inner = match item {
-                Value::Node(index) => self.extents.get(*index).copied(),
-                _ => None,
-            };
-            let inner = inner.unwrap_or(Extent { depth: 0, values: 1 });
-            extent.depth = extent.depth.max(inner.depth + 1);
-            extent.values = extent.values.saturating_add(inner.values);
-        }
-        let place = || source.place(self.at);
-        if extent.depth > MAX_DEPTH {
-            return Err(Fault::PickleLimit { place: place(), what: "levels of nesting", limit: MAX_DEPTH.into() });
-        }
-        if extent.values > MAX_EXPANDED {
-            return Err(Fault::PickleLimit {
-                place: place(),
-                what: "values, shared ones repeated",
-                limit: MAX_EXPANDED,
-            });
-        }
-        Ok(extent)
-    }
-
-    fn append(&mut self, source: &Source<'_>, items: Vec<Value>) -> Result<(), Fault> {
-        let top = self.top(source)?;
-        if self.absorbed(source, top, &items)? {
-            return Ok(());
-        }
-        self.refuse_byte_arrays(source, &items)?;
-        if let Value::Node(index) = top
-            && let Some(Node::List(_)) = self.nodes.get(index)
-        {
-            self.extents[index] = self.grown(source, self.extents[index], &items)?;
-            if let Some(Node::List(list)) = self.nodes.get_mut(index) {
-                list.extend(items);
-            }
-            return Ok(());
-        }
-        Err(self.malformed(source, &format!("items are appended to a {}", type_name(&self.nodes, top))))
-    }
-
-    /// Sets `items`, keys and values in turn, in the dictionary on top of the stack.
-    fn set_items(&mut self, source: &Source<'_>, items: &[Value]) -> Result<(), Fault> {
-        let top = self.top(source)?;
-        if !items.len().is_multiple_of(2) {
-            return Err(self.malformed(source, "a dictionary key without a value"));
-        }
-        if self.absorbed(source, top, items)? {
-            return Ok(());
-        }
-        self.refuse_byte_arrays(source, items)?;
-        if let Value::Node(index) = top
-            && let Some(Node::Dict(_)) = self.nodes.get(index)
-        {
-            self.extents[index] = self.grown(source, self.extents[index], items)?;
-            if let Some(Node::Dict(dict)) = self.nodes.get_mut(index) {
-                dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1], self.at)));
-            }
-            return Ok(());
-        }
-        Err(self.malformed(source, &format!("items are set in a {}", type_name(&self.nodes, top))))
-    }
-
-    /// A `bytearray` is an argument of what rebuilds an array, and nothing else.
-    fn refuse_byte_arrays(&self, source: &Source<'_>, items: &[Value]) -> Result<(), Fault> {
-        let array = items.iter().find_map(|item| match item {
-            Value::ByteArray(at) => Some(*at),
-            _ => None,
-        });
-        let name = refused_name(BYTEARRAY8);
-        array.map_or(Ok(()), |at| Err(Fault::Opcode { place: source.place(at), opcode: BYTEARRAY8, name }))
-    }
-
-    // ---- Helpers ----
-
-    fn node(&self, value: Value) -> Option<&Node> {
-        match value {
-            Value::Node(index) => self.nodes.get(index),
-            _ => None,
-        }
-    }
-
-    fn str(&self, value: Value) -> Option<&str> {
-        match self.node(value)? {
-            Node::Str(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn malformed(&self, source: &Source<'_>, what: &str) -> Fault {
-        Fault::Malformed { place: source.place(self.at), what: what.to_owned() }
-    }
-
-    fn underflow(&self, source: &Source<'_>) -> Fault {
-        self.malformed(source, "stack underflow")
     }
 }
 

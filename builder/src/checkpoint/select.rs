@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::error::Fault;
-use super::scan::{Node, Pickle, Value};
-use super::state_dict::{Items, shown};
+use super::scan::{Items, Node, Pickle, Value};
 
 /// Keys under which training scripts nest the plain weights, in order of preference.
 const PLAIN: [&str; 15] = [
@@ -207,7 +206,7 @@ fn alternatives(pickle: &Pickle, root: &Items, taken: &[String]) -> Vec<Alternat
 /// Why nothing was selected.
 pub(super) fn none(pickle: &Pickle, root: &Items) -> Fault {
     Fault::NoWeights {
-        keys: root.iter().map(|(key, ..)| shown(pickle, *key)).collect(),
+        keys: root.iter().map(|(key, ..)| pickle.shown(*key)).collect(),
         candidates: candidates(pickle, root),
     }
 }

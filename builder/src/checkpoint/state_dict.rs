@@ -4,9 +4,9 @@
 use super::error::{Fault, Place};
 use super::globals::Element;
 use super::layout::Layout;
-use super::scan::{Node, Pickle, Storage, Tensor, Value, refuse_unknown};
+use super::scan::{Items, Node, Pickle, Storage, Tensor, Value, refuse_unknown};
 use super::select::{self, Alternative, Selected, select};
-use super::{Skipped, TensorInfo};
+use super::tensor::{Skipped, TensorInfo};
 use onnx_file::element::ElementType;
 use std::collections::{HashMap, HashSet};
 
@@ -58,7 +58,7 @@ pub(super) fn find(pickle: &Pickle, key: Option<&str>) -> Result<Names<View>, Fa
     let mut named = Vec::new();
     for (key, value, offset) in weights {
         let Some(name) = pickle.str(*key) else {
-            return Err(Fault::KeyNotString { key: shown(pickle, *key), place: place(pickle, *offset) });
+            return Err(Fault::KeyNotString { key: pickle.shown(*key), place: place(pickle, *offset) });
         };
         if let Some(Node::Tensor(tensor)) = pickle.node(*value) {
             named.push((name.to_owned(), tensor));
@@ -114,15 +114,6 @@ fn place(pickle: &Pickle, offset: u64) -> Place {
     Place { pickle: pickle.name.clone(), offset }
 }
 
-/// A key as Python would print it, near enough for a message.
-pub(super) fn shown(pickle: &Pickle, key: Value) -> String {
-    match key {
-        Value::Int(value) => format!("the int {value}"),
-        Value::Bool(value) => format!("the bool {value}"),
-        _ => pickle.str(key).map_or_else(|| format!("a {}", pickle.type_name(key)), str::to_owned),
-    }
-}
-
 /// Python keeps the last of equal keys: what came before would be hidden from an unpickler, but not from a reader.
 pub(super) fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
     #[derive(PartialEq, Eq, Hash)]
@@ -140,15 +131,12 @@ pub(super) fn refuse_duplicate_keys(pickle: &Pickle) -> Result<(), Fault> {
                 other => pickle.str(other).map(Key::Str),
             };
             if comparable.is_some_and(|key| !seen.insert(key)) {
-                return Err(Fault::DuplicateKey { key: shown(pickle, *key), place: place(pickle, *offset) });
+                return Err(Fault::DuplicateKey { key: pickle.shown(*key), place: place(pickle, *offset) });
             }
         }
     }
     Ok(())
 }
-
-/// Key, value, and offset of the opcode that set them.
-pub(super) type Items = [(Value, Value, u64)];
 
 /// Refuses objects that were passed over among the `weights`, and weights that are part of such an object: what that
 /// would do to them nobody has looked at.
@@ -165,10 +153,10 @@ fn refuse_objects(pickle: &Pickle, weights: &Items, dictionary: Value) -> Result
     for (key, value, _) in weights {
         let inside = pickle.reach([*key, *value]);
         if let Some(class) = inside.classes.into_iter().next() {
-            return Err(Fault::ObjectAmongWeights { key: shown(pickle, *key), class });
+            return Err(Fault::ObjectAmongWeights { key: pickle.shown(*key), class });
         }
         if shared(&inside.nodes) {
-            return Err(Fault::PartOfObject { key: shown(pickle, *key) });
+            return Err(Fault::PartOfObject { key: pickle.shown(*key) });
         }
     }
     let key = "the dictionary".to_owned();
@@ -186,7 +174,7 @@ fn skipped(pickle: &Pickle, root: &Items) -> Vec<Skipped> {
     let mut skipped = Vec::new();
     for (key, value, _) in root {
         for class in pickle.reach([*key, *value]).classes {
-            skipped.push(Skipped { key: shown(pickle, *key), class });
+            skipped.push(Skipped { key: pickle.shown(*key), class });
         }
     }
     skipped

@@ -3,13 +3,14 @@
 
 mod directory;
 
+use super::choice::Choice;
 use super::error::Fault;
 use super::file::Source;
 use super::pickle;
 use super::scan::{self, Mode, Pickle};
 use super::state_dict::{self, Names};
+use super::tensor::TensorInfo;
 use super::values::{Blob, Stored};
-use super::{Choice, TensorInfo};
 use directory::Entry;
 use std::collections::HashMap;
 use std::io::Read;

@@ -2,7 +2,8 @@
 //!
 //! timm writes `NETWORK.TAG`; its older names, GluonCV's and those of torch's hub put a publisher before or behind.
 
-use super::{Variant, VariantError};
+use super::error::{UnknownTag, VariantError};
+use super::network::Variant;
 use crate::suggest;
 
 /// timm's tags: whose weights `NETWORK.TAG` means (timm 1.0.31).
@@ -136,32 +137,5 @@ impl Named {
             })?),
         };
         Ok(Self { name: name.into(), variant, tag })
-    }
-}
-
-/// A name whose tag is none of its network's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{name}' means a network and, by '{tag}', whose weights; {}{}", self.known(), suggest::question(near))]
-pub struct UnknownTag {
-    /// What was asked for.
-    pub name: String,
-    /// The part that says whose weights.
-    pub tag: String,
-    /// The network.
-    pub variant: String,
-    /// The tags there are.
-    pub tags: &'static [&'static str],
-    /// The nearest of them.
-    pub near: Vec<String>,
-}
-
-impl UnknownTag {
-    fn known(&self) -> String {
-        let Self { variant, tags, .. } = self;
-        if tags.is_empty() {
-            format!("timm has no weights of {variant} under a tag: write --variant {variant}")
-        } else {
-            format!("timm's tags of {variant} are {}", tags.join(", "))
-        }
     }
 }

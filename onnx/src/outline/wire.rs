@@ -53,6 +53,8 @@ enum Message {
     Graph,
     Node,
     Attribute,
+    Function,
+    Sparse,
     Tensor,
 }
 
@@ -69,11 +71,14 @@ impl Message {
     fn content(self, field: u64) -> Content {
         match (self, field) {
             (Message::Model, 7) | (Message::Attribute, 6 | 11) => Content::Descend(Message::Graph),
-            (Message::Graph, 1) => Content::Descend(Message::Node),
+            (Message::Model, 25) => Content::Descend(Message::Function),
+            (Message::Graph, 1) | (Message::Function, 7) => Content::Descend(Message::Node),
             (Message::Graph, 5) | (Message::Attribute, 5 | 10) => Content::Descend(Message::Tensor),
-            (Message::Node, 5) => Content::Descend(Message::Attribute),
-            // sparse_initializer; training_info and functions never hold an image classifier's graph.
-            (Message::Graph, 15) | (Message::Model, 20 | 25) => Content::Skip,
+            (Message::Graph, 15) | (Message::Attribute, 22 | 23) => Content::Descend(Message::Sparse),
+            (Message::Sparse, 1 | 2) => Content::Descend(Message::Tensor),
+            (Message::Node, 5) | (Message::Function, 11) => Content::Descend(Message::Attribute),
+            // training_info, which nothing executes.
+            (Message::Model, 20) => Content::Skip,
             // Of a tensor: dims, data_type, name, external_data, data_location.
             (Message::Tensor, 1 | 2 | 8 | 13 | 14) => Content::Copy,
             (Message::Tensor, _) => Content::Skip,

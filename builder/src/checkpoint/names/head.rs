@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Tensor, constant, leave_out};
+use super::tensor::{Tensor, constant, leave_out};
 use crate::architecture::hidden;
-use crate::checkpoint::Choice;
+use crate::checkpoint::choice::Choice;
 use crate::checkpoint::error::Fault;
 
 /// torchvision's name of the last linear layer, which [`Head`] puts in place of the file's.

@@ -1,8 +1,8 @@
 //! Globals, and what calling them would give. Nothing is called: an OrderedDict is an empty dictionary, a rebuilt
 //! tensor is a note of its arguments, a Parameter is its tensor, and what is passed over is a note of its class.
 
-use super::value::type_name;
-use super::{MAX_STEPS, Machine, Node, Object, Storage, Tensor, Unknown, Value};
+use super::machine::{MAX_STEPS, Machine};
+use super::value::{Node, Object, Storage, Tensor, Unknown, Value, type_name};
 use crate::checkpoint::error::Fault;
 use crate::checkpoint::globals::{Element, Global, Verdict, builds_its_argument, look_up};
 use crate::checkpoint::pickle::Source;
@@ -19,10 +19,10 @@ const MAX_CLASSES: usize = 4096;
 
 impl Machine<'_> {
     /// The global `module.name`: one of the weights' own, or one to pass over.
-    pub(super) fn judge(&mut self, source: &Source<'_>, module: &str, name: &str) -> Result<Value, Fault> {
+    pub(super) fn resolve(&mut self, source: &Source<'_>, module: &str, name: &str) -> Result<Value, Fault> {
         let long = module.len() + name.len() > MAX_NAME;
-        // Judged once, however often a pickle has it.
-        let known = if long { None } else { self.judged.get(&(module.to_owned(), name.to_owned())) };
+        // Looked up once, however often a pickle has it.
+        let known = if long { None } else { self.resolved.get(&(module.to_owned(), name.to_owned())) };
         if let Some(index) = known {
             return Ok(Value::Class(*index));
         }
@@ -51,7 +51,7 @@ impl Machine<'_> {
     /// The class `module.name`, to be passed over.
     fn class(&mut self, source: &Source<'_>, module: &str, name: &str) -> Result<Value, Fault> {
         let both = (module.to_owned(), name.to_owned());
-        if let Some(index) = self.judged.get(&both) {
+        if let Some(index) = self.resolved.get(&both) {
             return Ok(Value::Class(*index));
         }
         let index = self.classes.len();
@@ -60,7 +60,7 @@ impl Machine<'_> {
             return Err(Fault::PickleLimit { place, what: "classes", limit: MAX_CLASSES as u64 });
         }
         self.classes.push(format!("{module}.{name}"));
-        self.judged.insert(both, index as u32);
+        self.resolved.insert(both, index as u32);
         Ok(Value::Class(index as u32))
     }
 

@@ -7,7 +7,7 @@ use crate::checkpoint::globals::{Element, Global};
 
 /// A value of the machine.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::checkpoint) enum Value {
+pub(crate) enum Value {
     None,
     Bool(bool),
     Int(i64),
@@ -22,9 +22,12 @@ pub(in crate::checkpoint) enum Value {
     Node(usize),
 }
 
+/// Key, value, and offset of the opcode that set them.
+pub(crate) type Items = [(Value, Value, u64)];
+
 /// A value with contents.
 #[derive(Debug)]
-pub(in crate::checkpoint) enum Node {
+pub(crate) enum Node {
     Str(String),
     /// An integer of more than 64 bits: two's complement, little-endian.
     Long(Vec<u8>),
@@ -42,72 +45,72 @@ pub(in crate::checkpoint) enum Node {
 
 /// `('storage', class, key, location, numel)`: a storage outside the pickle.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Storage {
+pub(crate) struct Storage {
     /// `None`: untyped, counted in bytes.
-    pub(in crate::checkpoint) element: Option<Element>,
-    pub(in crate::checkpoint) key: String,
-    pub(in crate::checkpoint) numel: Value,
-    pub(in crate::checkpoint) offset: u64,
+    pub(crate) element: Option<Element>,
+    pub(crate) key: String,
+    pub(crate) numel: Value,
+    pub(crate) offset: u64,
 }
 
 /// The arguments of `_rebuild_tensor_v2` or `_v3`, yet to be checked: the name that messages need is known later.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Tensor {
+pub(crate) struct Tensor {
     /// Index of its [`Node::Storage`].
-    pub(in crate::checkpoint) storage: usize,
-    pub(in crate::checkpoint) storage_offset: Value,
-    pub(in crate::checkpoint) size: Value,
-    pub(in crate::checkpoint) stride: Value,
-    pub(in crate::checkpoint) dtype: Option<Element>,
+    pub(crate) storage: usize,
+    pub(crate) storage_offset: Value,
+    pub(crate) size: Value,
+    pub(crate) stride: Value,
+    pub(crate) dtype: Option<Element>,
     /// The arguments that no number depends on.
-    pub(in crate::checkpoint) others: Vec<Value>,
+    pub(crate) others: Vec<Value>,
 }
 
 /// An object that is passed over.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Object {
+pub(crate) struct Object {
     /// Its class, an index into [`Pickle::classes`].
-    pub(in crate::checkpoint) class: u32,
+    pub(crate) class: u32,
     /// What it would be made from: arguments, then states, items and elements in the order of the pickle.
-    pub(in crate::checkpoint) parts: Vec<Value>,
+    pub(crate) parts: Vec<Value>,
 }
 
 /// A global that nothing is known of.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Unknown {
-    pub(in crate::checkpoint) place: Place,
-    pub(in crate::checkpoint) global: String,
+pub(crate) struct Unknown {
+    pub(crate) place: Place,
+    pub(crate) global: String,
     /// The key of the dictionary whose value was being built.
-    pub(in crate::checkpoint) key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Whether it is a class of modules, or one defined in a script.
-    pub(in crate::checkpoint) module: bool,
+    pub(crate) module: bool,
 }
 
 /// What can be reached from a value.
-pub(in crate::checkpoint) struct Reach {
+pub(crate) struct Reach {
     /// Whether each node can be, texts and numbers left out, which nobody can change.
-    pub(in crate::checkpoint) nodes: Vec<bool>,
+    pub(crate) nodes: Vec<bool>,
     /// Classes of what is passed over.
-    pub(in crate::checkpoint) classes: BTreeSet<String>,
+    pub(crate) classes: BTreeSet<String>,
 }
 
 /// A pickle that passed the scan.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Pickle {
-    pub(in crate::checkpoint) name: String,
-    pub(in crate::checkpoint) nodes: Vec<Node>,
-    pub(in crate::checkpoint) root: Value,
+pub(crate) struct Pickle {
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) root: Value,
     /// `module.name` of whatever is passed over.
-    pub(in crate::checkpoint) classes: Vec<String>,
+    pub(crate) classes: Vec<String>,
     /// What `BUILD` set on plain values: the value, the state.
-    pub(in crate::checkpoint) attributes: Vec<(Value, Value)>,
+    pub(crate) attributes: Vec<(Value, Value)>,
     /// Globals that nothing is known of, each once. Whoever uses the pickle has to refuse it for them.
-    pub(in crate::checkpoint) unknown: Vec<Unknown>,
+    pub(crate) unknown: Vec<Unknown>,
 }
 
 impl Pickle {
     /// What can be reached through the objects that are passed over.
-    pub(in crate::checkpoint) fn reach_of_objects(&self) -> Reach {
+    pub(crate) fn reach_of_objects(&self) -> Reach {
         let parts = self.nodes.iter().filter_map(|node| match node {
             Node::Skipped(object) => Some(&object.parts),
             _ => None,
@@ -116,7 +119,7 @@ impl Pickle {
     }
 
     /// What can be reached from `start`.
-    pub(in crate::checkpoint) fn reach(&self, start: impl IntoIterator<Item = Value>) -> Reach {
+    pub(crate) fn reach(&self, start: impl IntoIterator<Item = Value>) -> Reach {
         let mut attributes: HashMap<usize, Vec<Value>> = HashMap::new();
         for (value, state) in &self.attributes {
             if let Value::Node(index) = value {
@@ -154,7 +157,7 @@ impl Pickle {
     }
 
     /// The class of what is passed over, where `value` is that.
-    pub(in crate::checkpoint) fn class(&self, value: Value) -> Option<&str> {
+    pub(crate) fn class(&self, value: Value) -> Option<&str> {
         let index = match (value, self.node(value)) {
             (Value::Class(index), _) => index,
             (_, Some(Node::Skipped(object))) => object.class,
@@ -164,7 +167,7 @@ impl Pickle {
     }
 
     /// The string that `value` is.
-    pub(in crate::checkpoint) fn str(&self, value: Value) -> Option<&str> {
+    pub(crate) fn str(&self, value: Value) -> Option<&str> {
         match self.node(value)? {
             Node::Str(text) => Some(text),
             _ => None,
@@ -172,15 +175,24 @@ impl Pickle {
     }
 
     /// The contents of `value`.
-    pub(in crate::checkpoint) fn node(&self, value: Value) -> Option<&Node> {
+    pub(crate) fn node(&self, value: Value) -> Option<&Node> {
         match value {
             Value::Node(index) => self.nodes.get(index),
             _ => None,
         }
     }
 
+    /// A key as Python would print it, near enough for a message.
+    pub(crate) fn shown(&self, key: Value) -> String {
+        match key {
+            Value::Int(value) => format!("the int {value}"),
+            Value::Bool(value) => format!("the bool {value}"),
+            _ => self.str(key).map_or_else(|| format!("a {}", self.type_name(key)), str::to_owned),
+        }
+    }
+
     /// The Python type of `value`.
-    pub(in crate::checkpoint) fn type_name(&self, value: Value) -> &'static str {
+    pub(crate) fn type_name(&self, value: Value) -> &'static str {
         type_name(&self.nodes, value)
     }
 }

@@ -1,7 +1,9 @@
 //! Flags of `bench`.
 
+use super::options::Options;
 use super::plan::{Plan, WarmUp};
 use crate::backend::onnxruntime::args::{ProviderArgs, seconds};
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::model::opened::Scope;
 use crate::verb::flags::each_once;
 use crate::verb::flags::*;
@@ -32,18 +34,21 @@ pub struct Bench {
     /// Runs (50) or time (200ms, 2s) to leave out before measuring; until steady unless given
     #[arg(long, value_name = "N|TIME", value_parser = warm_up, help_heading = "Measuring")]
     pub(crate) warmup: Option<WarmUp>,
-    /// Runs of each row, at least; together with --duration both have to be met
+    /// Runs of each row, at least, over all its processes; together with --duration both have to be met
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) iterations: Option<usize>,
-    /// Seconds of each row, at least
+    /// Seconds of each row, at least, over all its processes
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Measuring")]
     pub(crate) duration: Option<Duration>,
     /// Percentiles to report
     #[arg(long, value_name = "P,...", value_delimiter = ',', default_value = "50,90,95,99", value_parser = percentile, help_heading = "Measuring")]
     pub(crate) percentile: Vec<f64>,
-    /// Repeat everything with fresh processes this often
-    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one, help_heading = "Measuring")]
-    pub(crate) processes: usize,
+    /// Processes to spread the runs of each row over; as many as are worth their start, at most 8, unless given
+    ///
+    /// A process is faster or slower than another of the same model for as long as it lives. Only several of each side
+    /// show a difference between models: an interval needs three.
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
+    pub(crate) processes: Option<usize>,
     #[command(flatten)]
     seed: Seed,
     #[command(flatten)]
@@ -51,25 +56,17 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A measurement of so many seconds for each row, all else by default.
-    pub(crate) fn short(models: Vec<PathBuf>, providers: ProviderArgs, duration: u64, exports: Exports) -> Bench {
-        Bench {
-            models,
-            providers,
-            batches: Batches::of(1),
-            scope: vec![ScopeArg::EndToEnd],
-            warmup: None,
-            iterations: None,
-            duration: Some(Duration::from_secs(duration)),
-            percentile: Plan::default().percentiles,
-            processes: 1,
-            seed: Seed::default(),
-            exports,
-        }
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        let providers = self.providers.options()?;
+        Ok(Options { models: self.models.clone(), providers, plan: self.plan() })
     }
 
     /// The plan of the measurement.
-    pub(crate) fn plan(&self) -> Plan {
+    fn plan(&self) -> Plan {
         let default = Plan::default();
         let scope = |scope| match scope {
             ScopeArg::EndToEnd => Scope::EndToEnd,

@@ -1,19 +1,21 @@
 //! A benchmark to be read.
 
-use super::measurement::Bench;
+use super::measurement::{Bench, Process};
 use super::plan::WarmUp;
 use super::rows::{Row, SpeedUp, Warning};
-use crate::model::opened::Scope;
+use crate::model::opened::{Loaded, Scope};
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{bytes, four_digits, percent, three_digits};
+use crate::report::ratio::ratio_cells;
 use crate::report::{machine, placement, short_names};
-use crate::stats::bootstrap::RatioOfMedians;
+use crate::stats::median;
 use crate::stats::percentile::Percentile;
+use crate::verb::outcome::Report;
 
 /// Describes a benchmark: latencies, cold start, what makes them doubtful.
-pub fn document(bench: &Bench) -> Document {
+pub fn document(bench: &Report<Bench>) -> Document {
     let names = short_names(bench.rows.iter().map(|row| row.model.as_str()));
     let name = |row: &Row| names.get(row.model.as_str()).cloned().unwrap_or_else(|| row.model.clone());
     let mut document = Document::default();
@@ -23,7 +25,7 @@ pub fn document(bench: &Bench) -> Document {
     if lacks_samples(bench) {
         document.paragraph("(n/N): n samples, and N are needed for this percentile.");
     }
-    document.heading("Cold start and memory");
+    document.heading("Cold start and memory (medians; the most memory of any start)");
     document.table(cold_start(bench, &names));
     document.list("Warnings", warnings(bench, &name));
     document.list("Notes", sentences(&bench.notes));
@@ -42,19 +44,16 @@ fn how(bench: &Bench) -> String {
         WarmUp::Runs(runs) => format!("{runs} runs"),
         WarmUp::Seconds(seconds) => format!("{seconds} s"),
     };
-    let processes = match plan.processes {
-        0 | 1 => String::new(),
-        several => format!(", {several} processes each"),
+    let processes = match bench.candidates.iter().map(|candidate| candidate.processes.len()).max() {
+        None | Some(0 | 1) => ", in one process".to_owned(),
+        Some(several) => format!(", spread over {several} processes"),
     };
     let length = match (plan.min_runs, plan.min_seconds) {
         (runs, seconds) if seconds <= 0.0 => format!("{runs} runs"),
         (0, seconds) => format!("{seconds} s"),
         (runs, seconds) => format!("at least {runs} runs and {seconds} s"),
     };
-    format!(
-        "{length} a row, in {} rounds of random order{processes}; warm-up {warmup}, left out; intervals 95%",
-        plan.rounds
-    )
+    format!("{length} a row{processes}, in rounds of random order; warm-up {warmup}, left out; intervals 95%")
 }
 
 /// The scope as the command line says it.
@@ -121,25 +120,6 @@ fn speed_up(speed_up: Option<&SpeedUp>) -> [Cell; 2] {
     speed_up.map_or_else(Default::default, |speed_up| ratio_cells(&speed_up.ratio))
 }
 
-/// A ratio, and how surely it is known.
-pub(crate) fn ratio_cells(ratio: &RatioOfMedians) -> [Cell; 2] {
-    let Some([low, high]) = ratio.interval else {
-        let text = format!("not enough samples ({} of {} rounds)", ratio.rounds, ratio.rounds_needed);
-        return [ratio_text(ratio.ratio).into(), Cell::toned(text, Tone::Faint)];
-    };
-    let interval = format!("{} to {}", ratio_text(low), ratio_text(high));
-    if !ratio.difference_shown {
-        return [ratio_text(ratio.ratio).into(), format!("{interval}: no difference shown").into()];
-    }
-    let tone = if ratio.ratio > 1.0 { Tone::Good } else { Tone::Bad };
-    [Cell::toned(ratio_text(ratio.ratio), tone), Cell::toned(interval, Tone::Faint)]
-}
-
-/// Three decimals, so that a ratio and its interval can be told from 1.
-pub(crate) fn ratio_text(ratio: f64) -> String {
-    format!("{ratio:.3}")
-}
-
 fn lacks_samples(bench: &Bench) -> bool {
     let summaries = bench.rows.iter().filter_map(|row| row.latency_ms.as_ref());
     summaries.flat_map(|summary| &summary.percentiles).any(|percentile| percentile.value.is_none())
@@ -149,6 +129,7 @@ fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -
     let columns = [
         Column::text("provider"),
         Column::text("model"),
+        Column::number("starts"),
         Column::number("load s"),
         Column::number("first run ms"),
         Column::number("peak memory"),
@@ -158,23 +139,25 @@ fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -
     ];
     let mut table = Table::new(columns);
     for candidate in &bench.candidates {
-        for process in &candidate.processes {
-            let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
-            let mut cells: Vec<Cell> = vec![candidate.provider.clone().into(), name.into()];
-            let Some(loaded) = &process.loaded else {
-                let reason = process.error.as_ref().map_or_else(String::new, ToString::to_string);
-                cells.push(Cell::toned(reason, Tone::Bad));
-                table.rows.push(cells);
-                continue;
-            };
-            cells.push(three_digits(loaded.load_seconds).into());
-            cells.push(four_digits(loaded.first_run_seconds * 1e3).into());
-            cells.push(process.peak_resident_bytes.map(bytes).unwrap_or_default().into());
-            cells.push(process.device_bytes.map(bytes).unwrap_or_default().into());
-            cells.push(loaded.library_version.clone().into());
-            cells.push(placement(loaded).into());
+        let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
+        let mut cells: Vec<Cell> = vec![candidate.provider.clone().into(), name.into()];
+        let loaded: Vec<&Loaded> = candidate.processes.iter().filter_map(|process| process.loaded.as_ref()).collect();
+        let Some(first) = loaded.first() else {
+            let error = candidate.processes.iter().find_map(|process| process.error.as_ref());
+            cells.push(Cell::toned(error.map_or_else(String::new, ToString::to_string), Tone::Bad));
             table.rows.push(cells);
-        }
+            continue;
+        };
+        let seconds = |of: fn(&Loaded) -> f64| median(&loaded.iter().map(|loaded| of(loaded)).collect::<Vec<_>>());
+        let most = |of: fn(&Process) -> Option<u64>| candidate.processes.iter().filter_map(of).max();
+        cells.push(loaded.len().to_string().into());
+        cells.push(seconds(|loaded| loaded.load_seconds).map(three_digits).unwrap_or_default().into());
+        cells.push(seconds(|loaded| loaded.first_run_seconds * 1e3).map(four_digits).unwrap_or_default().into());
+        cells.push(most(|process| process.peak_resident_bytes).map(bytes).unwrap_or_default().into());
+        cells.push(most(|process| process.device_bytes).map(bytes).unwrap_or_default().into());
+        cells.push(first.library_version.clone().into());
+        cells.push(placement(first).into());
+        table.rows.push(cells);
     }
     table.without_empty_columns()
 }

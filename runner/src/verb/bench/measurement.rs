@@ -8,6 +8,7 @@ use super::plan;
 use super::rows;
 use super::warmup;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use onnx_file::digest;
 use serde::Serialize;
@@ -21,13 +22,12 @@ use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
 use crate::stats::random::SplitMix64;
+use crate::verb::outcome::Report;
 
 use super::gpu::GpuState;
 use super::plan::Plan;
 use super::rows::{BlockOfRuns, Row};
 
-/// Version of the JSON written from [`Bench`].
-pub const SCHEMA_VERSION: u32 = 2;
 /// Before each block one run is made and left out, because the rows before it have emptied the caches; not where a run
 /// takes longer than this many seconds, since refilling them is then no matter.
 const LONG_RUN: f64 = 0.1;
@@ -61,12 +61,6 @@ pub struct Measured {
 /// The whole benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bench {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `bench`.
-    pub kind: &'static str,
-    /// Machine and time before the first run.
-    pub environment: Environment,
     /// Load average after the last run.
     pub load_average_after: Option<[f64; 3]>,
     /// What was asked for.
@@ -77,11 +71,6 @@ pub struct Bench {
     pub rows: Vec<Row>,
     /// State of the GPUs before each round and after the last; empty without GPUs.
     pub gpus: Vec<GpuState>,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
-    /// Whether it was stopped before the plan was met.
-    pub interrupted: bool,
 }
 
 impl Bench {
@@ -97,7 +86,7 @@ pub fn bench(
     plan: &Plan,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
-) -> Bench {
+) -> Report<Bench> {
     let environment = Environment::read();
     let mut rows = Row::all(candidates, plan);
     let mut measured: Vec<Measured> = candidates.iter().map(Measured::of).collect();
@@ -106,28 +95,23 @@ pub fn bench(
     let others = if has_gpus { gpu::processes() } else { Vec::new() };
     let mut gpus = has_gpus.then(Vec::new);
     let mut interrupted = false;
-    for process in 0..plan.processes.max(1) {
-        let mut turn = Turn { process, plan, stop, cut: false, random: &mut random, gpus: &mut gpus };
+    let mut processes = plan.processes;
+    for process in 0.. {
+        let mut turn = Turn { process, plan, processes, stop, cut: false, random: &mut random, gpus: &mut gpus };
         turn.measure(candidates, &mut measured, &mut rows, progress);
+        processes = turn.processes;
         interrupted |= turn.cut;
+        if interrupted || processes.is_none_or(|processes| process + 1 >= processes) {
+            break;
+        }
     }
     rows::summarise(&mut rows, plan);
     let loaded = measured.iter().flat_map(|measured| &measured.processes).filter_map(|p| p.loaded.as_ref());
     let gpus = gpus.unwrap_or_default();
     let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
     let notes = doubts.chain(Note::library(loaded)).chain(rows::baselines(&rows)).collect();
-    Bench {
-        schema_version: SCHEMA_VERSION,
-        kind: "bench",
-        environment,
-        load_average_after: load_average_now(),
-        plan: plan.clone(),
-        candidates: measured,
-        rows,
-        gpus,
-        notes,
-        interrupted,
-    }
+    let bench = Bench { load_average_after: load_average_now(), plan: plan.clone(), candidates: measured, rows, gpus };
+    Report { environment, notes, interrupted, result: bench }
 }
 
 impl Measured {
@@ -148,6 +132,8 @@ type Opened<'a> = Result<(Box<dyn Model + 'a>, ImageInput, (usize, usize)), Mode
 struct Turn<'p> {
     process: usize,
     plan: &'p Plan,
+    /// How many processes there will be; settled by the first turn where the plan leaves it open.
+    processes: Option<usize>,
     stop: &'p AtomicBool,
     /// Whether it was stopped with something left to do.
     cut: bool,
@@ -166,6 +152,7 @@ impl Turn<'_> {
     ) {
         let mut open: Vec<Opened<'_>> = Vec::new();
         let total = candidates.len();
+        let start = Instant::now();
         for (done, (candidate, measured)) in candidates.iter_mut().zip(&mut *measured).enumerate() {
             if self.stopped() {
                 return;
@@ -174,7 +161,13 @@ impl Turn<'_> {
             open.push(self.open(candidate, measured));
         }
         let inputs = self.warm_up(&mut open, rows, progress);
-        self.rounds(&mut open, rows, &inputs, progress);
+        let start_s = start.elapsed().as_secs_f64();
+        let processes = *self.processes.get_or_insert_with(|| {
+            let last_window = |row: &Row| row.warmups.last().and_then(|warmed| warmed.windows_ms.last().copied());
+            let runs_ms: f64 = rows.iter().filter_map(last_window).sum();
+            self.plan.affordable(rows.len(), start_s, runs_ms / 1e3)
+        });
+        self.rounds(&mut open, rows, &inputs, &self.plan.of_each(processes), progress);
         for (open, measured) in open.iter_mut().zip(measured) {
             let (Ok((model, ..)), Some(process)) = (open, measured.processes.last_mut()) else { continue };
             if let Ok(memory) = model.memory() {
@@ -247,12 +240,13 @@ impl Turn<'_> {
         open: &mut [Opened<'_>],
         rows: &mut [Row],
         inputs: &[Vec<Tensor>],
+        share: &Plan,
         progress: &mut dyn FnMut(&Progress),
     ) {
         for round in 0.. {
             let wanted = |row: &Row| {
                 let (runs, seconds) = row.so_far(self.process);
-                self.plan.block(row.scope, round, runs, seconds).filter(|_| row.error.is_none())
+                share.block(row.scope, round, runs, seconds).filter(|_| row.error.is_none())
             };
             let mut order: Vec<usize> =
                 (0..rows.len()).filter(|&at| !inputs[at].is_empty() && wanted(&rows[at]).is_some()).collect();
@@ -268,17 +262,24 @@ impl Turn<'_> {
                 if self.stopped() {
                     return;
                 }
-                let total = self.plan.rounds.max(round + 1) * order.len();
+                let total = share.rounds.max(round + 1) * order.len();
                 let done = round * order.len() + step;
                 progress(&Progress::new(Phase::Measuring, rows[at].name(), done, total));
-                self.block(open, &mut rows[at], &inputs[at], round, alone);
+                let (runs, seconds) = rows[at].so_far(self.process);
+                let Some(block) = share.block(rows[at].scope, round, runs, seconds) else { continue };
+                self.block(open, &mut rows[at], &inputs[at], (round, block), alone);
             }
         }
     }
 
-    fn block(&self, open: &mut [Opened<'_>], row: &mut Row, inputs: &[Tensor], round: usize, alone: bool) {
-        let (runs, seconds) = row.so_far(self.process);
-        let Some(block) = self.plan.block(row.scope, round, runs, seconds) else { return };
+    fn block(
+        &self,
+        open: &mut [Opened<'_>],
+        row: &mut Row,
+        inputs: &[Tensor],
+        (round, block): (usize, Block),
+        alone: bool,
+    ) {
         let model = match &mut open[row.candidate] {
             Ok((model, ..)) => model,
             Err(error) => {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::model::opened::{Block, Scope};
+use crate::stats::ratio::PROCESSES_NEEDED;
 
 /// Most runs in one block: bounds the memory that raw samples take.
 const MOST_RUNS: usize = 100_000;
@@ -11,6 +12,11 @@ const MOST_RUNS: usize = 100_000;
 const LONG: f64 = 60.0;
 /// Seconds after which a block looks whether it was asked to stop, unless a single run takes longer.
 pub(crate) const SLICE: f64 = 1.0;
+/// Most processes a row that are opened unasked: Student's factor falls from 4.3 for three to 2.4 for eight, and hardly
+/// further.
+const MOST_PROCESSES: usize = 8;
+/// Starting processes may take this many times as long as what is measured in them.
+const STARTS_TO_MEASURED: f64 = 2.0;
 
 /// Runs before those that count; excluded from every number but reported.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -33,17 +39,18 @@ pub struct Plan {
     pub scopes: Vec<Scope>,
     /// Warm-up.
     pub warmup: WarmUp,
-    /// Each row is run at least this often...
+    /// Each row is run at least this often, over all its processes...
     pub min_runs: usize,
     /// ...and for at least this many seconds.
     pub min_seconds: f64,
-    /// Blocks in which each row is measured, the rows taking turns in random order.
+    /// Blocks in which each row is measured, over all its processes, the rows in random order.
     pub rounds: usize,
-    /// How often the whole is repeated with fresh processes.
-    pub processes: usize,
+    /// Processes that each row is measured in, one after the other; `None` for as many as are worth their start (see
+    /// [`Plan::affordable`]).
+    pub processes: Option<usize>,
     /// Percentiles to report, in percent.
     pub percentiles: Vec<f64>,
-    /// Seed of the inputs, the order of the blocks and the bootstrap.
+    /// Seed of the inputs and the order of the blocks.
     pub seed: u64,
 }
 
@@ -56,7 +63,7 @@ impl Default for Plan {
             min_runs: 10,
             min_seconds: 5.0,
             rounds: 10,
-            processes: 1,
+            processes: None,
             percentiles: vec![50.0, 90.0, 95.0, 99.0],
             seed: 0,
         }
@@ -64,6 +71,26 @@ impl Default for Plan {
 }
 
 impl Plan {
+    /// How many processes a row are worth it, where the start of one of each row, loading and warm-up together, took
+    /// `start_s` and one run of each row takes `runs_s`: all starts may take twice as long as what is measured. Below the
+    /// number that an interval needs there is one.
+    pub fn affordable(&self, rows: usize, start_s: f64, runs_s: f64) -> usize {
+        let measured = (self.min_seconds * rows as f64).max(self.min_runs as f64 * runs_s);
+        let affordable = (STARTS_TO_MEASURED * measured / start_s.max(f64::MIN_POSITIVE)) as usize;
+        if affordable < PROCESSES_NEEDED { 1 } else { affordable.min(MOST_PROCESSES) }
+    }
+
+    /// What each of so many processes does of the plan.
+    pub fn of_each(&self, processes: usize) -> Plan {
+        let processes = processes.max(1);
+        Plan {
+            min_runs: self.min_runs.div_ceil(processes),
+            min_seconds: self.min_seconds / processes as f64,
+            rounds: if processes == 1 { self.rounds } else { self.rounds.div_ceil(processes).max(2) },
+            ..self.clone()
+        }
+    }
+
     /// The next block of a row that has run `runs` times for `seconds` in all before round `round`; `None` once it has
     /// run often and long enough. What is missing is spread over the rounds left.
     pub fn block(&self, scope: Scope, round: usize, runs: usize, seconds: f64) -> Option<Block> {
@@ -117,5 +144,24 @@ mod tests {
         assert_eq!((late.max_runs, late.max_seconds), (8, LONG));
         assert_eq!(plan.block(Scope::EndToEnd, 4, 30, 2.0), None);
         assert!(plan.block(Scope::EndToEnd, 4, 30, 1.9).is_some());
+    }
+    #[test]
+    fn processes_share_the_runs_the_seconds_and_the_rounds() {
+        let plan = Plan { min_runs: 10, min_seconds: 4.0, rounds: 10, ..Plan::default() };
+        let share = |processes| {
+            let each = plan.of_each(processes);
+            (each.min_runs, each.min_seconds, each.rounds)
+        };
+        assert_eq!([share(1), share(4), share(8)], [(10, 4.0, 10), (3, 1.0, 3), (2, 0.5, 2)]);
+    }
+
+    #[test]
+    fn there_are_as_many_processes_as_are_worth_their_start_enough_for_an_interval_or_one() {
+        let plan = Plan { min_runs: 10, min_seconds: 5.0, ..Plan::default() };
+        let of = |start_s| plan.affordable(2, start_s, 0.01);
+        assert_eq!([of(0.5), of(2.5), of(4.0), of(6.6), of(6.8), of(100.0), of(0.0)], [8, 8, 5, 3, 1, 1, 8]);
+        // Without a duration what counts is how long the runs take.
+        let plan = Plan { min_seconds: 0.0, ..plan };
+        assert_eq!([plan.affordable(2, 1.0, 0.0004), plan.affordable(2, 1.0, 0.4)], [1, 8]);
     }
 }

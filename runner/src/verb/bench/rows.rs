@@ -8,7 +8,7 @@ use crate::model::candidate::Candidate;
 use crate::model::opened::{ModelError, Scope};
 use crate::note::{Named, Note};
 use crate::stats;
-use crate::stats::bootstrap::{RatioOfMedians, Sides, ratio_of_medians};
+use crate::stats::ratio::{RatioOfMedians, Turn, ratio_of_medians};
 use crate::stats::{NOISY_CV, Summary, median};
 
 /// Change of the median over the measurement that deserves a warning.
@@ -32,7 +32,7 @@ pub struct BlockOfRuns {
 pub struct SpeedUp {
     /// Position of the row compared with, of the same batch size and scope.
     pub against: usize,
-    /// Its median divided by this row's, with a bootstrap interval.
+    /// Its median divided by this row's, and how surely that is known.
     #[serde(flatten)]
     pub ratio: RatioOfMedians,
 }
@@ -147,19 +147,19 @@ impl Row {
         blocks.flat_map(|block| block.samples_ms.iter().copied())
     }
 
-    /// The samples of `against` and of this row, round by round.
-    pub(crate) fn beside(&self, against: &Row) -> Sides {
-        let mut turns: Vec<(usize, usize)> =
-            against.blocks.iter().chain(&self.blocks).map(|block| (block.process, block.round)).collect();
-        turns.sort_unstable();
-        turns.dedup();
-        [against, self].map(|row| {
-            let of_turn = |turn: &(usize, usize)| {
-                let block = row.blocks.iter().find(|block| (block.process, block.round) == *turn);
-                block.map(|block| block.samples_ms.clone()).unwrap_or_default()
-            };
-            turns.iter().map(of_turn).collect()
-        })
+    /// The samples of `against` and of this row, process by process and round by round.
+    pub(crate) fn beside(&self, against: &Row) -> Vec<Turn> {
+        let blocks = || against.blocks.iter().chain(&self.blocks);
+        let processes = blocks().map(|block| block.process + 1).max().unwrap_or(0);
+        let turn = |process: usize| {
+            let rounds = blocks().filter(|block| block.process == process).map(|block| block.round + 1).max();
+            [against, self].map(|row| {
+                let block = |round| row.blocks.iter().find(|block| (block.process, block.round) == (process, round));
+                let samples = |round| block(round).map(|block| block.samples_ms.clone()).unwrap_or_default();
+                (0..rounds.unwrap_or(0)).map(samples).collect()
+            })
+        };
+        (0..processes).map(turn).collect()
     }
 
     fn all_samples(&self) -> Vec<f64> {
@@ -174,13 +174,14 @@ pub(crate) fn summarise(rows: &mut [Row], plan: &Plan) {
         row.wall_s = samples.iter().sum::<f64>() / 1e3;
         row.latency_ms = Summary::of(&samples, &plan.percentiles);
         row.images_per_second = (row.wall_s > 0.0).then(|| (row.batch * samples.len()) as f64 / row.wall_s);
-        let medians = (0..plan.processes.max(1)).map(|process| median(&row.samples(process).collect::<Vec<_>>()));
+        let processes = row.blocks.iter().map(|block| block.process + 1).max().unwrap_or(0);
+        let medians = (0..processes).map(|process| median(&row.samples(process).collect::<Vec<_>>()));
         row.process_medians_ms = medians.flatten().collect();
         let blocks: Vec<Vec<f64>> = row.blocks.iter().map(|block| block.samples_ms.clone()).collect();
         row.drift = stats::drift(&blocks);
         row.warnings = warnings(row);
     }
-    let speed_ups: Vec<Option<SpeedUp>> = (0..rows.len()).map(|at| speed_up(rows, at, plan.seed)).collect();
+    let speed_ups: Vec<Option<SpeedUp>> = (0..rows.len()).map(|at| speed_up(rows, at)).collect();
     for (row, speed_up) in rows.iter_mut().zip(speed_ups) {
         row.speed_up = speed_up;
     }
@@ -205,11 +206,11 @@ fn warnings(row: &Row) -> Vec<Warning> {
 }
 
 /// The row against the first candidate's row of the same batch size and scope that has samples.
-fn speed_up(rows: &[Row], at: usize, seed: u64) -> Option<SpeedUp> {
+fn speed_up(rows: &[Row], at: usize) -> Option<SpeedUp> {
     let row = &rows[at];
     let same = |other: &Row| other.batch == row.batch && other.scope == row.scope && !other.blocks.is_empty();
     let against = rows.iter().position(same).filter(|&against| against != at)?;
-    let ratio = ratio_of_medians(row.beside(&rows[against]), seed)?;
+    let ratio = ratio_of_medians(&row.beside(&rows[against]))?;
     Some(SpeedUp { against, ratio })
 }
 

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::exit::Failure;
+use crate::verb::about::Preparation;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
-
-/// Synthetic inputs where nothing else is asked for.
-const SYNTHETIC: usize = 16;
 
 /// `calibrate`.
 #[derive(Debug, Args)]
@@ -28,14 +28,27 @@ pub struct Calibrate {
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
     #[command(flatten)]
+    pub(crate) preparation: Preparation,
+    #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
 
 impl Calibrate {
-    /// Synthetic inputs asked for.
-    pub(crate) fn synthetic(&self) -> usize {
-        self.count.unwrap_or(SYNTHETIC)
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`] for options that no provider asked for takes, and for a preprocessing that does not parse.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        Ok(Options {
+            model: self.model.clone(),
+            images: self.images.clone(),
+            count: self.count,
+            seed: self.seed,
+            batch: self.batch_size,
+            preprocess: self.preparation.asked()?,
+            providers: self.providers.options()?,
+        })
     }
 }

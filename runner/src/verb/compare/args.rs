@@ -1,8 +1,11 @@
 //! Flags of `compare`.
 
+use super::options::{InputsFrom, Options};
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::verb::flags::*;
+use crate::verb::outputs::Outputs;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -39,9 +42,33 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// The tolerances asked for.
-    pub(crate) fn tolerance(&self) -> ToleranceOverride {
-        ToleranceOverride { atol: self.atol, rtol: self.rtol }
+    /// The files that it writes.
+    pub(crate) fn outputs(&self) -> Outputs<'_> {
+        let outputs = self.exports.outputs().with("--save-outputs", self.save_outputs.as_deref());
+        outputs.with("--save-inputs", self.inputs.save_inputs.as_deref())
+    }
+
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        let Inputs { seed, load_inputs, images, save_inputs } = &self.inputs;
+        let inputs = match load_inputs {
+            Some(path) => InputsFrom::File(path.clone()),
+            None if images.is_empty() => InputsFrom::Noise { seed: seed.seed },
+            None => InputsFrom::Images(images.clone()),
+        };
+        Ok(Options {
+            models: self.models.clone(),
+            providers: self.providers.options()?,
+            inputs,
+            save_inputs: save_inputs.clone(),
+            batch: self.batch_size,
+            reference: self.reference.clone(),
+            tolerance: ToleranceOverride { atol: self.atol, rtol: self.rtol },
+            layers: self.layers,
+        })
     }
 }
 

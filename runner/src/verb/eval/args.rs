@@ -1,9 +1,14 @@
 //! Flags of `eval`.
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::exit::Failure;
+use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use super::labels_file::lists_images;
 
 /// `eval`.
 #[derive(Debug, Args)]
@@ -11,9 +16,11 @@ pub struct Eval {
     /// ONNX models, then the labelled images: a folder of class folders, or of images with a file of labels
     #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
     paths: Vec<PathBuf>,
-    /// File of labels, where it does not lie in the folder
+    /// File that says which image is of which class, where it does not lie in the folder
     #[arg(long, value_name = "FILE", help_heading = "Input")]
-    pub(crate) labels: Option<PathBuf>,
+    pub(crate) image_labels: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) about: About,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]
@@ -23,11 +30,35 @@ pub struct Eval {
 }
 
 impl Eval {
-    /// The models and the folder.
-    pub(crate) fn models_and_folder(&self) -> (&[PathBuf], &Path) {
-        match self.paths.split_last() {
-            Some((folder, models)) => (models, folder),
-            None => (&[], Path::new("")),
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`] for options that no provider asked for takes, and for files of labels or preprocessing that cannot be
+    /// read.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        let (folder, models) = self
+            .paths
+            .split_last()
+            .map_or((PathBuf::new(), [].as_slice()), |(folder, models)| (folder.clone(), models));
+        let (about, image_labels) = self.labels();
+        Ok(Options {
+            models: models.to_vec(),
+            folder,
+            image_labels,
+            class_labels: about.labels.clone(),
+            asked: about.asked()?,
+            batch: self.batch.batch_size,
+            providers: self.providers.options()?,
+        })
+    }
+
+    /// What is said of the models, and the file that says which image is of which class. That file used to be given as
+    /// `--labels`, and still may be: a list of images is told from one of names.
+    fn labels(&self) -> (About, Option<PathBuf>) {
+        let (mut about, mut images) = (self.about.clone(), self.image_labels.clone());
+        if images.is_none() && about.labels.as_deref().is_some_and(lists_images) {
+            images = about.labels.take();
         }
+        (about, images)
     }
 }

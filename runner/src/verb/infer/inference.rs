@@ -5,19 +5,19 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::host::environment::Environment;
 use crate::input::classify;
-use crate::input::classify::Class;
+use crate::input::classify::{Class, Classifier};
 use crate::input::pipeline::{Extent, Prepared, prepare};
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::{ImageInput, MetadataError};
+use crate::model::file::MetadataError;
 use crate::model::opened::{Loaded, Model, ModelError};
+use crate::model::output::ClassOutput;
 use crate::note::Note;
+use crate::verb::outcome::Report;
 use onnx_file::metadata::Preprocess;
-
-/// Version of the JSON written from [`Inference`].
-pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to classify.
 pub struct Request<'a> {
@@ -56,21 +56,16 @@ pub struct Image {
 /// The classified images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inference {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `infer`.
-    pub kind: &'static str,
     /// Model file.
     pub model: String,
     /// Provider, library, placement.
     pub loaded: Loaded,
     /// How images were prepared.
     pub preprocess: Preprocess,
+    /// The output that says the classes, and what its numbers are.
+    pub output: ClassOutput,
     /// One for each image, in order.
     pub images: Vec<Image>,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
     /// What ended it before the last image.
     pub error: Option<ModelError>,
 }
@@ -95,20 +90,20 @@ pub fn infer(
     candidate: &mut Candidate<'_>,
     request: &Request<'_>,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Inference, InferError> {
+) -> Result<Report<Inference>, InferError> {
+    let environment = Environment::read();
     let file = candidate.file;
     let image = file.image_input()?;
     let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
+    let output = ClassOutput::of(file)?;
     let labels = Some(file.labels()?.names).filter(|names| !names.is_empty());
-    notes.extend(Note::weights(file));
+    notes.extend(Note::weights(file).into_iter().chain(Note::classes(file, &output)));
     let model = candidate.open()?;
     let loaded = model.loaded().clone();
     let batch = Batch::of(image.batch, request.batch);
     let mut batches = Batches {
         model,
-        image,
-        batch,
-        preprocess,
+        classifier: Classifier { image, batch, extent: preprocess.height_width(), output: output.clone() },
         labels,
         top_k: request.top_k,
         waiting: Vec::new(),
@@ -124,24 +119,15 @@ pub fn infer(
         error = batches.run().err();
     }
     notes.extend(batches.labels_note());
-    Ok(Inference {
-        schema_version: SCHEMA_VERSION,
-        kind: "infer",
-        model: file.path.display().to_string(),
-        loaded,
-        preprocess,
-        images: batches.done,
-        notes,
-        error,
-    })
+    let model = file.path.display().to_string();
+    let inference = Inference { model, loaded, preprocess, output, images: batches.done, error };
+    Ok(Report { environment, notes, interrupted: false, result: inference })
 }
 
 /// Images gathered until a batch is full.
 struct Batches<'a> {
     model: Box<dyn Model + 'a>,
-    image: ImageInput,
-    batch: Batch,
-    preprocess: Preprocess,
+    classifier: Classifier,
     labels: Option<Vec<String>>,
     top_k: usize,
     /// Positions in `done` and tensors of the images that wait.
@@ -160,7 +146,7 @@ impl Batches<'_> {
             }
             Err(error) => self.done.push(Image { error: Some(error.reason()), ..image }),
         }
-        if self.waiting.len() < self.batch.size {
+        if self.waiting.len() < self.classifier.batch.size {
             return ControlFlow::Continue(());
         }
         match self.run() {
@@ -174,20 +160,18 @@ impl Batches<'_> {
             return Ok(());
         }
         let (positions, tensors): (Vec<usize>, Vec<Vec<f32>>) = self.waiting.drain(..).unzip();
-        let extent = self.preprocess.height_width();
         let tensors: Vec<&[f32]> = tensors.iter().map(Vec::as_slice).collect();
-        let result = classify::scores(self.model.as_mut(), &self.image, self.batch, extent, &tensors, &mut Vec::new());
-        let scores = match result {
-            Ok(scores) => scores,
+        let answers = match self.classifier.answers(self.model.as_mut(), &tensors, &mut Vec::new()) {
+            Ok(answers) => answers,
             Err(error) => {
                 // Images without classes must not look as if they had been classified.
                 self.done.truncate(positions[0]);
                 return Err(error);
             }
         };
-        for (position, scores) in positions.into_iter().zip(scores) {
+        for (position, answer) in positions.into_iter().zip(answers) {
             let image = &mut self.done[position];
-            match classify::top(&scores, self.top_k, self.labels.as_deref()) {
+            match classify::top(&answer, &self.classifier.output, self.top_k, self.labels.as_deref()) {
                 Some(top) => image.top = top,
                 None => (image.error, image.not_finite) = (Some(classify::NOT_FINITE.to_owned()), true),
             }
@@ -235,7 +219,7 @@ mod tests {
         vec![Tensor { name: "logits".into(), shape: vec![inputs[0].shape[0], 3], data: Data::F32(means) }]
     }
 
-    fn classify(file: &ModelFile, images: &[PathBuf], batch: usize, fail_at: usize) -> (Inference, Vec<usize>) {
+    fn classify(file: &ModelFile, images: &[PathBuf], batch: usize, fail_at: usize) -> (Report<Inference>, Vec<usize>) {
         let sizes = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let seen = sizes.clone();
         let open = move |_: &Path| -> Result<Box<dyn Model>, ModelError> {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::options::Options;
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::verb::bench::plan::Plan;
 use clap::Args;
 
@@ -24,9 +26,12 @@ pub struct Tune {
     /// Channels a group to try, in each stage
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8,16,32,64", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) widths: Vec<usize>,
-    /// Seconds of each candidate in each round, at least; twice as many in the last
+    /// Seconds of each candidate in each round, at least, over all its processes; twice as many in the last
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3", help_heading = "Measuring")]
     pub(crate) duration: Duration,
+    /// Processes to spread the runs of each candidate over; below three no lowering can be shown to be faster
+    #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_one, help_heading = "Measuring")]
+    pub(crate) processes: usize,
     #[command(flatten)]
     seed: Seed,
     /// Replace existing outputs
@@ -37,14 +42,26 @@ pub struct Tune {
 }
 
 impl Tune {
-    /// How a round is measured.
-    pub(crate) fn plan(&self) -> Plan {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
         let min_seconds = self.duration.as_secs_f64();
-        Plan { batches: self.batches.sizes(), min_seconds, seed: self.seed.seed, ..Plan::default() }
-    }
-
-    /// Where what was found goes: `model.tuning.json` for `model.onnx`.
-    pub(crate) fn tuning_file(&self) -> PathBuf {
-        self.output.with_extension("tuning.json")
+        let plan = Plan {
+            batches: self.batches.sizes(),
+            min_seconds,
+            processes: Some(self.processes),
+            seed: self.seed.seed,
+            ..Plan::default()
+        };
+        Ok(Options {
+            model: self.model.clone(),
+            output: self.output.clone(),
+            providers: self.providers.options()?,
+            widths: self.widths.clone(),
+            plan,
+            force: self.force,
+        })
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use onnx_file::atomic::AtomicFile;
 use onnx_file::outline::data_files;
 use onnx_file::temporary::Temporary;
+use onnx_file::{beside, open};
 use resnext_builder::build::External;
 use resnext_builder::optimize::Model;
 use resnext_builder::target::Rationale;
@@ -49,13 +50,21 @@ impl Folder {
 /// The file and what the system says of it.
 pub fn copy_model(model: &ModelFile, output: &Path) -> Result<(), (PathBuf, io::Error)> {
     for name in data_files(&model.graph) {
-        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
-            let outside = io::Error::new(io::ErrorKind::InvalidInput, "it lies outside the model's folder");
-            return Err((PathBuf::from(name), outside));
+        let is_plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !Path::new(name).components().all(is_plain) {
+            let climbs = io::Error::new(io::ErrorKind::InvalidInput, "a name that leads out of a folder is not copied");
+            return Err((PathBuf::from(name), climbs));
         }
-        copy(&model.path.with_file_name("").join(name), &output.with_file_name("").join(name))?;
+        let source = beside::open(&model.path, name).map_err(|error| (PathBuf::from(name), io::Error::other(error)))?;
+        let to = output.with_file_name("").join(name);
+        if !same_file(&model.path.with_file_name("").join(name), &to) {
+            copy(source, &to)?;
+        }
     }
-    copy(&model.path, output)
+    if same_file(&model.path, output) {
+        return Ok(());
+    }
+    copy(open::file(&model.path).map_err(|error| (model.path.clone(), error))?, output)
 }
 
 /// Whether both paths lead to one file that is there.
@@ -63,11 +72,7 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), (PathBuf, io::Error)> {
-    if same_file(from, to) {
-        return Ok(());
-    }
-    let mut source = File::open(from).map_err(|error| (from.to_owned(), error))?;
+fn copy(mut source: File, to: &Path) -> Result<(), (PathBuf, io::Error)> {
     let mut written = || {
         if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder)?;

@@ -8,11 +8,9 @@ use resnext_builder::passes::{Lowering, Width};
 use resnext_builder::tuning::Tuning;
 use serde::Serialize;
 
-use crate::host::environment::Environment;
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
-use crate::note::Note;
-use crate::stats::bootstrap::RatioOfMedians;
+use crate::stats::ratio::RatioOfMedians;
 use crate::verb::bench::plan::Plan;
 
 /// What to tune, and how long to measure.
@@ -111,11 +109,6 @@ pub struct Tuned {
     pub rounds: Vec<Round>,
     /// Seconds it took.
     pub seconds: f64,
-    /// Machine and time.
-    pub environment: Environment,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
 }
 
 impl Tuned {

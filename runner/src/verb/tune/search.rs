@@ -14,12 +14,13 @@ use crate::model::candidate::{Candidate, Candidates, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
 use crate::note::Note;
-use crate::stats::bootstrap::{Sides, mean_ratio};
+use crate::stats::ratio::{Turn, mean_ratio};
 use crate::verb::bench::measurement as bench;
 use crate::verb::bench::measurement::Bench;
 use crate::verb::bench::plan::Plan;
 use crate::verb::compare::comparison as compare;
 use crate::verb::compare::tolerance::ToleranceOverride;
+use crate::verb::outcome::Report;
 
 /// Steps of one round on the progress bar.
 const STEPS: usize = 1000;
@@ -134,7 +135,7 @@ impl<'s> Search<'s> {
             .collect())
     }
 
-    fn remember(&mut self, measured: Bench) {
+    fn remember(&mut self, measured: Report<Bench>) {
         let loaded = measured.candidates.first().and_then(|c| c.processes.first()).and_then(|p| p.loaded.as_ref());
         let about = About {
             provider: measured.candidates.first().map(|c| c.provider.clone()).unwrap_or_default(),
@@ -175,7 +176,7 @@ fn trial(measured: &Bench, index: usize, choice: Choice, out: Option<String>) ->
         return Trial { choice, rows: timings, score: out.is_none().then_some(1.0), gain: None, out };
     }
     let original = |row: &&Row| measured.rows.iter().find(|other| other.candidate == 0 && other.batch == row.batch);
-    let pairs: Vec<Sides> = rows.iter().filter_map(|row| Some(row.beside(original(row)?))).collect();
-    let gain = if out.is_none() { mean_ratio(&pairs, measured.candidates.len() - 1, measured.plan.seed) } else { None };
+    let pairs: Vec<Vec<Turn>> = rows.iter().filter_map(|row| Some(row.beside(original(row)?))).collect();
+    let gain = if out.is_none() { mean_ratio(&pairs, measured.candidates.len() - 1) } else { None };
     Trial { choice, rows: timings, score: gain.as_ref().map(|gain| gain.ratio), gain, out }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use onnx_file::digest;
 use onnx_file::outline::data_files;
+use onnx_file::{beside, digest, open};
 use sha2::{Digest, Sha256};
 
 use crate::backend::onnxruntime::provider::tensorrt::EngineKey;
@@ -13,7 +13,7 @@ use crate::host::machine as host;
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
 
-use super::Source;
+use crate::backend::onnxruntime::spec::Source;
 
 /// The folder of this model's engines below `root`, made if it is not there.
 ///
@@ -61,7 +61,7 @@ fn model_digest(path: &Path) -> Result<String, String> {
     let mut hasher = Sha256::new();
     hasher.update(&own);
     for location in locations {
-        let data = path.with_file_name("").join(location);
+        let data = beside::resolve(path, location).map_err(|error| error.to_string())?;
         hasher.update(digest::file(&data).map_err(named(&data))?);
     }
     Ok(format!("{:x}", hasher.finalize()))
@@ -73,7 +73,7 @@ fn tensorrt_version() -> String {
     // provider's own error says so.
     let name = if cfg!(windows) { "nvinfer_10.dll" } else { "libnvinfer.so.10" };
     let _ = ort::util::preload_dylib(name);
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let maps = open::read_text(Path::new("/proc/self/maps"), open::SMALL).unwrap_or_default();
     let mapped =
         maps.lines().filter_map(|line| line.split_whitespace().last()).find(|path| path.contains("libnvinfer.so"));
     let file = mapped.and_then(|path| fs::canonicalize(path).ok());

@@ -18,12 +18,12 @@ fn tensors(name: &str) -> Owned {
     shapes
 }
 
-fn judged(owned: &Owned) -> Result<Inferred, Box<Other>> {
-    judge(&owned.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect())
+fn identified(owned: &Owned) -> Result<Inferred, Box<Other>> {
+    identify(&owned.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect())
 }
 
 fn said(owned: &Owned) -> String {
-    judged(owned).unwrap_err().to_string()
+    identified(owned).unwrap_err().to_string()
 }
 
 fn named(names: &[&str]) -> Owned {
@@ -34,9 +34,9 @@ fn named(names: &[&str]) -> Owned {
 fn networks_of_the_family_are_themselves_with_and_without_a_classifier() {
     for name in ["50_32x4d", "101_64x4d", "resnet18", "wide_resnet50_2", "29_8x64d"] {
         let mut shapes = tensors(name);
-        assert_eq!(judged(&shapes).unwrap().variant.to_string(), name);
+        assert_eq!(identified(&shapes).unwrap().variant.to_string(), name);
         shapes.retain(|tensor, _| !tensor.starts_with("fc."));
-        let found = judged(&shapes).unwrap();
+        let found = identified(&shapes).unwrap();
         assert_eq!((found.variant.to_string().as_str(), found.classes), (name, None));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Names as torchvision, timm, transformers and the authors' own code write them.
 
-use super::{Known, Shapes};
+use super::other::{Known, Shapes};
 
 /// Names match one of the patterns, in which `*` stands for any characters.
 type Mark = (&'static str, &'static [&'static str]);

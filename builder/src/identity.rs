@@ -1,60 +1,25 @@
-//! Which network a set of named tensors is: the one judgement that building, inspecting and verifying share.
+//! Which network a set of named tensors is: the one answer that building, inspecting and verifying share.
 //!
 //! Every tensor is explained or named: used by a network of the family, known to be of another, or neither. So what is
 //! said of a file is true of all of it, and a network that is not known is called that, beside the nearest one.
 
 mod marks;
+mod other;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+
+pub(crate) use other::list;
+pub use other::{Known, Nearest, Other, Shapes};
 
 use crate::architecture::{self, Inferred, Options, infer};
 use crate::variant::{Block, Stem, Variant};
 
-/// Shapes by name.
-pub type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
-
-/// A network that is none of the family.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Other {
-    /// What it is known to be, one after another.
-    pub known: Vec<Known>,
-    /// The nearest network of the family.
-    pub nearest: Option<Nearest>,
-    /// What names begin with, the most frequent first, where nothing is near.
-    pub beginnings: Vec<(String, usize)>,
-}
-
-/// A part of a network, or a network, that its tensors give away.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// In words, as what the file is.
-    pub what: &'static str,
-    /// The first tensor that gives it away.
-    pub evidence: String,
-    /// How many do.
-    pub count: usize,
-}
-
-/// How a set of tensors differs from a network of the family.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nearest {
-    /// The network.
-    pub variant: Variant,
-    /// Tensors that it has not.
-    pub extra: Vec<String>,
-    /// Tensors that are not there.
-    pub missing: Vec<String>,
-    /// Tensors of another shape: name, found, expected.
-    pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
-}
-
-/// Judges tensors by their names and shapes. A classifier is no part of the judgement: all that stands under `fc` is
+/// Tells the network by the names and shapes of its tensors. A classifier has no part in that: all that stands under `fc` is
 /// left to who builds one, as is its absence.
 ///
 /// # Errors
 /// [`Other`], for tensors that are not those of a network of the family.
-pub fn judge(shapes: &Shapes<'_>) -> Result<Inferred, Box<Other>> {
+pub fn identify(shapes: &Shapes<'_>) -> Result<Inferred, Box<Other>> {
     let inferred = infer(|name| shapes.get(name).copied());
     if let Ok(found) = &inferred
         && compare(&found.variant, found.channels, shapes).is_none()
@@ -154,68 +119,6 @@ fn beginnings(shapes: &Shapes<'_>) -> Vec<(String, usize)> {
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counts.truncate(5);
     counts
-}
-
-/// `'a', 'b' and 3 more`.
-pub(crate) fn list(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(5).map(|n| format!("'{n}'")).collect();
-    let more = names.len().saturating_sub(5);
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
-}
-
-impl fmt::Display for Known {
-    /// `squeeze-and-excitation in its blocks ('layer1.0.se.fc1.bias' and 127 more)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ('{}'", self.what, self.evidence)?;
-        if self.count > 1 { write!(f, " and {} more)", self.count - 1) } else { f.write_str(")") }
-    }
-}
-
-impl fmt::Display for Nearest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.variant)?;
-        let mut parts = Vec::new();
-        if !self.extra.is_empty() {
-            parts.push(format!("it also holds {}, which that network has not", list(&self.extra)));
-        }
-        if !self.missing.is_empty() {
-            parts.push(format!("it lacks {}", list(&self.missing)));
-        }
-        let [shown, ..] = &self.misshapen[..] else { return write!(f, ": {}", parts.join("; ")) };
-        let (name, found, expected) = shown;
-        let more = match self.misshapen.len() - 1 {
-            0 => String::new(),
-            more => format!(", and {more} more tensors differ in shape"),
-        };
-        parts.push(format!("'{name}' has shape {found:?} where that network has {expected:?}{more}"));
-        write!(f, ": {}", parts.join("; "))
-    }
-}
-
-impl fmt::Display for Other {
-    /// As a sentence without its subject, the file.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ADVICE: &str = "this program writes plain ResNets and ResNeXts: export it with its own framework";
-        if !self.known.is_empty() {
-            let known: Vec<String> = self.known.iter().map(Known::to_string).collect();
-            write!(f, "is another architecture: {}", known.join("; "))?;
-            if let Some(nearest) = &self.nearest {
-                write!(f, "; the nearest of the family is {}", nearest.variant)?;
-            }
-            return write!(f, "; {ADVICE}");
-        }
-        match &self.nearest {
-            Some(nearest) => write!(f, "is no network known here; nearest is {nearest}"),
-            None => {
-                let parts: Vec<String> = self.beginnings.iter().map(|(name, n)| format!("'{name}' ({n})")).collect();
-                write!(
-                    f,
-                    "is no network known here, and not a checkpoint of a ResNet or ResNeXt with torchvision's names; its tensors' names begin with {}",
-                    parts.join(", ")
-                )
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,145 @@
+//! The files that a run writes: none of them twice, and none that the run reads.
+//!
+//! What counts is the file, by whatever name or link it is reached: a result that takes the place of the model it is
+//! about costs more than the run.
+
+use std::path::{Path, PathBuf};
+
+use onnx_file::atomic;
+use onnx_file::exit::Exit;
+use onnx_file::open;
+
+use super::flags::Exports;
+use crate::exit::Failure;
+use crate::input;
+use crate::model::file::ModelFile;
+
+/// What a run writes, each with the flag that names it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outputs<'a>(Vec<(&'static str, &'a Path)>);
+
+impl Exports {
+    /// The files asked for.
+    pub(crate) fn outputs(&self) -> Outputs<'_> {
+        Outputs::default()
+            .with("--export-json", self.export_json.as_deref())
+            .with("--export-csv", self.export_csv.as_deref())
+            .with("--export-markdown", self.export_markdown.as_deref())
+    }
+}
+
+impl<'a> Outputs<'a> {
+    /// One file more, where it is asked for.
+    pub(crate) fn with(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
+        self.0.extend(path.map(|path| (flag, path)));
+        self
+    }
+
+    /// Refuses outputs that are one file, or that are a file of `models` or one of `inputs`; of a folder among the
+    /// inputs, its images.
+    ///
+    /// # Errors
+    /// A usage error that names both.
+    pub(crate) fn apart_from(&self, models: &[ModelFile], inputs: &[PathBuf]) -> Result<(), Failure> {
+        // A device or a pipe takes what comes, and keeps nothing.
+        let files: Vec<_> = self.0.iter().filter(|(_, path)| !is_device(path)).collect();
+        for (at, (flag, path)) in files.iter().enumerate() {
+            if let Some((other, _)) = files[..at].iter().find(|(_, before)| is_same(before, path)) {
+                return Err(usage(format!("{other} and {flag} name the same file, {}", path.display())));
+            }
+        }
+        let partials: Vec<PathBuf> = files.iter().filter_map(|(_, path)| atomic::partial(path).ok()).collect();
+        let there = files.iter().any(|(_, path)| path.exists()) || partials.iter().any(|partial| partial.exists());
+        if !there {
+            return Ok(());
+        }
+        let read = models.iter().flat_map(|model| model.named.iter().chain([&model.path])).cloned();
+        // What is wrong with a folder is told where it is read.
+        let given = inputs.iter().flat_map(|path| input::expand(std::slice::from_ref(path)).unwrap_or_default());
+        for input in read.chain(given) {
+            if let Some((flag, path)) = files.iter().find(|(_, path)| writes(path, &input)) {
+                let (path, input) = (path.display(), input.display());
+                return Err(usage(format!(
+                    "{flag} {path} would replace {input}, which this run reads; give another file"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn usage(message: String) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
+/// Whether writing to `output` spoils `input`: it is the file itself, or the one that becomes it.
+fn writes(output: &Path, input: &Path) -> bool {
+    open::same(output, input) || atomic::partial(output).is_ok_and(|partial| open::same(&partial, input))
+}
+
+fn is_device(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
+/// Whether both are one file, be it there already or not.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        folder.canonicalize().ok().map(|folder| (folder, path.file_name().map(ToOwned::to_owned)))
+    };
+    a == b || open::same(a, b) || matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(outputs: &Outputs<'_>, inputs: &[PathBuf]) -> Option<String> {
+        outputs.apart_from(&[], inputs).err().map(|failure| failure.message)
+    }
+
+    #[test]
+    fn an_output_is_no_other_output_however_both_are_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let both = |a: &Path, b: &Path| {
+            refusal(&Outputs::default().with("--export-json", Some(a)).with("--export-csv", Some(b)), &[])
+        };
+        std::fs::create_dir(at("sub")).unwrap();
+        assert_eq!(both(&at("a"), &at("b")), None);
+        for again in [at("a"), at("./a"), at("sub/../a")] {
+            let text = both(&at("a"), &again).unwrap();
+            assert!(text.starts_with("--export-json and --export-csv name the same file"), "{text}");
+        }
+        assert_eq!(both(Path::new("/dev/null"), Path::new("/dev/null")), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_output_is_no_input_by_whatever_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("images")).unwrap();
+        for name in ["model", "images/a.png", ".new.partial"] {
+            std::fs::write(at(name), "x").unwrap();
+        }
+        std::fs::hard_link(at("model"), at("hard")).unwrap();
+        std::os::unix::fs::symlink("model", at("soft")).unwrap();
+        let to = |name: &str, input: &str| {
+            let path = at(name);
+            refusal(&Outputs::default().with("--export-csv", Some(&path)), &[at(input)])
+        };
+        for (output, input) in [
+            ("model", "model"),
+            ("hard", "model"),
+            ("soft", "model"),
+            ("model", "soft"),
+            ("images/a.png", "images"),
+            ("new", ".new.partial"),
+        ] {
+            let text = to(output, input).unwrap_or_default();
+            assert!(text.starts_with("--export-csv") && text.contains("which this run reads"), "{output}: {text}");
+        }
+        assert_eq!((to("images/b.csv", "images"), to("other", "model")), (None, None));
+    }
+}
