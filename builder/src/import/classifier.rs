@@ -120,7 +120,7 @@ impl Importer {
         let data = self.data(node, data)?;
         let parameter = self.parameter(weight)?;
         let element = self.graph.value(parameter).element;
-        let Some(Ok((numbers, dims))) = self.numbers(weight) else { return Err(format!("'{weight}' is damaged")) };
+        let (numbers, dims) = self.numbers(weight)?;
         let &[rows, columns] = &dims[..] else { return Err(format!("its weight has the shape {dims:?}")) };
         let (out, inner) = if transposed { (rows, columns) } else { (columns, rows) };
         let weight_id = if transposed && alpha == 1.0 {
@@ -150,7 +150,7 @@ impl Importer {
 
     /// The constant `name` as a number for each of `channels` of a value of rank `rank`; `None` where it varies otherwise.
     fn spread(&self, name: &str, channels: usize, rank: usize) -> Result<Option<Vec<f64>>, String> {
-        let (numbers, dims) = self.numbers(name).ok_or_else(|| format!("its parameter '{name}' is computed"))??;
+        let (numbers, dims) = self.numbers(name)?;
         if let &[number] = &numbers[..] {
             return Ok((dims.len() <= rank).then(|| vec![number; channels]));
         }
@@ -184,7 +184,7 @@ impl Importer {
             _ => (vec![1.0; channels], numbers),
         };
         if shape.len() == 2 {
-            return self.into_bias(data, data_id, &scale, bias).map(Some);
+            return self.add_to_bias(data, data_id, &scale, &bias).map(Some);
         }
         let element = self.graph.value(data_id).element;
         let stem = label(node);
@@ -203,14 +203,14 @@ impl Importer {
     }
 
     /// Adds `bias` to that of the linear layer that makes the value `name`.
-    fn into_bias(&mut self, name: &str, id: ValueId, scale: &[f64], bias: Vec<f64>) -> Result<View, String> {
+    fn add_to_bias(&mut self, name: &str, id: ValueId, scale: &[f64], bias: &[f64]) -> Result<View, String> {
         let layer = self.graph.nodes.iter().rposition(|made| made.output == id && made.op == Op::Gemm);
         let layer = layer.filter(|_| !self.is_shared(name) && scale.iter().all(|s| *s == 1.0));
         let layer = layer.ok_or("it does not follow a linear layer whose bias it could be")?;
         let old = self.graph.nodes[layer].inputs[2];
         let (old, element) = (self.graph.value(old).name.clone(), self.graph.value(old).element);
-        let Some(Ok((numbers, _))) = self.numbers(&old) else { return Err(format!("'{old}' is damaged")) };
-        let sum = numbers.iter().zip(&bias).map(|(a, b)| a + b).collect();
+        let (numbers, _) = self.numbers(&old)?;
+        let sum = numbers.iter().zip(bias).map(|(a, b)| a + b).collect();
         self.graph.nodes[layer].inputs[2] = self.computed(&format!("{old}/sum"), &[bias.len()], sum, element);
         Ok(View { id, dims: None })
     }

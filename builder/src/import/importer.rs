@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType;
-use onnx_file::proto::{NodeProto, TensorProto, ValueInfoProto};
+use onnx_file::proto::{NodeProto, ValueInfoProto};
 use onnx_file::tensor;
 
 use super::{Attributes, ImportError, Plane, label, uses};
@@ -224,11 +224,10 @@ impl Importer {
     }
 
     /// The numbers of the constant called `name`, and their shape.
-    pub(super) fn numbers(&self, name: &str) -> Option<Result<(Vec<f64>, Vec<usize>), String>> {
-        self.constants.get(name).map(|tensor: &TensorProto| {
-            let numbers = tensor::to_f64(tensor).map_err(|error| error.to_string())?;
-            Ok((numbers, tensor.dims.iter().map(|&d| d as usize).collect()))
-        })
+    pub(super) fn numbers(&self, name: &str) -> Result<(Vec<f64>, Vec<usize>), String> {
+        let tensor = self.constants.get(name).ok_or_else(|| format!("its parameter '{name}' is computed"))?;
+        let numbers = tensor::to_f64(tensor).map_err(|error| error.to_string())?;
+        Ok((numbers, tensor.dims.iter().map(|&d| d as usize).collect()))
     }
 }
 
