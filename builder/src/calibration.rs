@@ -130,7 +130,9 @@ pub enum CalibrationError {
         asked: String,
     },
     /// It was measured on another file.
-    #[error("the calibration was measured on {file} as it was then, which is not {model} as it is now; measure {model} with resnext-run calibrate")]
+    #[error(
+        "the calibration was measured on {file} as it was then, which is not {model} as it is now; measure {model} with resnext-run calibrate"
+    )]
     OtherFile {
         /// The model that was measured.
         file: String,

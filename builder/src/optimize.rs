@@ -19,18 +19,18 @@ use onnx_file::metadata::{Key, Metadata};
 use onnx_file::proto::{GraphProto, ModelProto};
 use onnx_file::read::{ReadError, Whole};
 
-pub use result::{Declined, Form, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
+pub use result::{Declined, Form, Obstacle, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
 
 use crate::calibration::Calibration;
 use crate::export::OPSETS;
-use crate::import::label;
 use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
-use crate::precision::{Effect, Precision};
+use crate::import::label;
 use crate::output::{External, overwritten, refusal};
 use crate::passes::{self, Lowering, PassRun, Stage};
+use crate::precision::{Effect, Precision};
 use crate::target::Rationale;
-use extract::Scope;
 use crate::validate::validate;
+use extract::Scope;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub struct Plan {
     pub external: External,
     /// Ranges of values, where they are to become integers.
     pub calibration: Option<Calibration>,
+    /// Take initializers that are also inputs for constants, as they are below IR 4.
+    pub constant_initializers: bool,
     /// Other files that were read for this plan: the output can be none of them.
     pub files: Vec<PathBuf>,
 }
@@ -59,7 +61,12 @@ pub struct Model {
     path: PathBuf,
     proto: ModelProto,
     data_files: Vec<PathBuf>,
+    /// Whether initializers that are also inputs are constants.
+    inputs_are_constant: bool,
 }
+
+/// The first version of the format in which an initializer that is also an input may be fed.
+const OVERRIDABLE: i64 = 4;
 
 impl Model {
     /// Reads the file at `path`, and the data files it names.
@@ -68,12 +75,26 @@ impl Model {
     /// [`OptimizeError::Read`].
     pub fn read(path: &Path) -> Result<Self, OptimizeError> {
         let Whole { model, data_files } = onnx_file::read::read_whole(path)?;
-        Ok(Self { path: path.to_owned(), proto: model, data_files })
+        let inputs_are_constant = model.ir_version < OVERRIDABLE;
+        Ok(Self { path: path.to_owned(), proto: model, data_files, inputs_are_constant })
+    }
+
+    /// With initializers that are also inputs taken for constants, whatever the version of the format.
+    pub fn with_constant_initializers(self) -> Self {
+        Self { inputs_are_constant: true, ..self }
+    }
+
+    fn extract(&self, graph: &GraphProto, scope: Scope) -> extract::Extracted {
+        extract::extract(graph, self.inputs_are_constant, scope)
     }
 
     /// The stages of its grouped convolutions.
     pub fn stages(&self) -> Vec<Stage> {
-        self.proto.graph.as_ref().map(|graph| passes::stages(&extract::extract(graph, Scope::Convolutions).graph)).unwrap_or_default()
+        self.proto
+            .graph
+            .as_ref()
+            .map(|graph| passes::stages(&self.extract(graph, Scope::Convolutions).graph))
+            .unwrap_or_default()
     }
 
     /// How many places of it a pass of `lowering` would rewrite.
@@ -82,7 +103,7 @@ impl Model {
     /// [`OptimizeError::Request`] where `lowering` asks for what this model has not.
     pub fn rewrites(&self, lowering: &Lowering, pass: Pass) -> Result<usize, OptimizeError> {
         let Some(graph) = &self.proto.graph else { return Ok(0) };
-        let runs = run(&mut extract::extract(graph, Scope::Convolutions).graph, lowering)?;
+        let runs = run(&mut self.extract(graph, Scope::Convolutions).graph, lowering)?;
         Ok(runs.iter().filter(|run| run.pass == pass).map(|run| run.rewrites).sum())
     }
 
@@ -104,7 +125,8 @@ impl Model {
         let nodes = graph.node.len();
         let scope = if lowering.precision.int8().is_some() { Scope::Integers } else { Scope::Convolutions };
         self.check(lowering)?;
-        let mut extracted = extract::extract(&graph, scope);
+        let mut extracted = self.extract(&graph, scope);
+        let ops: Vec<String> = graph.node.iter().map(|node| node.op_type.clone()).collect();
         rationale.check(&passes::stages(&extracted.graph)).map_err(OptimizeError::Request)?;
         let mut lowered = extracted.graph.clone();
         let lowering = &without_real_nodes(lowering, &graph, &extracted.graph);
@@ -116,8 +138,8 @@ impl Model {
         let bytes = lowered.weights().iter().map(|&id| weight_bytes(&lowered, id)).fold(0, u64::saturating_add);
         budget::check("the rewritten model", bytes)
             .map_err(|source| ReadError::Cost { path: self.path.clone(), source: source.into() })?;
-        let changes = splice::splice(&mut graph, &mut extracted, &lowered, &runs, &path)?;
-        let declined = declined(extracted.unproven, &runs, &changes);
+        let changes = splice::splice(&mut graph, &mut extracted, &lowered, &runs, &path, self.proto.ir_version)?;
+        let declined = declined(extracted.unproven, &runs, &changes, &ops);
         self.proto.graph = Some(graph);
         let precision = match lowering.precision.int8() {
             Some(int8) => Effect::Int8(int8.outcome(changes.largest_pair)),
@@ -182,7 +204,10 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
         let source = |source| OptimizeError::Read(ReadError::Io { path: plan.input.clone(), source });
         calibration.check_file(&plan.input, &digest.map_err(source)?)?;
     }
-    let model = Model::read(&plan.input)?;
+    let mut model = Model::read(&plan.input)?;
+    if plan.constant_initializers {
+        model = model.with_constant_initializers();
+    }
     held(&model.data_files, "the input's data file")?;
     let mut done = model.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
     done.seconds = start.elapsed().as_secs_f64();
@@ -191,9 +216,14 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
 
 /// Every node that was left as it was: those that could not be proven, then in the model's order those that a pass
 /// declined, with the first pass's reason; not those that another pass changed.
-fn declined(unproven: Vec<extract::Unproven>, runs: &[PassRun], changes: &splice::Changes) -> Vec<Declined> {
-    let unproven = unproven.into_iter().map(|extract::Unproven { node, op, reason }| {
-        let reason = Refusal::Unproven { because: reason }.into();
+fn declined(
+    unproven: Vec<extract::Unproven>,
+    runs: &[PassRun],
+    changes: &splice::Changes,
+    ops: &[String],
+) -> Vec<Declined> {
+    let unproven = unproven.into_iter().map(|extract::Unproven { node, op, because }| {
+        let reason = Refusal::Unproven { because }.into();
         Declined { node, op, reason }
     });
     let mut left: BTreeMap<usize, Declined> = BTreeMap::new();
@@ -202,7 +232,7 @@ fn declined(unproven: Vec<extract::Unproven>, runs: &[PassRun], changes: &splice
             let Origin::Model(position) = declined.origin else { continue };
             if !changes.touched.contains(&position) {
                 let reason = Refusal::Declined { pass: run.pass, because: declined.reason };
-                let (node, op) = (declined.node.clone(), declined.op.into());
+                let (node, op) = (declined.node.clone(), ops[position].clone());
                 left.entry(position).or_insert(Declined { node, op, reason: reason.into() });
             }
         }

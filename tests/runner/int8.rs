@@ -77,7 +77,8 @@ fn every_second(folder: &Path, name: &str, first: usize) -> PathBuf {
     for class in fs::read_dir(trained("heldout")).expect("images").map(|entry| entry.expect("a class").path()) {
         let to = root.join(class.file_name().expect("a name"));
         fs::create_dir_all(&to).expect("a folder");
-        let mut images: Vec<PathBuf> = fs::read_dir(&class).expect("a class").map(|e| e.expect("a file").path()).collect();
+        let mut images: Vec<PathBuf> =
+            fs::read_dir(&class).expect("a class").map(|e| e.expect("a file").path()).collect();
         images.sort();
         for image in images.iter().skip(first).step_by(2) {
             std::os::unix::fs::symlink(image, to.join(image.file_name().expect("a name"))).expect("a link");
@@ -245,7 +246,8 @@ fn others_files_become_integers_wherever_there_is_a_rule() {
             };
             let done = optimize::optimize(&plan).expect("quantized");
             let declined: BTreeSet<&str> = done.declined.iter().map(|declined| declined.op.as_str()).collect();
-            let unexpected = declined.iter().filter(|op| !left.contains(op) && **op != "Relu" && **op != "Conv").count();
+            let unexpected =
+                declined.iter().filter(|op| !left.contains(op) && **op != "Relu" && **op != "Conv").count();
             assert_eq!(unexpected, 0, "{name}: {:?}", done.declined);
             let counts = fused(folder.path(), &output);
             let of = |operator: &str| counts.get(operator).copied().unwrap_or(0);

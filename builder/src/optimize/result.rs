@@ -18,7 +18,7 @@ use crate::target::Purpose;
 use crate::validate::GraphError;
 
 /// Version of [`Optimized`] as JSON.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,7 +89,65 @@ pub enum Refusal {
     /// What it computes could not be proven from the file.
     Unproven {
         /// What stands against it.
-        because: String,
+        because: Obstacle,
+    },
+}
+
+/// What stands against rewriting a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "obstacle", rename_all = "snake_case")]
+pub enum Obstacle {
+    /// A parameter does not follow from the file.
+    Computed {
+        /// Which.
+        parameter: String,
+    },
+    /// A parameter is also an input, for which a caller may feed another.
+    Overridable {
+        /// Which.
+        parameter: String,
+    },
+    /// No parameter at all.
+    NoWeight,
+    /// Parameters of different types.
+    MixedTypes,
+    /// An input of another type than the parameters.
+    OtherType {
+        /// Of the input.
+        input: ElementType,
+        /// Of the parameters.
+        parameters: ElementType,
+    },
+    /// Parameters that are no floating-point numbers.
+    Integers {
+        /// What they are.
+        element: ElementType,
+    },
+    /// Parameters that are rounded already, and would be so a second time.
+    Rounded {
+        /// To what.
+        element: ElementType,
+    },
+    /// 8-bit integers in floating-point clothes, for which runtimes have kernels of their own.
+    Quantized,
+    /// An operator that has no rule in integers.
+    NoRule,
+    /// Nothing that it takes is made by a node that could be extracted.
+    NothingExtracted,
+    /// It computes on a constant.
+    OnConstant {
+        /// Which.
+        operand: String,
+    },
+    /// A convolution over another number of dimensions than two.
+    Dimensions {
+        /// How many.
+        dimensions: usize,
+    },
+    /// An attribute or a shape that is not understood.
+    Form {
+        /// What of it.
+        reason: String,
     },
 }
 
@@ -110,7 +168,7 @@ pub enum Form {
     /// An operator between integers.
     Integers(&'static str),
     /// Another operator.
-    Other(&'static str),
+    Other(String),
     /// Nothing by itself: it is part of the node before.
     Folded,
 }
@@ -197,7 +255,11 @@ impl OptimizeError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Request(_) | Self::TooLarge { .. } => Exit::Usage,
-            Self::Calibration(_) | Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } | Self::Overflow { .. } => Exit::BadInput,
+            Self::Calibration(_)
+            | Self::Read(_)
+            | Self::Tensor { .. }
+            | Self::NotFinite { .. }
+            | Self::Overflow { .. } => Exit::BadInput,
             Self::Output { .. } => Exit::Output,
             Self::Graph(_) => Exit::Internal,
         }

@@ -3,12 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType;
-use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+use onnx_file::proto::tensor_shape_proto::{Dimension, dimension};
+use onnx_file::proto::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    attribute_proto::AttributeType, type_proto,
+};
 
-use super::extract::{Extracted, uses};
+use super::extract::Extracted;
 use super::result::{Form, OptimizeError, Rewrite};
 use crate::export;
 use crate::graph::{Conv, Dim, Graph, Node, Op, Origin, Pass, ValueId};
+use crate::import::uses;
 use crate::passes::{self, PassRun};
 use crate::weight::{BytesError, Rounding, Weight, largest_pair, materialize};
 
@@ -22,16 +27,18 @@ pub(super) struct Changes {
 }
 
 /// Replaces the nodes of `model` that `lowered` has changed, adds those that it has added, and gives both their weights;
-/// `runs` and `path` are for messages.
+/// `runs` and `path` are for messages. Below IR 4 every initializer is an input as well.
 pub(super) fn splice(
     model: &mut GraphProto,
     extracted: &mut Extracted,
     lowered: &Graph,
     runs: &[PassRun],
     path: &str,
+    ir_version: i64,
 ) -> Result<Changes, OptimizeError> {
     let now: HashMap<usize, &Node> = lowered.nodes.iter().filter_map(|node| Some((position(node)?, node))).collect();
-    let before: Vec<Node> = extracted.graph.nodes.clone();
+    let before: HashMap<usize, Node> =
+        extracted.graph.nodes.iter().filter_map(|node| Some((position(node)?, node.clone()))).collect();
     let names = Names::of(model);
     let mut splicer =
         Splicer { names, values: HashMap::new(), initializers: Vec::new(), largest_pair: 0, lowered, runs, path };
@@ -40,9 +47,10 @@ pub(super) fn splice(
     let mut rewritten = Vec::new();
     let mut changed = HashSet::new();
     let mut gone = HashSet::new();
-    for old in &before {
+    for old in &extracted.graph.nodes {
         let Some(at) = position(old) else { continue };
-        let from = form(&extracted.graph, old, false);
+        let proto = &model.node[at];
+        let from = form(&extracted.graph, old, proto, false);
         let to = match now.get(&at) {
             None => {
                 gone.insert(at);
@@ -51,16 +59,20 @@ pub(super) fn splice(
             Some(new) if *new != old || splicer.values.contains_key(&new.output) => {
                 changed.insert(at);
                 // A convolution that folds a normalisation makes what that one made.
-                let folded = || form(lowered, new, new.output != old.output);
+                let folded = || form(lowered, new, proto, new.output != old.output);
                 integers(lowered, new, old, &producers).unwrap_or_else(folded)
             }
             Some(_) => continue,
         };
-        // A node may change for what it takes alone: its name in another graph.
+        // A node may change for the names of what it takes and makes alone.
         if from != to {
             rewritten.push(Rewrite { node: old.name.clone(), from, to });
         }
     }
+    let parameters = parameters(model, &changed, &gone);
+    // Names of what the nodes that compute constants make: positions move.
+    let makes = |&at: &usize| model.node[at].output.first().cloned();
+    let constant: HashSet<String> = extracted.constant.iter().filter_map(makes).collect();
     // Nodes that passes added stand before the first that takes what they make.
     let mut added: HashMap<String, &Node> = HashMap::new();
     for node in lowered.nodes.iter().filter(|node| position(node).is_none()) {
@@ -71,8 +83,8 @@ pub(super) fn splice(
         if gone.contains(&at) {
             continue;
         }
-        if let (true, Some(new)) = (changed.contains(&at), now.get(&at)) {
-            splicer.changed(&mut node, new, extracted)?;
+        if let (true, Some(old), Some(new)) = (changed.contains(&at), before.get(&at), now.get(&at)) {
+            splicer.changed(&mut node, old, new, extracted)?;
         }
         let mut taken = Vec::new();
         uses(&node, &mut |name| taken.push(name.to_owned()));
@@ -82,9 +94,12 @@ pub(super) fn splice(
     let outputs: Vec<String> = model.output.iter().map(|output| output.name.clone()).collect();
     splicer.place(&outputs, &mut added, &mut nodes, extracted)?;
     model.node = nodes;
+    if ir_version < 4 {
+        model.input.extend(splicer.initializers.iter().map(declared));
+    }
     model.initializer.append(&mut splicer.initializers);
     let largest_pair = splicer.largest_pair;
-    drop_unused(model, &before, extracted);
+    drop_unused(model, parameters, &constant);
     changed.extend(gone);
     Ok(Changes { rewritten, touched: changed, largest_pair })
 }
@@ -104,13 +119,13 @@ fn position(node: &Node) -> Option<usize> {
 }
 
 /// What a node computes.
-fn form(graph: &Graph, node: &Node, folded: bool) -> Form {
+fn form(graph: &Graph, node: &Node, proto: &NodeProto, folded: bool) -> Form {
     let inner = node.inputs.get(1).and_then(|&id| graph.value(id).shape.get(1)).and_then(Dim::fixed);
     match (node.op, inner) {
         (Op::Conv(Conv { group, stride, .. }), Some(channels)) => {
             Form::Conv { groups: group, channels, stride, folded }
         }
-        (op, _) => Form::Other(op.name()),
+        _ => Form::Other(proto.op_type.clone()),
     }
 }
 
@@ -173,18 +188,33 @@ impl Splicer<'_> {
         Ok(())
     }
 
-    /// Makes the model's node `old` compute what `new` does.
-    fn changed(&mut self, old: &mut NodeProto, new: &Node, extracted: &mut Extracted) -> Result<(), OptimizeError> {
-        let before = std::mem::take(&mut old.input);
-        old.input = self.inputs(new, &before, extracted)?;
-        old.output = vec![self.value(new.output, &new.name, extracted)];
-        if old.op_type != new.op.name() {
-            old.op_type = new.op.name().into();
-            old.attribute = export::attributes(self.lowered, new);
+    /// Makes the model's node `proto`, which was extracted as `old`, compute what `new` does.
+    fn changed(
+        &mut self,
+        proto: &mut NodeProto,
+        old: &Node,
+        new: &Node,
+        extracted: &mut Extracted,
+    ) -> Result<(), OptimizeError> {
+        if proto.op_type != old.op.name() && new.op == old.op && new.inputs[1..] == old.inputs[1..] {
+            // Another way to write what was extracted, such as a product for a normalisation: only what it takes is
+            // another value now.
+            let was = extracted.name(old.inputs[0]).unwrap_or_default().to_owned();
+            let is = self.value(new.inputs[0], &new.name, extracted);
+            proto.input.iter_mut().filter(|name| **name == was).for_each(|name| name.clone_from(&is));
+            proto.output = vec![self.value(new.output, &new.name, extracted)];
+            return Ok(());
+        }
+        let before = std::mem::take(&mut proto.input);
+        proto.input = self.inputs(new, &before, extracted)?;
+        proto.output = vec![self.value(new.output, &new.name, extracted)];
+        if proto.op_type != new.op.name() {
+            proto.op_type = new.op.name().into();
+            proto.attribute = export::attributes(self.lowered, new);
         } else if let Op::Conv(conv) = new.op {
-            set(old, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
+            set(proto, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
             let strides = conv.stride.map(|stride| stride as i64);
-            set(old, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
+            set(proto, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
         }
         Ok(())
     }
@@ -284,24 +314,55 @@ impl Names {
     }
 }
 
-/// Removes the old weights of changed nodes that nothing uses any more, and what was said of values that are gone.
-fn drop_unused(model: &mut GraphProto, before: &[Node], extracted: &Extracted) {
-    let mut used: HashSet<String> = model.output.iter().map(|output| output.name.clone()).collect();
-    for node in &model.node {
-        uses(node, &mut |name| {
-            used.insert(name.to_owned());
-        });
+/// What the nodes at these positions take beside their data.
+fn parameters(model: &GraphProto, changed: &HashSet<usize>, gone: &HashSet<usize>) -> HashSet<String> {
+    let nodes = changed.iter().chain(gone).filter_map(|&at| model.node.get(at));
+    nodes.flat_map(|node| &node.input).cloned().collect()
+}
+
+/// Removes those of `parameters` that nothing uses any more, with the nodes that computed them of other constants, and
+/// what was said of values that are gone. `constant` names what such nodes make.
+fn drop_unused(model: &mut GraphProto, mut parameters: HashSet<String>, constant: &HashSet<String>) {
+    let mut used: HashMap<String, usize> = HashMap::new();
+    let mut count = |name: &str| *used.entry(name.to_owned()).or_default() += 1;
+    model.output.iter().for_each(|output| count(&output.name));
+    model.node.iter().for_each(|node| uses(node, &mut count));
+    // From the end: a node that goes frees what the nodes before it made.
+    let mut keeps = vec![true; model.node.len()];
+    for (node, keeps) in model.node.iter().zip(&mut keeps).rev() {
+        let [output] = &node.output[..] else { continue };
+        if constant.contains(output) && parameters.contains(output) && !used.contains_key(output) {
+            *keeps = false;
+            uses(node, &mut |name| {
+                if let Some(uses) = used.get_mut(name) {
+                    *uses -= 1;
+                    if *uses == 0 {
+                        used.remove(name);
+                    }
+                }
+                parameters.insert(name.to_owned());
+            });
+        }
     }
-    let parameters = before.iter().flat_map(|node| &node.inputs[1..]);
-    let old: HashSet<&str> = parameters.map(|&id| extracted.graph.value(id).name.as_str()).collect();
-    let unused = |name: &str| old.contains(name) && !used.contains(name);
-    model.initializer.retain(|tensor| !unused(&tensor.name));
-    model.node.retain(|node| {
-        let constant = matches!(node.op_type.as_str(), "Constant" | "Identity");
-        !(constant && node.output.len() == 1 && unused(&node.output[0]))
-    });
+    let mut keeps = keeps.into_iter();
+    model.node.retain(|_| keeps.next().unwrap_or(true));
+    let unused = |name: &str| parameters.contains(name) && !used.contains_key(name);
+    let dropped: HashSet<String> =
+        model.initializer.iter().map(|tensor| tensor.name.clone()).filter(|name| unused(name)).collect();
+    model.initializer.retain(|tensor| !dropped.contains(&tensor.name));
+    // Without its initializer it would have to be fed.
+    model.input.retain(|input| !dropped.contains(&input.name));
     let mut made: HashSet<&str> = model.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
     made.extend(model.input.iter().map(|input| input.name.as_str()));
     made.extend(model.initializer.iter().map(|tensor| tensor.name.as_str()));
     model.value_info.retain(|value| made.contains(value.name.as_str()));
+}
+
+/// An initializer as an input.
+fn declared(tensor: &TensorProto) -> ValueInfoProto {
+    let value = |&dim: &i64| Dimension { value: Some(dimension::Value::DimValue(dim)), ..Default::default() };
+    let shape = TensorShapeProto { dim: tensor.dims.iter().map(value).collect() };
+    let tensor_type = type_proto::Tensor { elem_type: tensor.data_type, shape: Some(shape) };
+    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor_type)), ..Default::default() };
+    ValueInfoProto { name: tensor.name.clone(), r#type: Some(r#type), ..Default::default() }
 }

@@ -15,9 +15,9 @@ pub(super) fn quantize(x: &ArrayD<f64>, parameters: &[Vec<f64>], axis: usize, ma
     by_index(x, parameters, axis, |x, scale, zero| ((x / scale).round_ties_even() + zero).clamp(least, most))
 }
 
-/// DequantizeLinear-13: (x - zero point) * scale.
+/// DequantizeLinear-13: (x - zero point) * scale, in f32, the type of the scale.
 pub(super) fn dequantize(x: &ArrayD<f64>, parameters: &[Vec<f64>], axis: usize) -> ArrayD<f64> {
-    by_index(x, parameters, axis, |x, scale, zero| (x - zero) * scale)
+    by_index(x, parameters, axis, |x, scale, zero| f64::from(((x - zero) * scale) as f32))
 }
 
 /// Applies `convert` to every element with the scale and the zero point of its index along `axis`.
