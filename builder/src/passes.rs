@@ -16,10 +16,11 @@ use serde::Serialize;
 pub use fold_bn::fold_bn;
 pub(crate) use fold_bn::fold_bn_where;
 pub use integer_forms::{pad_image, ungroup};
+pub use names::UnknownNode;
 pub use quantize::quantize;
 pub use report::{Declined, Reason, Report};
 pub use subsample::subsample;
-pub use to_f16::{UnknownNode, to_f16};
+pub use to_f16::to_f16;
 pub use widen_groups::{Stage, Width, stages, widen_groups};
 
 use crate::graph::Graph;

@@ -6,6 +6,6 @@ mod recipe;
 mod rounding;
 
 pub(crate) use bytes::{BytesError, WeightBytes, materialize};
-pub use integer::{Integers, PAIR_LIMIT, Part, WeightRange, largest_pair};
-pub use recipe::{Norm, Read, Weight};
+pub use integer::{PAIR_LIMIT, Part, WeightRange, largest_pair};
+pub use recipe::{Integers, Norm, Read, Weight};
 pub use rounding::{Rounding, to_half};

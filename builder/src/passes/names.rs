@@ -2,9 +2,18 @@
 
 use std::collections::HashSet;
 
-use super::to_f16::UnknownNode;
 use crate::graph::{Graph, Node};
 use crate::suggest;
+
+/// A node to be kept that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--keep-f32: the graph has no node '{name}'{}", suggest::question(close))]
+pub struct UnknownNode {
+    /// The name asked for.
+    pub name: String,
+    /// The nearest names there are.
+    pub close: Vec<String>,
+}
 
 /// Every name that a new node or value must not take.
 pub(super) struct Names(HashSet<String>);

@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 use onnx_file::element::ElementType::{self, F32, I8, I32};
 
-use super::names::{Names, check_kept};
+use super::names::{Names, UnknownNode, check_kept};
 use super::report::{Reason, Report};
-use super::to_f16::UnknownNode;
 use crate::graph::{Graph, Node, Op, Origin, Pass, Value, ValueId, fixed};
 use crate::precision::int8::{Flavour, Int8, Parameters};
 use crate::weight::{Integers, Part, Weight};

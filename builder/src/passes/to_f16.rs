@@ -17,22 +17,11 @@ use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType::{self, F16, F32};
 
-use super::names::{Names, check_kept};
+use super::names::{Names, UnknownNode, check_kept};
 use super::report::Report;
 use crate::graph::{Graph, Node, Op, Origin, Pass, Value, ValueId};
 use crate::precision::Half;
-use crate::suggest;
 use crate::weight::Weight;
-
-/// A node to be kept that is not there.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--keep-f32: the graph has no node '{name}'{}", suggest::question(close))]
-pub struct UnknownNode {
-    /// The name asked for.
-    pub name: String,
-    /// The nearest names there are.
-    pub close: Vec<String>,
-}
 
 /// Turns `graph` to f16; a rewrite is a node that computes in it.
 ///

@@ -13,8 +13,6 @@
 
 use serde::Serialize;
 
-use super::recipe::{Read, Weight};
-
 /// The largest sum of two weights of one sign that no data can make saturate in 16 bits: 255 * 128 < 2^15.
 pub const PAIR_LIMIT: i32 = 128;
 
@@ -84,20 +82,7 @@ pub fn largest_pair(weights: &[i8], shape: &[usize]) -> i32 {
     largest
 }
 
-/// The weights of a convolution or a linear layer, and its bias, as integers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Integers {
-    /// `[out, channels, kH, kW]` or `[out, channels]`.
-    pub weight: Weight,
-    /// `[out]`.
-    pub bias: Option<Weight>,
-    /// Scale of the data that the weights are multiplied by.
-    pub data_scale: f32,
-    /// What the weights use of their 8 bits.
-    pub range: WeightRange,
-}
-
-/// One of the constants that [`Integers`] become.
+/// One of the constants that weights and biases become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The weights, i8.
@@ -111,62 +96,41 @@ pub enum Part {
 }
 
 /// The bias takes no more than half of 32 bits, so that the products have the other half.
-const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
+pub(super) const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
 
 /// Steps that a bias is worth where all weights of a channel are zero and any scale would do.
-const BIAS_STEPS: f64 = (1u32 << 20) as f64;
+pub(super) const BIAS_STEPS: f64 = (1u32 << 20) as f64;
 
-impl Integers {
-    /// The shape of a part.
-    pub(super) fn shape(&self, part: Part) -> Vec<usize> {
-        let shape = self.weight.shape();
-        if part == Part::Weights { shape } else { shape.into_iter().take(1).collect() }
-    }
-
-    /// Computes a part; every number is exact in f64.
-    pub(super) fn eval<R: Read>(&self, part: Part, read: &mut R) -> Result<Vec<f64>, R::Error> {
-        // Zeros that widening adds change no scale, so the scales are those of the weights without them.
-        let narrow = self.weight.without_zeros();
-        let weights = narrow.eval_f64(read)?;
-        let bias = self.bias.as_ref().map(|bias| bias.eval_f64(read)).transpose()?;
-        let scales = self.scales(&weights, &narrow.shape(), bias.as_deref());
-        let steps = scales.iter().map(|&scale| f64::from(self.data_scale) * f64::from(scale));
-        Ok(match part {
-            Part::Scales => scales.iter().map(|&scale| f64::from(scale)).collect(),
-            Part::BiasScales => steps.map(|step| f64::from(step as f32)).collect(),
-            Part::Bias => {
-                bias.iter().flatten().zip(steps).map(|(bias, step)| (bias / step).round_ties_even()).collect()
-            }
-            Part::Weights => {
-                let mut weights = if *narrow == self.weight { weights } else { self.weight.eval_f64(read)? };
-                let row = (weights.len() / scales.len().max(1)).max(1);
-                for (weights, &scale) in weights.chunks_exact_mut(row).zip(&scales) {
-                    let scale = f64::from(scale);
-                    weights.iter_mut().for_each(|w| *w = (*w / scale).round_ties_even().clamp(-127.0, 127.0));
-                }
-                weights
-            }
-        })
-    }
-
-    /// One scale for each output channel: as small as the weights allow, and large enough for the bias.
-    fn scales(&self, weights: &[f64], shape: &[usize], bias: Option<&[f64]>) -> Vec<f32> {
-        let [out, channels, ..] = *shape else { return Vec::new() };
-        let row = (weights.len() / out.max(1)).max(1);
-        let scale = |(index, row): (usize, &[f64])| {
-            let bias = bias.and_then(|bias| bias.get(index)).map_or(0.0, |b| b.abs() / f64::from(self.data_scale));
-            let scale = match self.range.scale(row, channels) {
-                0.0 if bias == 0.0 => 1.0,
-                0.0 => bias / BIAS_STEPS,
-                scale => scale.max(bias / BIAS_LIMIT),
-            };
-            // Not so small that its product with the data's scale is subnormal.
-            scale.max(f64::from(f32::MIN_POSITIVE) / f64::from(self.data_scale).min(1.0) * 2.0) as f32
+/// One scale for each output channel of weights `[out, channels, ...]`: as small as they allow with `range`, and large enough
+/// for the bias that comes with data of `data_scale`.
+pub(super) fn scales(
+    range: WeightRange,
+    weights: &[f64],
+    shape: &[usize],
+    bias: Option<&[f64]>,
+    data_scale: f32,
+) -> Vec<f32> {
+    let [out, channels, ..] = *shape else { return Vec::new() };
+    let row = (weights.len() / out.max(1)).max(1);
+    let data_scale = f64::from(data_scale);
+    let scale = |(index, row): (usize, &[f64])| {
+        let bias = bias.and_then(|bias| bias.get(index)).map_or(0.0, |b| b.abs() / data_scale);
+        let scale = match range.scale(row, channels) {
+            0.0 if bias == 0.0 => 1.0,
+            0.0 => bias / BIAS_STEPS,
+            scale => scale.max(bias / BIAS_LIMIT),
         };
-        weights.chunks_exact(row).enumerate().map(scale).collect()
-    }
+        // Not so small that its product with the data's scale is subnormal.
+        scale.max(f64::from(f32::MIN_POSITIVE) / data_scale.min(1.0) * 2.0) as f32
+    };
+    weights.chunks_exact(row).enumerate().map(scale).collect()
 }
 
-#[cfg(test)]
-#[path = "integer/tests.rs"]
-mod tests;
+/// Rounds the weights of each output channel to steps of its scale.
+pub(super) fn round(weights: &mut [f64], scales: &[f32]) {
+    let row = (weights.len() / scales.len().max(1)).max(1);
+    for (weights, &scale) in weights.chunks_exact_mut(row).zip(scales) {
+        let scale = f64::from(scale);
+        weights.iter_mut().for_each(|w| *w = (*w / scale).round_ties_even().clamp(-127.0, 127.0));
+    }
+}

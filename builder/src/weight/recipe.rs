@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use onnx_file::element::ElementType;
 
-use super::integer::{Integers, Part};
+use super::integer::{self, Part, WeightRange};
 use super::rounding::to_half;
 
 /// The parameters of an inference-mode batch normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
@@ -24,6 +24,19 @@ pub struct Norm {
     pub variance: Weight,
     /// Added to the variance.
     pub epsilon: f64,
+}
+
+/// The weights of a convolution or a linear layer, and its bias, as integers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integers {
+    /// `[out, channels, kH, kW]` or `[out, channels]`.
+    pub weight: Weight,
+    /// `[out]`.
+    pub bias: Option<Weight>,
+    /// Scale of the data that the weights are multiplied by.
+    pub data_scale: f32,
+    /// What the weights use of their 8 bits.
+    pub range: WeightRange,
 }
 
 /// How to compute a constant.
@@ -123,7 +136,7 @@ impl Weight {
     }
 
     /// The recipe without the zeros that widening or padding adds around its result.
-    pub(super) fn without_zeros(&self) -> &Self {
+    fn without_zeros(&self) -> &Self {
         match self {
             Self::Widened { of, .. } | Self::Padded { of, .. } => of.without_zeros(),
             other => other,
@@ -245,6 +258,35 @@ impl Weight {
     }
 }
 
+impl Integers {
+    fn shape(&self, part: Part) -> Vec<usize> {
+        let shape = self.weight.shape();
+        if part == Part::Weights { shape } else { shape.into_iter().take(1).collect() }
+    }
+
+    /// Computes a part; every number is exact in f64.
+    fn eval<R: Read>(&self, part: Part, read: &mut R) -> Result<Vec<f64>, R::Error> {
+        // Zeros that widening adds change no scale, so the scales are those of the weights without them.
+        let narrow = self.weight.without_zeros();
+        let weights = narrow.eval_f64(read)?;
+        let bias = self.bias.as_ref().map(|bias| bias.eval_f64(read)).transpose()?;
+        let scales = integer::scales(self.range, &weights, &narrow.shape(), bias.as_deref(), self.data_scale);
+        let steps = scales.iter().map(|&scale| f64::from(self.data_scale) * f64::from(scale));
+        Ok(match part {
+            Part::Scales => scales.iter().map(|&scale| f64::from(scale)).collect(),
+            Part::BiasScales => steps.map(|step| f64::from(step as f32)).collect(),
+            Part::Bias => {
+                bias.iter().flatten().zip(steps).map(|(bias, step)| (bias / step).round_ties_even()).collect()
+            }
+            Part::Weights => {
+                let mut weights = if *narrow == self.weight { weights } else { self.weight.eval_f64(read)? };
+                integer::round(&mut weights, &scales);
+                weights
+            }
+        })
+    }
+}
+
 impl Norm {
     fn for_each_stored<'a>(&'a self, visit: &mut impl FnMut(&'a str, &'a [usize])) {
         for weight in [&self.scale, &self.bias, &self.mean, &self.variance] {
@@ -324,3 +366,7 @@ fn widen<T: Number>(data: &[T], shape: &[usize], groups: usize, merge: usize) ->
     }
     wide
 }
+
+#[cfg(test)]
+#[path = "recipe/tests.rs"]
+mod tests;

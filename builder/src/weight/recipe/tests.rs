@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::integer::{BIAS_LIMIT, BIAS_STEPS, PAIR_LIMIT, largest_pair};
 use super::*;
 
 /// One tensor for weights and one for biases.
