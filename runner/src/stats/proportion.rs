@@ -51,6 +51,17 @@ pub struct McNemar {
     pub difference_shown: bool,
 }
 
+/// What the share of pairs lost, less those gained, is below with 95% confidence: Wald's bound of a difference of paired
+/// proportions after adding half a pair to each count of disagreements (Agresti and Min 2005), so that no loss among few
+/// pairs is no proof.
+pub fn loss_bound(lost: usize, gained: usize, pairs: usize) -> f64 {
+    // The 95th percentile of the normal distribution.
+    const Z: f64 = 1.644_853_626_951_472_7;
+    let (lost, gained, pairs) = (lost as f64 + 0.5, gained as f64 + 0.5, pairs as f64 + 2.0);
+    let difference = lost - gained;
+    (difference + Z * (lost + gained - difference * difference / pairs).sqrt()) / pairs
+}
+
 /// The exact (binomial) two-sided McNemar test.
 pub fn mcnemar(only_first: usize, only_second: usize) -> McNemar {
     let n = only_first + only_second;
