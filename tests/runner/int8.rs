@@ -242,6 +242,7 @@ fn others_files_become_integers_wherever_there_is_a_rule() {
                 rationale: Rationale::of(target, Dtype::Int8),
                 external: External::default(),
                 calibration: Some(resnext_builder::calibration::Calibration::read(&ranges).expect("ranges")),
+                constant_initializers: false,
                 files: Vec::new(),
             };
             let done = optimize::optimize(&plan).expect("quantized");
