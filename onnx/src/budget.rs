@@ -120,6 +120,11 @@ impl Budget {
         self.taken = self.taken.saturating_sub(bytes);
     }
 
+    /// Bytes that may be taken in all.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Bytes that may still be taken.
     pub fn left(&self) -> u64 {
         self.limit.saturating_sub(self.taken)

@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use onnx_file::exit::Exit;
+use onnx_file::text::Terminal;
 
 use crate::backend::onnxruntime::provider::OptionError;
 use crate::backend::onnxruntime::runtime::error::InstallError;
 use crate::backend::onnxruntime::runtime::error::RuntimeError;
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
+use crate::report::document::Line;
 
 /// Why a verb came to nothing: what to say and how to exit.
 #[derive(Debug)]
@@ -21,14 +23,20 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with its message.
+    /// A failure with its message, which is one line: paths and names in it are others', and none of them begins a
+    /// line of its own.
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: Line::from(message).to_string() }
+    }
+
+    /// A failure whose message has lines: hints, and what other programs printed.
+    pub fn lines(exit: Exit, message: impl Into<String>) -> Failure {
         Failure { exit, message: message.into() }
     }
 
     /// Tells the user and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        let _ = writeln!(io::stderr(), "error: {}", self.message);
+        let _ = writeln!(Terminal::new(io::stderr()), "error: {}", self.message);
         self.exit.into()
     }
 }
@@ -41,7 +49,7 @@ impl From<OptionError> for Failure {
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Failure {
-        Failure::new(Exit::Unavailable, error.to_string())
+        Failure::lines(Exit::Unavailable, error.to_string())
     }
 }
 
@@ -52,7 +60,7 @@ impl From<InstallError> for Failure {
             InstallError::Hash { .. } | InstallError::Incomplete { .. } | InstallError::Wheel { .. } => Exit::BadInput,
             _ => Exit::Unavailable,
         };
-        Failure::new(exit, error.to_string())
+        Failure::lines(exit, error.to_string())
     }
 }
 
@@ -69,7 +77,7 @@ impl From<ModelError> for Failure {
             ModelError::Fallback(_) => Exit::Fallback,
             _ => Exit::Unavailable,
         };
-        Failure::new(exit, error.to_string())
+        Failure::lines(exit, error.to_string())
     }
 }
 

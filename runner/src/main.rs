@@ -1,9 +1,11 @@
 //! Entry point: parse, call, exit code.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 use onnx_file::exit::Exit;
+use onnx_file::text::{Terminal, is_control};
 use resnext_runner::backend::onnxruntime::launch;
 use resnext_runner::exit::Failure;
 use resnext_runner::host::child;
@@ -20,14 +22,43 @@ fn main() -> ExitCode {
             return Failure::new(Exit::Internal, child::guarded(arguments).to_string()).report();
         }
         _ => {
-            let cli = Cli::parse();
+            let cli = match Cli::try_parse() {
+                Ok(cli) => cli,
+                Err(error) => return not_run(&error),
+            };
             if cli.verbose() {
-                let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
-                log.without_time().init();
+                let to = || Terminal::new(io::stderr());
+                let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(to);
+                log.without_time().with_ansi(false).init();
             }
             interrupt::prepare();
             verb::run(cli)
         }
     };
     done.unwrap_or_else(|failure| failure.report())
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn not_run(error: &clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    match print(error).and_then(|()| io::stdout().flush()) {
+        // Nobody got the help that was asked for; a closed pipe wants no more of it.
+        Err(failed) if code == 0 && failed.kind() != io::ErrorKind::BrokenPipe => {
+            Failure::new(Exit::Output, format!("cannot write the result: {failed}")).report()
+        }
+        _ => ExitCode::from(code),
+    }
+}
+
+/// Shows `error`, in colours unless an argument, such as a file name that a shell filled in, could bring its own.
+fn print(error: &clap::Error) -> io::Result<()> {
+    if !std::env::args_os().any(|argument| argument.to_string_lossy().contains(is_control)) {
+        return error.print();
+    }
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        Terminal::new(io::stderr()).write_all(text.as_bytes())
+    } else {
+        Terminal::new(io::stdout()).write_all(text.as_bytes())
+    }
 }

@@ -13,8 +13,9 @@ use onnx_file::proto::{
     AttributeProto, ModelProto, StringStringEntryProto, TensorProto, attribute_proto::AttributeType,
 };
 use prost::Message as _;
+use resnext_runner::backend::onnxruntime::runtime::package::Package;
 
-use crate::common::runner::{model, node, program, small_network, stderr, value_info, weight, write};
+use crate::common::runner::{library, model, node, program, small_network, stderr, stdout, value_info, weight, write};
 
 /// Longer than any refusal takes, on a machine with much else to do.
 const LONG: Duration = Duration::from_secs(60);
@@ -150,4 +151,95 @@ fn an_output_is_never_an_input_and_no_two_outputs_are_one_file() {
         refused(folder.path(), 2, args, "name the same file");
     }
     assert_eq!(inputs.map(before), kept);
+}
+
+/// A classifier with three labels, and its nodes and outputs, that hold `text`.
+fn speaking(text: &str) -> Vec<u8> {
+    let output = format!("logits{text}");
+    let mut last = node("Flatten", &["pooled"], &output, vec![]);
+    last.name = format!("flatten{text}");
+    let nodes = vec![node("GlobalAveragePool", &["input"], "pooled", vec![]), last];
+    let bytes = model(nodes, vec![], value_info("input", &[-1, 3, 8, 8]), value_info(&output, &[-1, 3]));
+    let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
+    let labels = serde_json::to_string(&[format!("=a{text}"), format!("=b{text}"), format!("=c{text}")]).unwrap();
+    model.metadata_props.push(StringStringEntryProto { key: "resnext.labels".into(), value: labels });
+    model.encode_to_vec()
+}
+
+#[test]
+fn nothing_that_a_model_or_a_file_says_is_obeyed_by_a_terminal_or_a_spreadsheet() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let hostile = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\nerror: x";
+    write(folder.path(), "m.onnx", &speaking(hostile));
+    write(folder.path(), "bad.onnx", &compiled(&format!("no{hostile}")));
+    let name = format!("{hostile}.png").replace('/', "");
+    image(&at(&name));
+    fs::write(at(&format!("broken{name}")), "x").unwrap();
+    let library = library(Package::Cpu).path;
+    let library = library.to_str().unwrap();
+    let quiet = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let is_bad = |c: char| onnx_file::text::is_control(c) && c != '\n';
+        assert!(!text.chars().any(is_bad), "{text:?}");
+        text
+    };
+    let exports = ["--export-csv", "r.csv", "--export-markdown", "r.md", "--ort-lib", library];
+    for (args, code) in [
+        (&["infer", "m.onnx", "."][..], 3),
+        (&["infer", "m.onnx", ".", "--json"], 3),
+        (&["infer", "m.onnx", ".", "-v"], 3),
+        (&["compare", "m.onnx"], 0),
+        (&["calibrate", "m.onnx"], 0),
+    ] {
+        let output = bounded(folder.path(), 8192, &[args, &exports].concat());
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        quiet(&output.stdout);
+        let message = quiet(&output.stderr);
+        assert!(!message.lines().any(|line| line.starts_with("error: x")), "{args:?}: {message}");
+        quiet(&fs::read(at("r.md")).unwrap());
+        let table = quiet(&fs::read(at("r.csv")).unwrap());
+        assert!(!table.lines().flat_map(|line| line.split(',')).any(|cell| cell.starts_with('=')), "{table}");
+        assert!(!table.contains("\nerror: x"), "{table}");
+    }
+    for args in [&["infer", "bad.onnx", "."][..], &["infer", &format!("none{hostile}"), "."], &["infer", "-x", hostile]]
+    {
+        let output = bounded(folder.path(), 8192, args);
+        assert!(!quiet(&output.stderr).is_empty() && quiet(&output.stdout).is_empty());
+    }
+}
+
+#[test]
+fn a_pipe_or_an_endless_device_in_any_place_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write(folder.path(), "m.onnx", &speaking(""));
+    fs::create_dir_all(at("set/0")).unwrap();
+    image(&at("set/0/a.png"));
+    let library = library(Package::Cpu).path;
+    let library = ["--ort-lib", library.to_str().unwrap()];
+    for extension in ["png", "npz", "npy", "safetensors", "csv", "onnx", "whl"] {
+        let pipe = at(&format!("pipe.{extension}"));
+        assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        symlink("/dev/zero", at(&format!("zero.{extension}"))).unwrap();
+    }
+    for odd in ["pipe", "zero"] {
+        let of = |extension: &str| format!("{odd}.{extension}");
+        let (model, wheel, csv) = (of("onnx"), of("whl"), of("csv"));
+        for args in [
+            &["infer", &model, "set"][..],
+            &["tune", &model, "-o", "o.onnx"],
+            &["compare", "m.onnx", "--load-inputs", &of("npz")],
+            &["compare", "m.onnx", "--load-inputs", &of("npy")],
+            &["compare", "m.onnx", "--reference", &of("safetensors")],
+            &["eval", "m.onnx", "set", "--labels", &csv],
+        ] {
+            refused(folder.path(), 3, args, "regular file");
+        }
+        refused(folder.path(), 3, &["setup", "cpu", "--dir", "runtime", "--from", &wheel], "regular file");
+        let output = bounded(folder.path(), 8192, &[&["infer", "m.onnx", &of("png"), "set"][..], &library].concat());
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(3), "{text}");
+        assert!(text.contains("regular file") && text.contains("set/0/a.png"), "{text}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use onnx_file::open;
 use serde::Serialize;
 
 use super::machine::Host;
@@ -41,7 +42,7 @@ impl Environment {
 
     /// As [`Environment::read`], with `/proc` and `/sys` below `root`.
     fn read_below(root: &Path, host: Host) -> Environment {
-        let text = |path: &str| std::fs::read_to_string(root.join(path)).ok();
+        let text = |path: &str| open::read_text(&root.join(path), open::SMALL).ok();
         let line = |path: &str| text(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let about = text("proc/cpuinfo").unwrap_or_default();
         let group = cgroup(text("proc/self/cgroup").as_deref());
@@ -88,7 +89,7 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 /// Runnable processes, averaged over 1, 5 and 15 minutes; `None` where the platform does not tell.
 pub fn load_average_now() -> Option<[f64; 3]> {
-    std::fs::read_to_string("/proc/loadavg").ok().as_deref().and_then(load_average)
+    open::read_text(Path::new("/proc/loadavg"), open::SMALL).ok().as_deref().and_then(load_average)
 }
 
 fn load_average(text: &str) -> Option<[f64; 3]> {

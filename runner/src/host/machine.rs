@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
 use super::child;
@@ -47,11 +48,13 @@ pub struct Gpu {
 impl Host {
     /// Asks the system.
     pub fn read() -> Host {
-        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let info = open::read_text(Path::new("/proc/cpuinfo"), open::SMALL).unwrap_or_default();
+        let memory = open::read_text(Path::new("/proc/meminfo"), open::SMALL).unwrap_or_default();
         Host {
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned()),
+            kernel: open::read_text(Path::new("/proc/sys/kernel/osrelease"), open::SMALL)
+                .ok()
+                .map(|text| text.trim().to_owned()),
             processor: field(&info, "model name").map(str::to_owned),
             instruction_sets: instruction_sets().into_iter().map(str::to_owned).collect(),
             usable_processors: usable_processors(),
@@ -82,7 +85,7 @@ fn usable_processors() -> usize {
 pub fn default_threads() -> usize {
     let mut cores = BTreeSet::new();
     for entry in fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten() {
-        let siblings = fs::read_to_string(entry.path().join("topology/thread_siblings_list"));
+        let siblings = open::read_text(&entry.path().join("topology/thread_siblings_list"), open::SMALL);
         cores.extend(siblings.map(|list| list.trim().to_owned()));
     }
     let usable = usable_processors();
@@ -91,7 +94,7 @@ pub fn default_threads() -> usize {
 
 /// Whether the processor is Intel's, which is what OpenVINO's plugin looks for.
 pub fn has_intel_processor() -> bool {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let info = open::read_text(Path::new("/proc/cpuinfo"), open::SMALL).unwrap_or_default();
     // Windows tells the same in a variable.
     let identifier = std::env::var("PROCESSOR_IDENTIFIER").unwrap_or_default();
     field(&info, "vendor_id") == Some("GenuineIntel") || identifier.contains("GenuineIntel")
@@ -121,7 +124,7 @@ fn instruction_sets() -> Vec<&'static str> {
 /// Tile instructions, which the standard library cannot yet ask for, as the kernel lists them.
 #[cfg(target_arch = "x86_64")]
 fn amx(flag: &str) -> bool {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let info = open::read_text(Path::new("/proc/cpuinfo"), open::SMALL).unwrap_or_default();
     field(&info, "flags").is_some_and(|flags| flags.split(' ').any(|name| name == flag))
 }
 

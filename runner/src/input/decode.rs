@@ -96,12 +96,7 @@ impl ImageError {
 /// [`ImageError`] where it cannot be read, is no image, is too large, or is damaged.
 pub fn read(path: &Path) -> Result<RgbImage, ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };
-    let length = std::fs::metadata(path).map_err(io)?.len();
-    if length > MOST_BYTES {
-        let reason = format!("the file is larger than {} MiB", MOST_BYTES >> 20);
-        return Err(ImageError::Undecodable { path: path.to_owned(), reason });
-    }
-    decode(&std::fs::read(path).map_err(io)?, path)
+    decode(&onnx_file::open::read(path, MOST_BYTES).map_err(io)?, path)
 }
 
 /// Decodes the bytes of an image file; `path` is only for messages.

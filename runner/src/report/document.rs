@@ -1,4 +1,35 @@
 //! A result as headings, tables and lists, before it is text or Markdown.
+//!
+//! Names, labels and messages in it are others', so it is made of [`Line`]s, which hold nothing that a terminal obeys.
+
+use std::fmt;
+use std::ops::Deref;
+
+use onnx_file::text;
+
+/// Text of one line: line ends become `; `, and all other control characters are shown as `\u{1b}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line(String);
+
+impl<T: Into<String>> From<T> for Line {
+    fn from(text: T) -> Line {
+        Line(text::shown(&one_line(&text.into())).into_owned())
+    }
+}
+
+impl Deref for Line {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
 
 /// How a cell is meant, for colour where there is colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +48,8 @@ pub enum Tone {
 /// One cell of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
-    /// What it says; one line.
-    pub text: String,
+    /// What it says.
+    pub text: Line,
     /// How it is meant.
     pub tone: Tone,
 }
@@ -26,7 +57,7 @@ pub struct Cell {
 impl Cell {
     /// A cell with a tone.
     pub fn toned(text: impl Into<String>, tone: Tone) -> Cell {
-        Cell { text: one_line(&text.into()), tone }
+        Cell { text: text.into().into(), tone }
     }
 }
 
@@ -54,7 +85,7 @@ pub enum Align {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// What stands above it.
-    pub heading: String,
+    pub heading: Line,
     /// Where its cells stand.
     pub align: Align,
 }
@@ -62,12 +93,12 @@ pub struct Column {
 impl Column {
     /// A column of text.
     pub fn text(heading: impl Into<String>) -> Column {
-        Column { heading: heading.into(), align: Align::Left }
+        Column { heading: heading.into().into(), align: Align::Left }
     }
 
     /// A column of numbers.
     pub fn number(heading: impl Into<String>) -> Column {
-        Column { heading: heading.into(), align: Align::Right }
+        Column { heading: heading.into().into(), align: Align::Right }
     }
 }
 
@@ -111,13 +142,13 @@ impl Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A heading.
-    Heading(String),
+    Heading(Line),
     /// A paragraph.
-    Paragraph(String),
+    Paragraph(Line),
     /// A table.
     Table(Table),
     /// Notes.
-    List(Vec<String>),
+    List(Vec<Line>),
     /// The summary.
     Verdict(Cell),
 }
@@ -132,12 +163,12 @@ pub struct Document {
 impl Document {
     /// Adds a heading.
     pub fn heading(&mut self, text: impl Into<String>) {
-        self.parts.push(Part::Heading(text.into()));
+        self.parts.push(Part::Heading(text.into().into()));
     }
 
     /// Adds a paragraph.
     pub fn paragraph(&mut self, text: impl Into<String>) {
-        self.parts.push(Part::Paragraph(text.into()));
+        self.parts.push(Part::Paragraph(text.into().into()));
     }
 
     /// Adds a table, if it has rows.
@@ -151,7 +182,7 @@ impl Document {
     pub fn list(&mut self, heading: &str, items: Vec<String>) {
         if !items.is_empty() {
             self.heading(heading);
-            self.parts.push(Part::List(items));
+            self.parts.push(Part::List(items.into_iter().map(Line::from).collect()));
         }
     }
 
@@ -173,11 +204,29 @@ mod tests {
         let table = table.without_empty_columns();
         assert_eq!(table.columns, [Column::text("name"), Column::number("n")]);
         assert_eq!(table.rows[0].len(), 2);
-        assert_eq!(table.rows[1][1].text, "it failed");
+        assert_eq!(&*table.rows[1][1].text, "it failed");
     }
 
     #[test]
     fn a_cell_is_one_line() {
-        assert_eq!(Cell::from("first\n  second\n\n").text, "first; second");
+        assert_eq!(&*Cell::from("first\n  second\n\n").text, "first; second");
+    }
+
+    #[test]
+    fn nothing_in_it_is_obeyed_by_a_terminal() {
+        let mut document = Document::default();
+        let hostile = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}a\rb";
+        document.heading(hostile);
+        document.paragraph(hostile);
+        document.list(hostile, vec![hostile.to_owned()]);
+        document.verdict(hostile, Tone::Good);
+        let mut table = Table::new([Column::text(hostile), Column::number(hostile)]);
+        table.rows.push(vec![hostile.into(), hostile.into()]);
+        document.table(table);
+        for text in
+            [crate::report::text::render(&document, false).to_string(), crate::report::markdown::render(&document)]
+        {
+            assert!(text.contains("owned") && !text.chars().any(|c| text::is_control(c) && c != '\n'), "{text:?}");
+        }
     }
 }

@@ -7,5 +7,6 @@ use serde::Serialize;
 /// # Errors
 /// None for this program's results; serde's, should a result ever hold what JSON cannot say.
 pub fn render(result: &impl Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(result).map(|text| text + "\n")
+    // JSON leaves DEL, C1 and the controls of direction as they are; a terminal does not.
+    serde_json::to_string_pretty(result).map(|text| onnx_file::text::json(&text).into_owned() + "\n")
 }

@@ -31,11 +31,16 @@ fn render_table(table: &Table) -> String {
     out
 }
 
-/// Characters that would otherwise be markup.
+/// Characters that would otherwise be markup, of GitHub's kind too: links, mathematics, entities.
 fn escape(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
-        if matches!(c, '|' | '*' | '_' | '`' | '<' | '[' | '\\') {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    for (at, c) in text.char_indices() {
+        let always = matches!(c, '|' | '*' | '_' | '`' | '<' | '[' | '\\' | '~' | '$' | '&');
+        // Headings, quotations and lists begin a line.
+        let begins = at == 0 && matches!(c, '#' | '>' | '+' | '-' | '=');
+        let numbers = at == digits && at > 0 && matches!(c, '.' | ')') && text[at + 1..].starts_with(' ');
+        if always || begins || numbers {
             out.push('\\');
         }
         out.push(c);
@@ -65,5 +70,20 @@ mod tests {
 **all \\*agree\\***
 ";
         assert_eq!(render(&document), expected);
+    }
+
+    #[test]
+    fn what_begins_a_line_or_is_an_entity_is_no_markup_either() {
+        for (text, escaped) in [
+            ("# a", "\\# a"),
+            ("> a > b", "\\> a > b"),
+            ("- a-b", "\\- a-b"),
+            ("12. a", "12\\. a"),
+            ("1.25 ms", "1.25 ms"),
+            ("&lt;b&gt; ~~a~~ $x$", "\\&lt;b\\&gt; \\~\\~a\\~\\~ \\$x\\$"),
+            ("[a](http://b) ![c](d)", "\\[a](http://b) !\\[c](d)"),
+        ] {
+            assert_eq!(escape(text), escaped);
+        }
     }
 }

@@ -1,10 +1,30 @@
 //! Documents for a terminal or a log.
 
+use std::fmt;
+
 use super::document::Align;
 use super::document::{Cell, Document, Part, Table, Tone};
 
+/// A document as text: the control characters in it are line ends and this module's own colours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Styled(String);
+
+impl std::ops::Deref for Styled {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Styled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Writes a document as text, with colour if `colour` says so.
-pub fn render(document: &Document, colour: bool) -> String {
+pub fn render(document: &Document, colour: bool) -> Styled {
     let mut out = String::new();
     for (index, part) in document.parts.iter().enumerate() {
         let follows_heading = index > 0 && matches!(document.parts[index - 1], Part::Heading(_));
@@ -19,7 +39,7 @@ pub fn render(document: &Document, colour: bool) -> String {
             Part::Table(table) => render_table(table, colour, &mut out),
         }
     }
-    out
+    Styled(out)
 }
 
 fn render_table(table: &Table, colour: bool, out: &mut String) {
@@ -47,7 +67,7 @@ fn render_table(table: &Table, colour: bool, out: &mut String) {
         out.push('\n');
     };
     let headings: Vec<Cell> =
-        table.columns.iter().map(|column| Cell::toned(column.heading.as_str(), Tone::Faint)).collect();
+        table.columns.iter().map(|column| Cell { text: column.heading.clone(), tone: Tone::Faint }).collect();
     line(&headings, out);
     table.rows.iter().for_each(|row| line(row, out));
 }
@@ -97,17 +117,17 @@ Notes
 
 done
 ";
-        assert_eq!(render(&document(), false), expected);
+        assert_eq!(&*render(&document(), false), expected);
     }
 
     #[test]
     fn colour_changes_nothing_but_colour() {
         let coloured = render(&document(), true);
         assert!(coloured.contains("\x1b[32mfine\x1b[0m"));
-        let mut plain = coloured;
+        let mut plain = coloured.to_string();
         for code in ["\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"] {
             plain = plain.replace(code, "");
         }
-        assert_eq!(plain, render(&document(), false));
+        assert_eq!(plain, *render(&document(), false));
     }
 }

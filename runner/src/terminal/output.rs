@@ -4,12 +4,23 @@ use crate::exit::Failure;
 use std::io::{self, IsTerminal, Write};
 
 use onnx_file::exit::Exit;
+use onnx_file::text::Terminal;
 
 use super::args::{Color, Global};
+use crate::report::text::Styled;
 
-/// Writes a result to standard output. That its reader went away is no error: files may still be wanted.
+/// Writes text to standard output, whoever wrote it: what a terminal would obey is shown instead.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
+    write(&mut Terminal::new(io::stdout().lock()), text)
+}
+
+/// Writes a result to standard output, in its colours.
+pub(crate) fn show(text: &Styled) -> Result<(), Failure> {
+    write(&mut io::stdout().lock(), text)
+}
+
+/// That the reader went away is no error: files may still be wanted.
+fn write(output: &mut impl Write, text: &str) -> Result<(), Failure> {
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Ok(()) => Ok(()),
@@ -20,7 +31,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// Writes a note to standard error unless it was asked to be quiet.
 pub(crate) fn note(quiet: bool, text: impl std::fmt::Display) {
     if !quiet {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(Terminal::new(io::stderr()), "{text}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::model::candidate::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use onnx_file::text::Shown;
 
 use super::output::shows_progress;
 
@@ -53,5 +54,5 @@ fn message(progress: &Progress) -> String {
         Phase::Calibrating => "calibrating",
     };
     let round = progress.round.as_ref().map(|round| format!("{round}: ")).unwrap_or_default();
-    format!("{round}{phase} {}", progress.subject).trim_end().to_owned()
+    Shown(format!("{round}{phase} {}", progress.subject).trim_end()).to_string()
 }

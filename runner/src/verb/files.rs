@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::input::arrays;
 use crate::input::arrays::ArrayError;
+use crate::model::file::ModelFile;
 use crate::model::tensor::Tensor;
 use onnx_file::atomic::AtomicFile;
 
@@ -43,7 +44,14 @@ pub(crate) fn save(path: Option<&Path>, tensors: &[Tensor]) -> Result<(), Failur
     })
 }
 
-/// Arrays of a file.
+/// The arrays of a file that the inputs of `models` are named after, or the only one.
+pub(crate) fn load_inputs(path: &Path, models: &[ModelFile]) -> Result<Vec<Tensor>, Failure> {
+    let images = models.iter().map(ModelFile::image_input).collect::<Result<Vec<_>, _>>()?;
+    let names = images.iter().map(|image| image.name.as_str()).collect();
+    arrays::load_named(path, &names).map_err(|error| Failure::new(Exit::BadInput, error.to_string()))
+}
+
+/// All arrays of a file.
 pub(crate) fn load(path: &Path) -> Result<Vec<Tensor>, Failure> {
     arrays::load(path).map_err(|error| Failure::new(Exit::BadInput, error.to_string()))
 }

@@ -24,6 +24,6 @@ pub(crate) fn publish(global: &Global, result: &impl Outcome, exports: &Exports)
     if exports.json {
         terminal::print(&json::render(result)?)
     } else {
-        terminal::print(&text::render(&document, terminal::colour(global)))
+        terminal::show(&text::render(&document, terminal::colour(global)))
     }
 }

@@ -10,6 +10,7 @@ pub mod install;
 pub mod package;
 pub mod pip;
 
+use onnx_file::text::Shown;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,12 @@ impl Runtime {
     }
 }
 
+/// What onnxruntime says of an error, as one line: names of the model stand in it as they are in the file.
+pub(crate) fn said(error: &ort::Error) -> String {
+    let lines = error.message().lines().map(str::trim).filter(|line| !line.is_empty());
+    Shown(lines.collect::<Vec<_>>().join("; ")).to_string()
+}
+
 /// Loads the library at `path` and starts its environment; `verbose` lets warnings through to standard error.
 ///
 /// To be called once in a process: onnxruntime cannot be unloaded or loaded twice. The caller's environment must hold
@@ -81,15 +88,11 @@ pub fn load(path: &Path, verbose: bool) -> Result<Runtime, RuntimeError> {
         .with_logger(std::sync::Arc::new(move |level, _category: &str, _id: &str, _location: &str, message: &str| {
             if level >= least {
                 use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "onnxruntime: {message}");
+                let _ = writeln!(std::io::stderr(), "onnxruntime: {}", Shown(message));
             }
         }))
         .build()
-        .map_err(|error| RuntimeError::Start {
-            path: owned,
-            version: version.clone(),
-            reason: error.message().to_owned(),
-        })?;
+        .map_err(|error| RuntimeError::Start { path: owned, version: version.clone(), reason: said(&error) })?;
     // The environment starts at the most verbose level; formatting messages nobody reads would cost every run.
     environment.set_log_level(least);
     Ok(Runtime { environment, version })

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use onnx_file::text::Terminal;
+
 use super::runtime::Description;
 use super::runtime::find::Library;
 use super::session::Spec;
@@ -42,7 +44,7 @@ pub struct Launcher {
     pub load_limit: Duration,
     /// Time limit for one run.
     pub run_limit: Duration,
-    /// Let what workers print through to standard error instead of keeping its end.
+    /// Let what workers print through to standard error too, instead of only keeping its end.
     pub show_output: bool,
 }
 
@@ -197,14 +199,9 @@ impl Process {
             .env("ORT_DISABLE_TELEMETRY", "1")
             .envs(environment.iter().copied());
         add_library_folders(&mut command, library);
-        let mut output = Tail::default();
-        if launcher.show_output {
-            command.stdout(Stdio::from(io::stderr())).stderr(Stdio::inherit());
-        } else {
-            let (reader, writer) = io::pipe().map_err(failed)?;
-            command.stdout(Stdio::from(writer.try_clone().map_err(failed)?)).stderr(Stdio::from(writer));
-            output = Tail::of(reader);
-        }
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        command.stdout(Stdio::from(writer.try_clone().map_err(failed)?)).stderr(Stdio::from(writer));
+        let output = Tail::of(reader, launcher.show_output);
         // An interrupt from the keyboard is for the parent to handle: it keeps what was measured.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -364,14 +361,17 @@ struct Tail {
 }
 
 impl Tail {
-    fn of(mut pipe: io::PipeReader) -> Tail {
+    fn of(mut pipe: io::PipeReader, show: bool) -> Tail {
         let (end, ended) = mpsc::channel::<()>();
         let kept = Arc::new(Mutex::new(VecDeque::new()));
         let tail = Tail { kept: Arc::clone(&kept), ended: Some(Arc::new(Mutex::new(ended))) };
         thread::spawn(move || {
             let _end = end;
             let mut buffer = [0; KEPT];
+            let mut shown = show.then(|| Terminal::new(io::stderr()));
             while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+                // Where standard error is closed, the end is still kept.
+                let _ = shown.as_mut().map(|shown| io::Write::write_all(shown, &buffer[..read]));
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend(&buffer[..read]);
                 let surplus = kept.len().saturating_sub(KEPT);
@@ -390,6 +390,11 @@ impl Tail {
         }
         let kept: Vec<u8> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         let text = String::from_utf8_lossy(&kept);
-        if text.trim().is_empty() { String::new() } else { format!("; it printed:\n{}", text.trim()) }
+        if text.trim().is_empty() {
+            return String::new();
+        }
+        // Indented, since what it prints is not this program's word.
+        let lines: String = text.trim().lines().map(|line| format!("\n  {line}")).collect();
+        format!("; it printed:{lines}")
     }
 }

@@ -23,7 +23,7 @@ use crate::exit::{exit_code, exit_of};
 use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
-use crate::verb::files::{load, save};
+use crate::verb::files::{load, load_inputs, save};
 use crate::verb::flags::Inputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
@@ -62,7 +62,7 @@ pub(crate) struct Compared {
 pub(crate) fn measured(global: &Global, arguments: &Compare) -> Result<Compared, Failure> {
     let files = read_models(&arguments.models)?;
     arguments.outputs().apart_from(&files, &arguments.read())?;
-    let (inputs, inputs_source) = inputs(&files[0], &arguments.inputs, arguments.batch_size)?;
+    let (inputs, inputs_source) = inputs(&files, &arguments.inputs, arguments.batch_size)?;
     save(arguments.inputs.save_inputs.as_deref(), &inputs)?;
     let reference = match &arguments.reference {
         Some(path) => Some((load(path)?, path.display().to_string())),
@@ -121,10 +121,11 @@ fn search(
 }
 
 /// The inputs, and where they came from.
-fn inputs(file: &ModelFile, arguments: &Inputs, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
+fn inputs(files: &[ModelFile], arguments: &Inputs, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
     if let Some(path) = &arguments.load_inputs {
-        return Ok((load(path)?, path.display().to_string()));
+        return Ok((load_inputs(path, files)?, path.display().to_string()));
     }
+    let file = &files[0];
     let image = file.image_input()?;
     let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();

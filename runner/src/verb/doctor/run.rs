@@ -19,7 +19,7 @@ pub(crate) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failu
     if arguments.json {
         terminal::print(&json::render(&findings)?)?;
     } else {
-        terminal::print(&report::text::render(&super::document::document(&findings), terminal::colour(global)))?;
+        terminal::show(&report::text::render(&super::document::document(&findings), terminal::colour(global)))?;
     }
     // A check-up that finds nothing to run with is no success: scripts ask for this.
     Ok(if findings.working().is_empty() { Exit::Unavailable.into() } else { ExitCode::SUCCESS })

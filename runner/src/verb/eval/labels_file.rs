@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use super::classes::{Classes, Unmatched, is_wordnet_id};
 use super::dataset::{Dataset, DatasetError, Labelled, unknown};
 use crate::input;
+use onnx_file::open;
+
+/// Longest file of labels that is read: fifty million images have less.
+const MOST_LABELS: u64 = 2 << 30;
 
 /// Reads `file,label` lines: separated by commas, tabs or blanks, with or without a header. Kaggle's ImageNet solution
 /// (`ILSVRC2012_val_00048981,n03995372 85 1 499 272`) and Caffe's `val.txt` are of this form.
 pub(crate) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<Dataset, DatasetError> {
     let io = |source| DatasetError::Io { path: labels.to_owned(), source };
     let bad = |line, reason: String| DatasetError::BadLabels { path: labels.to_owned(), line, reason };
-    let text = std::fs::read_to_string(labels).map_err(io)?;
+    let text = open::read_text(labels, MOST_LABELS).map_err(io)?;
     let first = text.lines().next().unwrap_or_default();
     let separator = [b',', b'\t', b';'].into_iter().find(|&separator| first.as_bytes().contains(&separator));
     let mut format = csv::ReaderBuilder::new();
@@ -105,4 +109,15 @@ impl Names {
             )),
         }
     }
+}
+
+/// Whether a file lists images with their classes, and not the names of classes: a line begins with an image's name, or
+/// is a configuration's or a table's of Hugging Face.
+pub(crate) fn lists_images(file: &Path) -> bool {
+    let Ok(text) = onnx_file::open::read_text(file, onnx_file::open::SMALL) else { return false };
+    let first_field = |line: &str| line.split([',', '\t', ';', ' ']).next().unwrap_or_default().trim().to_owned();
+    text.lines().take(2).any(|line| {
+        let name = first_field(line);
+        input::is_image_name(Path::new(&name)) || name.starts_with("ILSVRC2012_val_")
+    })
 }

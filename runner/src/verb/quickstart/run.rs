@@ -105,7 +105,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
 }
 
 fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
-    terminal::print(&report::text::render(&crate::verb::doctor::document::document(findings), terminal::colour(global)))
+    terminal::show(&report::text::render(&crate::verb::doctor::document::document(findings), terminal::colour(global)))
 }
 
 fn heading(text: &str) -> Result<(), Failure> {
@@ -145,6 +145,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
     (plan.labels, plan.preprocess, plan.image) = (labels, preprocess, Some(image));
     build_network(plan)?;
     let arguments = Infer {
+        about: Default::default(),
         model,
         images,
         top_k: 1,

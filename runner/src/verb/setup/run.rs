@@ -70,7 +70,7 @@ fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode,
     let hint = finding.hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     let message = format!("onnxruntime {version} is installed, but {kind} does not work here: {reason}{hint}");
     if package != Package::Cuda {
-        return Err(Failure::new(Exit::Unavailable, message));
+        return Err(Failure::lines(Exit::Unavailable, message));
     }
     note(global.quiet, message);
     Ok(ExitCode::SUCCESS)

@@ -136,8 +136,8 @@ pub enum InstallError {
         /// The packages without a wheel.
         missing: String,
     },
-    /// A wheel could not be unpacked.
-    #[error("{} could not be unpacked: {reason}", .path.display())]
+    /// A wheel could not be read or unpacked.
+    #[error("{} cannot be unpacked: {reason}", .path.display())]
     Wheel {
         /// The file.
         path: PathBuf,

@@ -9,10 +9,10 @@ use super::error::{InstallError, at, platform};
 use super::package::{Package, title};
 use super::pip;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 
-use onnx_file::digest;
+use onnx_file::{digest, open};
 
 /// What an installation came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,8 @@ fn fill(package: Package, partial: &Path, source: Source<'_>) -> Result<PathBuf,
             wheels
         }
     };
-    check(package, &wheels, matches!(source, Source::Files(_)))?.iter().try_for_each(|wheel| unpack(wheel, &tree))?;
+    let accepted = check(package, &wheels, matches!(source, Source::Files(_)))?;
+    accepted.into_iter().try_for_each(|wheel| unpack(wheel, &tree))?;
     let capi = tree.join("onnxruntime").join("capi");
     if super::find::in_folder(&capi).is_none() {
         return Err(InstallError::Foreign { platform: platform() });
@@ -103,17 +104,26 @@ fn wheels_in(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
     Ok(wheels)
 }
 
+/// A wheel whose hash is one of those pinned. What is unpacked is the open file that was hashed, whatever its name leads to
+/// by then.
+struct Accepted<'a> {
+    path: &'a Path,
+    file: File,
+}
+
 /// Matches each wheel with its requirement by hash. Wheels of a folder given by hand may be of other packages and are
 /// passed over, as long as the set is complete.
-fn check(package: Package, wheels: &[PathBuf], by_hand: bool) -> Result<Vec<PathBuf>, InstallError> {
+fn check(package: Package, wheels: &[PathBuf], by_hand: bool) -> Result<Vec<Accepted<'_>>, InstallError> {
     let mut missing = package.requirements();
     let (mut accepted, mut refused) = (Vec::new(), None);
     for wheel in wheels {
-        let found = digest::file(wheel).map_err(at(wheel))?;
+        let bad = |error: io::Error| InstallError::Wheel { path: wheel.clone(), reason: error.to_string() };
+        let mut file = open::file(wheel).map_err(bad)?;
+        let found = digest::hex(&digest::sha256(&mut file).map_err(bad)?);
         match missing.iter().position(|requirement| requirement.hashes.contains(&found.as_str())) {
             Some(index) => {
                 missing.remove(index);
-                accepted.push(wheel.clone());
+                accepted.push(Accepted { path: wheel, file });
             }
             None => refused = refused.or(Some((wheel.clone(), found))),
         }
@@ -142,13 +152,16 @@ fn kept(name: &Path) -> bool {
     (library && !python) || licence || file == "cache.json"
 }
 
-fn unpack(wheel: &Path, tree: &Path) -> Result<(), InstallError> {
+fn unpack(wheel: Accepted<'_>, tree: &Path) -> Result<(), InstallError> {
+    let Accepted { path: wheel, mut file } = wheel;
     let bad = |reason: String| InstallError::Wheel { path: wheel.to_path_buf(), reason };
-    let file = File::open(wheel).map_err(at(wheel))?;
+    file.rewind().map_err(at(wheel))?;
     let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(|error| bad(error.to_string()))?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| bad(error.to_string()))?;
-        let name = entry.enclosed_name().ok_or_else(|| bad(format!("it holds the unsafe path {:?}", entry.name())))?;
+        let unsafe_path =
+            || format!("it holds a path that leads out of it, {}", String::from_utf8_lossy(entry.name_raw()));
+        let name = entry.enclosed_name().ok_or_else(|| bad(unsafe_path()))?;
         if entry.is_dir() || !kept(&name) {
             continue;
         }

@@ -12,6 +12,7 @@ use crate::backend::onnxruntime::native;
 use crate::backend::onnxruntime::native::PlacedNode;
 use crate::backend::onnxruntime::provider::{Kind, Provider};
 use crate::backend::onnxruntime::runtime::Runtime;
+use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::ModelError;
 
 use super::{Source, Spec, convert, probe};
@@ -22,7 +23,7 @@ pub(crate) fn register_plugin(runtime: &Runtime, plugin: &Path) -> Result<(), Mo
         ModelError::Unavailable(format!(
             "the OpenVINO plugin {} could not be loaded: {}",
             plugin.display(),
-            error.message()
+            said(&error)
         ))
     })
 }
@@ -35,17 +36,16 @@ pub(crate) fn commit(
     strict: bool,
 ) -> Result<(Session, Vec<PlacedNode>), ModelError> {
     let unavailable = |error: ort::Error| {
-        ModelError::Unavailable(format!("{} could not be registered: {}", provider.kind(), error.message().trim()))
+        ModelError::Unavailable(format!("{} could not be registered: {}", provider.kind(), said(&error)))
     };
-    let mut builder =
-        configured(runtime, spec, strict).map_err(|error| ModelError::Failed(error.message().to_owned()))?;
+    let mut builder = configured(runtime, spec, strict).map_err(|error| ModelError::Failed(said(&error)))?;
     builder = with_provider(runtime, builder, provider, spec).map_err(unavailable)?;
     let committed = match &spec.model {
         Source::File(path) => builder.commit_from_file(path),
         Source::Probe => builder.commit_from_memory(&probe::model()),
     };
     let session = committed.map_err(|error| load_failed(&error, provider.kind(), &spec.model))?;
-    let placed = native::placement(&session).map_err(|error| ModelError::Failed(error.message().to_owned()))?;
+    let placed = native::placement(&session).map_err(|error| ModelError::Failed(said(&error)))?;
     Ok((session, placed))
 }
 
@@ -164,8 +164,8 @@ fn load_failed(error: &ort::Error, kind: Kind, model: &Source) -> ModelError {
     );
     match model {
         Source::File(path) if broken || kind == Kind::Cpu => {
-            ModelError::BadModel(format!("{}: {}", Path::display(path), error.message()))
+            ModelError::BadModel(format!("{}: {}", Path::display(path), said(error)))
         }
-        _ => ModelError::Failed(format!("{kind} could not load the model: {}", error.message())),
+        _ => ModelError::Failed(format!("{kind} could not load the model: {}", said(error))),
     }
 }

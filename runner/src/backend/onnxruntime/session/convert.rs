@@ -2,9 +2,10 @@
 
 use half::f16;
 use ort::memory::DeviceType;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
+use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::{ModelError, OutputRange, Part};
 use crate::model::tensor::{Data, Tensor};
 use crate::stats::range::Range;
@@ -62,6 +63,46 @@ pub(crate) fn element_type(data: &Data) -> TensorElementType {
     }
 }
 
+/// The outputs that a run is to give: those asked for, or all that hold numbers. Maps, sequences and texts are of no use
+/// to anybody here, and must not keep the rest from being used.
+///
+/// # Errors
+/// [`ModelError::BadModel`] where there is none.
+pub(crate) fn wanted_outputs(session: &Session, asked: Option<&[String]>) -> Result<Vec<String>, ModelError> {
+    if let Some(asked) = asked {
+        return Ok(asked.to_vec());
+    }
+    let is_moved = |dtype: &ValueType| match dtype {
+        ValueType::Tensor { ty, .. } => moved(*ty),
+        _ => false,
+    };
+    let outputs = session.outputs().iter().filter(|outlet| is_moved(outlet.dtype()));
+    let wanted: Vec<String> = outputs.map(|outlet| outlet.name().to_owned()).collect();
+    if wanted.is_empty() {
+        let all: Vec<String> =
+            session.outputs().iter().map(|outlet| format!("{} ({})", outlet.name(), outlet.dtype())).collect();
+        return Err(ModelError::BadModel(format!("no output is a tensor of numbers; there are: {}", all.join(", "))));
+    }
+    Ok(wanted)
+}
+
+/// Options of a run that gives these outputs and no others.
+pub(crate) fn run_options(outputs: &[String]) -> Result<RunOptions<HasSelectedOutputs>, ModelError> {
+    let options = RunOptions::new().map_err(|error| ModelError::Failed(error.message().to_owned()))?;
+    Ok(selecting(outputs, options))
+}
+
+/// Makes a run give these outputs and no others.
+pub(crate) fn selecting(outputs: &[String], options: RunOptions) -> RunOptions<HasSelectedOutputs> {
+    options.with_outputs(outputs.iter().fold(OutputSelector::no_default(), |all, name| all.with(name)))
+}
+
+/// Whether tensors of this type are moved.
+fn moved(ty: TensorElementType) -> bool {
+    use TensorElementType::{Float16, Float32, Float64, Int64, Uint8};
+    matches!(ty, Float32 | Float16 | Float64 | Int64 | Uint8)
+}
+
 /// The tensor's elements where they lie, as a value.
 fn view(tensor: &Tensor) -> Result<SessionInputValue<'_>, ModelError> {
     fn make<'a, T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
@@ -71,7 +112,7 @@ fn view(tensor: &Tensor) -> Result<SessionInputValue<'_>, ModelError> {
         fits(tensor, data.len())?;
         TensorRef::from_array_view((tensor.shape.clone(), data))
             .map(SessionInputValue::from)
-            .map_err(|error| bad(&tensor.name, error.message()))
+            .map_err(|error| bad(&tensor.name, &said(&error)))
     }
     match &tensor.data {
         Data::F32(data) => make(tensor, data),
@@ -99,7 +140,7 @@ pub(crate) fn value(tensor: &Tensor) -> Result<DynTensor, ModelError> {
         fits(tensor, data.len())?;
         ort::value::Tensor::from_array((tensor.shape.clone(), data.to_vec()))
             .map(|value| value.upcast())
-            .map_err(|error| bad(&tensor.name, error.message()))
+            .map_err(|error| bad(&tensor.name, &said(&error)))
     }
     match &tensor.data {
         Data::F32(data) => make(tensor, data),
@@ -127,7 +168,7 @@ pub(crate) fn tensor(name: &str, value: &DynValue) -> Result<Tensor, ModelError>
         Some(TensorElementType::Uint8) => take::<u8>(value).map(|(shape, data)| (shape, Data::U8(data))),
         _ => return Err(ModelError::Failed(format!("output `{name}` is {}, which is not moved", value.dtype()))),
     };
-    let (shape, data) = taken.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
+    let (shape, data) = taken.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", said(&error))))?;
     Ok(Tensor { name: name.to_owned(), shape, data })
 }
 
@@ -151,7 +192,7 @@ pub(crate) fn range(name: &str, value: &DynValue, part: Part) -> Result<OutputRa
         Some(TensorElementType::Float64) => look(value, part, |value: f64| value).map(Some),
         _ => Ok(None),
     };
-    let range = looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", error.message())))?;
+    let range = looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", said(&error))))?;
     Ok(OutputRange { name: name.to_owned(), range })
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onnx_file::outline::data_files;
-use onnx_file::{beside, digest};
+use onnx_file::{beside, digest, open};
 use sha2::{Digest, Sha256};
 
 use crate::backend::onnxruntime::provider::tensorrt::EngineKey;
@@ -73,7 +73,7 @@ fn tensorrt_version() -> String {
     // provider's own error says so.
     let name = if cfg!(windows) { "nvinfer_10.dll" } else { "libnvinfer.so.10" };
     let _ = ort::util::preload_dylib(name);
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let maps = open::read_text(Path::new("/proc/self/maps"), open::SMALL).unwrap_or_default();
     let mapped =
         maps.lines().filter_map(|line| line.split_whitespace().last()).find(|path| path.contains("libnvinfer.so"));
     let file = mapped.and_then(|path| fs::canonicalize(path).ok());
