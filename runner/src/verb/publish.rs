@@ -1,29 +1,45 @@
 //! A result to standard output and to the files asked for.
 
+use crate::report::document::Document;
 use crate::report::{json, markdown, text};
 
 use super::files::write;
 use super::flags::Exports;
 use super::outcome::Outcome;
+use super::outputs::is_standard_output;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
 
-/// Files first, so that whatever becomes of standard output, they are there.
+/// Files first, so that whatever becomes of standard output, they are there; a file that cannot be written keeps nothing
+/// else back.
 pub(crate) fn publish(global: &Global, result: &impl Outcome, exports: &Exports) -> Result<(), Failure> {
     let document = result.document();
-    if let Some(path) = &exports.export_json {
-        write(path, json::render(result)?.as_bytes())?;
+    let json = json::render(result)?;
+    let contents = [
+        (&exports.export_json, json.clone()),
+        (&exports.export_csv, result.csv()),
+        (&exports.export_markdown, markdown::render(&document)),
+    ];
+    let mut written = Ok(());
+    let mut printed = None;
+    for (path, content) in contents {
+        match path {
+            Some(path) if is_standard_output(path) => printed = Some(content),
+            Some(path) => written = written.and(write(path, content.as_bytes())),
+            None => {}
+        }
     }
-    if let Some(path) = &exports.export_csv {
-        write(path, result.csv().as_bytes())?;
-    }
-    if let Some(path) = &exports.export_markdown {
-        write(path, markdown::render(&document).as_bytes())?;
-    }
-    if exports.json {
-        terminal::print(&json::render(result)?)
-    } else {
-        terminal::show(&text::render(&document, terminal::colour(global)))
-    }
+    let shown = match printed {
+        Some(content) => terminal::print(&content),
+        None if exports.json => terminal::print(&json),
+        None => show(global, document),
+    };
+    written.and(shown)
+}
+
+/// A result on standard output; where it was asked to be quiet, without what is beside the point.
+pub(crate) fn show(global: &Global, document: Document) -> Result<(), Failure> {
+    let document = if global.quiet { document.without_asides() } else { document };
+    terminal::show(&text::render_within(&document, terminal::colour(global), terminal::width()))
 }

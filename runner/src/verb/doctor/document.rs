@@ -10,7 +10,7 @@ use crate::report::number::bytes;
 /// Describes the machine, the libraries found, and every provider with what fixes it.
 pub fn document(findings: &Findings) -> Document {
     let mut document = Document::default();
-    document.list("Machine", machine(&findings.host));
+    document.aside(|document| document.list("Machine", machine(&findings.host)));
     document.heading("Libraries");
     match &findings.no_library {
         Some(reason) => document.paragraph(reason.clone()),
@@ -27,7 +27,7 @@ pub fn document(findings: &Findings) -> Document {
         table.rows.push(vec![provider.provider.name().into(), state]);
     }
     document.table(table);
-    document.list("How to fix them", findings.providers.iter().flat_map(hint).collect());
+    document.aside(|document| document.list("How to fix them", findings.providers.iter().flat_map(hint).collect()));
     document
 }
 

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::backend::onnxruntime::examination as doctor;
 use crate::backend::onnxruntime::runtime::find::Search;
-use crate::report;
 use crate::report::json;
+use crate::verb::publish::show;
 
 use super::args::Doctor;
 use crate::exit::Failure;
@@ -19,7 +19,7 @@ pub(crate) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failu
     if arguments.json {
         terminal::print(&json::render(&findings)?)?;
     } else {
-        terminal::show(&report::text::render(&super::document::document(&findings), terminal::colour(global)))?;
+        show(global, super::document::document(&findings))?;
     }
     // A check-up that finds nothing to run with is no success: scripts ask for this.
     Ok(if findings.working().is_empty() { Exit::Unavailable.into() } else { ExitCode::SUCCESS })

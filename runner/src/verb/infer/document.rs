@@ -32,7 +32,7 @@ pub fn document(inference: &Inference) -> Document {
         }
     }
     document.table(table);
-    document.list("Notes", sentences(&inference.notes));
+    document.aside(|document| document.list("Notes", sentences(&inference.notes)));
     if let Some(error) = &inference.error {
         document.verdict(format!("ended after {} images: {error}", inference.images.len()), Tone::Bad);
     }

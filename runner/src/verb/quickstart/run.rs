@@ -10,7 +10,6 @@ use crate::backend::onnxruntime::runtime::error::InstallError;
 use crate::backend::onnxruntime::runtime::find::Search;
 use crate::backend::onnxruntime::runtime::package;
 use crate::backend::onnxruntime::runtime::package::Package;
-use crate::report;
 use crate::report::number::bytes;
 use crate::verb::infer::inference::{Image, Inference};
 use resnext_builder::build::{self, BuildError, Destination, Plan, Weights};
@@ -33,7 +32,7 @@ use crate::verb::flags::{Batch, Exports, Inputs};
 use crate::verb::infer::args::Infer;
 use crate::verb::infer::run as infer;
 use crate::verb::outcome::Outcome;
-use crate::verb::publish::publish;
+use crate::verb::publish::{self, publish};
 use crate::verb::setup::run as setup;
 use onnx_file::exit::Exit;
 
@@ -65,7 +64,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     show(global, &findings)?;
 
     heading("4. comparison")?;
-    let exports = |name: &str| Exports { export_json: Some(dir.join(name)), ..Exports::default() };
+    let exports = |name: &str| Exports { export_json: Some(dir.join(name)), force: true, ..Exports::default() };
     let compare_arguments = Compare {
         models: vec![model.clone()],
         providers: ProviderArgs::defaults(working.clone()),
@@ -105,7 +104,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
 }
 
 fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
-    terminal::show(&report::text::render(&crate::verb::doctor::document::document(findings), terminal::colour(global)))
+    publish::show(global, crate::verb::doctor::document::document(findings))
 }
 
 fn heading(text: &str) -> Result<(), Failure> {
@@ -151,7 +150,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
         top_k: 1,
         batch: Batch { batch_size: 8 },
         providers: ProviderArgs::defaults(vec![provider]),
-        exports: Exports { export_json: Some(dir.join("images.json")), ..Exports::default() },
+        exports: Exports { export_json: Some(dir.join("images.json")), force: true, ..Exports::default() },
     };
     let inference = infer::measured(global, &arguments)?;
     publish(global, &inference, &arguments.exports)?;

@@ -31,7 +31,7 @@ use onnx_file::outline::data_files;
 pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure> {
     let tuning_file = arguments.tuning_file();
     for path in [&arguments.output, &tuning_file] {
-        if path.exists() && !arguments.force {
+        if path.exists() && !arguments.exports.force {
             let text = format!("{} exists; give another -o, or --force to replace it", path.display());
             return Err(Failure::new(Exit::Usage, text));
         }
@@ -43,7 +43,7 @@ pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     let outputs = arguments.exports.outputs().with("-o", Some(&arguments.output));
     let outputs = outputs.with("what was found, beside -o,", Some(&tuning_file));
     outputs.apart_from(std::slice::from_ref(&original), &[])?;
-    if let Some(taken) = taken(&original, &arguments.output).filter(|_| !arguments.force) {
+    if let Some(taken) = taken(&original, &arguments.output).filter(|_| !arguments.exports.force) {
         let text = format!(
             "{} exists, and may have to hold the model's weights; give another -o, or --force",
             taken.display()
