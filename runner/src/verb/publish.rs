@@ -1,24 +1,36 @@
 //! A result to standard output and to the files asked for.
 
+use std::path::Path;
+
 use crate::report::document::Document;
 use crate::report::{json, markdown, text};
 
 use super::files::write;
 use super::flags::Exports;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Report};
 use super::outputs::is_standard_output;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
 
+/// As text, to standard output.
+pub(crate) fn print(global: &Global, report: &Report<impl Outcome>) -> Result<(), Failure> {
+    show(global, Outcome::document(report))
+}
+
+/// As JSON, to a file.
+pub(crate) fn keep(report: &Report<impl Outcome>, path: &Path) -> Result<(), Failure> {
+    write(path, json::render(report)?.as_bytes())
+}
+
 /// Files first, so that whatever becomes of standard output, they are there; a file that cannot be written keeps nothing
 /// else back.
-pub(crate) fn publish(global: &Global, result: &impl Outcome, exports: &Exports) -> Result<(), Failure> {
-    let document = result.document();
-    let json = json::render(result)?;
+pub(crate) fn publish(global: &Global, report: &Report<impl Outcome>, exports: &Exports) -> Result<(), Failure> {
+    let document = Outcome::document(report);
+    let json = json::render(report)?;
     let contents = [
         (&exports.export_json, json.clone()),
-        (&exports.export_csv, result.csv()),
+        (&exports.export_csv, report.csv()),
         (&exports.export_markdown, markdown::render(&document)),
     ];
     let mut written = Ok(());
@@ -38,8 +50,8 @@ pub(crate) fn publish(global: &Global, result: &impl Outcome, exports: &Exports)
     written.and(shown)
 }
 
-/// A result on standard output; where it was asked to be quiet, without what is beside the point.
-pub(crate) fn show(global: &Global, document: Document) -> Result<(), Failure> {
+/// A result as text; where it was asked to be quiet, without what is beside the point.
+fn show(global: &Global, document: Document) -> Result<(), Failure> {
     let document = if global.quiet { document.without_asides() } else { document };
     terminal::show(&text::render_within(&document, terminal::colour(global), terminal::width()))
 }
