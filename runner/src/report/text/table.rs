@@ -41,8 +41,8 @@ fn parts(widths: &[usize], keys: usize, width: usize) -> Vec<Vec<usize>> {
     let key_width: usize = keys.iter().map(|&at| widths[at] + GAP).sum();
     let mut parts = vec![keys.clone()];
     let mut used = key_width;
-    for at in keys.len()..widths.len() {
-        let fits = used.saturating_add(widths[at]) <= width;
+    for (at, column) in widths.iter().enumerate().skip(keys.len()) {
+        let fits = used.saturating_add(*column) <= width;
         let last = parts.len() - 1;
         if !fits && parts[last].len() > keys.len() {
             parts.push(keys.clone());
@@ -50,7 +50,7 @@ fn parts(widths: &[usize], keys: usize, width: usize) -> Vec<Vec<usize>> {
         }
         let last = parts.len() - 1;
         parts[last].push(at);
-        used += widths[at] + GAP;
+        used += column + GAP;
     }
     parts
 }
