@@ -23,6 +23,7 @@ pub mod exit;
 pub mod expose;
 pub mod interrupt;
 pub mod kind;
+pub mod meaning;
 pub mod memory;
 pub mod metadata;
 pub mod named;

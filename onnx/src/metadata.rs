@@ -3,6 +3,7 @@
 //! Everything stands in the model's `metadata_props`, values that are not plain text as JSON. Each key has its name here
 //! and nowhere else; what one program writes, the other reads through the same types.
 
+pub mod foreign;
 mod labels;
 mod preprocess;
 mod provenance;

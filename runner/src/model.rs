@@ -6,6 +6,8 @@ pub mod candidate;
 pub mod fake;
 pub mod file;
 pub mod opened;
+pub mod output;
 pub mod precision;
+pub mod said;
 pub mod tensor;
 pub mod values;

@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use crate::model::file::ModelFile;
 use crate::model::opened::{Loaded, Scope};
+use crate::model::output::ClassOutput;
+use crate::model::said::Source;
+use onnx_file::meaning::Meaning;
 
 /// Something that a reader should know of a result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -107,6 +110,32 @@ pub enum Note {
         /// The model file's name.
         model: String,
     },
+    /// The labels are not the model's own.
+    LabelsFrom {
+        /// The model file's name.
+        model: String,
+        /// Who gives them.
+        source: Source,
+    },
+    /// The preprocessing is not the model's own.
+    PreprocessingFrom {
+        /// The model file's name.
+        model: String,
+        /// Who gives it.
+        source: Source,
+    },
+    /// One number for each image tells two classes apart.
+    TwoClasses {
+        /// The output.
+        output: String,
+        /// What the number is.
+        meaning: Meaning,
+    },
+    /// The graph does not tell what the scores are.
+    ScoresUnexplained {
+        /// The output.
+        output: String,
+    },
     /// The model has more classes than its file names.
     TooFewLabels {
         /// Classes named.
@@ -188,6 +217,19 @@ impl Note {
         versions.dedup();
         let differ = versions.iter().any(|one| one.version != versions[0].version);
         differ.then_some(Note::LibraryVersionsDiffer { versions })
+    }
+
+    /// What is to be known of the classes: who names them, and what the numbers are where that does not show.
+    pub(crate) fn classes(file: &ModelFile, output: &ClassOutput) -> Vec<Note> {
+        let labels = file.labels_of_others();
+        let labels = labels.map(|(_, source)| Note::LabelsFrom { model: file.name(), source: source.clone() });
+        let name = || output.name.clone();
+        let numbers = match (output.meaning, output.numbers) {
+            (meaning, Some(1)) if meaning != Meaning::Classes => Some(Note::TwoClasses { output: name(), meaning }),
+            (Meaning::Scores, _) if file.asked.softmax.is_none() => Some(Note::ScoresUnexplained { output: name() }),
+            _ => None,
+        };
+        labels.into_iter().chain(numbers).collect()
     }
 
     /// Where the weights are random, so that nobody takes the classes for a result.

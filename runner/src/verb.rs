@@ -1,5 +1,6 @@
 //! What each verb does with its plan: calls the library, prints what comes back, gives the exit code.
 
+pub mod about;
 pub mod bench;
 pub mod calibrate;
 pub mod cli;

@@ -108,7 +108,7 @@ fn from_the_same_files_the_classes_are_torchs_and_the_logits_differ_by_the_decod
     let mut largest: f64 = 0.0;
     for (image, logits) in found.images.iter().zip(&expected.logits) {
         for class in &image.top {
-            largest = largest.max((class.score - logits[class.index]).abs());
+            largest = largest.max((class.score.expect("a score") - logits[class.index]).abs());
         }
         let (class, margin) = best_two(logits);
         if margin > 2.0 * DECODERS {

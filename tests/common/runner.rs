@@ -69,6 +69,7 @@ pub(crate) fn spec(library: Library, kind: Kind, model: &Path) -> Spec {
         provider: Provider::new(kind),
         session: SessionOptions { intra_op_threads: 1, inter_op_threads: 1, config: Default::default() },
         model: Source::File(model.to_path_buf()),
+        outputs: None,
         allow_fallback: false,
         verbose: false,
     }

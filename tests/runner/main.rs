@@ -7,6 +7,7 @@ mod common {
 }
 
 mod calibrate;
+mod classifiers;
 mod endings;
 mod eval;
 mod fallback;

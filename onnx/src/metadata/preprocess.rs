@@ -79,6 +79,9 @@ pub struct Preprocess {
     pub mean: [f64; 3],
     /// Likewise.
     pub std: [f64; 3],
+    /// Resize the whole image to the crop's shape, whatever its own: `resize` is then the shorter side of the result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub squash: bool,
 }
 
 /// Preprocessing by name.
@@ -121,6 +124,7 @@ pub const IMAGENET_V1: Preprocess = Preprocess {
     interpolation: Interpolation::Bilinear,
     mean: [0.485, 0.456, 0.406],
     std: [0.229, 0.224, 0.225],
+    squash: false,
 };
 
 impl Preprocess {
@@ -143,6 +147,7 @@ impl Preprocess {
             interpolation: Interpolation::Bilinear,
             mean: [0.4914, 0.4822, 0.4465],
             std: [0.2471, 0.2435, 0.2616],
+            squash: false,
         }
     }
 

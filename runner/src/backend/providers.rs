@@ -96,6 +96,7 @@ impl Providers {
             provider,
             session: self.session.clone(),
             model: Source::Probe,
+            outputs: file.fetched.clone(),
             allow_fallback: self.allow_fallback,
             verbose: self.verbose,
         };

@@ -9,6 +9,7 @@ use image::{Rgb, RgbImage, imageops};
 use onnx_file::metadata::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 
 use crate::model::file::{ImageInput, MetadataError, ModelFile};
+use crate::model::said::{AskedPreprocess, Source};
 use crate::note::Note;
 
 /// Why an image could not be brought to the size of the network's input.
@@ -23,10 +24,20 @@ pub struct ResizeError(String);
 /// [`MetadataError::NotAnImageModel`] where it does not go with the extents that the input declares.
 pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec<Note>), MetadataError> {
     let mut notes = Vec::new();
-    let mut preprocess = file.preprocess()?.unwrap_or_else(|| {
-        notes.push(Note::PreprocessingAssumed { model: file.name() });
-        IMAGENET_V1
-    });
+    let side = image.height.into_iter().chain(image.width).min().unwrap_or(IMAGENET_V1.height_width().0);
+    let mut preprocess = match (file.asked.preprocess, file.preprocess()?) {
+        (Some(AskedPreprocess::Exactly(asked)), _) => asked,
+        (Some(AskedPreprocess::Recipe(recipe)), _) => Preprocess::imagenet(recipe, side),
+        (None, Some((said, source))) => {
+            let from = |source: &Source| Note::PreprocessingFrom { model: file.name(), source: source.clone() };
+            notes.extend(source.map(from));
+            said
+        }
+        (None, None) => {
+            notes.push(Note::PreprocessingAssumed { model: file.name() });
+            IMAGENET_V1
+        }
+    };
     let (crop_height, crop_width) = preprocess.crop.height_width();
     let fixed = |extent: Option<usize>, crop: u32| extent.map_or(crop, |n| u32::try_from(n).unwrap_or(u32::MAX));
     let (height, width) = (fixed(image.height, crop_height), fixed(image.width, crop_width));
@@ -54,7 +65,8 @@ pub fn crop(preprocess: &Preprocess, image: &RgbImage, resizer: &mut Resizer) ->
         return Err(ResizeError("it has no pixels".to_owned()));
     }
     let (crop_height, crop_width) = preprocess.crop.height_width();
-    let (width, height) = resized_extent(image.dimensions(), preprocess.resize);
+    let shape = if preprocess.squash { (crop_width, crop_height) } else { image.dimensions() };
+    let (width, height) = resized_extent(shape, preprocess.resize);
     let horizontal = Window::center(width, crop_width);
     let vertical = Window::center(height, crop_height);
     let kept = resample(image, (width, horizontal), (height, vertical), preprocess.interpolation, resizer)?;

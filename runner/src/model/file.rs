@@ -7,7 +7,9 @@ use onnx_file::named::{self, NamedError};
 use onnx_file::outline::{self, Outline, OutlineError};
 use onnx_file::proto::GraphProto;
 
+use super::output::ClassOutput;
 use super::precision::Precision;
+use super::said::{Asked, Foreign, Source};
 pub use onnx_file::port::{ImageInput, Port};
 
 /// Why a model file cannot be used.
@@ -25,6 +27,16 @@ pub enum MetadataError {
         reason: String,
         /// Names, types and shapes of the inputs.
         inputs: String,
+    },
+    /// No output says the classes, or nothing tells which one does.
+    #[error("{}: {reason}; its outputs are: {outputs}", path.display())]
+    NotAClassifier {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// Names, types and shapes of the outputs.
+        outputs: String,
     },
     /// It names a file that it may not name, or that is not there.
     #[error("{}: {source}", path.display())]
@@ -63,6 +75,12 @@ pub struct ModelFile {
     pub outputs: Vec<Port>,
     /// What it says under the keys of these programs.
     pub metadata: Metadata,
+    /// What other programs say of it.
+    pub foreign: Foreign,
+    /// What the user says of it.
+    pub asked: Asked,
+    /// The outputs that are fetched from a run; all where nothing is said.
+    pub fetched: Option<Vec<String>>,
     /// Coarsest arithmetic found in the file.
     pub precision: Precision,
     /// The graph; its tensors have names, types and shapes but no contents.
@@ -88,6 +106,9 @@ impl ModelFile {
             inputs: Port::inputs(&graph),
             outputs: graph.output.iter().map(Port::of).collect(),
             metadata: Metadata::of(&model),
+            foreign: Foreign::read(path, &model),
+            asked: Asked::default(),
+            fetched: None,
             precision: Precision::of(&graph),
             graph,
         })
@@ -121,20 +142,54 @@ impl ModelFile {
         MetadataError::NotAnImageModel { path: self.path.clone(), reason, inputs }
     }
 
-    /// How images are prepared; `None` where the file does not say.
+    /// How images are prepared, as the file or another program says, and which; `None` where nobody does.
     ///
     /// # Errors
     /// [`MetadataError::Property`] where that does not parse or makes no sense.
-    pub fn preprocess(&self) -> Result<Option<Preprocess>, MetadataError> {
-        self.metadata.preprocess().map_err(|source| self.property(source))
+    pub fn preprocess(&self) -> Result<Option<(Preprocess, Option<&Source>)>, MetadataError> {
+        let own = self.metadata.preprocess().map_err(|source| self.property(source))?;
+        let foreign = self.foreign.preprocess.as_ref().map(|(preprocess, source)| (*preprocess, Some(source)));
+        Ok(own.map(|own| (own, None)).or(foreign))
     }
 
-    /// Names and WordNet ids of the classes; either is empty where the file does not say.
+    /// Names and WordNet ids of the classes; either is empty where nobody says.
     ///
     /// # Errors
     /// [`MetadataError::Property`] where a property is no JSON array of strings.
     pub fn labels(&self) -> Result<Labels, MetadataError> {
-        self.metadata.labels().map_err(|source| self.property(source))
+        if let Some(asked) = &self.asked.labels {
+            return Ok(asked.clone());
+        }
+        let own = self.metadata.labels().map_err(|source| self.property(source))?;
+        match self.labels_of_others() {
+            Some((labels, _)) if own == Labels::default() => Ok(labels.clone()),
+            _ => Ok(own),
+        }
+    }
+
+    /// The labels that another program gives, where nobody else does. Those of a file that lies beside the model are
+    /// another model's where they are not as many as an output's numbers.
+    pub fn labels_of_others(&self) -> Option<&(Labels, Source)> {
+        let own = self.metadata.labels().is_ok_and(|own| own != Labels::default());
+        let open = |shape: &[Option<usize>]| shape.iter().skip(1).any(Option::is_none);
+        let as_many = |count: usize| {
+            let mut shapes = self.outputs.iter().map(|output| output.shape.as_deref());
+            shapes.any(|shape| shape.is_none_or(|shape| open(shape) || shape.contains(&Some(count))))
+        };
+        let found = self.foreign.labels.as_ref().filter(|_| self.asked.labels.is_none() && !own)?;
+        match found {
+            (_, Source::Ultralytics) => Some(found),
+            (labels, Source::Beside(_)) => as_many(labels.names.len()).then_some(found),
+        }
+    }
+
+    /// The output that says the classes; from now on no other is fetched.
+    ///
+    /// # Errors
+    /// As for [`ClassOutput::of`].
+    pub fn choose_output(&mut self) -> Result<(), MetadataError> {
+        self.fetched = Some(ClassOutput::of(self)?.fetched());
+        Ok(())
     }
 
     /// Where the model comes from.
@@ -149,12 +204,13 @@ impl ModelFile {
         MetadataError::Property { path: self.path.clone(), source }
     }
 
-    /// Whether a batch can be divided among several runs: the number of images is left open, and every output is declared
-    /// to be one row an image.
+    /// Whether a batch can be divided among several runs: the number of images is left open, and every output that is
+    /// fetched is declared to be one row an image.
     pub fn batch_divides(&self) -> bool {
         let open = self.image_input().is_ok_and(|image| image.batch.is_none());
         let follows = |output: &Port| output.shape.as_deref().is_some_and(|shape| matches!(shape, [None, ..]));
-        open && self.outputs.iter().all(follows)
+        let fetched = |output: &&Port| self.fetched.as_ref().is_none_or(|names| names.contains(&output.name));
+        open && self.outputs.iter().filter(fetched).all(follows)
     }
 
     /// Bytes of its weights, wherever they lie, and the rest of the file.

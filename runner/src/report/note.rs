@@ -6,7 +6,9 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use crate::model::opened::Scope;
+use crate::model::said::Source;
 use crate::note::{LibraryVersion, Named, Note};
+use onnx_file::meaning::Meaning;
 
 /// Writes each item's code and fields, and its sentence as `text`: a program reads the one, a person the other.
 ///
@@ -34,6 +36,15 @@ pub(crate) fn sentences(items: &[impl fmt::Display]) -> Vec<String> {
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.provider, self.model)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Ultralytics => f.write_str("Ultralytics' metadata in the file"),
+            Source::Beside(file) => write!(f, "the {file} beside it"),
+        }
     }
 }
 
@@ -100,6 +111,19 @@ impl fmt::Display for Note {
              is {height}x{width} and the shorter side is resized to {resize:.0}"
         ),
         Note::RandomWeights { model } => write!(f, "the weights of {model} are random: its classes mean nothing"),
+        Note::LabelsFrom { model, source } => write!(f, "the names of the classes of {model} are those of {source}"),
+        Note::PreprocessingFrom { model, source } => {
+            write!(f, "images are prepared for {model} as {source} says")
+        }
+        Note::TwoClasses { output, meaning } => {
+            let what = if *meaning == Meaning::Logits { "logit" } else { "probability" };
+            write!(f, "output {output} is one number for each image: it is taken for the {what} of class 1 of two")
+        }
+        Note::ScoresUnexplained { output } => write!(
+            f,
+            "the graph does not tell what the scores of output {output} are: no probabilities are made of them \
+             (--softmax takes them for logits)"
+        ),
         Note::TooFewLabels { count } => write!(f, "the model file names {count} classes, and the model has more"),
         Note::NoLabels => f.write_str("the model file names no classes: they are given by index"),
         Note::ImagesMissing { count, labels } => {

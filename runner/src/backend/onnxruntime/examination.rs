@@ -124,6 +124,7 @@ pub fn examine_provider(launcher: &Launcher, library: &Library, kind: Kind) -> P
         provider: Provider::new(kind),
         session: SessionOptions { intra_op_threads: 1, inter_op_threads: 1, config: Default::default() },
         model: Source::Probe,
+        outputs: None,
         allow_fallback: false,
         verbose: false,
     };

@@ -62,6 +62,8 @@ pub struct Spec {
     pub session: SessionOptions,
     /// The model.
     pub model: Source,
+    /// The outputs that a run gives; all tensors of a type that is moved where nothing is said.
+    pub outputs: Option<Vec<String>>,
     /// Accept nodes on other providers than the one asked for.
     pub allow_fallback: bool,
     /// Let onnxruntime's warnings through to standard error.
@@ -73,6 +75,8 @@ pub struct LocalModel {
     session: Session,
     loaded: Loaded,
     bound: BoundRuns,
+    /// What a run gives.
+    outputs: Vec<String>,
     /// Whether runs are recorded and replayed on the device, which needs inputs and outputs at fixed addresses.
     graph: bool,
 }
@@ -125,7 +129,8 @@ impl LocalModel {
         let settings = provider.settings();
         let on = |key: &str| settings.get(key).is_some_and(|value| value == "1");
         let graph = on("enable_cuda_graph") || on("trt_cuda_graph_enable");
-        let bound = BoundRuns::new(kind, &settings, graph);
+        let outputs = convert::wanted_outputs(&session, spec.outputs.as_deref())?;
+        let bound = BoundRuns::new(kind, &settings, graph, &outputs);
         let mut placement = BTreeMap::new();
         placed.iter().for_each(|node| *placement.entry(node.provider.clone()).or_insert(0) += 1);
         let loaded = Loaded {
@@ -140,7 +145,7 @@ impl LocalModel {
             load_seconds,
             first_run_seconds: 0.0,
         };
-        let mut model = LocalModel { session, loaded, bound, graph };
+        let mut model = LocalModel { session, loaded, bound, outputs, graph };
         let inputs = probe::inputs(&model.session)?;
         let started = Instant::now();
         model.first_run(&inputs).map_err(|error| probe_failed(&error))?;
@@ -154,7 +159,8 @@ impl LocalModel {
             return self.run(inputs).map(drop);
         }
         let values = convert::session_inputs(&self.session, inputs)?;
-        self.session.run(values.as_slice()).map(drop).map_err(|error| run_failed(&error))
+        let options = convert::run_options(&self.outputs)?;
+        self.session.run_with_options(values.as_slice(), &options).map(drop).map_err(|error| run_failed(&error))
     }
 
     fn time_end_to_end(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
@@ -163,8 +169,9 @@ impl LocalModel {
             return timed(block, || bound.run_through(&mut self.session, inputs).map(drop));
         }
         let values = convert::session_inputs(&self.session, inputs)?;
-        let session = &mut self.session;
-        timed(block, || session.run(values.as_slice()).map(drop).map_err(|error| run_failed(&error)))
+        let (session, options) = (&mut self.session, convert::run_options(&self.outputs)?);
+        let mut run = || session.run_with_options(values.as_slice(), &options).map(drop);
+        timed(block, || run().map_err(|error| run_failed(&error)))
     }
 
     fn time_on_device(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
@@ -185,7 +192,8 @@ impl Model for LocalModel {
             return bound.run_through(&mut self.session, inputs);
         }
         let values = convert::session_inputs(&self.session, inputs)?;
-        let outputs = self.session.run(values.as_slice()).map_err(|error| run_failed(&error))?;
+        let options = convert::run_options(&self.outputs)?;
+        let outputs = self.session.run_with_options(values.as_slice(), &options).map_err(|error| run_failed(&error))?;
         outputs.iter().map(|(name, value)| convert::tensor(name, &value)).collect()
     }
 
@@ -195,7 +203,8 @@ impl Model for LocalModel {
             return Ok(self.run(inputs)?.iter().map(|output| OutputRange::of(output, part)).collect());
         }
         let values = convert::session_inputs(&self.session, inputs)?;
-        let outputs = self.session.run(values.as_slice()).map_err(|error| run_failed(&error))?;
+        let options = convert::run_options(&self.outputs)?;
+        let outputs = self.session.run_with_options(values.as_slice(), &options).map_err(|error| run_failed(&error))?;
         outputs.iter().map(|(name, value)| convert::range(name, &value, part)).collect()
     }
 

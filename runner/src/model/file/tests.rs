@@ -32,11 +32,16 @@ pub(crate) fn file(inputs: Vec<ValueInfoProto>, properties: &[(Key, &str)]) -> M
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     let weight = TensorProto { name: "weight".into(), data_type: 1, dims: vec![8], ..Default::default() };
+    // As many scores as there are names.
+    let labels = properties.iter().find(|(key, _)| *key == Key::Labels);
+    let labels = labels.and_then(|(_, labels)| serde_json::from_str::<Vec<String>>(labels).ok());
+    let classes = labels.map_or(10, |labels| labels.len() as i64);
+    let (input, output) = (vec!["x".into(), "weight".into()], vec!["logits".into()]);
     let graph = GraphProto {
-        node: vec![NodeProto { op_type: "Conv".into(), ..Default::default() }],
+        node: vec![NodeProto { op_type: "Conv".into(), input, output, ..Default::default() }],
         initializer: vec![weight],
         input: inputs,
-        output: vec![value("logits", DataType::Float, &[-1, 10])],
+        output: vec![value("logits", DataType::Float, &[-1, classes])],
         ..Default::default()
     };
     let entry = |&(key, value): &(Key, &str)| StringStringEntryProto { key: key.name().into(), value: value.into() };
@@ -103,7 +108,7 @@ fn what_the_file_says_of_itself_is_read_and_what_is_wrong_is_told_with_its_path(
     let model = file(vec![], &[(Key::Labels, r#"["cat","dog"]"#), (Key::Variant, "50_32x4d"), (Key::Seed, "7")]);
     assert_eq!(model.labels().unwrap().names, ["cat", "dog"]);
     assert_eq!(model.origin().unwrap().weights, Some(Weights::Random { seed: 7 }));
-    assert_eq!(model.preprocess().unwrap(), None);
+    assert!(model.preprocess().unwrap().is_none());
     let model = file(vec![], &[(Key::Labels, "cat, dog"), (Key::Seed, "-1"), (Key::Preprocess, "{}")]);
     let errors = [model.labels().map(drop), model.origin().map(drop), model.preprocess().map(drop)];
     for (error, key) in errors.into_iter().zip([Key::Labels, Key::Seed, Key::Preprocess]) {

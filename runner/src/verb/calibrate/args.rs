@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::verb::about::Preparation;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
 
 /// Synthetic inputs where nothing else is asked for.
@@ -27,6 +28,8 @@ pub struct Calibrate {
     /// Inputs at once; all values inside the network are in memory for each of them
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
+    #[command(flatten)]
+    pub(crate) preparation: Preparation,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]

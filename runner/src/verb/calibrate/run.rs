@@ -25,7 +25,8 @@ pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Fa
     if arguments.providers.providers()?.len() != 1 {
         return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
     }
-    let files = read_models(std::slice::from_ref(&arguments.model))?;
+    let mut files = read_models(std::slice::from_ref(&arguments.model))?;
+    arguments.preparation.tell(&mut files)?;
     arguments.exports.outputs().apart_from(&files, &arguments.images)?;
     let images = images(arguments)?;
     let providers = Providers::of(global, &arguments.providers)?;

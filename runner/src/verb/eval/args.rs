@@ -1,9 +1,12 @@
 //! Flags of `eval`.
 
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
 use std::path::{Path, PathBuf};
+
+use super::labels_file::lists_images;
 
 /// `eval`.
 #[derive(Debug, Args)]
@@ -11,9 +14,11 @@ pub struct Eval {
     /// ONNX models, then the labelled images: a folder of class folders, or of images with a file of labels
     #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
     paths: Vec<PathBuf>,
-    /// File of labels, where it does not lie in the folder
+    /// File that says which image is of which class, where it does not lie in the folder
     #[arg(long, value_name = "FILE", help_heading = "Input")]
-    pub(crate) labels: Option<PathBuf>,
+    pub(crate) image_labels: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) about: About,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]
@@ -23,6 +28,16 @@ pub struct Eval {
 }
 
 impl Eval {
+    /// What is said of the models, and the file that says which image is of which class. That file used to be given as
+    /// `--labels`, and still may be: a list of images is told from one of names.
+    pub(crate) fn labels(&self) -> (About, Option<PathBuf>) {
+        let (mut about, mut images) = (self.about.clone(), self.image_labels.clone());
+        if images.is_none() && about.labels.as_deref().is_some_and(lists_images) {
+            images = about.labels.take();
+        }
+        (about, images)
+    }
+
     /// The models and the folder.
     pub(crate) fn models_and_folder(&self) -> (&[PathBuf], &Path) {
         match self.paths.split_last() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use onnx_file::metadata::Labels;
 
 use crate::model::file::{MetadataError, ModelFile};
+use crate::model::output::ClassOutput;
 
 /// What a model file says of its classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,11 +36,7 @@ impl Classes {
     /// [`MetadataError`] where the labels do not parse.
     pub fn of(file: &ModelFile) -> Result<Classes, MetadataError> {
         let Labels { names: labels, ids } = file.labels()?;
-        let output = file.outputs.iter().find_map(|output| match output.shape.as_deref()? {
-            [_, classes] | [_, classes, Some(1), Some(1)] => *classes,
-            _ => None,
-        });
-        let count = if labels.is_empty() { output } else { Some(labels.len()) };
+        let count = ClassOutput::of(file)?.classes().or(Some(labels.len()).filter(|count| *count > 0));
         Ok(Classes { model: file.name(), ..Classes::new(labels, &ids, count) })
     }
 

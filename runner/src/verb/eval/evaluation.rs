@@ -16,6 +16,7 @@ use crate::input::pipeline::{Extent, Time, prepare};
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::MetadataError;
 use crate::model::opened::{Loaded, ModelError};
+use crate::model::output::ClassOutput;
 use crate::note::Note;
 use crate::stats::proportion::{McNemar, Wilson};
 use onnx_file::metadata::Preprocess;
@@ -47,6 +48,8 @@ pub struct Evaluated {
     pub loaded: Option<Loaded>,
     /// How images were prepared.
     pub preprocess: Preprocess,
+    /// The output that says the classes, and what its numbers are.
+    pub output: ClassOutput,
     /// Images evaluated.
     pub images: usize,
     /// Images for which the model gave NaN or infinite scores. With a single one of them the model has failed, and no

@@ -11,13 +11,14 @@ use super::dataset::Dataset;
 use super::evaluation::{Evaluated, Paired};
 use super::tally::{Pair, Tally, Verdict};
 use crate::input::broken::Broken;
-use crate::input::classify;
+use crate::input::classify::{Answer, Classifier};
 use crate::input::pipeline::Prepared;
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::Candidate;
-use crate::model::file::{ImageInput, MetadataError};
+use crate::model::file::MetadataError;
 use crate::model::opened::{Model, ModelError};
+use crate::model::output::ClassOutput;
 use crate::note::Note;
 use onnx_file::metadata::Preprocess;
 
@@ -27,8 +28,7 @@ type Prediction = (usize, Option<Verdict>);
 /// A candidate at work.
 pub(crate) struct Evaluator<'a, 'd> {
     model: Option<Box<dyn Model + 'a>>,
-    image: ImageInput,
-    batch: Batch,
+    classifier: Classifier,
     pub(crate) preprocess: Preprocess,
     /// Which of an image's tensors it takes.
     pub(crate) preparation: usize,
@@ -52,7 +52,8 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         let file = candidate.file;
         let image = file.image_input()?;
         let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
-        notes.extend(assumed.into_iter().chain(Note::weights(file)));
+        let output = ClassOutput::of(file)?;
+        notes.extend(assumed.into_iter().chain(Note::weights(file)).chain(Note::classes(file, &output)));
         let labels = file.labels()?.names;
         let opened = candidate.open();
         let result = Evaluated {
@@ -60,6 +61,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
             provider: candidate.provider.clone(),
             loaded: opened.as_ref().ok().map(|model| model.loaded().clone()),
             preprocess,
+            output: output.clone(),
             images: 0,
             not_finite: Vec::new(),
             top1: None,
@@ -72,8 +74,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         let batch = Batch::of(image.batch, batch);
         Ok(Evaluator {
             model: opened.ok(),
-            image,
-            batch,
+            classifier: Classifier { image, batch, extent: preprocess.height_width(), output },
             preprocess,
             preparation: 0,
             labels,
@@ -87,7 +88,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
 
     /// Batch size.
     pub(crate) fn batch(&self) -> usize {
-        self.batch.size
+        self.classifier.batch.size
     }
 
     /// Takes an image in; evaluates once a batch is full. Only the very last batch is ever short.
@@ -96,7 +97,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
             return Vec::new();
         }
         self.pending.push((position, Rc::clone(tensors)));
-        if self.pending.len() < self.batch.size { Vec::new() } else { self.evaluate() }
+        if self.pending.len() < self.classifier.batch.size { Vec::new() } else { self.evaluate() }
     }
 
     /// Evaluates the images that wait; nothing is said where the provider gives no result, now or ever.
@@ -105,8 +106,10 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         if pending.is_empty() {
             return Vec::new();
         }
-        match self.scores(&pending) {
-            Ok(scores) => pending.iter().zip(&scores).map(|((at, _), scores)| (*at, self.count(*at, scores))).collect(),
+        match self.answers(&pending) {
+            Ok(answers) => {
+                pending.iter().zip(&answers).map(|((at, _), answer)| (*at, self.count(*at, answer))).collect()
+            }
             Err(error) => {
                 self.result.error = Some(error);
                 self.model = None;
@@ -115,29 +118,28 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         }
     }
 
-    fn scores(&mut self, pending: &[(usize, Rc<Vec<Vec<f32>>>)]) -> Result<Vec<Vec<f64>>, ModelError> {
+    fn answers(&mut self, pending: &[(usize, Rc<Vec<Vec<f32>>>)]) -> Result<Vec<Answer>, ModelError> {
         let gone = || ModelError::Failed("its process ended".to_owned());
         let model = self.model.as_mut().ok_or_else(gone)?;
         let images: Vec<&[f32]> = pending.iter().map(|(_, tensors)| tensors[self.preparation].as_slice()).collect();
         let begun = Instant::now();
-        let extent = self.preprocess.height_width();
-        let result = classify::scores(model.as_mut(), &self.image, self.batch, extent, &images, &mut self.buffer);
+        let result = self.classifier.answers(model.as_mut(), &images, &mut self.buffer);
         self.result.run_s += begun.elapsed().as_secs_f64();
-        let scores = result?;
+        let answers = result?;
         let largest = pending.iter().map(|(at, _)| self.dataset.images[*at].class).max().unwrap_or(0);
-        match scores.iter().map(Vec::len).find(|&known| known <= largest) {
+        match answers.iter().filter_map(Answer::classes).find(|&known| known <= largest) {
             Some(known) => Err(ModelError::BadModel(format!(
                 "the model knows {known} classes, and the images have class {largest}"
             ))),
-            None => Ok(scores),
+            None => Ok(answers),
         }
     }
 
-    fn count(&mut self, position: usize, scores: &[f64]) -> Option<Verdict> {
+    fn count(&mut self, position: usize, answer: &Answer) -> Option<Verdict> {
         let image = &self.dataset.images[position];
-        let verdict = Verdict::of(scores, image.class);
+        let verdict = Verdict::of(answer, image.class);
         match verdict {
-            Some(verdict) => self.tally.add(verdict, image.class, scores.len()),
+            Some(verdict) => self.tally.add(verdict, image.class),
             None => self.result.not_finite.push(image.path.display().to_string()),
         }
         verdict

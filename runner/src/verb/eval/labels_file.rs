@@ -111,3 +111,14 @@ impl Names {
         }
     }
 }
+
+/// Whether a file lists images with their classes, and not the names of classes: a line begins with an image's name, or
+/// is a configuration's or a table's of Hugging Face.
+pub(crate) fn lists_images(file: &Path) -> bool {
+    let Ok(text) = onnx_file::open::read_text(file, onnx_file::open::SMALL) else { return false };
+    let first_field = |line: &str| line.split([',', '\t', ';', ' ']).next().unwrap_or_default().trim().to_owned();
+    text.lines().take(2).any(|line| {
+        let name = first_field(line);
+        input::is_image_name(Path::new(&name)) || name.starts_with("ILSVRC2012_val_")
+    })
+}

@@ -26,13 +26,16 @@ use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
     let (models, folder) = arguments.models_and_folder();
-    let files = read_models(models)?;
-    let labels = arguments.labels.clone().into_iter().chain(LABEL_FILES.map(|name| folder.join(name)));
-    let read: Vec<PathBuf> = labels.chain([folder.to_owned()]).collect();
+    let mut files = read_models(models)?;
+    let (about, image_labels) = arguments.labels();
+    about.tell(&mut files)?;
+    let given = image_labels.clone().into_iter().chain(about.labels.clone());
+    let read: Vec<PathBuf> =
+        given.chain(LABEL_FILES.map(|name| folder.join(name))).chain([folder.to_owned()]).collect();
     arguments.exports.outputs().apart_from(&files, &read)?;
     let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
     let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
-    let datasets = Dataset::for_models(folder, arguments.labels.as_deref(), &classes).map_err(bad)?;
+    let datasets = Dataset::for_models(folder, image_labels.as_deref(), &classes).map_err(bad)?;
     let mut providers = Providers::of(global, &arguments.providers)?;
     // A number of threads that was asked for is meant for one run.
     let shared = arguments.providers.intra_op_threads.is_none();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::input::classify::Answer;
 use crate::stats::proportion::{McNemar, Wilson, mcnemar, wilson};
-use crate::stats::ranking::best;
 
 /// Classes below which the best five mean nothing.
 const CLASSES_FOR_TOP5: usize = 6;
@@ -17,16 +17,17 @@ pub struct Verdict {
     pub predicted: usize,
     /// Whether that is the right one.
     pub right: bool,
-    /// Whether the right one is among the best five.
-    pub in_top5: bool,
+    /// Whether the right one is among the best five; `None` where the model ranks fewer, or chooses among no more.
+    pub in_top5: Option<bool>,
 }
 
 impl Verdict {
-    /// Evaluates scores by class; `None` where there are none, or one is NaN or infinite.
-    pub fn of(scores: &[f64], class: usize) -> Option<Verdict> {
-        let best = best(scores, 5)?;
+    /// Evaluates what is said of an image; `None` where that is nothing, or a score is NaN or infinite.
+    pub fn of(answer: &Answer, class: usize) -> Option<Verdict> {
+        let best = answer.best(5)?;
         let predicted = *best.first()?;
-        Some(Verdict { predicted, right: predicted == class, in_top5: best.contains(&class) })
+        let ranks_five = best.len() == 5 && answer.classes().is_none_or(|classes| classes >= CLASSES_FOR_TOP5);
+        Some(Verdict { predicted, right: predicted == class, in_top5: ranks_five.then(|| best.contains(&class)) })
     }
 }
 
@@ -36,7 +37,8 @@ pub struct Tally {
     images: usize,
     right: usize,
     in_top5: usize,
-    classes: usize,
+    /// Images of which the best five are known.
+    ranked_five: usize,
     /// Images by actual and predicted class.
     confusion: BTreeMap<(usize, usize), usize>,
 }
@@ -72,12 +74,12 @@ pub struct Cell {
 }
 
 impl Tally {
-    /// Counts one image of class `class`, evaluated among `classes` classes.
-    pub fn add(&mut self, verdict: Verdict, class: usize, classes: usize) {
+    /// Counts one image of class `class`.
+    pub fn add(&mut self, verdict: Verdict, class: usize) {
         self.images += 1;
-        self.classes = self.classes.max(classes);
+        self.ranked_five += usize::from(verdict.in_top5.is_some());
         self.right += usize::from(verdict.right);
-        self.in_top5 += usize::from(verdict.in_top5);
+        self.in_top5 += usize::from(verdict.in_top5 == Some(true));
         *self.confusion.entry((class, verdict.predicted)).or_default() += 1;
     }
 
@@ -91,9 +93,9 @@ impl Tally {
         wilson(self.right, self.images)
     }
 
-    /// Fraction whose right class is among the best five; `None` below six classes.
+    /// Fraction whose right class is among the best five; `None` where that is not known of every image.
     pub fn top5(&self) -> Option<Wilson> {
-        if self.classes < CLASSES_FOR_TOP5 { None } else { wilson(self.in_top5, self.images) }
+        if self.ranked_five < self.images { None } else { wilson(self.in_top5, self.images) }
     }
 
     /// The confusion matrix, its zeros left out, by actual and predicted class.
@@ -199,26 +201,36 @@ mod tests {
 
     use super::*;
 
-    fn one_hot(class: usize, classes: usize) -> Vec<f64> {
-        (0..classes).map(|index| if index == class { 1.0 } else { 0.1 / (index + 1) as f64 }).collect()
+    fn one_hot(class: usize, classes: usize) -> Answer {
+        let score = |index: usize| if index == class { 1.0 } else { 0.1 / (index + 1) as f64 };
+        Answer::Scores((0..classes).map(score).collect())
     }
 
     #[test]
     fn verdicts_know_the_best_class_and_the_best_five() {
-        let scores = [0.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4];
-        assert_eq!(Verdict::of(&scores, 1), Some(Verdict { predicted: 1, right: true, in_top5: true }));
-        assert_eq!(Verdict::of(&scores, 5), Some(Verdict { predicted: 1, right: false, in_top5: true }));
-        assert_eq!(Verdict::of(&scores, 6), Some(Verdict { predicted: 1, right: false, in_top5: false }));
-        assert_eq!(Verdict::of(&[0.5, f64::NAN], 0), None);
-        assert_eq!(Verdict::of(&[0.5, f64::INFINITY], 1), None);
-        assert_eq!(Verdict::of(&[], 0), None);
+        let scores = Answer::Scores(vec![0.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4]);
+        for (class, right, in_top5) in [(1, true, true), (5, false, true), (6, false, false)] {
+            let expected = Verdict { predicted: 1, right, in_top5: Some(in_top5) };
+            assert_eq!(Verdict::of(&scores, class), Some(expected));
+        }
+        for bad in [vec![0.5, f64::NAN], vec![0.5, f64::INFINITY], vec![]] {
+            assert_eq!(Verdict::of(&Answer::Scores(bad), 0), None);
+        }
+    }
+
+    #[test]
+    fn a_model_that_names_fewer_than_five_classes_has_no_best_five() {
+        let named = |classes: &[usize]| Answer::Ranked(classes.iter().map(|class| (*class, None)).collect());
+        let verdict = |classes: &[usize]| Verdict::of(&named(classes), 7).map(|verdict| verdict.in_top5);
+        assert_eq!(verdict(&[7]), Some(None));
+        assert_eq!(verdict(&[1, 2, 3, 4, 7]), Some(Some(true)));
     }
 
     #[test]
     fn counts_become_rates_classes_and_confusions() {
         let mut tally = Tally::default();
         for (class, predicted) in [(0, 0), (0, 0), (0, 1), (1, 1), (2, 1)] {
-            tally.add(Verdict::of(&one_hot(predicted, 8), class).unwrap(), class, 8);
+            tally.add(Verdict::of(&one_hot(predicted, 8), class).unwrap(), class);
         }
         assert_eq!(tally.top1().unwrap().proportion, 0.6);
         assert_eq!(tally.top5().unwrap().successes, 5);
@@ -233,7 +245,7 @@ mod tests {
     #[test]
     fn few_classes_have_no_best_five() {
         let mut tally = Tally::default();
-        tally.add(Verdict::of(&one_hot(0, 5), 0).unwrap(), 0, 5);
+        tally.add(Verdict::of(&one_hot(0, 5), 0).unwrap(), 0);
         assert_eq!(tally.top5(), None);
     }
 

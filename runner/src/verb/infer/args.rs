@@ -1,6 +1,7 @@
 //! Flags of `infer`.
 
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub struct Infer {
     /// Classes to show for each image
     #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one, help_heading = "Output")]
     pub(crate) top_k: usize,
+    #[command(flatten)]
+    pub(crate) about: About,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Results of `infer` as comma-separated values.
 
 use super::inference::Inference;
-use crate::report::csv::{render, strings};
+use crate::report::csv::{number, render, strings};
 use crate::report::document::one_line;
 
 /// A line for each class of each image, best first; one without a class for an image that could not be read or
@@ -21,8 +21,8 @@ pub fn csv(inference: &Inference) -> String {
                 (rank + 1).to_string(),
                 class.index.to_string(),
                 class.label.clone().unwrap_or_default(),
-                class.probability.to_string(),
-                class.score.to_string(),
+                number(class.probability),
+                number(class.score),
                 String::new(),
             ]
         };

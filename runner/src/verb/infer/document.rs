@@ -1,15 +1,22 @@
 //! Classified images to be read.
 
 use super::inference::Inference;
+use crate::input::classify::Class;
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
-use crate::report::number::percent;
+use crate::report::number::{four_digits, percent};
+use onnx_file::meaning::Meaning;
 
 /// Describes what is in each image.
 pub fn document(inference: &Inference) -> Document {
     let mut document = Document::default();
-    let mut table = Table::new([Column::text("image"), Column::number("probability"), Column::text("class")]);
+    let column = match inference.output.meaning {
+        Meaning::IndependentProbabilities => "probability (of each class by itself)",
+        Meaning::Scores => "score",
+        _ => "probability",
+    };
+    let mut table = Table::new([Column::text("image"), Column::number(column), Column::text("class")]);
     for image in &inference.images {
         let mut name: Cell = image.path.clone().into();
         if let Some(error) = &image.error {
@@ -21,7 +28,7 @@ pub fn document(inference: &Inference) -> Document {
                 Some(label) => format!("{label} ({})", class.index),
                 None => class.index.to_string(),
             };
-            table.rows.push(vec![std::mem::take(&mut name), percent(class.probability).into(), label.into()]);
+            table.rows.push(vec![std::mem::take(&mut name), number(class), label.into()]);
         }
     }
     document.table(table);
@@ -30,4 +37,13 @@ pub fn document(inference: &Inference) -> Document {
         document.verdict(format!("ended after {} images: {error}", inference.images.len()), Tone::Bad);
     }
     document
+}
+
+/// The probability of a class, or what the model gave in place of one.
+fn number(class: &Class) -> Cell {
+    match (class.probability, class.score) {
+        (Some(probability), _) => percent(probability).into(),
+        (None, Some(score)) => four_digits(score).into(),
+        (None, None) => Cell::toned("not given", Tone::Faint),
+    }
 }

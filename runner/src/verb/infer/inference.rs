@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::input::classify;
-use crate::input::classify::Class;
+use crate::input::classify::{Class, Classifier};
 use crate::input::pipeline::{Extent, Prepared, prepare};
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::{ImageInput, MetadataError};
+use crate::model::file::MetadataError;
 use crate::model::opened::{Loaded, Model, ModelError};
+use crate::model::output::ClassOutput;
 use crate::note::Note;
 use onnx_file::metadata::Preprocess;
 
@@ -66,6 +67,8 @@ pub struct Inference {
     pub loaded: Loaded,
     /// How images were prepared.
     pub preprocess: Preprocess,
+    /// The output that says the classes, and what its numbers are.
+    pub output: ClassOutput,
     /// One for each image, in order.
     pub images: Vec<Image>,
     /// Caveats.
@@ -99,16 +102,15 @@ pub fn infer(
     let file = candidate.file;
     let image = file.image_input()?;
     let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
+    let output = ClassOutput::of(file)?;
     let labels = Some(file.labels()?.names).filter(|names| !names.is_empty());
-    notes.extend(Note::weights(file));
+    notes.extend(Note::weights(file).into_iter().chain(Note::classes(file, &output)));
     let model = candidate.open()?;
     let loaded = model.loaded().clone();
     let batch = Batch::of(image.batch, request.batch);
     let mut batches = Batches {
         model,
-        image,
-        batch,
-        preprocess,
+        classifier: Classifier { image, batch, extent: preprocess.height_width(), output: output.clone() },
         labels,
         top_k: request.top_k,
         waiting: Vec::new(),
@@ -130,6 +132,7 @@ pub fn infer(
         model: file.path.display().to_string(),
         loaded,
         preprocess,
+        output,
         images: batches.done,
         notes,
         error,
@@ -139,9 +142,7 @@ pub fn infer(
 /// Images gathered until a batch is full.
 struct Batches<'a> {
     model: Box<dyn Model + 'a>,
-    image: ImageInput,
-    batch: Batch,
-    preprocess: Preprocess,
+    classifier: Classifier,
     labels: Option<Vec<String>>,
     top_k: usize,
     /// Positions in `done` and tensors of the images that wait.
@@ -160,7 +161,7 @@ impl Batches<'_> {
             }
             Err(error) => self.done.push(Image { error: Some(error.reason()), ..image }),
         }
-        if self.waiting.len() < self.batch.size {
+        if self.waiting.len() < self.classifier.batch.size {
             return ControlFlow::Continue(());
         }
         match self.run() {
@@ -174,20 +175,18 @@ impl Batches<'_> {
             return Ok(());
         }
         let (positions, tensors): (Vec<usize>, Vec<Vec<f32>>) = self.waiting.drain(..).unzip();
-        let extent = self.preprocess.height_width();
         let tensors: Vec<&[f32]> = tensors.iter().map(Vec::as_slice).collect();
-        let result = classify::scores(self.model.as_mut(), &self.image, self.batch, extent, &tensors, &mut Vec::new());
-        let scores = match result {
-            Ok(scores) => scores,
+        let answers = match self.classifier.answers(self.model.as_mut(), &tensors, &mut Vec::new()) {
+            Ok(answers) => answers,
             Err(error) => {
                 // Images without classes must not look as if they had been classified.
                 self.done.truncate(positions[0]);
                 return Err(error);
             }
         };
-        for (position, scores) in positions.into_iter().zip(scores) {
+        for (position, answer) in positions.into_iter().zip(answers) {
             let image = &mut self.done[position];
-            match classify::top(&scores, self.top_k, self.labels.as_deref()) {
+            match classify::top(&answer, &self.classifier.output, self.top_k, self.labels.as_deref()) {
                 Some(top) => image.top = top,
                 None => (image.error, image.not_finite) = (Some(classify::NOT_FINITE.to_owned()), true),
             }

@@ -26,7 +26,8 @@ pub(crate) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failur
 
 /// The classified images, not yet shown.
 pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, Failure> {
-    let files = read_models(std::slice::from_ref(&arguments.model))?;
+    let mut files = read_models(std::slice::from_ref(&arguments.model))?;
+    arguments.about.tell(&mut files)?;
     arguments.exports.outputs().apart_from(&files, &arguments.images)?;
     let images = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;

@@ -145,6 +145,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
     (plan.labels, plan.preprocess, plan.image) = (labels, preprocess, Some(image));
     build_network(plan)?;
     let arguments = Infer {
+        about: Default::default(),
         model,
         images,
         top_k: 1,

@@ -19,6 +19,8 @@ pub(crate) struct BoundRuns {
     cuda_device: Option<i32>,
     /// Whether runs are recorded; each set of shapes then has a recording of its own.
     graph: bool,
+    /// What a run gives.
+    wanted: Vec<String>,
     runs: BTreeMap<Vec<Vec<usize>>, BoundRun>,
 }
 
@@ -31,10 +33,10 @@ pub(crate) struct BoundRun {
 }
 
 impl BoundRuns {
-    pub(crate) fn new(kind: Kind, settings: &BTreeMap<String, String>, graph: bool) -> BoundRuns {
+    pub(crate) fn new(kind: Kind, settings: &BTreeMap<String, String>, graph: bool, wanted: &[String]) -> BoundRuns {
         let number = || settings.get("device_id").and_then(|value| value.parse().ok()).unwrap_or(0);
         let cuda_device = matches!(kind, Kind::Cuda | Kind::TensorRt).then(number);
-        BoundRuns { cuda_device, graph, runs: BTreeMap::new() }
+        BoundRuns { cuda_device, graph, wanted: wanted.to_vec(), runs: BTreeMap::new() }
     }
 
     /// The run for inputs of these shapes, made on first use; the inputs' elements are not written yet.
@@ -56,6 +58,7 @@ impl BoundRuns {
             unrecorded.set("gpu_graph_id", "-1").map_err(failed)?;
         }
         let mut wanted: Vec<(String, TensorElementType, Vec<i64>)> = Vec::new();
+        let unrecorded = convert::selecting(&self.wanted, unrecorded);
         for (name, value) in session.run_with_options(values.as_slice(), &unrecorded).map_err(failed)?.iter() {
             let (Some(ty), Some(shape)) = (value.dtype().tensor_type(), value.dtype().tensor_shape()) else {
                 return Err(ModelError::Failed(format!("output `{name}` is not a tensor")));

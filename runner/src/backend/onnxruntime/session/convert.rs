@@ -2,7 +2,7 @@
 
 use half::f16;
 use ort::memory::DeviceType;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
 use crate::backend::onnxruntime::runtime::said;
@@ -61,6 +61,46 @@ pub(crate) fn element_type(data: &Data) -> TensorElementType {
         Data::I64(_) => TensorElementType::Int64,
         Data::U8(_) => TensorElementType::Uint8,
     }
+}
+
+/// The outputs that a run is to give: those asked for, or all that hold numbers. Maps, sequences and texts are of no use
+/// to anybody here, and must not keep the rest from being used.
+///
+/// # Errors
+/// [`ModelError::BadModel`] where there is none.
+pub(crate) fn wanted_outputs(session: &Session, asked: Option<&[String]>) -> Result<Vec<String>, ModelError> {
+    if let Some(asked) = asked {
+        return Ok(asked.to_vec());
+    }
+    let is_moved = |dtype: &ValueType| match dtype {
+        ValueType::Tensor { ty, .. } => moved(*ty),
+        _ => false,
+    };
+    let outputs = session.outputs().iter().filter(|outlet| is_moved(outlet.dtype()));
+    let wanted: Vec<String> = outputs.map(|outlet| outlet.name().to_owned()).collect();
+    if wanted.is_empty() {
+        let all: Vec<String> =
+            session.outputs().iter().map(|outlet| format!("{} ({})", outlet.name(), outlet.dtype())).collect();
+        return Err(ModelError::BadModel(format!("no output is a tensor of numbers; there are: {}", all.join(", "))));
+    }
+    Ok(wanted)
+}
+
+/// Options of a run that gives these outputs and no others.
+pub(crate) fn run_options(outputs: &[String]) -> Result<RunOptions<HasSelectedOutputs>, ModelError> {
+    let options = RunOptions::new().map_err(|error| ModelError::Failed(error.message().to_owned()))?;
+    Ok(selecting(outputs, options))
+}
+
+/// Makes a run give these outputs and no others.
+pub(crate) fn selecting(outputs: &[String], options: RunOptions) -> RunOptions<HasSelectedOutputs> {
+    options.with_outputs(outputs.iter().fold(OutputSelector::no_default(), |all, name| all.with(name)))
+}
+
+/// Whether tensors of this type are moved.
+fn moved(ty: TensorElementType) -> bool {
+    use TensorElementType::{Float16, Float32, Float64, Int64, Uint8};
+    matches!(ty, Float32 | Float16 | Float64 | Int64 | Uint8)
 }
 
 /// The tensor's elements where they lie, as a value.
