@@ -4,6 +4,7 @@ pub mod arrays;
 pub mod broken;
 pub mod classify;
 pub mod decode;
+pub mod demand;
 pub mod folders;
 pub mod noise;
 pub mod pipeline;

@@ -23,7 +23,7 @@ use super::native::PlacedNode;
 use super::provider::{Kind, Provider};
 use super::runtime;
 use super::runtime::find::Library;
-use super::runtime::{Runtime, said};
+use super::runtime::{Runtime, out_of_memory, said};
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Scope};
 use crate::model::tensor::Tensor;
 
@@ -268,6 +268,9 @@ fn fallback(placed: &[PlacedNode], kind: Kind) -> ModelError {
 }
 
 fn run_failed(error: &ort::Error) -> ModelError {
+    if let Some(out) = out_of_memory(error) {
+        return out;
+    }
     match error.code() {
         ErrorCode::InvalidArgument => ModelError::BadInput(said(error)),
         _ => ModelError::Failed(said(error)),

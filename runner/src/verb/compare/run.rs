@@ -11,7 +11,7 @@ use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
 use crate::input::pipeline::{Extent, prepare};
-use crate::input::preprocess;
+use crate::input::{demand, preprocess};
 use crate::model::candidate::Candidate;
 use crate::model::file::ModelFile;
 use crate::model::tensor::Tensor;
@@ -130,11 +130,14 @@ fn inputs(files: &[ModelFile], arguments: &Inputs, count: usize) -> Result<(Vec<
     let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();
     if arguments.images.is_empty() {
+        demand::check(file, (height, width), count, count)?;
         let noise = input::noise_tensor(&image, count, (height, width), arguments.seed.seed);
         return Ok((vec![noise], format!("noise, seed {}", arguments.seed.seed)));
     }
     let images = input::expand(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    let window = Extent::for_batch(count).window.min(images.len());
+    demand::check(file, (height, width), images.len(), window)?;
     let mut values = Vec::new();
     let bad = prepare(&images, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
         Ok(tensors) => {
