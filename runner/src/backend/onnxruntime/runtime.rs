@@ -10,13 +10,10 @@ pub mod install;
 pub mod package;
 pub mod pip;
 
-use onnx_file::budget::{self, Amount};
 use onnx_file::text::Shown;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-
-use crate::model::opened::ModelError;
 
 use super::runtime::error::{OLDEST_MINOR, RuntimeError};
 
@@ -62,20 +59,6 @@ impl Runtime {
 pub(crate) fn said(error: &ort::Error) -> String {
     let lines = error.message().lines().map(str::trim).filter(|line| !line.is_empty());
     Shown(lines.collect::<Vec<_>>().join("; ")).to_string()
-}
-
-/// Whether onnxruntime says that it got no memory. It has no code for that: its own arena words it in one way, the C++
-/// library in another.
-pub(crate) fn out_of_memory(error: &ort::Error) -> Option<ModelError> {
-    let words = ["Failed to allocate memory", "bad_alloc", "bad allocation"];
-    if !words.iter().any(|words| error.message().contains(words)) {
-        return None;
-    }
-    let (limit, said) = (Amount(budget::limit()), said(error));
-    Some(ModelError::OutOfMemory(format!(
-        "it got no more memory, where a worker may take {limit}: {said}\nhint: --max-memory sets another limit; smaller \
-         batches need less"
-    )))
 }
 
 /// Loads the library at `path` and starts its environment; `verbose` lets warnings through to standard error.

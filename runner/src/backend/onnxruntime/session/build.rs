@@ -12,10 +12,12 @@ use crate::backend::onnxruntime::native;
 use crate::backend::onnxruntime::native::PlacedNode;
 use crate::backend::onnxruntime::provider::{Kind, Provider};
 use crate::backend::onnxruntime::runtime::Runtime;
-use crate::backend::onnxruntime::runtime::{out_of_memory, said};
+use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::ModelError;
 
-use super::{Source, Spec, convert, probe};
+use super::error::out_of_memory;
+use super::{convert, probe};
+use crate::backend::onnxruntime::spec::{Source, Spec};
 
 /// Makes OpenVINO's plugin known to the environment.
 pub(crate) fn register_plugin(runtime: &Runtime, plugin: &Path) -> Result<(), ModelError> {
