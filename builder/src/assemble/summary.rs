@@ -26,7 +26,6 @@ pub struct Summary {
     /// Multiply-adds for one image.
     pub multiply_adds: u64,
     /// The arithmetic that the graph carries, and what it did to the weights.
-    #[serde(flatten)]
     pub precision: Effect,
     /// Provider or measurement that the passes were chosen for.
     pub target: Purpose,
