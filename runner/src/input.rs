@@ -107,15 +107,32 @@ pub fn fit(tensors: &[Tensor], file: &ModelFile, image: &ImageInput) -> Result<T
 /// # Errors
 /// The path and the error where a folder or file cannot be looked at.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
-    let mut images = Vec::new();
+    find(paths).map(|found| found.images)
+}
+
+/// What is found below folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Images, in order of name.
+    pub images: Vec<PathBuf>,
+    /// Other files, hidden ones aside.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// As [`expand`], with the files that are left out.
+///
+/// # Errors
+/// As for [`expand`].
+pub fn find(paths: &[PathBuf]) -> Result<Found, (PathBuf, std::io::Error)> {
+    let mut found = Found::default();
     for path in paths {
-        if path.is_dir() { walk(path, &mut Vec::new(), &mut images)? } else { images.push(path.clone()) }
+        if path.is_dir() { walk(path, &mut Vec::new(), &mut found)? } else { found.images.push(path.clone()) }
     }
-    Ok(images)
+    Ok(found)
 }
 
 /// `above`: the real paths of the folders that led here, so that a link to one of them is not followed for ever.
-fn walk(folder: &Path, above: &mut Vec<PathBuf>, images: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
+fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Found) -> Result<(), (PathBuf, std::io::Error)> {
     let told = |error| (folder.to_owned(), error);
     let real = folder.canonicalize().map_err(told)?;
     if above.contains(&real) {
@@ -127,10 +144,13 @@ fn walk(folder: &Path, above: &mut Vec<PathBuf>, images: &mut Vec<PathBuf>) -> R
         .map_err(told)?;
     entries.sort();
     for entry in entries {
+        let is_hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if entry.is_dir() {
-            walk(&entry, above, images)?;
+            walk(&entry, above, found)?;
         } else if is_image_name(&entry) {
-            images.push(entry);
+            found.images.push(entry);
+        } else if !is_hidden {
+            found.left_out.push(entry);
         }
     }
     above.pop();
@@ -140,7 +160,7 @@ fn walk(folder: &Path, above: &mut Vec<PathBuf>, images: &mut Vec<PathBuf>) -> R
 /// Whether a file name ends like that of an image this program reads.
 pub fn is_image_name(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "jpe" | "png" | "webp"))
+    extension.is_some_and(|extension| decode::EXTENSIONS.contains(&extension.as_str()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::calibration::CalibrateError;
 use crate::input;
+use crate::input::decode::Exif;
 use crate::input::noise::Noise;
 use crate::input::pipeline::{Extent, prepare};
 use crate::model::batch::Batch;
@@ -105,7 +106,7 @@ impl Feed<'_> {
     ) -> Result<Inputs, CalibrateError> {
         let mut inputs = Inputs { source: InputSource::Images, count: 0, seed: None, broken: Vec::new() };
         let mut waiting: Vec<Vec<f32>> = Vec::new();
-        let failed = prepare(paths, &[self.preprocess], Extent::for_batch(self.batch.size), |prepared| {
+        let failed = prepare(paths, &[self.preprocess], Exif::Apply, Extent::for_batch(self.batch.size), |prepared| {
             let at = prepared.index;
             match prepared.tensors {
                 Ok(tensors) => waiting.extend(tensors),

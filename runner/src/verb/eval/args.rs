@@ -1,12 +1,14 @@
 //! Flags of `eval`.
 
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::input::decode::Exif;
 use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
 use super::labels_file::lists_images;
+use super::order::ClassOrder;
 
 /// `eval`.
 #[derive(Debug, Args)]
@@ -17,6 +19,12 @@ pub struct Eval {
     /// File that says which image is of which class, where it does not lie in the folder
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) image_labels: Option<PathBuf>,
+    /// How class folders are numbered whose names the model does not know
+    #[arg(long, value_enum, value_name = "ORDER", help_heading = "Input")]
+    pub(crate) class_order: Option<ClassOrder>,
+    /// What becomes of an image whose EXIF orientation says that it lies on a side
+    #[arg(long, value_enum, default_value = "ignore", help_heading = "Input")]
+    pub(crate) exif: Exif,
     #[command(flatten)]
     pub(crate) about: About,
     #[command(flatten)]

@@ -12,6 +12,8 @@ use super::classes::Classes;
 use super::dataset::{Dataset, LABEL_FILES};
 use super::evaluation as eval;
 use super::evaluation::Request;
+use super::same;
+use crate::note::Note;
 
 use super::args::Eval;
 use crate::backend::providers::{Providers, read_models};
@@ -34,8 +36,10 @@ pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
         given.chain(LABEL_FILES.map(|name| folder.join(name))).chain([folder.to_owned()]).collect();
     arguments.exports.outputs().apart_from(&files, &read)?;
     let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
-    let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
+    let mut classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
+    classes.iter_mut().for_each(|classes| classes.order = arguments.class_order);
     let datasets = Dataset::for_models(folder, image_labels.as_deref(), &classes).map_err(bad)?;
+    let twice = datasets.first().map(|dataset| same::of_two_classes(&dataset.images)).unwrap_or_default();
     let mut providers = Providers::of(global, &arguments.providers)?;
     // A number of threads that was asked for is meant for one run.
     let shared = arguments.providers.intra_op_threads.is_none();
@@ -46,11 +50,15 @@ pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure
     let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size]);
     // The candidates are every provider of the first model, then of the next.
     let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
-    let request = Request { datasets, batch: arguments.batch.batch_size };
+    let request = Request { datasets, batch: arguments.batch.batch_size, exif: arguments.exif };
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
-    let evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
+    let mut evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
     drop(bar);
+    evaluation.notes.extend(twice.first().map(|first| Note::SameImage {
+        count: twice.len(),
+        first: first.iter().map(|path| path.display().to_string()).collect(),
+    }));
     publish(global, &evaluation, &arguments.exports)?;
     Ok(evaluation.exit_code())
 }

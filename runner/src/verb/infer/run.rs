@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::inference as infer;
 use super::inference::{InferError, Inference, Request};
-use crate::input;
+use crate::input::{self, Found};
 
 use super::args::Infer;
 use crate::backend::providers::{Providers, read_models};
@@ -29,17 +29,18 @@ pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, 
     let mut files = read_models(std::slice::from_ref(&arguments.model))?;
     arguments.about.tell(&mut files)?;
     arguments.exports.outputs().apart_from(&files, &arguments.images)?;
-    let images = input::expand(&arguments.images)
+    let Found { images, left_out } = input::find(&arguments.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     if images.is_empty() {
-        return Err(Failure::new(Exit::BadInput, "the folders given hold no images (JPEG, PNG or WebP)"));
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no images"));
     }
     let providers = Providers::of(global, &arguments.providers)?;
     if providers.count() != 1 {
         return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
     }
     let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size.min(images.len())]);
-    let request = Request { images: &images, batch: arguments.batch.batch_size, top_k: arguments.top_k };
+    let (batch, top_k, exif) = (arguments.batch.batch_size, arguments.top_k, arguments.exif);
+    let request = Request { images: &images, batch, top_k, exif, left_out: &left_out };
     let mut bar = Bar::new(global.quiet);
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);

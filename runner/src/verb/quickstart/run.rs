@@ -146,6 +146,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Fa
     build_network(plan)?;
     let arguments = Infer {
         about: Default::default(),
+        exif: Default::default(),
         model,
         images,
         top_k: 1,
