@@ -105,7 +105,7 @@ fn a_damaged_or_hostile_image_is_refused_and_told_apart() {
         ("cut.gif", "cut"),
         ("cut.tif", "cut"),
         ("cut.ppm", "cut"),
-        ("text.png", "not a JPEG, PNG or WebP"),
+        ("text.png", "not a JPEG, PNG, WebP"),
         ("no_such_file.png", "cannot read"),
     ] {
         let Err(error) = decode::read(&source(name)) else { panic!("{name} was read") };

@@ -113,7 +113,11 @@ pub(crate) fn assign(names: &[&str], from: Named, classes: &Classes) -> Result<A
         if let Some(numbers) = &numbers {
             let mut ways = by_number(numbers, classes.count);
             match from {
-                Named::List => ways.truncate(1),
+                Named::List => {
+                    ways.truncate(1);
+                    let indices = ways.iter_mut().filter(|way| way.numbering == Numbering::Number { first: 0 });
+                    indices.for_each(|way| way.numbering = Numbering::Said);
+                }
                 Named::Folders if as_many && ways.iter().all(|way| way.classes != by_place().classes) => {
                     ways.insert(0, by_place());
                 }
