@@ -2,6 +2,7 @@
 
 pub(crate) mod describe;
 pub(crate) mod error;
+pub(crate) mod obtain;
 pub(crate) mod plan;
 pub(crate) mod resolve;
 pub(crate) mod selection;

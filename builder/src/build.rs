@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 pub use crate::assemble::error::BuildError;
+use crate::assemble::obtain::obtained;
 pub use crate::assemble::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::assemble::resolve::{Resolved, resolve};
 use crate::assemble::selection;
@@ -28,7 +29,9 @@ pub const MOST_PARAMETERS: u64 = 8_000_000_000;
 /// [`BuildError`]; no output is left behind, and an old one stays as it was.
 pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summary, BuildError> {
     let start = Instant::now();
-    let (plan, beside) = &selection::with_sidecar(plan);
+    let (plan, mut notes) = obtained(plan, progress)?;
+    let (plan, beside) = &selection::with_sidecar(&plan);
+    notes.extend(beside.clone());
     let resolved = resolve(plan, progress)?;
     tracing::info!(
         variant = %resolved.variant,
@@ -64,7 +67,6 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
     };
     let job = Job { plan, resolved: &resolved, valid, runs: &runs };
     let written = write(job, exported, source, progress)?;
-    let mut notes = beside.clone();
     notes.extend(resolved.notes.clone());
     notes.extend(written.notes);
     Ok(Summary {

@@ -35,6 +35,7 @@ mod zip;
 
 pub use choice::Choice;
 pub use error::{CheckpointError, Fault, Place};
+pub use folder::{shard_names, weights_in};
 pub use format::Format;
 pub use names::{Head, Naming};
 pub use select::{Alternative, WeightsKind};

@@ -18,7 +18,7 @@ use crate::graph::Dim;
 use crate::sidecar;
 use crate::variant::{Named, Stem};
 use onnx_file::metadata::{Labels, Preprocess, Recipe};
-use values::{parse_batch, parse_image_size, parse_output, weights};
+use values::{parse_batch, parse_image_size, parse_output, parse_sha256, weights};
 
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
 pub use precision::PrecisionArgs;
@@ -40,7 +40,8 @@ pub(crate) use values::weights_only;
 IMAGENET1K_V1, IMAGENET1K_V2 and DEFAULT are torchvision's weights for --variant: taken from torch's cache
 (TORCH_HOME, else XDG_CACHE_HOME/torch, else ~/.cache/torch; in it hub/checkpoints), or downloaded to it.
 RESNEXT_WEIGHTS_URL names a mirror, HTTPS_PROXY a proxy, RESNEXT_WEIGHTS_TIMEOUT the seconds to wait for a silent
-server (30).
+server (30). hf-hub:ORG/NAME is taken from Hugging Face's cache (HF_HUB_CACHE, HF_HOME), or downloaded to it;
+HF_ENDPOINT names a mirror, HF_TOKEN a token, HF_HUB_OFFLINE=1 forbids the network.
 
 Exit codes: 0 done, 2 usage, 3 bad input file, 4 weights could not be downloaded, 6 output could not be written,
 70 internal error; 129, 130, 143 ended by a signal.")]
@@ -70,7 +71,8 @@ pub enum Command {
     },
     /// Show what a checkpoint or an ONNX file holds, with the architecture inferred from its shapes
     Inspect {
-        /// Checkpoint (.pth, .pt, .bin, .safetensors), ONNX file, or with --variant a name of torchvision's weights
+        /// Checkpoint (.pth, .pt, .bin, .safetensors), ONNX file, hf-hub:ORG/NAME, https://..., or with --variant a name of
+        /// torchvision's weights
         file: PathBuf,
         /// Network whose weights the name means
         #[arg(long, value_name = "NAME")]
@@ -95,9 +97,13 @@ pub enum Command {
     Verify {
         /// ONNX file
         model: PathBuf,
-        /// Checkpoint (.pth, .pt, .bin, .safetensors), or with --variant IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT
-        #[arg(long, value_name = "FILE|NAME")]
+        /// Checkpoint (.pth, .pt, .bin, .safetensors), hf-hub:ORG/NAME, https://..., or with --variant IMAGENET1K_V1,
+        /// IMAGENET1K_V2, DEFAULT
+        #[arg(long, value_name = "FILE|NAME|URL")]
         weights: PathBuf,
+        /// SHA-256 that the file of --weights has to have, or how it begins
+        #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
+        sha256: Option<String>,
         /// Network whose weights the name means
         #[arg(long, value_name = "NAME")]
         variant: Option<String>,
@@ -135,10 +141,13 @@ pub struct BuildArgs {
     /// Network: DEPTH_CxWd (50_32x4d), or torchvision's or timm's name (resnext101_64x4d, resnet50, wide_resnet50_2)
     #[arg(help_heading = "Input", long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Checkpoint file (.pth, .pt, .bin, .safetensors), or torchvision's IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT. Without
-    /// it: seeded Kaiming-normal initialisation
-    #[arg(help_heading = "Input", long, value_name = "FILE|NAME")]
+    /// Checkpoint file (.pth, .pt, .bin, .safetensors) or hub folder, hf-hub:ORG/NAME[@REVISION], https://..., or
+    /// torchvision's IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT. Without it: seeded Kaiming-normal initialisation
+    #[arg(help_heading = "Input", long, value_name = "FILE|NAME|URL")]
     pub weights: Option<PathBuf>,
+    /// SHA-256 that the file of --weights has to have, or how it begins; a download of another is refused
+    #[arg(help_heading = "Input", long, value_name = "HEX", requires = "weights", value_parser = parse_sha256)]
+    pub sha256: Option<String>,
     /// Which part of the checkpoint is meant.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -225,10 +234,11 @@ impl BuildArgs {
         };
         let network = self.resolve_variant()?;
         let weights = match &self.weights {
-            Some(value) => weights(value, network.as_ref())?,
+            Some(value) => weights(value, network.as_ref(), self.sha256.as_deref())?,
             None => Weights::Random { seed: self.seed.unwrap_or(0) },
         };
         let mut plan = Plan::new(network.map(|network| network.variant), weights, destination);
+        plan.sha256 = self.sha256.clone();
         plan.choice = self.selection.choice()?;
         let logits = self.outputs.is_empty() || self.outputs.contains(&Output::Logits);
         plan.choice.no_head = self.no_top || !logits;

@@ -8,6 +8,7 @@ use onnx_file::budget;
 use onnx_file::exit::Exit;
 use onnx_file::text::{self, Terminal};
 
+use crate::assemble::obtain::check_sha256;
 use crate::build::{BuildError, Progress, Weights, build};
 use crate::cli::{BuildArgs, Cli, Command, weights_only};
 use crate::hub;
@@ -79,15 +80,15 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             out.write_all(text.as_bytes())?;
         }
         Some(Command::Inspect { file, variant, selection, sha256, tensors, json }) => {
-            let file = local_file(file, variant.as_deref(), err)?;
+            let file = local_file(file, variant.as_deref(), None, err)?;
             let found = inspect(&file, &selection.choice()?)?;
             let found = if *sha256 { found.with_sha256(&file)? } else { found };
             let found = if *tensors { found } else { found.without_tensors() };
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
         }
-        Some(Command::Verify { model, weights, variant, stride_in, selection, seed, json }) => {
-            let weights = local_file(weights, variant.as_deref(), err)?;
+        Some(Command::Verify { model, weights, sha256, variant, stride_in, selection, seed, json }) => {
+            let weights = local_file(weights, variant.as_deref(), sha256.as_deref(), err)?;
             let verdict = verify(model, &weights, &selection.choice()?, *stride_in, *seed)?;
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
@@ -146,15 +147,26 @@ fn tell(err: &mut dyn Write, text: &str) {
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
-/// The file that `weights` is or, by a name of torchvision's and the network `variant`, means.
-fn local_file(weights: &Path, variant: Option<&str>, err: &mut dyn Write) -> Result<PathBuf, CommandError> {
-    match weights_only(weights, variant)? {
+/// The file that `weights` is or, by an address, a repository, or a name of torchvision's and the network `variant`, means.
+fn local_file(
+    weights: &Path,
+    variant: Option<&str>,
+    sha256: Option<&str>,
+    err: &mut dyn Write,
+) -> Result<PathBuf, CommandError> {
+    let mut display = Display::new(err, false);
+    let mut on = |event: hub::Event<'_>| display.show(Progress::Fetching(event));
+    match weights_only(weights, variant, sha256)? {
         Weights::Published { known, hub } => {
-            let mut display = Display::new(err, false);
-            let fetched = hub::fetch(&known.into(), &hub, &mut |event| display.show(Progress::Fetching(event)));
-            Ok(fetched.map_err(BuildError::from)?.path)
+            Ok(hub::fetch(&known.into(), &hub, &mut on).map_err(BuildError::from)?.path)
         }
-        Weights::File(path) => Ok(path),
+        Weights::Remote { remote, hub } => {
+            Ok(hub::fetch_remote(&remote, &hub, &mut on).map_err(BuildError::from)?.path)
+        }
+        Weights::File(path) => {
+            check_sha256(&path, sha256)?;
+            Ok(path)
+        }
         Weights::Random { .. } => Ok(weights.to_owned()),
     }
 }

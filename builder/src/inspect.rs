@@ -29,16 +29,22 @@ use result::elements;
 /// [`InspectError`].
 pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError> {
     let io = |source| InspectError::Io { path: path.display().to_string(), source };
-    let mut file = open::file(path).map_err(io)?;
-    let is_onnx = kind::of_file(&mut file).map_err(io)? == Kind::Onnx;
-    let sha256 = if is_onnx { None } else { Some(digest::file(path).map_err(io)?) };
-    let bytes = file.metadata().map_err(io)?.len();
-    let (content, tensors, structure) = if is_onnx {
-        let (content, tensors, structure) = model::inspect(path)?;
-        (content, tensors, Some(structure))
+    let onnx_bytes = if path.is_dir() {
+        // A hub's folder of weights.
+        None
     } else {
-        let (content, tensors) = checkpoint(path, choice)?;
-        (content, tensors, None)
+        let mut file = open::file(path).map_err(io)?;
+        let is_onnx = kind::of_file(&mut file).map_err(io)? == Kind::Onnx;
+        if is_onnx { Some(file.metadata().map_err(io)?.len()) } else { None }
+    };
+    let (content, tensors, structure, bytes, sha256) = if let Some(bytes) = onnx_bytes {
+        let (content, tensors, structure) = model::inspect(path)?;
+        (content, tensors, Some(structure), bytes, None)
+    } else {
+        let checkpoint = Checkpoint::open_with(path, choice)?;
+        let sha256 = digest::hex(&checkpoint.sha256()?);
+        let (content, tensors) = contents(&checkpoint);
+        (content, tensors, None, checkpoint.file_len(), Some(sha256))
     };
     let mut element_types = BTreeMap::new();
     for tensor in &tensors {
@@ -70,8 +76,7 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
     })
 }
 
-fn checkpoint(path: &Path, choice: &Choice) -> Result<(Content, Vec<Tensor>), InspectError> {
-    let checkpoint = Checkpoint::open_with(path, choice)?;
+fn contents(checkpoint: &Checkpoint) -> (Content, Vec<Tensor>) {
     let tensors = checkpoint.tensors().iter().map(|info| Tensor {
         name: info.name.clone(),
         shape: info.shape.clone(),
@@ -85,7 +90,7 @@ fn checkpoint(path: &Path, choice: &Choice) -> Result<(Content, Vec<Tensor>), In
         prefix: checkpoint.stripped_prefix().map(str::to_string),
         skipped: checkpoint.skipped().iter().map(ToString::to_string).collect(),
     };
-    Ok((content, tensors))
+    (content, tensors)
 }
 
 #[cfg(test)]

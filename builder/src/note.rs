@@ -21,6 +21,17 @@ pub enum Note {
         /// Their file.
         file: PathBuf,
     },
+    /// Weights came from a server, or from the cache of what did.
+    RemoteWeights {
+        /// The repository or the address.
+        from: String,
+        /// Fetched for this build, rather than found.
+        downloaded: bool,
+        /// Their file or folder.
+        file: PathBuf,
+        /// Digest of the file, in hex; a repository's files are checked one by one.
+        sha256: Option<String>,
+    },
     /// The weights lie inside another dictionary.
     NestedUnder {
         /// Its key.

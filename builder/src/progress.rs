@@ -54,7 +54,9 @@ impl<'a> Display<'a> {
     pub(crate) fn show(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Writing { done, total } => self.draw(Work::Writing, done, total),
-            Progress::Fetching(Event::Received { done, total }) => self.draw(Work::Fetching, done, total),
+            Progress::Fetching(Event::Received { done, total }) => {
+                self.draw(Work::Fetching, done, total.unwrap_or(done));
+            }
             Progress::Fetching(Event::Waiting { file }) => {
                 self.line(&format!("another process downloads {}; waiting for it", file.display()));
             }

@@ -271,8 +271,5 @@ fn a_repository_in_hugging_faces_cache_is_found_through_its_links() {
         assert!(output.status.success(), "{said}");
         holds(&said, &["preprocessing taken from", "5 labels taken from"]);
     }
-    let output = build("hf-hub:timm/other");
-    assert_eq!(output.status.code(), Some(4));
-    holds(&text(&output.stderr), &["hf download timm/other", "models--timm--other"]);
     assert_eq!(build("hf-hub:../other").status.code(), Some(2));
 }

@@ -24,6 +24,8 @@ mod optimize;
 mod program;
 mod reproducible;
 mod verify;
+mod weights_addresses;
 mod weights_download;
 mod weights_encrypted;
+mod weights_hub;
 mod weights_names;

@@ -49,6 +49,11 @@ impl Home {
         for name in ["XDG_CACHE_HOME", "RESNEXT_WEIGHTS_TIMEOUT", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
             command.env_remove(name);
         }
+        for name in std::env::vars_os().map(|(name, _)| name) {
+            if ["HF_", "HUGGING", "TRANSFORMERS_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+                command.env_remove(name);
+            }
+        }
         command.env("HOME", self.path()).env("TORCH_HOME", self.path().join("torch"));
         command.env("RESNEXT_WEIGHTS_URL", url).current_dir(self.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

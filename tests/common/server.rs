@@ -14,6 +14,8 @@ pub(crate) struct Request {
     pub(crate) line: String,
     /// First byte of its `Range`.
     pub(crate) from: Option<usize>,
+    /// Its `Authorization`.
+    pub(crate) authorization: Option<String>,
 }
 
 /// Listens until the process ends, one thread a connection, one request a connection (and one more after `CONNECT`).
@@ -106,10 +108,14 @@ fn converse(
         let from = head
             .iter()
             .find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok());
+        let authorization = head.iter().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("authorization").then(|| value.trim().to_owned())
+        });
         let connects = line.starts_with("CONNECT");
         let request = {
             let mut heard = heard.lock().unwrap();
-            let request = Request { number: heard.len(), line, from };
+            let request = Request { number: heard.len(), line, from, authorization };
             heard.push(request.clone());
             request
         };

@@ -49,6 +49,18 @@ pub enum BuildError {
         /// The digest, in hex.
         found: String,
     },
+    /// The file's digest is not the one that was asked for.
+    #[error(
+        "{path} has the SHA-256 {found}, and --sha256 asks for {expected}: it is another file, or damaged; nothing was built"
+    )]
+    OtherDigest {
+        /// The checkpoint.
+        path: String,
+        /// What it has to begin with.
+        expected: String,
+        /// The digest, in hex.
+        found: String,
+    },
     /// The checkpoint could not be read for its digest.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -132,7 +144,9 @@ impl BuildError {
             Self::Nothing | Self::Request(_) | Self::Variant(_) | Self::Name(_) => Exit::Usage,
             Self::TooLarge { .. } | Self::Shape(_) | Self::Keep(_) => Exit::Usage,
             Self::Hub(error) => error.exit(),
-            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } => Exit::BadInput,
+            Self::Tuning(_) | Self::Weights(_) | Self::Digest { .. } | Self::Read { .. } | Self::OtherDigest { .. } => {
+                Exit::BadInput
+            }
             Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => Exit::BadInput,
             Self::Memory(_) => Exit::BadInput,
             // The reader closed the pipe: it has what it wanted.

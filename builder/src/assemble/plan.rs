@@ -7,7 +7,7 @@ use crate::calibration::Calibration;
 use crate::checkpoint::Choice;
 use crate::export::Versions;
 use crate::graph::Dim;
-use crate::hub::Hub;
+use crate::hub::{Hub, Remote};
 use crate::output::External;
 use crate::passes::Lowering;
 use crate::published::PublishedWeights;
@@ -25,6 +25,13 @@ pub enum Weights {
         /// Which.
         known: &'static PublishedWeights,
         /// The cache and its server.
+        hub: Hub,
+    },
+    /// A checkpoint on a server, from the cache that it belongs in or downloaded to it.
+    Remote {
+        /// Which.
+        remote: Remote,
+        /// The cache of single files, and patience with servers.
         hub: Hub,
     },
     /// Seeded initialisation.
@@ -74,6 +81,8 @@ pub struct Plan {
     pub variant: Option<Variant>,
     /// Its tensors.
     pub weights: Weights,
+    /// First hex digits of the SHA-256 that the file has to have.
+    pub sha256: Option<String>,
     /// Which part of a checkpoint is meant.
     pub choice: Choice,
     /// Where the model goes.
@@ -118,6 +127,7 @@ impl Plan {
         Self {
             variant,
             weights,
+            sha256: None,
             choice: Choice::default(),
             destination,
             force: false,

@@ -44,6 +44,8 @@ pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
             (variant, None, head, format!("random (seed {seed})"))
         }
         Weights::File(path) => read(plan, path, &mut notes)?,
+        // Whoever builds has them fetched before.
+        Weights::Remote { .. } => return Err(BuildError::Internal("the weights were not fetched".into())),
         Weights::Published { known, hub } => {
             let path = fetch(plan, known, hub, &mut notes, progress)?;
             read(plan, &path, &mut notes)?
@@ -231,7 +233,7 @@ fn check_labels(plan: &Plan, options: &Options) -> Result<(), BuildError> {
     )))
 }
 
-fn check_destination(plan: &Plan) -> Result<(), BuildError> {
+pub(crate) fn check_destination(plan: &Plan) -> Result<(), BuildError> {
     let Destination::File(output) = &plan.destination else { return Ok(()) };
     let input = match &plan.weights {
         Weights::File(input) => Some(input.clone()),
@@ -244,7 +246,7 @@ fn check_destination(plan: &Plan) -> Result<(), BuildError> {
             }
             Some(hub.folder.join(known.file_name()))
         }
-        Weights::Random { .. } => None,
+        Weights::Random { .. } | Weights::Remote { .. } => None,
     };
     if overwritten(output, input.as_ref()).is_some() {
         return Err(BuildError::Request("the output is the checkpoint itself; give another -o".into()));

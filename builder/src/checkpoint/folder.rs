@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::error::Fault;
+use super::error::{CheckpointError, Fault};
 
 /// What a hub's folder calls its weights, in order of preference.
 const WEIGHTS: [&str; 4] =
@@ -17,12 +17,27 @@ const ENDINGS: [&str; 6] = ["safetensors", "pth", "pt", "bin", "ckpt", "pkl"];
 /// Longest index: it names each tensor of the largest networks many times over.
 const MAX_INDEX: u64 = 1 << 24;
 
+/// The weights in the folder of a hub, under the first of the names that hubs use; `None` where there are none.
+pub fn weights_in(folder: &Path) -> Option<PathBuf> {
+    WEIGHTS.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+/// The shards that the index at `path` names.
+///
+/// # Errors
+///
+/// If it is no index, or names a file outside its own folder.
+pub fn shard_names(path: &Path) -> Result<Vec<String>, CheckpointError> {
+    let shards = shards(path).map_err(|fault| CheckpointError { path: path.to_owned(), fault: Box::new(fault) })?;
+    Ok(shards.iter().filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned())).collect())
+}
+
 /// The weights that `path` stands for: itself, or what lies in the folder that it is.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, Fault> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    if let Some(found) = WEIGHTS.iter().map(|name| path.join(name)).find(|path| path.is_file()) {
+    if let Some(found) = weights_in(path) {
         return Ok(found);
     }
     let entries = std::fs::read_dir(path).map_err(|error| Fault::Io { action: "open it", error })?;

@@ -1,67 +1,209 @@
-//! Repositories in Hugging Face's own cache, so that its programs and this one share one copy.
+//! Repositories of Hugging Face's, in its own cache, so that its programs and this one share one copy.
+//!
+//! What is in the cache is taken without asking anybody. What is not is downloaded into it as `huggingface_hub` would: the
+//! contents under their digest in `blobs`, links to them in `snapshots/COMMIT`, the commit that a branch means in `refs`.
+//! The weights' link comes last, so that a snapshot with weights is whole.
 
-use std::ffi::OsString;
+mod cache;
+mod metadata;
+mod place;
+mod plain;
+
 use std::path::{Path, PathBuf};
 
-use super::error::HubError;
+pub use place::Place;
+
+use super::by_hand::ByHand;
+use super::cached::{Fetched, obtain};
+use super::error::{HubError, Kept};
+use super::request::{Event, Hub, Length, Wanted};
+use crate::checkpoint::{shard_names, weights_in};
+use cache::Stored;
+use metadata::{Answer, Metadata};
+use plain::is_plain_text;
 
 /// What a repository's name begins with on the command line.
 const PREFIXES: [&str; 2] = ["hf-hub:", "hf_hub:"];
 
-/// The repository that `text` names, `ORG/NAME` or `ORG/NAME@REVISION`; `None` for what is no such name.
-pub fn repository(text: &str) -> Option<&str> {
-    PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix))
+/// Weights, in order of preference; an index names shards.
+const WEIGHTS: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// What may lie beside weights and says how to use them.
+const BESIDE: [&str; 2] = ["config.json", "preprocessor_config.json"];
+
+/// A repository at one of its revisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// `ORG/NAME`, or for the oldest `NAME`.
+    pub name: String,
+    /// A branch, a tag or a commit.
+    pub revision: String,
 }
 
-/// The folder of `repository` in the cache that the environment names: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else
-/// `hub` in `HF_HOME`, else in `XDG_CACHE_HOME/huggingface`, else in `~/.cache/huggingface`.
+impl Repository {
+    /// The repository that `text` names, `hf-hub:ORG/NAME` or `hf-hub:ORG/NAME@REVISION`; `None` for what is no such name.
+    ///
+    /// # Errors
+    /// [`HubError::Settings`] for what begins like one and leads elsewhere.
+    pub fn parse(text: &str) -> Result<Option<Self>, HubError> {
+        let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) else { return Ok(None) };
+        let (name, revision) = rest.split_once('@').unwrap_or((rest, "main"));
+        let parts: Vec<&str> = name.split('/').collect();
+        if parts.len() > 2 || !parts.iter().all(|part| is_plain_text(part)) || !revision.split('/').all(is_plain_text) {
+            return Err(HubError::Settings(format!(
+                "'{rest}' is no name of a Hugging Face repository: write hf-hub:ORG/NAME, or hf-hub:ORG/NAME@REVISION"
+            )));
+        }
+        Ok(Some(Self { name: name.to_owned(), revision: revision.to_owned() }))
+    }
+}
+
+/// The folder of `repository` in the cache of `place`, its weights in it: as it is, or downloaded.
 ///
 /// # Errors
-/// [`HubError::Settings`] for what is no repository's name, [`HubError::NotCached`] where it is not there.
-pub fn cached(repository: &str) -> Result<PathBuf, HubError> {
-    let (name, revision) = repository.split_once('@').unwrap_or((repository, "main"));
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part != ".."
-            && part != "."
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    let parts: Vec<&str> = name.split('/').collect();
-    if parts.is_empty() || parts.len() > 2 || !parts.iter().all(|part| plain(part)) || !revision.split('/').all(plain) {
-        return Err(HubError::Settings(format!(
-            "'{repository}' is no name of a Hugging Face repository: write hf-hub:ORG/NAME, or hf-hub:ORG/NAME@REVISION"
-        )));
+/// [`HubError`]; nothing that was in the cache is changed.
+pub(super) fn fetch(
+    repository: &Repository,
+    place: &Place,
+    hub: &Hub,
+    on: &mut dyn FnMut(Event<'_>),
+) -> Result<Fetched, HubError> {
+    let stored = Stored::new(&place.cache, &repository.name);
+    if let Some(folder) = stored.snapshot(&repository.revision).filter(|folder| is_whole(folder)) {
+        return Ok(Fetched { path: folder, downloaded: false });
     }
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let cache = folder(set, std::env::home_dir())
-        .ok_or_else(|| HubError::Settings("no home folder is known; set HF_HOME to a folder for weights".into()))?;
-    let stored = cache.join(format!("models--{}", parts.join("--")));
-    snapshot(&stored, revision).ok_or_else(|| HubError::NotCached {
-        repository: name.to_owned(),
-        revision: revision.to_owned(),
-        folder: stored.display().to_string(),
-    })
+    if let Some(variable) = place.offline {
+        return Err(HubError::NotCached {
+            repository: repository.name.clone(),
+            revision: repository.revision.clone(),
+            folder: stored.folder().display().to_string(),
+            variable,
+        });
+    }
+    Fetch { repository, place, hub, stored, on }.run()
 }
 
-fn folder(set: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
-    if let Some(cache) = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")) {
-        return Some(PathBuf::from(cache));
-    }
-    let base = match (set("HF_HOME"), set("XDG_CACHE_HOME")) {
-        (Some(home), _) => PathBuf::from(home),
-        (None, Some(cache)) => Path::new(&cache).join("huggingface"),
-        (None, None) => home?.join(".cache").join("huggingface"),
-    };
-    Some(base.join("hub"))
+/// Whether a snapshot has weights, and all shards of them where they are in several.
+fn is_whole(folder: &Path) -> bool {
+    let Some(weights) = weights_in(folder) else { return false };
+    // What is no index has no shards, and is whole by itself.
+    !is_index(&weights) || shard_names(&weights).is_ok_and(|names| names.iter().all(|name| folder.join(name).is_file()))
 }
 
-/// The snapshot that `revision` means: by `refs`, or by its commit.
-fn snapshot(stored: &Path, revision: &str) -> Option<PathBuf> {
-    let reference = onnx_file::open::read_text(&stored.join("refs").join(revision), 256).ok();
-    let commit = reference.map_or_else(|| revision.to_owned(), |text| text.trim().to_owned());
-    let plain = !commit.is_empty() && commit.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let folder = stored.join("snapshots").join(&commit);
-    (plain && folder.is_dir()).then_some(folder)
+fn is_index(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".index.json")
+}
+
+struct Fetch<'a> {
+    repository: &'a Repository,
+    place: &'a Place,
+    hub: &'a Hub,
+    stored: Stored,
+    on: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl Fetch<'_> {
+    fn run(mut self) -> Result<Fetched, HubError> {
+        let (name, found) = self.weights()?;
+        let commit = found.commit.clone().unwrap_or_else(|| self.repository.revision.replace('/', "-"));
+        for beside in BESIDE {
+            if let Answer::Found(found) = self.ask(beside, &commit)? {
+                self.file(beside, &commit, &found)?;
+            }
+        }
+        if is_index(Path::new(name)) {
+            let index = self.blob(&found)?;
+            for shard in self.shards(&index)? {
+                match self.ask(&shard, &commit)? {
+                    Answer::Found(found) => self.file(&shard, &commit, &found)?,
+                    Answer::Absent(reason) => return Err(self.failed(&shard, &commit, reason)),
+                }
+            }
+        }
+        self.file(name, &commit, &found)?;
+        if found.commit.as_ref().is_some_and(|commit| *commit != self.repository.revision) {
+            self.stored.set_reference(&self.repository.revision, &commit)?;
+        }
+        Ok(Fetched { path: self.stored.folder_of(&commit), downloaded: true })
+    }
+
+    /// The first of the usual names that the repository has.
+    fn weights(&self) -> Result<(&'static str, Metadata), HubError> {
+        for name in WEIGHTS {
+            if let Answer::Found(found) = self.ask(name, &self.repository.revision)? {
+                return Ok((name, found));
+            }
+        }
+        Err(HubError::NoWeights {
+            repository: self.repository.name.clone(),
+            revision: self.repository.revision.clone(),
+            names: WEIGHTS.to_vec(),
+            endpoint: self.place.endpoint.clone(),
+        })
+    }
+
+    fn ask(&self, file: &str, revision: &str) -> Result<Answer, HubError> {
+        let url = self.url(file, revision);
+        metadata::ask(&url, self.place.token.as_ref(), self.hub)
+            .map_err(|reason| self.failed(file, revision, self.explained(reason)))
+    }
+
+    fn url(&self, file: &str, revision: &str) -> String {
+        // A revision is one part of the path, as `refs/pr/1` is one.
+        let revision = revision.replace('/', "%2F");
+        format!("{}/{}/resolve/{revision}/{file}", self.place.endpoint, self.repository.name)
+    }
+
+    /// Downloads `file` and links it into the snapshot of `commit`.
+    fn file(&mut self, file: &str, commit: &str, found: &Metadata) -> Result<(), HubError> {
+        let blob = self.blob(found)?;
+        self.stored.link(commit, file, &blob)
+    }
+
+    /// Downloads the contents of the file that was `found`.
+    fn blob(&mut self, found: &Metadata) -> Result<PathBuf, HubError> {
+        let wanted = Wanted {
+            url: found.url.clone(),
+            token: self.place.token.clone().filter(|_| found.authorized),
+            sha256: found.sha256().map(str::to_owned),
+            length: found.bytes.map_or(Length::Unknown, Length::Exactly),
+            by_hand: self.by_hand(),
+        };
+        obtain(&wanted, &self.stored.blob(&found.tag()), self.hub, self.on).map(|fetched| fetched.path)
+    }
+
+    fn shards(&self, index: &Path) -> Result<Vec<String>, HubError> {
+        let wrong = |reason: String| HubError::Index { path: index.display().to_string(), reason };
+        let names = shard_names(index).map_err(|error| wrong(error.to_string()))?;
+        match names.iter().find(|name| !is_plain_text(name)) {
+            Some(name) => Err(wrong(format!("'{name}' is no plain name of a file"))),
+            None => Ok(names),
+        }
+    }
+
+    /// A refusal, with what a user can do about it.
+    fn explained(&self, refused: metadata::Refused) -> String {
+        let metadata::Refused { reason, needs_token } = refused;
+        match (needs_token, &self.place.token) {
+            (false, _) => reason,
+            (true, None) => format!(
+                "{reason}; there is no such repository, or it is private or gated: accept its terms on its page and set HF_TOKEN to a token of yours"
+            ),
+            (true, Some(_)) => format!(
+                "{reason}; the token of HF_TOKEN or of `hf auth login` was sent: it must belong to somebody who may read the repository and has accepted its terms"
+            ),
+        }
+    }
+
+    fn failed(&self, file: &str, revision: &str, reason: String) -> HubError {
+        let (url, by_hand) = (self.url(file, revision), Box::new(self.by_hand()));
+        HubError::Download { url, reason, kept: Kept::default().into(), by_hand }
+    }
+
+    fn by_hand(&self) -> ByHand {
+        ByHand::Repository { name: self.repository.name.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -69,25 +211,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_is_hugging_faces_own() {
-        let of = |variables: &[(&str, &str)]| {
-            let set =
-                |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| OsString::from(*value));
-            folder(set, Some("/home/u".into())).unwrap()
-        };
-        assert_eq!(of(&[]), Path::new("/home/u/.cache/huggingface/hub"));
-        assert_eq!(of(&[("XDG_CACHE_HOME", "/c")]), Path::new("/c/huggingface/hub"));
-        assert_eq!(of(&[("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/c")]), Path::new("/h/hub"));
-        assert_eq!(of(&[("HUGGINGFACE_HUB_CACHE", "/g"), ("HF_HOME", "/h")]), Path::new("/g"));
-        assert_eq!(of(&[("HF_HUB_CACHE", "/f"), ("HUGGINGFACE_HUB_CACHE", "/g")]), Path::new("/f"));
-    }
-
-    #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        for name in ["", "a/b/c", "../x", "a/..", "/a", "a/b@../../x", "a b/c", "a\\b"] {
-            assert!(matches!(cached(name), Err(HubError::Settings(_))), "{name}");
+        for name in ["", "a/b/c", "../x", "a/..", "/a", "a/b@../../x", "a b/c", "a\\b", "a/b@", "a/.b"] {
+            let parsed = Repository::parse(&format!("hf-hub:{name}"));
+            assert!(matches!(parsed, Err(HubError::Settings(_))), "{name}");
         }
-        assert_eq!(repository("hf-hub:timm/x"), Some("timm/x"));
-        assert_eq!(repository("timm/x"), None);
+        let found = Repository::parse("hf_hub:timm/x@refs/pr/1").unwrap().unwrap();
+        assert_eq!((found.name.as_str(), found.revision.as_str()), ("timm/x", "refs/pr/1"));
+        assert_eq!(Repository::parse("timm/x").unwrap(), None);
     }
 }

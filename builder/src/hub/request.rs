@@ -1,18 +1,12 @@
 //! What is fetched, from where, and what is told on the way.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::by_hand::ByHand;
+use super::token::Token;
 use crate::published::PublishedWeights;
-
-/// Where torchvision's files are published.
-pub const BASE_URL: &str = "https://download.pytorch.org/models";
-
-/// Environment variable that names a mirror in place of [`BASE_URL`].
-pub const URL_VARIABLE: &str = "RESNEXT_WEIGHTS_URL";
-
-/// Environment variable that sets [`Hub::stall`], in seconds.
-pub const TIMEOUT_VARIABLE: &str = "RESNEXT_WEIGHTS_TIMEOUT";
 
 /// A published file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +26,68 @@ impl From<&PublishedWeights> for Entry {
     fn from(known: &PublishedWeights) -> Self {
         Self { file_name: known.file_name(), sha256_prefix: known.sha256_prefix.into(), bytes: known.bytes() }
     }
+}
+
+/// How long a file on a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// To within [`SLACK`].
+    About(u64),
+    /// To the byte.
+    Exactly(u64),
+    /// Nobody said so yet.
+    Unknown,
+}
+
+/// What a server may send where it says how much it will be: the optimizer state of the largest network fits in.
+const MOST_ANNOUNCED: u64 = 1 << 35;
+
+/// What a server may send that does not say how much it will be.
+const MOST_UNANNOUNCED: u64 = 1 << 30;
+
+impl Length {
+    /// The bytes, as far as they are known.
+    pub(super) fn bytes(self) -> Option<u64> {
+        match self {
+            Self::About(bytes) | Self::Exactly(bytes) => Some(bytes),
+            Self::Unknown => None,
+        }
+    }
+
+    /// No file of this length has more bytes, where a server `announces` so many of them or none.
+    pub(super) fn most(self, announced: Option<u64>) -> u64 {
+        match (self, announced) {
+            (Self::About(bytes), _) => bytes + SLACK,
+            (Self::Exactly(bytes), _) => bytes,
+            (Self::Unknown, Some(_)) => MOST_ANNOUNCED,
+            (Self::Unknown, None) => MOST_UNANNOUNCED,
+        }
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::About(bytes) => write!(f, " (about {bytes} are published)"),
+            Self::Exactly(bytes) => write!(f, " ({bytes} were announced)"),
+            Self::Unknown => Ok(()),
+        }
+    }
+}
+
+/// A file on a server.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Where it is.
+    pub(super) url: String,
+    /// Who asks.
+    pub(super) token: Option<Token>,
+    /// First hex digits of its SHA-256, where they are known.
+    pub(super) sha256: Option<String>,
+    /// Its length.
+    pub(super) length: Length,
+    /// How to do without this program's help.
+    pub(super) by_hand: ByHand,
 }
 
 /// A cache and a server to fill it from.
@@ -68,8 +124,8 @@ pub enum Event<'a> {
     Received {
         /// Bytes so far.
         done: u64,
-        /// Bytes in all, as far as is known.
-        total: u64,
+        /// Bytes in all, where that is known.
+        total: Option<u64>,
     },
     /// A try failed, and another will be made.
     Retrying {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::HubError;
-use super::request::{BASE_URL, Hub, TIMEOUT_VARIABLE, URL_VARIABLE};
+use super::request::Hub;
+use super::variables::{BASE_URL, TIMEOUT_VARIABLE, URL_VARIABLE};
 
 impl Hub {
     /// The cache of torch and the server of torchvision, as the environment says: `TORCH_HOME`, else
@@ -56,7 +57,16 @@ fn torch_home(torch: Option<OsString>, cache: Option<OsString>, home: Option<Pat
     }
 }
 
-fn check_url(url: &str) -> Result<(), &'static str> {
+pub(super) fn check_url(url: &str) -> Result<(), &'static str> {
+    let parsed = check_address(url)?;
+    if parsed.query().is_some() || url.contains('#') {
+        return Err("file names are appended to the address, so it can have no '?' and no '#'");
+    }
+    Ok(())
+}
+
+/// An address of one file.
+pub(super) fn check_address(url: &str) -> Result<ureq::http::Uri, &'static str> {
     let parsed: ureq::http::Uri =
         url.parse().map_err(|_| "this is no address; it should look like https://host/path")?;
     if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none_or(str::is_empty) {
@@ -65,10 +75,14 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     if parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("a name and password in the address are not supported");
     }
-    if parsed.query().is_some() || url.contains('#') {
-        return Err("file names are appended to the address, so it can have no '?' and no '#'");
-    }
-    Ok(())
+    Ok(parsed)
+}
+
+/// Whether `url` leads to this very machine, so that nobody is on the way.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let Ok(parsed) = check_address(url) else { return false };
+    let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -53,6 +53,11 @@ impl Display for Note {
                 let how = if *downloaded { "downloaded to" } else { "found in torch's cache:" };
                 write!(f, "weights: torchvision's {weights}, {how} {}", file.display())
             }
+            Self::RemoteWeights { from, downloaded, file, sha256 } => {
+                let how = if *downloaded { "downloaded to" } else { "found in the cache:" };
+                write!(f, "weights: {from}, {how} {}", file.display())?;
+                sha256.as_ref().map_or(Ok(()), |sha256| write!(f, ", SHA-256 {sha256}"))
+            }
             Self::NestedUnder { key } => write!(f, "weights found under the key '{key}'"),
             Self::PrefixRemoved { prefix } => write!(f, "prefix '{prefix}' removed from the tensors' names"),
             Self::PreprocessingFrom { file, resize, crop } => {

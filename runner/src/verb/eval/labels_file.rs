@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, is_wordnet_id};
-use super::dataset::{Dataset, DatasetError, Labelled, unknown};
+use super::labelled::{Dataset, DatasetError, Labelled, unknown};
 use super::order::{Named, OrderError, assign};
 use super::table::{self, Row, Table};
 use super::truth;

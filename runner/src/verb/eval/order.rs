@@ -11,6 +11,7 @@ use onnx_file::metadata::Labels;
 use crate::note::Note;
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
+use super::labelled::SPLITS;
 
 /// How class folders are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,9 +81,6 @@ pub(crate) enum OrderError {
     /// An order was asked for that does not go with the names.
     Unsuited(String),
 }
-
-/// The names of the parts of a data set, which are no classes.
-pub(crate) const SPLITS: [&str; 7] = ["train", "training", "val", "valid", "validation", "test", "testing"];
 
 /// The class of each of `names`, which are in the order of text.
 pub(crate) fn assign(names: &[&str], from: Named, classes: &Classes) -> Result<Assigned, OrderError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use onnx_file::digest;
 
-use super::dataset::Labelled;
+use super::labelled::Labelled;
 
 /// Groups of files with the same content that are of different classes. Only files of one size are read.
 pub(crate) fn of_two_classes(images: &[Labelled]) -> Vec<Vec<PathBuf>> {

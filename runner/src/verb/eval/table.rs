@@ -6,7 +6,7 @@ use std::path::Path;
 use onnx_file::open;
 use serde_json::Value;
 
-use super::dataset::DatasetError;
+use super::labelled::DatasetError;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use onnx_file::metadata::Labels;
 use onnx_file::open;
 
 use super::classes::{Classes, is_wordnet_id};
-use super::dataset::{DatasetError, Labelled};
+use super::labelled::{DatasetError, Labelled};
 use super::order::{Named, assign};
 use crate::input;
 
