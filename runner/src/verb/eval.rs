@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod evaluator;
 pub mod labelled;
 pub mod labels_file;
+pub mod numbering;
 pub mod options;
 pub mod order;
 pub mod result;

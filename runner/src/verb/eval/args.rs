@@ -10,7 +10,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 use super::labels_file::lists_images;
-use super::order::ClassOrder;
+use super::numbering::ClassOrder;
 
 /// `eval`.
 #[derive(Debug, Args)]

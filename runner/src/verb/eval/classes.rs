@@ -7,7 +7,7 @@ use onnx_file::metadata::Labels;
 use crate::model::file::{MetadataError, ModelFile};
 use crate::model::output::ClassOutput;
 
-use super::order::ClassOrder;
+use super::numbering::ClassOrder;
 
 /// What a model file says of its classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use crate::input;
 use crate::note::Note;
 
 use super::labels_file::listed;
-use super::order::{Assigned, Named, Numbering, OrderError, assign};
+use super::numbering::{Named, Numbering};
+use super::order::{Assigned, OrderError, assign};
 
 /// Files that are taken for labels when they lie in a folder of images without class folders.
 pub(crate) const LABEL_FILES: [&str; 9] = [

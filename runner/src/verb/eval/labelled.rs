@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
+use super::numbering::SPLITS;
 use crate::note::Note;
-
-/// The names of the parts of a data set, which are no classes.
-pub(crate) const SPLITS: [&str; 7] = ["train", "training", "val", "valid", "validation", "test", "testing"];
 
 /// How many names an error lists.
 const MOST_NAMED: usize = 5;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, is_wordnet_id};
 use super::labelled::{Dataset, DatasetError, Labelled, unknown};
-use super::order::{Named, OrderError, assign};
+use super::numbering::Named;
+use super::order::{OrderError, assign};
 use super::table::{self, Row, Table};
 use super::truth;
 use crate::input;

@@ -6,7 +6,7 @@ use crate::backend::onnxruntime::options::ProviderOptions;
 use crate::input::decode::Exif;
 use crate::model::said::Asked;
 
-use super::order::ClassOrder;
+use super::numbering::ClassOrder;
 
 /// What to evaluate, on what.
 #[derive(Clone, Debug, PartialEq)]

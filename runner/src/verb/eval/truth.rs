@@ -12,7 +12,8 @@ use onnx_file::open;
 
 use super::classes::{Classes, is_wordnet_id};
 use super::labelled::{DatasetError, Labelled};
-use super::order::{Named, assign};
+use super::numbering::Named;
+use super::order::assign;
 use crate::input;
 
 /// The file of the development kit that holds lines such as `n02119789 1 kit_fox`.
