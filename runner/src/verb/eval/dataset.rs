@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched};
-use super::labelled::{Dataset, DatasetError, Labelled, unknown};
+use super::labelled::{Dataset, DatasetError, Labelled, same_images, unknown};
 use crate::input;
 use crate::note::Note;
 
@@ -162,6 +162,7 @@ fn in_class_folders(path: &Path, folders: &ClassFolders, classes: &Classes) -> R
     let empty: Vec<String> = empty.collect();
     notes.extend((!empty.is_empty()).then_some(Note::EmptyClassFolders { folders: empty }));
     notes.extend(Note::left_out(&folders.left_out));
+    notes.extend(same_images(&images));
     let supposed = assigned.numbering.supposes(names.len());
     Ok(Dataset { folder: path.to_owned(), images, notes, supposed })
 }

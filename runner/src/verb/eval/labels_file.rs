@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, is_wordnet_id};
-use super::labelled::{Dataset, DatasetError, Labelled, unknown};
+use super::labelled::{Dataset, DatasetError, Labelled, same_images, unknown};
 use super::numbering::Named;
 use super::order::{OrderError, assign};
 use super::table::{self, Row, Table};
@@ -73,8 +73,9 @@ fn of_rows(
     let class: BTreeMap<&str, usize> = distinct.iter().copied().zip(assigned.classes).collect();
     let of =
         |(path, row): &(PathBuf, Row)| Some(Labelled { path: path.clone(), class: *class.get(row.label.as_str())? });
-    let images = found.iter().filter_map(of).collect();
+    let images: Vec<Labelled> = found.iter().filter_map(of).collect();
     let mut notes: Vec<Note> = assigned.numbering.note(&classes.model).into_iter().collect();
+    notes.extend(same_images(&images));
     if missing > 0 {
         notes.push(Note::ImagesMissing { count: missing, labels: labels.display().to_string() });
     }

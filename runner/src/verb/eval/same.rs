@@ -1,16 +1,19 @@
 //! The same image under two classes: one of the two is wrong, and no model can be right about both.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use onnx_file::digest;
 
 use super::labelled::Labelled;
+use crate::input::folders::again;
 
 /// Groups of files with the same content that are of different classes. Only files of one size are read.
 pub(crate) fn of_two_classes(images: &[Labelled]) -> Vec<Vec<PathBuf>> {
+    // A link is told as such.
+    let again: BTreeSet<&Path> = again(images.iter().map(AsRef::as_ref)).into_iter().map(|(_, path)| path).collect();
     let mut sizes: BTreeMap<u64, Vec<&Labelled>> = BTreeMap::new();
-    for image in images {
+    for image in images.iter().filter(|image| !again.contains(image.path.as_path())) {
         // What cannot be looked at is told when it is read.
         if let Ok(about) = std::fs::metadata(&image.path) {
             sizes.entry(about.len()).or_default().push(image);
@@ -20,7 +23,7 @@ pub(crate) fn of_two_classes(images: &[Labelled]) -> Vec<Vec<PathBuf>> {
     let mut groups = Vec::new();
     for (_, images) in sizes.into_iter().filter(|(size, images)| *size > 0 && several(images)) {
         let mut same: BTreeMap<String, Vec<&Labelled>> = BTreeMap::new();
-        for image in images {
+        for image in images.iter().filter(|image| !again.contains(image.path.as_path())) {
             if let Ok(digest) = digest::file(&image.path) {
                 same.entry(digest).or_default().push(image);
             }
