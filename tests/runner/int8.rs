@@ -243,6 +243,8 @@ fn others_files_become_integers_wherever_there_is_a_rule() {
                 external: External::default(),
                 calibration: Some(resnext_builder::calibration::Calibration::read(&ranges).expect("ranges")),
                 constant_initializers: false,
+                labels: LabelsChoice::default(),
+                preprocess: PreprocessChoice::default(),
                 files: Vec::new(),
             };
             let done = optimize::optimize(&plan).expect("quantized");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
+use super::DescriptionArgs;
 use crate::build::{BuildError, External};
 use crate::optimize;
 use crate::passes::{Lowering, Pass, Width};
@@ -111,9 +112,9 @@ impl LoweringArgs {
 /// `optimize`.
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
-    /// ONNX model
+    /// ONNX model; '-' is standard input
     pub input: PathBuf,
-    /// Where to write the rewritten model
+    /// Where to write the rewritten model; '-' is standard output
     #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Which passes to run.
@@ -122,6 +123,9 @@ pub struct OptimizeArgs {
     /// Arithmetic carried by the graph.
     #[command(flatten)]
     pub precision: PrecisionArgs,
+    /// What to store of labels and preprocessing.
+    #[command(flatten)]
+    pub description: DescriptionArgs,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
@@ -148,6 +152,7 @@ impl OptimizeArgs {
         let (mut lowering, rationale) = self.lowering.choose(self.precision.dtype)?;
         let calibration;
         (lowering.precision, calibration) = self.precision.choose(self.lowering.target.into())?;
+        let named = self.lowering.tuning.iter().chain(&self.precision.calibration).cloned();
         Ok(optimize::Plan {
             input: self.input.clone(),
             output: self.output.clone(),
@@ -157,7 +162,9 @@ impl OptimizeArgs {
             external: self.external_data,
             constant_initializers: self.constant_initializers,
             calibration,
-            files: self.lowering.tuning.iter().chain(&self.precision.calibration).cloned().collect(),
+            labels: self.description.labels()?,
+            preprocess: self.description.preprocess()?,
+            files: named.chain(self.description.files()).collect(),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use onnx_file::exit::Exit;
-use resnext_builder::build::External;
+use resnext_builder::build::{External, LabelsChoice, PreprocessChoice};
 use resnext_builder::calibration::{self, Calibration};
 use resnext_builder::optimize::{Optimized, Plan, optimize};
 use resnext_builder::precision::int8::Int8;
@@ -35,17 +35,13 @@ use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 
 pub(crate) fn run(global: &Global, arguments: &Quantize) -> Result<ExitCode, Failure> {
-    let quantized = measured(global, &arguments.options()?, &arguments.exports.outputs())?;
+    let quantized = measured(global, &arguments.options()?, arguments.exports.outputs())?;
     publish(global, &quantized, &arguments.exports)?;
     Ok(quantized.exit_code())
 }
 
 /// The int8 file, written and judged, without printing.
-pub(crate) fn measured(
-    global: &Global,
-    options: &Options,
-    outputs: &Outputs<'_>,
-) -> Result<Report<Quantized>, Failure> {
+pub(crate) fn measured(global: &Global, options: &Options, outputs: Outputs<'_>) -> Result<Report<Quantized>, Failure> {
     let (ranges, judged) = shared_out(options)?;
     let calibrate = calibrate::options::Options {
         model: options.model.clone(),
@@ -133,6 +129,8 @@ fn lower(options: &Options, found: calibrate::result::Calibration) -> Result<Opt
         external: External::default(),
         calibration: Some(calibration),
         constant_initializers: false,
+        labels: LabelsChoice::default(),
+        preprocess: PreprocessChoice::default(),
         files: Vec::new(),
     };
     optimize(&plan).map_err(|error| Failure::new(error.exit(), error.to_string()))
