@@ -20,6 +20,7 @@ use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::host::environment::Environment;
 use crate::input;
+use crate::input::decode::Exif;
 use crate::model::file::ModelFile;
 use crate::report::document::Document;
 use crate::terminal::args::Global;
@@ -171,7 +172,7 @@ fn by_labels(
     datasets: &[Dataset],
 ) -> Result<Accuracy, Failure> {
     let mut candidates = providers.candidates(files, &[options.batch]);
-    let request = eval::Request { datasets: datasets.iter().collect(), batch: options.batch };
+    let request = eval::Request { datasets: datasets.iter().collect(), batch: options.batch, exif: Exif::default() };
     let stop = stop_on_interrupt(global.quiet, "stopping after the images in progress");
     let mut bar = Bar::new(global.quiet);
     let found = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
@@ -193,7 +194,8 @@ fn by_agreement(
     judged: &[PathBuf],
 ) -> Result<Accuracy, Failure> {
     let mut candidates = providers.candidates(files, &[options.batch]);
-    let request = infer::Request { images: judged, batch: options.batch, top_k: 1 };
+    let exif = Exif::default();
+    let request = infer::Request { images: judged, batch: options.batch, top_k: 1, exif, left_out: &[] };
     let mut answers: Vec<Vec<Option<usize>>> = Vec::new();
     for candidate in &mut candidates {
         let mut bar = Bar::new(global.quiet);
