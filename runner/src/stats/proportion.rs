@@ -96,6 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_is_below_its_bound_and_no_loss_among_few_pairs_is_no_proof() {
+        // 300 pairs, none different: (0 + 1.6449 sqrt(1)) / 302.
+        close(loss_bound(0, 0, 300), 1.644_853_626_951_472_7 / 302.0, 1e-15);
+        close(loss_bound(5, 1, 300), (4.0 + 1.644_853_626_951_472_7 * (7.0f64 - 16.0 / 302.0).sqrt()) / 302.0, 1e-15);
+        assert!(loss_bound(0, 0, 10) > 0.1 && loss_bound(0, 9, 100) < 0.0);
+    }
+
+    #[test]
     fn wilson_intervals_are_those_of_scipy() {
         // scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
         for (successes, trials, low, high) in [
