@@ -12,12 +12,14 @@ use onnx_file::digest;
 use onnx_file::kind::{self, Kind};
 use onnx_file::open;
 
+use crate::assemble::selection;
 use crate::checkpoint::{Checkpoint, Choice};
 use crate::identity::identify;
 use crate::published;
 
 pub use result::{
     Architecture, Content, Declared, Extent, Inferred, InspectError, Inspection, Onnx, SCHEMA_VERSION, Stage, Tensor,
+    Unknown,
 };
 
 use describe::describe;
@@ -57,7 +59,7 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
             let shapes = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
             match identify(&shapes) {
                 Ok(found) => describe(&found, None, Vec::new()),
-                Err(other) => Architecture::Unknown(format!("it {other}")),
+                Err(other) => Architecture::Unknown(Unknown::Checkpoint(other)),
             }
         }
     };
@@ -89,6 +91,7 @@ fn contents(checkpoint: &Checkpoint) -> (Content, Vec<Tensor>) {
         nested_under: checkpoint.nested_under().map(str::to_string),
         prefix: checkpoint.stripped_prefix().map(str::to_string),
         skipped: checkpoint.skipped().iter().map(ToString::to_string).collect(),
+        notes: selection::notes(checkpoint),
     };
     (content, tensors)
 }

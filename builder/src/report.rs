@@ -8,6 +8,7 @@ use onnx_file::text::Lines;
 use crate::build::Summary;
 use crate::inspect::{Architecture, Content, Inspection};
 use crate::list::Listing;
+use crate::note::Note;
 use crate::optimize::{Optimized, Refusal};
 use crate::passes;
 use crate::precision::Effect;
@@ -69,7 +70,7 @@ pub fn inspection(found: &Inspection) -> String {
         line("known as", format!("{}: {} weights", known.name(), known.publisher()));
     }
     match &found.content {
-        Content::Checkpoint { container, nested_under, prefix, skipped } => {
+        Content::Checkpoint { container, nested_under, prefix, skipped, notes } => {
             line("container", format!("checkpoint, {container}"));
             if let Some(key) = nested_under {
                 line("weights", format!("under the key '{key}'"));
@@ -80,6 +81,11 @@ pub fn inspection(found: &Inspection) -> String {
             if !skipped.is_empty() {
                 line("skipped", format!("{} (not built)", skipped.join(", ")));
             }
+            // The others say what has a line of its own.
+            let more = notes.iter().filter(|note| {
+                !matches!(note, Note::NestedUnder { .. } | Note::PrefixRemoved { .. } | Note::Skipped { .. })
+            });
+            more.for_each(|note| line("note", note.to_string()));
         }
         Content::Onnx(onnx) => {
             let opsets: Vec<String> = onnx.opsets.iter().map(|(domain, v)| format!("{domain} {v}")).collect();
