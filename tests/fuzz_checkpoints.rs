@@ -200,7 +200,7 @@ fn fuzz_safetensors_reader() {
 /// a second machine finds in the dictionary it came from, and none that is a part of such an object.
 #[test]
 fn fuzz_skipped_objects() {
-    let beside = "dict put0 ( str0 dict str1 tensor0 set str3";
+    let beside = "dict put0 ( str0 dict str1 tensor0 put4 set str3";
     let corpus: Vec<Vec<u8>> = [
         "class0 ) reduce sets",
         "class0 ) new dict str6 tensor1 set build sets",
@@ -214,6 +214,8 @@ fn fuzz_skipped_objects() {
         "tensor1 put1 class0 ) new dict str6 get1 set build pop sets",
         "parameter tensor1 put1 int0 dict tupleof2 reduce sets",
         "list put1 tensor1 append class0 get1 tupleof0 reduce pop sets",
+        "class0 ordered ) reduce list build tupleof0 reduce sets",
+        "class0 ordered ) reduce get4 build tupleof0 reduce sets",
     ]
     .map(|rest| tokens::bytes(&format!("{beside} {rest}")))
     .into();
