@@ -14,13 +14,15 @@ use crate::graph::{Graph, Node, Op, Origin, Pass, ValueId};
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 2;
+/// What the file says that it is.
+pub const KIND: &str = "calibration";
 
 /// The part of a calibration file that is read; the file may hold more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// `calibration`.
+    /// [`KIND`].
     pub kind: String,
     /// The model that was measured.
     pub model: Measured,
@@ -193,7 +195,7 @@ impl Calibration {
             open::read_text(path, open::SMALL).map_err(|source| CalibrationError::Read { path: name(), source })?;
         let content = |reason: String| CalibrationError::Content { path: name(), reason };
         let calibration: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if calibration.kind != "calibration" || !(1..=SCHEMA_VERSION).contains(&calibration.schema_version) {
+        if calibration.kind != KIND || !(1..=SCHEMA_VERSION).contains(&calibration.schema_version) {
             return Err(content(format!("it is '{}' of version {}", calibration.kind, calibration.schema_version)));
         }
         if calibration.inputs.count == 0 {

@@ -14,13 +14,19 @@ pub const SCHEMA_VERSION: u32 = 2;
 /// What the file says that it is.
 pub const KIND: &str = "tuning";
 
-/// The part of a tuning file that is replayed. The file may hold more, such as all that was tried.
+/// The file, as far as it is read: what it says that it is, and what is replayed. It may hold more, such as all that was
+/// tried.
+#[derive(Deserialize)]
+struct File {
+    schema_version: u32,
+    kind: String,
+    #[serde(flatten)]
+    tuning: Tuning,
+}
+
+/// The part of a tuning file that is replayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tuning {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `tuning`.
-    pub kind: String,
     /// Provider that was measured.
     pub provider: String,
     /// Version of the onnxruntime library.
@@ -78,9 +84,10 @@ impl Tuning {
         let name = || path.display().to_string();
         let text = open::read_text(path, open::SMALL).map_err(|source| TuningError::Read { path: name(), source })?;
         let content = |reason: String| TuningError::Content { path: name(), reason };
-        let tuning: Self = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if tuning.kind != KIND || !(1..=SCHEMA_VERSION).contains(&tuning.schema_version) {
-            return Err(content(format!("it is '{}' of version {}", tuning.kind, tuning.schema_version)));
+        let File { schema_version, kind, tuning } =
+            serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+        if kind != KIND || !(1..=SCHEMA_VERSION).contains(&schema_version) {
+            return Err(content(format!("it is '{kind}' of version {schema_version}")));
         }
         match tuning.stages.iter().find(|stage| !(1..=65536).contains(&stage.width)) {
             Some(stage) => Err(content(format!("a width of {} is out of range (1 to 65536)", stage.width))),

@@ -9,6 +9,7 @@ pub mod json;
 pub mod markdown;
 pub mod note;
 pub mod number;
+pub mod ratio;
 pub mod text;
 
 use std::collections::BTreeMap;

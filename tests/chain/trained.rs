@@ -15,11 +15,12 @@ use resnext_runner::model::candidate::Candidate;
 use resnext_runner::model::file::ModelFile;
 use resnext_runner::model::opened::Model;
 use resnext_runner::verb::eval::classes::Classes;
-use resnext_runner::verb::eval::dataset::Dataset;
 use resnext_runner::verb::eval::evaluation as eval;
-use resnext_runner::verb::eval::evaluation::Evaluation;
+use resnext_runner::verb::eval::labelled::Dataset;
+use resnext_runner::verb::eval::result::Evaluation;
 use resnext_runner::verb::infer::inference as infer;
 use resnext_runner::verb::infer::inference::Inference;
+use resnext_runner::verb::outcome::Report;
 use serde_json::Value;
 
 /// Largest difference of a logit that another JPEG decoder makes; a margin beyond twice that decides a class.
@@ -86,12 +87,12 @@ fn best_two(logits: &[f64]) -> (usize, f64) {
     (order[0], logits[order[0]] - logits[order[1]])
 }
 
-fn inferred(file: &ModelFile, images: &[PathBuf], batch: usize) -> Inference {
+fn inferred(file: &ModelFile, images: &[PathBuf], batch: usize) -> Report<Inference> {
     let request = infer::Request { images, batch, top_k: 12 };
     infer::infer(&mut on_cpu(file), &request, &mut |_| {}).expect("classified")
 }
 
-fn evaluated(file: &ModelFile, batch: usize) -> Evaluation {
+fn evaluated(file: &ModelFile, batch: usize) -> Report<Evaluation> {
     let classes = Classes::of(file).expect("classes");
     let dataset = Dataset::open(&trained("heldout"), None, &classes).expect("a data set");
     let request = eval::Request { datasets: vec![&dataset], batch };

@@ -15,7 +15,7 @@ use resnext_runner::backend::onnxruntime::runtime::find::{Library, Search};
 use resnext_runner::backend::onnxruntime::runtime::install;
 use resnext_runner::backend::onnxruntime::runtime::install::Source as Wheels;
 use resnext_runner::backend::onnxruntime::runtime::package::Package;
-use resnext_runner::backend::onnxruntime::session::{SessionOptions, Source, Spec};
+use resnext_runner::backend::onnxruntime::spec::{SessionOptions, Source, Spec};
 use resnext_runner::backend::onnxruntime::worker::Launcher;
 use resnext_runner::model::tensor::{Data, Tensor};
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::Kind;
+use super::known::Kind;
 
 /// The end record, without its comment.
 const END: usize = 22;

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
 use super::onnxruntime::provider::{Kind, Provider};
 use super::onnxruntime::runtime::find::{Library, Search};
-use super::onnxruntime::session::{SessionOptions, Source, Spec};
+use super::onnxruntime::spec::{SessionOptions, Source, Spec};
 use super::onnxruntime::worker::Launcher;
 use crate::host::machine::memory;
 use crate::input::preprocess;
 use crate::model::candidate::{Candidate, Candidates};
 use crate::model::file::ModelFile;
 
-use super::onnxruntime::args::ProviderArgs;
+use super::onnxruntime::options::ProviderOptions;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 
@@ -30,21 +30,21 @@ pub(crate) struct Providers {
 
 impl Providers {
     /// Chooses the libraries.
-    pub(crate) fn of(global: &Global, arguments: &ProviderArgs) -> Result<Providers, Failure> {
-        let mut providers = arguments.providers()?;
+    pub(crate) fn of(global: &Global, options: &ProviderOptions) -> Result<Providers, Failure> {
+        let mut providers = options.providers.clone();
         for provider in &mut providers {
             if let Provider::TensorRt(tensorrt) = provider {
                 tensorrt.cache = TensorRt::default_cache();
             }
         }
         let kinds: Vec<Kind> = providers.iter().map(Provider::kind).collect();
-        let libraries = Search::new(arguments.library.ort_lib.clone()).choose(&kinds)?;
+        let libraries = Search::new(options.library.ort_lib.clone()).choose(&kinds)?;
         Ok(Providers {
-            launcher: super::onnxruntime::launch::launcher(global, &arguments.library)?,
+            launcher: super::onnxruntime::launch::launcher(global, &options.library)?,
             each: providers.into_iter().zip(libraries).collect(),
-            session: arguments.session(),
+            session: options.session.clone(),
             copies: 1,
-            allow_fallback: arguments.allow_fallback,
+            allow_fallback: options.allow_fallback,
             verbose: global.verbose,
         })
     }

@@ -3,6 +3,7 @@
 //! Somebody else may have made the file: what an array takes is known from its header and held against the memory that
 //! this process may take before anything is allocated, and of a file only what is asked for is read.
 
+mod content;
 mod npy;
 mod npz;
 mod safe;
@@ -15,6 +16,7 @@ use onnx_file::atomic::AtomicFile;
 use onnx_file::budget::{Budget, OverBudget};
 use onnx_file::open;
 
+use self::content::{ContentError, Held, Wanted};
 use crate::model::tensor::Tensor;
 
 /// Why arrays cannot be read or written.
@@ -86,38 +88,6 @@ fn format(path: &Path) -> Result<Format, ArrayError> {
         _ => Err(ArrayError::UnknownFormat { path: path.to_owned() }),
     }
 }
-
-/// Which arrays of a file are read.
-#[derive(Clone, Copy)]
-enum Wanted<'a> {
-    All,
-    /// Those of these names, or the only one that there is.
-    Named(&'a BTreeSet<&'a str>),
-}
-
-impl Wanted<'_> {
-    /// Whether an array called so is read, of a file that holds so many.
-    fn reads(self, name: &str, count: usize) -> bool {
-        match self {
-            Wanted::All => true,
-            Wanted::Named(names) => count == 1 || names.contains(name),
-        }
-    }
-}
-
-/// Why the contents of a file are not read; the path is added where it is known.
-#[derive(Debug, thiserror::Error)]
-enum ContentError {
-    #[error("{0}")]
-    Malformed(String),
-    #[error(transparent)]
-    Budget(#[from] OverBudget),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// Arrays that were read, and the names of all that are there.
-type Held = (Vec<Tensor>, Vec<String>);
 
 /// Reads every array of a file. The array of an `.npy` file bears the file's name.
 ///

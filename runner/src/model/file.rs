@@ -7,7 +7,6 @@ use onnx_file::named::{self, NamedError};
 use onnx_file::outline::{self, Outline, OutlineError};
 use onnx_file::proto::GraphProto;
 
-use super::output::ClassOutput;
 use super::precision::Precision;
 use super::said::{Asked, Foreign, Source};
 pub use onnx_file::port::{ImageInput, Port};
@@ -181,15 +180,6 @@ impl ModelFile {
             (_, Source::Ultralytics) => Some(found),
             (labels, Source::Beside(_)) => as_many(labels.names.len()).then_some(found),
         }
-    }
-
-    /// The output that says the classes; from now on no other is fetched.
-    ///
-    /// # Errors
-    /// As for [`ClassOutput::of`].
-    pub fn choose_output(&mut self) -> Result<(), MetadataError> {
-        self.fetched = Some(ClassOutput::of(self)?.fetched());
-        Ok(())
     }
 
     /// Where the model comes from.

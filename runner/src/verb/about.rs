@@ -9,6 +9,7 @@ use onnx_file::open;
 
 use crate::exit::Failure;
 use crate::model::file::ModelFile;
+use crate::model::output::ClassOutput;
 use crate::model::said::{Asked, AskedPreprocess};
 
 /// How images are prepared.
@@ -39,14 +40,8 @@ pub(crate) struct About {
 }
 
 impl Preparation {
-    /// Tells the models.
-    pub(crate) fn tell(&self, files: &mut [ModelFile]) -> Result<(), Failure> {
-        let asked = self.asked()?;
-        files.iter_mut().for_each(|file| file.asked.preprocess = asked);
-        Ok(())
-    }
-
-    fn asked(&self) -> Result<Option<AskedPreprocess>, Failure> {
+    /// What was asked for.
+    pub(crate) fn asked(&self) -> Result<Option<AskedPreprocess>, Failure> {
         let Some(path) = &self.preprocess else { return Ok(None) };
         match path.to_str() {
             Some("v1") => return Ok(Some(AskedPreprocess::Recipe(Recipe::V1))),
@@ -64,8 +59,8 @@ impl Preparation {
 }
 
 impl About {
-    /// Tells the models, and lets each choose the output that holds its classes.
-    pub(crate) fn tell(&self, files: &mut [ModelFile]) -> Result<(), Failure> {
+    /// What was asked for.
+    pub(crate) fn asked(&self) -> Result<Asked, Failure> {
         let softmax = match (self.softmax, self.no_softmax) {
             (true, _) => Some(true),
             (_, true) => Some(false),
@@ -73,12 +68,18 @@ impl About {
         };
         let labels = self.labels.as_deref().map(labels).transpose()?;
         let preprocess = self.preparation.asked()?;
-        for file in files {
-            file.asked = Asked { output: self.use_output.clone(), softmax, labels: labels.clone(), preprocess };
-            file.choose_output()?;
-        }
-        Ok(())
+        Ok(Asked { output: self.use_output.clone(), softmax, labels, preprocess })
     }
+}
+
+/// Tells the models what was asked for, and lets each choose the output that holds its classes.
+pub(crate) fn tell(files: &mut [ModelFile], asked: &Asked) -> Result<(), Failure> {
+    for file in files {
+        file.asked = asked.clone();
+        // From now on no other output is fetched.
+        file.fetched = Some(ClassOutput::of(file)?.fetched());
+    }
+    Ok(())
 }
 
 /// Names of classes, by index: `imagenet`, JSON in any usual form, or one a line.

@@ -5,6 +5,7 @@ pub mod csv;
 pub mod document;
 pub mod gpu;
 pub mod measurement;
+pub mod options;
 pub mod plan;
 pub mod rows;
 pub mod run;

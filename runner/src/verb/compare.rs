@@ -8,5 +8,6 @@ pub mod csv;
 pub mod document;
 pub mod layers;
 pub mod metrics;
+pub mod options;
 pub mod run;
 pub mod tolerance;

@@ -46,11 +46,6 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// One size.
-    pub(crate) fn of(batch: usize) -> Batches {
-        Batches { batch_size: vec![batch] }
-    }
-
     /// The sizes, each once, in the order given.
     pub(crate) fn sizes(&self) -> Vec<usize> {
         each_once(&self.batch_size)

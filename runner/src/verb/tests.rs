@@ -8,9 +8,11 @@ use onnx_file::metadata::Key;
 use onnx_file::proto::tensor_proto::DataType;
 
 use super::bench::plan::{Plan, WarmUp};
+use super::calibrate::result::{Calibration, Verdict};
 use super::compare::tolerance::ToleranceOverride;
 use super::eval::classes::Classes;
-use super::eval::dataset::Dataset;
+use super::eval::labelled::Dataset;
+use super::outcome::Report;
 use super::*;
 use crate::host::environment::Environment;
 use crate::host::machine::Host;
@@ -206,7 +208,7 @@ fn an_evaluation_reads_well() {
     found.folder = "images".into();
     found.broken.iter_mut().for_each(|broken| broken.path = relative(&broken.path));
     found.pairs[0].differences.iter_mut().for_each(|difference| difference.path = relative(&difference.path));
-    found.time = super::eval::evaluation::Spent {
+    found.time = super::eval::result::Spent {
         wall_s: 0.5,
         images_per_second: 24.0,
         threads: 2,
@@ -218,23 +220,23 @@ fn an_evaluation_reads_well() {
 }
 
 /// A calibration of a network of three stages.
-fn calibration() -> super::calibrate::calibration::Calibration {
-    use resnext_builder::calibration::{InputSource, Measured};
+fn calibration() -> Report<Calibration> {
+    use resnext_builder::calibration::{InputSource, Inputs as Fed, Measured, Range};
 
-    use super::calibrate::calibration::{Calibration, Elements, SCHEMA_VERSION, Value};
-    use super::calibrate::inputs::Inputs;
-    use super::calibrate::verdict::Verdict;
+    use super::calibrate::result::{Elements, Inputs, Value};
     use super::calibrate::weights::Weights;
     use crate::input::broken::Broken;
     let value = |stage: &str, node: &str, max: f64, non_finite| Value {
-        name: node.into(),
-        node: node.into(),
-        op: "Conv".into(),
+        range: Range {
+            name: node.into(),
+            node: Some(node.into()),
+            op: Some("Conv".into()),
+            max_abs: Some(max),
+            non_finite,
+        },
         stage: stage.into(),
         min: Some(-1.5),
         max: Some(max),
-        max_abs: Some(max),
-        non_finite,
     };
     let layer = |n: usize| value("layer1", &format!("layer1.{n}.conv2"), [12.25, 7e4, 3.5, 2.75][n], (n == 3) as u64);
     let values: Vec<Value> = std::iter::once(value("stem", "conv1", 2.0, 0))
@@ -243,15 +245,10 @@ fn calibration() -> super::calibrate::calibration::Calibration {
         .collect();
     let overflowing = vec!["layer1.1.conv2".to_owned(), "layer1.3.conv2".to_owned()];
     let file = model_file();
-    Calibration {
-        schema_version: SCHEMA_VERSION,
-        kind: "calibration",
-        environment: environment(),
+    let calibration = Calibration {
         model: Measured { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
         inputs: Inputs {
-            source: InputSource::Images,
-            count: 300,
-            seed: None,
+            fed: Fed { source: InputSource::Images, count: 300, seed: None },
             broken: vec![Broken { path: "ring/3.jpg".into(), reason: "the file is empty".into() }],
         },
         provider: "cpu".into(),
@@ -272,11 +269,10 @@ fn calibration() -> super::calibrate::calibration::Calibration {
             keep_f32: vec!["layer1.1.conv2".into(), "layer1.1.relu2".into()],
             overflowing,
             keep_io_types: false,
-            beyond_mending: true,
+            unfixable: true,
         },
-        notes: vec![crate::note::Note::SumsUnseen],
-        interrupted: false,
-    }
+    };
+    Report { notes: vec![crate::note::Note::SumsUnseen], ..Report::of(environment(), calibration) }
 }
 
 #[test]
@@ -284,15 +280,11 @@ fn a_calibration_reads_well() {
     let mut found = calibration();
     expect("measure_calibrate", &text::render(&calibrate::document::document(&found), false));
     expect("measure_calibrate.csv", &calibrate::csv::csv(&found));
-    let last = |found: &super::calibrate::calibration::Calibration| {
+    let last = |found: &Report<Calibration>| {
         text::render(&calibrate::document::document(found), false).trim().lines().last().unwrap().to_owned()
     };
-    found.verdict = super::calibrate::verdict::Verdict {
-        f16_safe: true,
-        headroom: Some(1.25),
-        overflowing: vec![],
-        ..found.verdict
-    };
+    found.verdict =
+        Verdict { f16_safe: true, headroom: Some(1.25), overflowing: vec![], ..found.result.verdict.clone() };
     assert_eq!(
         last(&found),
         "f16 holds these inputs with a headroom of 1.25, below 8: more inputs tell whether that is enough"
@@ -302,14 +294,13 @@ fn a_calibration_reads_well() {
 }
 
 #[test]
-fn what_no_flag_mends_is_told_and_a_weight_that_no_node_takes_is_no_node() {
-    let text =
-        |found: &super::calibrate::calibration::Calibration| text::render(&calibrate::document::document(found), false);
+fn what_no_flag_fixes_is_told_and_a_weight_that_no_node_takes_is_no_node() {
+    let text = |found: &Report<Calibration>| text::render(&calibrate::document::document(found), false);
     let mut found = calibration();
     assert!(text(&found).contains("--keep-f32") && text(&found).contains("these flags do not fix that"));
-    found.verdict.beyond_mending = false;
+    found.verdict.unfixable = false;
     assert!(!text(&found).contains("fix"), "{}", text(&found));
-    found.verdict = super::calibrate::verdict::Verdict { overflowing: vec![], keep_f32: vec![], ..found.verdict };
+    found.verdict = Verdict { overflowing: vec![], keep_f32: vec![], ..found.result.verdict.clone() };
     found.weights.overflowing = vec!["table".into()];
     let said = text(&found);
     assert!(said.contains("f16 is not safe: 1 weight tensor goes beyond its range"), "{said}");

@@ -5,6 +5,7 @@ pub mod choices;
 pub mod csv;
 pub mod document;
 pub mod files;
+pub mod options;
 pub mod result;
 pub mod run;
 pub mod search;

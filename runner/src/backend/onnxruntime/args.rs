@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::options::{LibraryOptions, ProviderOptions};
 use super::provider;
-use super::provider::{Kind, OptionError, Provider};
-use super::session::SessionOptions;
+use super::provider::{Kind, OptionError};
+use super::spec::SessionOptions;
 use crate::host::machine as host;
 use clap::Args;
 
@@ -55,37 +56,35 @@ pub(crate) struct ProviderArgs {
 }
 
 impl ProviderArgs {
-    /// The given providers with nothing but defaults.
-    pub(crate) fn defaults(ep: Vec<Kind>) -> ProviderArgs {
-        ProviderArgs {
-            ep,
-            ep_options: Vec::new(),
-            session_config: Vec::new(),
-            intra_op_threads: None,
-            inter_op_threads: 1,
-            allow_fallback: false,
-            library: LibraryArgs::default(),
-        }
-    }
-
-    /// The providers with their options, each once, in the order given.
-    pub(crate) fn providers(&self) -> Result<Vec<Provider>, OptionError> {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for an option of a provider that is not asked for, or that no provider takes.
+    pub(crate) fn options(&self) -> Result<ProviderOptions, OptionError> {
         let mut kinds: Vec<Kind> = Vec::new();
         for &kind in &self.ep {
             if !kinds.contains(&kind) {
                 kinds.push(kind);
             }
         }
-        provider::configure(&kinds, &self.ep_options)
+        Ok(ProviderOptions {
+            providers: provider::configure(&kinds, &self.ep_options)?,
+            session: SessionOptions {
+                intra_op_threads: self.intra_op_threads.unwrap_or_else(host::default_threads),
+                inter_op_threads: self.inter_op_threads,
+                config: self.session_config.iter().cloned().collect(),
+            },
+            threads_asked: self.intra_op_threads.is_some(),
+            allow_fallback: self.allow_fallback,
+            library: self.library.options(),
+        })
     }
+}
 
-    /// Threads and session configuration.
-    pub(crate) fn session(&self) -> SessionOptions {
-        SessionOptions {
-            intra_op_threads: self.intra_op_threads.unwrap_or_else(host::default_threads),
-            inter_op_threads: self.inter_op_threads,
-            config: self.session_config.iter().cloned().collect(),
-        }
+impl LibraryArgs {
+    /// What was asked for.
+    pub(crate) fn options(&self) -> LibraryOptions {
+        LibraryOptions { ort_lib: self.ort_lib.clone(), timeout: self.timeout }
     }
 }
 

@@ -4,22 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::provider::{Kind, Provider};
 use super::runtime::find::{Library, Origin, Search};
-use super::session::{SessionOptions, Source, Spec};
+use super::spec::{SessionOptions, Source, Spec};
 use super::worker::Launcher;
 use crate::host::machine as host;
-use crate::host::machine::Host;
 use crate::model::opened::ModelError;
-
-/// Version of the JSON form.
-pub const SCHEMA_VERSION: u32 = 2;
 
 /// Everything `doctor` found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
-    /// Version of this form.
-    pub schema_version: u32,
-    /// The machine.
-    pub host: Host,
     /// The libraries found, best first.
     pub libraries: Vec<LibraryFinding>,
     /// Why there are none.
@@ -94,7 +86,7 @@ pub fn examine(launcher: &Launcher, search: &Search) -> Findings {
         },
     });
     let providers = providers.collect();
-    Findings { schema_version: SCHEMA_VERSION, host: Host::read(), libraries: described, no_library, providers }
+    Findings { libraries: described, no_library, providers }
 }
 
 fn describe(launcher: &Launcher, library: &Library) -> LibraryFinding {

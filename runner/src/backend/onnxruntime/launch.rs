@@ -1,6 +1,6 @@
 //! How workers are started.
 
-use super::args::LibraryArgs;
+use super::options::LibraryOptions;
 use super::worker;
 use super::worker::Launcher;
 use crate::exit::Failure;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// How workers are started under these flags.
-pub(crate) fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
+pub(crate) fn launcher(global: &Global, library: &LibraryOptions) -> Result<Launcher, Failure> {
     let unknown = |error: io::Error| Failure::new(Exit::Internal, format!("this program cannot find itself: {error}"));
     let mut launcher = Launcher::this_program().map_err(unknown)?;
     launcher.show_output = global.verbose;
@@ -25,9 +25,9 @@ pub(crate) fn launcher(global: &Global, library: &LibraryArgs) -> Result<Launche
 }
 
 /// As [`launcher`], for a check-up: nothing is built or measured, so a hang shows sooner.
-pub(crate) fn check_up_launcher(global: &Global, library: &LibraryArgs) -> Result<Launcher, Failure> {
+pub(crate) fn check_up_launcher(global: &Global, library: &LibraryOptions) -> Result<Launcher, Failure> {
     let timeout = Some(library.timeout.unwrap_or(CHECK_UP_LIMIT));
-    launcher(global, &LibraryArgs { timeout, ..library.clone() })
+    launcher(global, &LibraryOptions { timeout, ..library.clone() })
 }
 
 /// How long a library or a provider may take to show that it works.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::provider::Kind;
-use super::session::{Source, Spec};
+use super::spec::{Source, Spec};
 use super::worker::Launcher;
 use crate::backend::open::Backend;
 use crate::model::opened::{Model, ModelError};

@@ -7,68 +7,28 @@ pub mod bound;
 pub mod build;
 pub mod convert;
 pub mod engine;
+pub(crate) mod error;
 pub mod probe;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use onnx_file::open;
-use ort::ErrorCode;
 use ort::session::Session;
-use serde::{Deserialize, Serialize};
 
 use super::native::PlacedNode;
 use super::provider::{Kind, Provider};
 use super::runtime;
-use super::runtime::find::Library;
-use super::runtime::{Runtime, said};
+use super::runtime::Runtime;
+use super::spec::{Source, Spec};
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Scope};
 use crate::model::tensor::Tensor;
 
 use super::session::bound::BoundRuns;
 use super::session::build::{commit, options_in_force, register_plugin};
-
-/// What is loaded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// An ONNX file.
-    File(PathBuf),
-    /// A convolution network of four nodes made in memory, to find out whether a provider works at all.
-    Probe,
-}
-
-/// Threads and further settings of the session, the same for every provider.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionOptions {
-    /// Threads that share one node's work.
-    pub intra_op_threads: usize,
-    /// Threads that run nodes side by side; used only where the session runs nodes in parallel.
-    pub inter_op_threads: usize,
-    /// Session configuration in onnxruntime's own keys (`session.intra_op.allow_spinning`); wins over ours.
-    pub config: BTreeMap<String, String>,
-}
-
-/// All that loading a model on a provider needs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spec {
-    /// The onnxruntime library.
-    pub library: Library,
-    /// The provider and its options.
-    pub provider: Provider,
-    /// Threads and session configuration.
-    pub session: SessionOptions,
-    /// The model.
-    pub model: Source,
-    /// The outputs that a run gives; all tensors of a type that is moved where nothing is said.
-    pub outputs: Option<Vec<String>>,
-    /// Accept nodes on other providers than the one asked for.
-    pub allow_fallback: bool,
-    /// Let onnxruntime's warnings through to standard error.
-    pub verbose: bool,
-}
+use super::session::error::{probe_failed, run_failed};
 
 /// A model loaded into this process.
 pub struct LocalModel {
@@ -265,21 +225,4 @@ fn fallback(placed: &[PlacedNode], kind: Kind) -> ModelError {
     }
     message.push_str("\nhint: --allow-fallback accepts this, and every result then says how many nodes fell back");
     ModelError::Fallback(message)
-}
-
-fn run_failed(error: &ort::Error) -> ModelError {
-    match error.code() {
-        ErrorCode::InvalidArgument => ModelError::BadInput(said(error)),
-        _ => ModelError::Failed(said(error)),
-    }
-}
-
-/// The probe's inputs are this program's choice, so their misfit is no fault of the caller's input.
-fn probe_failed(error: &ModelError) -> ModelError {
-    match error {
-        ModelError::BadInput(reason) | ModelError::Failed(reason) => {
-            ModelError::Failed(format!("the model loaded, but its first run failed: {reason}"))
-        }
-        other => other.clone(),
-    }
 }

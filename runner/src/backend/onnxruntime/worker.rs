@@ -23,7 +23,7 @@ use onnx_file::text::Terminal;
 
 use super::runtime::Description;
 use super::runtime::find::Library;
-use super::session::Spec;
+use super::spec::Spec;
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part};
 use crate::model::tensor::{Data, Tensor};
 

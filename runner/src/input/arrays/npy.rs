@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use half::f16;
 use onnx_file::budget::Budget;
 
-use super::ContentError;
+use super::content::ContentError;
 use crate::model::tensor::{Data, Tensor};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";

@@ -6,7 +6,8 @@ use onnx_file::budget::Budget;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use super::{ContentError, Held, Wanted, npy};
+use super::content::{ContentError, Held, Wanted};
+use super::npy;
 use crate::model::tensor::Tensor;
 
 /// Most arrays in a file. Whoever keeps more keeps something else.

@@ -7,8 +7,8 @@ use onnx_file::budget::Budget;
 use onnx_file::open;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::content::{ContentError, Held, Wanted};
 use super::npy::{Element, from_bytes, to_bytes};
-use super::{ContentError, Held, Wanted};
 use crate::model::tensor::{Data, Tensor};
 
 /// Reads the arrays that are wanted, in the order of their names.

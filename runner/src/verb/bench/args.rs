@@ -1,7 +1,9 @@
 //! Flags of `bench`.
 
+use super::options::Options;
 use super::plan::{Plan, WarmUp};
 use crate::backend::onnxruntime::args::{ProviderArgs, seconds};
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::model::opened::Scope;
 use crate::verb::flags::each_once;
 use crate::verb::flags::*;
@@ -54,25 +56,17 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A measurement of so many seconds for each row, all else by default.
-    pub(crate) fn short(models: Vec<PathBuf>, providers: ProviderArgs, duration: u64, exports: Exports) -> Bench {
-        Bench {
-            models,
-            providers,
-            batches: Batches::of(1),
-            scope: vec![ScopeArg::EndToEnd],
-            warmup: None,
-            iterations: None,
-            duration: Some(Duration::from_secs(duration)),
-            percentile: Plan::default().percentiles,
-            processes: None,
-            seed: Seed::default(),
-            exports,
-        }
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        let providers = self.providers.options()?;
+        Ok(Options { models: self.models.clone(), providers, plan: self.plan() })
     }
 
     /// The plan of the measurement.
-    pub(crate) fn plan(&self) -> Plan {
+    fn plan(&self) -> Plan {
         let default = Plan::default();
         let scope = |scope| match scope {
             ScopeArg::EndToEnd => Scope::EndToEnd,

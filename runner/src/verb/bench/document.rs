@@ -8,13 +8,14 @@ use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{bytes, four_digits, percent, three_digits};
+use crate::report::ratio::ratio_cells;
 use crate::report::{machine, placement, short_names};
 use crate::stats::median;
 use crate::stats::percentile::Percentile;
-use crate::stats::ratio::{RatioOfMedians, Unit};
+use crate::verb::outcome::Report;
 
 /// Describes a benchmark: latencies, cold start, what makes them doubtful.
-pub fn document(bench: &Bench) -> Document {
+pub fn document(bench: &Report<Bench>) -> Document {
     let names = short_names(bench.rows.iter().map(|row| row.model.as_str()));
     let name = |row: &Row| names.get(row.model.as_str()).cloned().unwrap_or_else(|| row.model.clone());
     let mut document = Document::default();
@@ -117,35 +118,6 @@ fn percentile(percentile: &Percentile) -> Cell {
 
 fn speed_up(speed_up: Option<&SpeedUp>) -> [Cell; 2] {
     speed_up.map_or_else(Default::default, |speed_up| ratio_cells(&speed_up.ratio))
-}
-
-/// A ratio, and how surely it is known.
-pub(crate) fn ratio_cells(ratio: &RatioOfMedians) -> [Cell; 2] {
-    let Some([low, high]) = ratio.interval else {
-        let unit = match ratio.unit {
-            Unit::Process => "processes",
-            Unit::Round => "rounds",
-        };
-        let text = format!("not enough samples ({} of {} {unit})", ratio.units, ratio.units_needed);
-        return [ratio_text(ratio.ratio).into(), Cell::toned(text, Tone::Faint)];
-    };
-    let interval = format!("{} to {}", ratio_text(low), ratio_text(high));
-    if ratio.unit == Unit::Round {
-        return [
-            ratio_text(ratio.ratio).into(),
-            Cell::toned(format!("{interval} of these two processes"), Tone::Faint),
-        ];
-    }
-    if !ratio.difference_shown {
-        return [ratio_text(ratio.ratio).into(), format!("{interval}: no difference shown").into()];
-    }
-    let tone = if ratio.ratio > 1.0 { Tone::Good } else { Tone::Bad };
-    [Cell::toned(ratio_text(ratio.ratio), tone), Cell::toned(interval, Tone::Faint)]
-}
-
-/// Three decimals, so that a ratio and its interval can be told from 1.
-pub(crate) fn ratio_text(ratio: f64) -> String {
-    format!("{ratio:.3}")
 }
 
 fn lacks_samples(bench: &Bench) -> bool {

@@ -22,13 +22,12 @@ use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
 use crate::stats::random::SplitMix64;
+use crate::verb::outcome::Report;
 
 use super::gpu::GpuState;
 use super::plan::Plan;
 use super::rows::{BlockOfRuns, Row};
 
-/// Version of the JSON written from [`Bench`].
-pub const SCHEMA_VERSION: u32 = 2;
 /// Before each block one run is made and left out, because the rows before it have emptied the caches; not where a run
 /// takes longer than this many seconds, since refilling them is then no matter.
 const LONG_RUN: f64 = 0.1;
@@ -62,12 +61,6 @@ pub struct Measured {
 /// The whole benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bench {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `bench`.
-    pub kind: &'static str,
-    /// Machine and time before the first run.
-    pub environment: Environment,
     /// Load average after the last run.
     pub load_average_after: Option<[f64; 3]>,
     /// What was asked for.
@@ -78,11 +71,6 @@ pub struct Bench {
     pub rows: Vec<Row>,
     /// State of the GPUs before each round and after the last; empty without GPUs.
     pub gpus: Vec<GpuState>,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
-    /// Whether it was stopped before the plan was met.
-    pub interrupted: bool,
 }
 
 impl Bench {
@@ -98,7 +86,7 @@ pub fn bench(
     plan: &Plan,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
-) -> Bench {
+) -> Report<Bench> {
     let environment = Environment::read();
     let mut rows = Row::all(candidates, plan);
     let mut measured: Vec<Measured> = candidates.iter().map(Measured::of).collect();
@@ -122,18 +110,8 @@ pub fn bench(
     let gpus = gpus.unwrap_or_default();
     let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
     let notes = doubts.chain(Note::library(loaded)).chain(rows::baselines(&rows)).collect();
-    Bench {
-        schema_version: SCHEMA_VERSION,
-        kind: "bench",
-        environment,
-        load_average_after: load_average_now(),
-        plan: plan.clone(),
-        candidates: measured,
-        rows,
-        gpus,
-        notes,
-        interrupted,
-    }
+    let bench = Bench { load_average_after: load_average_now(), plan: plan.clone(), candidates: measured, rows, gpus };
+    Report { environment, notes, interrupted, result: bench }
 }
 
 impl Measured {

@@ -2,45 +2,52 @@
 
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::process::ExitCode;
 
 use super::measurement;
 use super::measurement as bench;
 
 use super::args::Bench;
+use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
+use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Bench) -> Result<ExitCode, Failure> {
-    let result = measured(global, arguments)?;
+    let result = measured(global, &arguments.options()?, &arguments.exports.outputs())?;
     publish(global, &result, &arguments.exports)?;
     Ok(result.exit_code())
 }
 
 /// The measurement, without printing its result.
-pub(crate) fn measured(global: &Global, arguments: &Bench) -> Result<measurement::Bench, Failure> {
-    let files = read_models(&arguments.models)?;
-    arguments.exports.outputs().apart_from(&files, &[])?;
-    let providers = Providers::of(global, &arguments.providers)?;
-    let plan = arguments.plan();
+pub(crate) fn measured(
+    global: &Global,
+    options: &Options,
+    outputs: &Outputs<'_>,
+) -> Result<Report<measurement::Bench>, Failure> {
+    let files = read_models(&options.models)?;
+    outputs.apart_from(&files, &[])?;
+    let providers = Providers::of(global, &options.providers)?;
+    let plan = &options.plan;
     let mut candidates = providers.candidates(&files, &plan.batches);
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
-    Ok(bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress)))
+    Ok(bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress)))
 }
 
 impl Outcome for measurement::Bench {
     const KIND: &'static str = "bench";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<measurement::Bench>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::exit::Failure;
 use crate::verb::about::Preparation;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
-
-/// Synthetic inputs where nothing else is asked for.
-const SYNTHETIC: usize = 16;
 
 /// `calibrate`.
 #[derive(Debug, Args)]
@@ -37,8 +36,19 @@ pub struct Calibrate {
 }
 
 impl Calibrate {
-    /// Synthetic inputs asked for.
-    pub(crate) fn synthetic(&self) -> usize {
-        self.count.unwrap_or(SYNTHETIC)
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`] for options that no provider asked for takes, and for a preprocessing that does not parse.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        Ok(Options {
+            model: self.model.clone(),
+            images: self.images.clone(),
+            count: self.count,
+            seed: self.seed,
+            batch: self.batch_size,
+            preprocess: self.preparation.asked()?,
+            providers: self.providers.options()?,
+        })
     }
 }

@@ -10,10 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use onnx_file::digest;
-use onnx_file::expose::{ExposeError, with_intermediate_outputs};
+use onnx_file::expose::with_intermediate_outputs;
 use onnx_file::outline::OutlineError;
-use resnext_builder::calibration::Measured;
-use serde::Serialize;
+use resnext_builder::calibration::{self as measured, Measured};
 
 use crate::host::environment::Environment;
 use crate::input::preprocess;
@@ -24,15 +23,13 @@ use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::note::Note;
 use crate::stats::range::Range;
+use crate::verb::outcome::Report;
 
-use super::inputs::{Inputs, Source};
-use super::verdict::{COMFORTABLE, Verdict};
+use super::error::CalibrateError;
+use super::inputs::Source;
+use super::result::{COMFORTABLE, Calibration, Elements, Value, Verdict};
 use super::weights::Weights;
-use crate::input::broken::Broken;
 use crate::model::values::GraphValue;
-
-/// Version of the JSON written from [`Calibration`].
-pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to calibrate on.
 pub struct Request<'a> {
@@ -40,97 +37,6 @@ pub struct Request<'a> {
     pub inputs: Source<'a>,
     /// Inputs at once, for models that leave it open. All values of a batch are in memory together.
     pub batch: usize,
-}
-
-/// Why there is no calibration.
-#[derive(Debug, thiserror::Error)]
-pub enum CalibrateError {
-    /// The model file is unusable.
-    #[error(transparent)]
-    File(#[from] MetadataError),
-    /// Its weights cannot be read.
-    #[error(transparent)]
-    Weights(#[from] onnx_file::read::ReadError),
-    /// The copy with all values as outputs could not be written.
-    #[error(transparent)]
-    Write(#[from] ExposeError),
-    /// The provider gave no result, or stopped giving any.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// No image could be read.
-    #[error("none of the {count} images can be read; the first, {}: {}", first.path, first.reason)]
-    NoImage {
-        /// Images tried.
-        count: usize,
-        /// The first of them.
-        first: Broken,
-    },
-    /// Stopped before the first result.
-    #[error("stopped before the first input was through: there is no range to tell")]
-    Stopped,
-}
-
-/// A value inside the network, over all inputs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Value {
-    /// Its name in the graph.
-    pub name: String,
-    /// The node that makes it.
-    pub node: String,
-    /// That node's operator.
-    pub op: String,
-    /// Part of the network: `stem`, `layer1`, ..., `head`.
-    #[serde(skip)]
-    pub stage: String,
-    /// Smallest finite element; `None` where none is finite.
-    pub min: Option<f64>,
-    /// Largest finite element.
-    pub max: Option<f64>,
-    /// Largest magnitude of a finite element.
-    pub max_abs: Option<f64>,
-    /// Elements that are NaN or infinite.
-    pub non_finite: u64,
-}
-
-/// All values together.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Elements {
-    /// Elements of all values over all inputs.
-    pub count: u64,
-    /// Those not zero and below the smallest normal number of f16, where it has fewer digits.
-    pub below_f16_normal: u64,
-}
-
-/// The whole calibration.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Calibration {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `calibration`.
-    pub kind: &'static str,
-    /// Machine and time.
-    pub environment: Environment,
-    /// The model.
-    pub model: Measured,
-    /// What went in.
-    pub inputs: Inputs,
-    /// Provider.
-    pub provider: String,
-    /// Library, options, placement, of the copy with all values as outputs.
-    pub loaded: Loaded,
-    /// Every floating-point value that a node makes, in the order of the graph.
-    pub values: Vec<Value>,
-    /// All of them together.
-    pub elements: Elements,
-    /// The weights.
-    pub weights: Weights,
-    /// Whether f16 holds all that.
-    pub verdict: Verdict,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
-    /// Whether it was stopped before the last input.
-    pub interrupted: bool,
 }
 
 /// Measures the ranges of all values of the candidate's model. Setting `stop` ends it after the batch in progress; what
@@ -143,7 +49,7 @@ pub fn calibrate(
     request: &Request<'_>,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Calibration, CalibrateError> {
+) -> Result<Report<Calibration>, CalibrateError> {
     let environment = Environment::read();
     let file = candidate.file;
     let image = file.image_input()?;
@@ -161,28 +67,16 @@ pub fn calibrate(
         ranges.merge(opened.ranges(std::slice::from_ref(input), part)?);
         Ok(())
     })?;
-    let interrupted = stop.load(Ordering::Relaxed) && inputs.count + inputs.broken.len() < request.inputs.count();
+    let interrupted = stop.load(Ordering::Relaxed) && inputs.count() + inputs.broken.len() < request.inputs.count();
     let (values, elements) = ranges.values(&made)?;
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
     let without = made.len() - values.len();
     notes.extend((without > 0).then_some(Note::NoRange { count: without }));
     notes.extend(caveats(&request.inputs, file));
-    Ok(Calibration {
-        schema_version: SCHEMA_VERSION,
-        kind: "calibration",
-        environment,
-        model,
-        inputs,
-        provider: candidate.provider.clone(),
-        loaded,
-        values,
-        elements,
-        weights,
-        verdict,
-        notes,
-        interrupted,
-    })
+    let calibration =
+        Calibration { model, inputs, provider: candidate.provider.clone(), loaded, values, elements, weights, verdict };
+    Ok(Report { environment, notes, interrupted, result: calibration })
 }
 
 fn described(file: &ModelFile) -> Result<Measured, MetadataError> {
@@ -216,14 +110,16 @@ impl Ranges {
             elements.count += range.count;
             elements.below_f16_normal += range.below_normal;
             values.push(Value {
-                name: made.value.clone(),
-                node: made.node.clone(),
-                op: made.op.clone(),
+                range: measured::Range {
+                    name: made.value.clone(),
+                    node: Some(made.node.clone()),
+                    op: Some(made.op.clone()),
+                    max_abs: range.max_abs(),
+                    non_finite: range.non_finite,
+                },
                 stage: made.stage.clone(),
                 min: range.bounds.map(|[low, _]| low),
                 max: range.bounds.map(|[_, high]| high),
-                max_abs: range.max_abs(),
-                non_finite: range.non_finite,
             });
         }
         Ok((values, elements))

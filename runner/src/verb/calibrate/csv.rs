@@ -1,6 +1,6 @@
 //! Results of `calibrate` as comma-separated values.
 
-use super::calibration::Calibration;
+use super::result::Calibration;
 use crate::report::csv::{number, render, strings};
 use crate::stats::range::f16_headroom;
 
@@ -8,9 +8,11 @@ use crate::stats::range::f16_headroom;
 pub fn csv(calibration: &Calibration) -> String {
     let heading = strings(&["stage", "node", "op", "value", "min", "max", "max_abs", "f16_headroom", "non_finite"]);
     let lines = calibration.values.iter().map(|value| {
-        let mut line = vec![value.stage.clone(), value.node.clone(), value.op.clone(), value.name.clone()];
-        line.extend([value.min, value.max, value.max_abs, value.max_abs.and_then(f16_headroom)].map(number));
-        line.push(value.non_finite.to_string());
+        let range = &value.range;
+        let [node, op] = [&range.node, &range.op].map(|name| name.clone().unwrap_or_default());
+        let mut line = vec![value.stage.clone(), node, op, range.name.clone()];
+        line.extend([value.min, value.max, range.max_abs, range.max_abs.and_then(f16_headroom)].map(number));
+        line.push(range.non_finite.to_string());
         line
     });
     render(std::iter::once(heading).chain(lines))

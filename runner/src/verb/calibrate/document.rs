@@ -3,19 +3,19 @@
 use crate::report::document::Column;
 use std::collections::BTreeSet;
 
-use super::calibration::{Calibration, Value};
-use super::verdict::{COMFORTABLE, Verdict};
+use super::result::{COMFORTABLE, Calibration, Value, Verdict};
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{four_digits, percent, scientific, three_digits};
 use crate::report::{broken, machine};
 use crate::stats::range::{F16_NORMAL, f16_headroom};
+use crate::verb::outcome::Report;
 
 /// Nodes of each stage that are shown; all are in the JSON.
 const EACH: usize = 3;
 
 /// Describes a calibration: the tightest nodes of each stage, the weights, the verdict and the flags that follow from it.
-pub fn document(calibration: &Calibration) -> Document {
+pub fn document(calibration: &Report<Calibration>) -> Document {
     let mut document = Document::default();
     document.paragraph(machine(&calibration.environment));
     document.paragraph(format!(
@@ -43,10 +43,10 @@ pub fn document(calibration: &Calibration) -> Document {
 /// `300 images`.
 fn inputs(calibration: &Calibration) -> String {
     let inputs = &calibration.inputs;
-    let plural = if inputs.count == 1 { "" } else { "s" };
-    match inputs.seed {
-        Some(seed) => format!("{} synthetic input{plural}, seed {seed},", inputs.count),
-        None => format!("{} image{plural}", inputs.count),
+    let plural = if inputs.count() == 1 { "" } else { "s" };
+    match inputs.fed.seed {
+        Some(seed) => format!("{} synthetic input{plural}, seed {seed},", inputs.count()),
+        None => format!("{} image{plural}", inputs.count()),
     }
 }
 
@@ -66,8 +66,8 @@ fn tightest(values: &[Value]) -> Table {
         // What is not finite comes first: it has no headroom at all.
         let mut order: Vec<&Value> = stage.iter().collect();
         order.sort_by(|a, b| {
-            let largest = |value: &Value| value.max_abs.unwrap_or(0.0);
-            (b.non_finite > 0).cmp(&(a.non_finite > 0)).then(largest(b).total_cmp(&largest(a)))
+            let largest = |value: &Value| value.range.max_abs.unwrap_or(0.0);
+            (b.range.non_finite > 0).cmp(&(a.range.non_finite > 0)).then(largest(b).total_cmp(&largest(a)))
         });
         let mut name: Cell = stage[0].stage.clone().into();
         for value in order.into_iter().take(EACH) {
@@ -79,19 +79,19 @@ fn tightest(values: &[Value]) -> Table {
 
 fn row(stage: Cell, value: &Value) -> Vec<Cell> {
     let number = |value: Option<f64>| value.map(four_digits).unwrap_or_default();
-    let headroom = value.max_abs.and_then(f16_headroom);
+    let headroom = value.range.max_abs.and_then(f16_headroom);
     let tone = match headroom {
         Some(headroom) if headroom < 1.0 => Tone::Bad,
         _ => Tone::Plain,
     };
-    let not_finite = if value.non_finite == 0 { String::new() } else { value.non_finite.to_string() };
+    let not_finite = if value.range.non_finite == 0 { String::new() } else { value.range.non_finite.to_string() };
     vec![
         stage,
-        value.node.clone().into(),
-        value.op.clone().into(),
+        value.range.node.clone().unwrap_or_default().into(),
+        value.range.op.clone().unwrap_or_default().into(),
         number(value.min).into(),
         number(value.max).into(),
-        number(value.max_abs).into(),
+        number(value.range.max_abs).into(),
         Cell::toned(headroom.map(three_digits).unwrap_or_default(), tone),
         Cell::toned(not_finite, Tone::Bad),
     ]
@@ -144,7 +144,7 @@ fn not_safe(document: &mut Document, calibration: &Calibration) {
         document.paragraph("these nodes, and those that take what they make, can stay f32:");
         document.paragraph(format!("resnext-build --dtype f16 {}", flags(verdict)));
     }
-    if verdict.beyond_mending {
+    if verdict.unfixable {
         let besides = if verdict.keep_f32.is_empty() { "f32 does not fix it" } else { "these flags do not fix that" };
         document.paragraph(format!("what is not finite is so in the model's own arithmetic: {besides}"));
     }
@@ -187,7 +187,7 @@ mod tests {
             overflowing: vec![],
             keep_f32: names.to_vec(),
             keep_io_types: true,
-            beyond_mending: false,
+            unfixable: false,
         };
         let expected = r"--keep-io-types --keep-f32 layer1.0.conv2 --keep-f32 /layer1/layer1.0/conv1/Conv --keep-f32 'a b' --keep-f32 '$(rm x)' --keep-f32 'it'\''s'";
         assert_eq!(flags(&verdict), expected);

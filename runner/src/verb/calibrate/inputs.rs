@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use resnext_builder::calibration::InputSource;
-use serde::Serialize;
 
-use super::calibration::CalibrateError;
+use super::error::CalibrateError;
+use super::result::Inputs;
 use crate::input;
 use crate::input::noise::Noise;
 use crate::input::pipeline::{Extent, prepare};
@@ -44,19 +44,6 @@ impl Source<'_> {
     }
 }
 
-/// What went in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Inputs {
-    /// What they are.
-    pub source: InputSource,
-    /// Inputs that the ranges hold for; broken images are none.
-    pub count: usize,
-    /// Seed of synthetic inputs.
-    pub seed: Option<u64>,
-    /// Images that could not be read.
-    pub broken: Vec<Broken>,
-}
-
 /// At most `count` of the paths, at equal distances, so that a folder of classes gives some of each.
 pub fn spread(paths: Vec<PathBuf>, count: usize) -> Vec<PathBuf> {
     let all = paths.len();
@@ -89,7 +76,7 @@ impl Feed<'_> {
             Source::Seeded { count, seed } => self.seeded(*count, *seed, stop, progress, take)?,
         };
         match inputs.broken.first() {
-            _ if inputs.count > 0 => Ok(inputs),
+            _ if inputs.fed.count > 0 => Ok(inputs),
             _ if stop.load(Ordering::Relaxed) => Err(CalibrateError::Stopped),
             Some(first) => Err(CalibrateError::NoImage { count: inputs.broken.len(), first: first.clone() }),
             None => Err(CalibrateError::Stopped),
@@ -103,7 +90,7 @@ impl Feed<'_> {
         progress: &mut dyn FnMut(&Progress),
         take: Take<'_>,
     ) -> Result<Inputs, CalibrateError> {
-        let mut inputs = Inputs { source: InputSource::Images, count: 0, seed: None, broken: Vec::new() };
+        let mut inputs = Inputs::none(InputSource::Images, None);
         let mut waiting: Vec<Vec<f32>> = Vec::new();
         let failed = prepare(paths, &[self.preprocess], Extent::for_batch(self.batch.size), |prepared| {
             let at = prepared.index;
@@ -115,7 +102,7 @@ impl Feed<'_> {
                 }
             }
             let full = waiting.len() == self.batch.size || at + 1 == paths.len();
-            if full && let Err(error) = self.hand_over(std::mem::take(&mut waiting), &mut inputs.count, take) {
+            if full && let Err(error) = self.hand_over(std::mem::take(&mut waiting), &mut inputs.fed.count, take) {
                 return ControlFlow::Break(Some(error));
             }
             progress(&Progress::new(Phase::Calibrating, "", at + 1, paths.len()));
@@ -135,20 +122,20 @@ impl Feed<'_> {
         progress: &mut dyn FnMut(&Progress),
         take: Take<'_>,
     ) -> Result<Inputs, CalibrateError> {
-        let mut inputs = Inputs { source: InputSource::Seeded, count: 0, seed: Some(seed), broken: Vec::new() };
+        let mut inputs = Inputs::none(InputSource::Seeded, Some(seed));
         let mut noise = Noise::new(seed);
         let (height, width) = self.preprocess.height_width();
-        while inputs.count < count && !stop.load(Ordering::Relaxed) {
-            let rows = self.batch.size.min(count - inputs.count);
+        while inputs.count() < count && !stop.load(Ordering::Relaxed) {
+            let rows = self.batch.size.min(count - inputs.count());
             let batch = (0..rows).map(|_| noise.by_ref().take(3 * height * width).collect()).collect();
-            self.hand_over(batch, &mut inputs.count, take)?;
-            progress(&Progress::new(Phase::Calibrating, "", inputs.count, count));
+            self.hand_over(batch, &mut inputs.fed.count, take)?;
+            progress(&Progress::new(Phase::Calibrating, "", inputs.count(), count));
         }
         Ok(inputs)
     }
 
     /// Runs one batch, filled up with its last input where the model takes so many and no fewer.
-    fn hand_over(&self, mut batch: Vec<Vec<f32>>, count: &mut usize, take: Take<'_>) -> Result<(), ModelError> {
+    fn hand_over(&self, mut batch: Vec<Vec<f32>>, count: &mut u64, take: Take<'_>) -> Result<(), ModelError> {
         let kept = batch.len();
         let Some(last) = batch.last().cloned() else { return Ok(()) };
         if self.batch.fixed {
@@ -157,7 +144,7 @@ impl Feed<'_> {
         let (height, width) = self.preprocess.height_width();
         let input = input::tensor(self.image, [batch.len(), 3, height, width], batch.concat());
         take(&input, Part { kept, of: batch.len() })?;
-        *count += kept;
+        *count += kept as u64;
         Ok(())
     }
 }

@@ -1,61 +1,77 @@
 //! `calibrate`: ranges of all values inside a network, and whether f16 holds them.
 
-use super::calibration::Calibration;
+use super::error::CalibrateError;
+use super::result::Calibration;
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::calibration as calibrate;
-use super::calibration::{CalibrateError, Request};
+use super::calibration::Request;
 use super::inputs::{Source, spread};
 use crate::input;
 
 use super::args::Calibrate;
+use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
+use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
+use resnext_builder::calibration;
+
+/// Synthetic inputs where no number of them is asked for.
+const SYNTHETIC: usize = 16;
 
 pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Failure> {
-    if arguments.providers.providers()?.len() != 1 {
-        return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
-    }
-    let mut files = read_models(std::slice::from_ref(&arguments.model))?;
-    arguments.preparation.tell(&mut files)?;
-    arguments.exports.outputs().apart_from(&files, &arguments.images)?;
-    let images = images(arguments)?;
-    let providers = Providers::of(global, &arguments.providers)?;
-    let inputs = match &images {
-        Some(images) => Source::Images(images),
-        None => Source::Seeded { count: arguments.synthetic(), seed: arguments.seed },
-    };
-    let stop = stop_on_interrupt(global.quiet, KEEPS);
-    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
-    let request = Request { inputs, batch: arguments.batch_size };
-    let mut bar = Bar::new(global.quiet);
-    let found = calibrate::calibrate(&mut candidates[0], &request, &stop, &mut |progress| bar.show(progress));
-    drop(bar);
-    let calibration = found.map_err(failure)?;
+    let calibration = measured(global, &arguments.options()?, &arguments.exports.outputs())?;
     publish(global, &calibration, &arguments.exports)?;
     Ok(calibration.exit_code())
 }
 
+/// The calibration, without printing it.
+pub(crate) fn measured(
+    global: &Global,
+    options: &Options,
+    outputs: &Outputs<'_>,
+) -> Result<Report<Calibration>, Failure> {
+    if options.providers.providers.len() != 1 {
+        return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
+    }
+    let mut files = read_models(std::slice::from_ref(&options.model))?;
+    files.iter_mut().for_each(|file| file.asked.preprocess = options.preprocess);
+    outputs.apart_from(&files, &options.images)?;
+    let images = images(options)?;
+    let providers = Providers::of(global, &options.providers)?;
+    let inputs = match &images {
+        Some(images) => Source::Images(images),
+        None => Source::Seeded { count: options.count.unwrap_or(SYNTHETIC), seed: options.seed },
+    };
+    let stop = stop_on_interrupt(global.quiet, KEEPS);
+    let mut candidates = providers.candidates(&files, &[options.batch]);
+    let request = Request { inputs, batch: options.batch };
+    let mut bar = Bar::new(global.quiet);
+    let found = calibrate::calibrate(&mut candidates[0], &request, &stop, &mut |progress| bar.show(progress));
+    drop(bar);
+    found.map_err(failure)
+}
+
 /// The images to calibrate on; `None` for synthetic inputs.
-fn images(arguments: &Calibrate) -> Result<Option<Vec<PathBuf>>, Failure> {
-    if arguments.images.is_empty() {
+fn images(options: &Options) -> Result<Option<Vec<PathBuf>>, Failure> {
+    if options.images.is_empty() {
         return Ok(None);
     }
-    let all = input::expand(&arguments.images)
+    let all = input::expand(&options.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     if all.is_empty() {
         return Err(Failure::new(Exit::BadInput, "the folders given hold no images"));
     }
-    let count = arguments.count.unwrap_or(all.len());
+    let count = options.count.unwrap_or(all.len());
     Ok(Some(spread(all, count)))
 }
 
@@ -71,10 +87,11 @@ fn failure(error: CalibrateError) -> Failure {
 }
 
 impl Outcome for Calibration {
-    const KIND: &'static str = "calibration";
+    const KIND: &'static str = calibration::KIND;
+    const SCHEMA_VERSION: u32 = calibration::SCHEMA_VERSION;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Calibration>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -1,7 +1,9 @@
 //! Flags of `compare`.
 
+use super::options::{InputsFrom, Options};
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::verb::flags::*;
 use crate::verb::outputs::Outputs;
 use clap::Args;
@@ -46,14 +48,27 @@ impl Compare {
         outputs.with("--save-inputs", self.inputs.save_inputs.as_deref())
     }
 
-    /// The files that it reads besides the models.
-    pub(crate) fn read(&self) -> Vec<PathBuf> {
-        self.inputs.images.iter().chain(&self.inputs.load_inputs).chain(&self.reference).cloned().collect()
-    }
-
-    /// The tolerances asked for.
-    pub(crate) fn tolerance(&self) -> ToleranceOverride {
-        ToleranceOverride { atol: self.atol, rtol: self.rtol }
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        let Inputs { seed, load_inputs, images, save_inputs } = &self.inputs;
+        let inputs = match load_inputs {
+            Some(path) => InputsFrom::File(path.clone()),
+            None if images.is_empty() => InputsFrom::Noise { seed: seed.seed },
+            None => InputsFrom::Images(images.clone()),
+        };
+        Ok(Options {
+            models: self.models.clone(),
+            providers: self.providers.options()?,
+            inputs,
+            save_inputs: save_inputs.clone(),
+            batch: self.batch_size,
+            reference: self.reference.clone(),
+            tolerance: ToleranceOverride { atol: self.atol, rtol: self.rtol },
+            layers: self.layers,
+        })
     }
 }
 

@@ -18,12 +18,10 @@ use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::model::tensor::{Data, Tensor};
 use crate::note::{Named, Note};
+use crate::verb::outcome::Report;
 
 use super::metrics::Metrics;
 use super::tolerance::{Tolerance, ToleranceOverride};
-
-/// Version of the JSON written from [`Comparison`].
-pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to compare by.
 pub struct Request<'a> {
@@ -83,12 +81,6 @@ pub struct Row {
 /// The whole comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `compare`.
-    pub kind: &'static str,
-    /// Machine and time.
-    pub environment: Environment,
     /// Where the inputs came from.
     pub inputs: String,
     /// Their shape.
@@ -97,9 +89,6 @@ pub struct Comparison {
     pub reference: Option<String>,
     /// One row for each candidate, in the order asked for.
     pub rows: Vec<Row>,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
     /// Where the first two candidates begin to differ, if that was asked for.
     pub layers: Option<layers::Layers>,
 }
@@ -163,7 +152,7 @@ pub fn compare(
     candidates: &mut [Candidate<'_>],
     request: &Request<'_>,
     progress: &mut dyn FnMut(&Progress),
-) -> (Comparison, Vec<Option<Vec<Tensor>>>) {
+) -> (Report<Comparison>, Vec<Option<Vec<Tensor>>>) {
     let total = candidates.len();
     let mut results = Vec::new();
     for (done, candidate) in candidates.iter_mut().enumerate() {
@@ -193,16 +182,14 @@ pub fn compare(
     });
     let rows: Vec<Row> = rows.collect();
     let comparison = Comparison {
-        schema_version: SCHEMA_VERSION,
-        kind: "compare",
-        environment: Environment::read(),
         inputs: request.inputs_source.clone(),
         input_shape: request.inputs.first().map(|input| input.shape.clone()).unwrap_or_default(),
         reference: reference.map(|reference| reference.name),
-        notes: notes(&rows, first),
         rows,
         layers: None,
     };
+    let notes = notes(&comparison.rows, first);
+    let comparison = Report { notes, ..Report::of(Environment::read(), comparison) };
     let outputs = results.into_iter().map(|ran| ran.runs.ok().map(|runs| runs.first)).collect();
     (comparison, outputs)
 }

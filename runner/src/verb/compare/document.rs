@@ -8,9 +8,10 @@ use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{percent, scientific, shape};
 use crate::report::{placement, short_names};
+use crate::verb::outcome::Report;
 
 /// Describes a comparison: every output of every candidate, what is wrong, and the verdict.
-pub fn document(comparison: &Comparison) -> Document {
+pub fn document(comparison: &Report<Comparison>) -> Document {
     let names = short_names(comparison.rows.iter().map(|row| row.model.as_str()));
     let name = |row: &Row| names.get(row.model.as_str()).cloned().unwrap_or_else(|| row.model.clone());
     let mut document = Document::default();

@@ -3,7 +3,7 @@
 use super::{csv, document};
 use crate::note::Note;
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ use crate::model::file::ModelFile;
 use crate::model::tensor::Tensor;
 
 use super::args::Compare;
+use super::options::{InputsFrom, Options};
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
@@ -24,7 +25,7 @@ use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
 use crate::verb::files::{load, load_inputs, save};
-use crate::verb::flags::Inputs;
+use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
 
@@ -33,7 +34,7 @@ use onnx_file::exit::Exit;
 const LAYERS_AT_ONCE: usize = 4;
 
 pub(crate) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Failure> {
-    let Compared { comparison, outputs, search } = measured(global, arguments)?;
+    let Compared { comparison, outputs, search } = measured(global, &arguments.options()?, &arguments.outputs())?;
     publish(global, &comparison, &arguments.exports)?;
     match outputs {
         Some(outputs) => save(arguments.save_outputs.as_deref(), &outputs)?,
@@ -51,7 +52,7 @@ pub(crate) fn run(global: &Global, arguments: &Compare) -> Result<ExitCode, Fail
 
 /// A comparison that has yet to be shown.
 pub(crate) struct Compared {
-    pub(crate) comparison: Comparison,
+    pub(crate) comparison: Report<Comparison>,
     /// The first candidate's outputs, where it gave any.
     outputs: Option<Vec<Tensor>>,
     /// Why the search for the first block that differs, if it was asked for, came to nothing.
@@ -59,32 +60,32 @@ pub(crate) struct Compared {
 }
 
 /// The comparison, without printing anything.
-pub(crate) fn measured(global: &Global, arguments: &Compare) -> Result<Compared, Failure> {
-    let files = read_models(&arguments.models)?;
-    arguments.outputs().apart_from(&files, &arguments.read())?;
-    let (inputs, inputs_source) = inputs(&files, &arguments.inputs, arguments.batch_size)?;
-    save(arguments.inputs.save_inputs.as_deref(), &inputs)?;
-    let reference = match &arguments.reference {
+pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>) -> Result<Compared, Failure> {
+    let files = read_models(&options.models)?;
+    outputs.apart_from(&files, &options.read())?;
+    let (inputs, inputs_source) = inputs(&files, &options.inputs, options.batch)?;
+    save(options.save_inputs.as_deref(), &inputs)?;
+    let reference = match &options.reference {
         Some(path) => Some((load(path)?, path.display().to_string())),
         None => None,
     };
-    let providers = Providers::of(global, &arguments.providers)?;
-    let mut candidates = providers.candidates(&files, &[arguments.batch_size]);
-    if arguments.layers && candidates.len() < 2 {
+    let providers = Providers::of(global, &options.providers)?;
+    let mut candidates = providers.candidates(&files, &[options.batch]);
+    if options.layers && candidates.len() < 2 {
         return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
     }
     let request = Request {
         inputs: &inputs,
         inputs_source,
         reference: reference.as_ref().map(|(outputs, name)| (outputs.as_slice(), name.clone())),
-        batch: arguments.batch_size,
-        tolerance: arguments.tolerance(),
+        batch: options.batch,
+        tolerance: options.tolerance,
     };
     let mut bar = Bar::new(global.quiet);
     let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
     let mut failed = None;
-    if arguments.layers {
-        match search(&mut candidates, comparison.rows_to_search(), &inputs, arguments, &mut bar) {
+    if options.layers {
+        match search(&mut candidates, comparison.rows_to_search(), &inputs, options, &mut bar) {
             Ok(found) => comparison.layers = Some(found),
             Err(failure) => {
                 comparison.notes.push(Note::BlockNotFound { reason: failure.message.clone() });
@@ -100,7 +101,7 @@ fn search(
     candidates: &mut [Candidate<'_>],
     rows: Option<(usize, usize)>,
     inputs: &[Tensor],
-    arguments: &Compare,
+    options: &Options,
     bar: &mut Bar,
 ) -> Result<layers::Layers, Failure> {
     let Some((first, second)) = rows else {
@@ -109,7 +110,7 @@ fn search(
     let (before, after) = candidates.split_at_mut(second);
     let (first, second) = (&mut before[first], &mut after[0]);
     let found =
-        layers::find(first, second, inputs, arguments.tolerance(), LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
+        layers::find(first, second, inputs, options.tolerance, LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
     found.map_err(|error| {
         let exit = match &error {
             layers::LayersError::Write(_) => Exit::Output,
@@ -121,19 +122,23 @@ fn search(
 }
 
 /// The inputs, and where they came from.
-fn inputs(files: &[ModelFile], arguments: &Inputs, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
-    if let Some(path) = &arguments.load_inputs {
+fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
+    if let InputsFrom::File(path) = from {
         return Ok((load_inputs(path, files)?, path.display().to_string()));
     }
     let file = &files[0];
     let image = file.image_input()?;
     let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();
-    if arguments.images.is_empty() {
-        let noise = input::noise_tensor(&image, count, (height, width), arguments.seed.seed);
-        return Ok((vec![noise], format!("noise, seed {}", arguments.seed.seed)));
-    }
-    let images = input::expand(&arguments.images)
+    let paths = match from {
+        InputsFrom::Noise { seed } => {
+            let noise = input::noise_tensor(&image, count, (height, width), *seed);
+            return Ok((vec![noise], format!("noise, seed {seed}")));
+        }
+        InputsFrom::Images(paths) => paths.as_slice(),
+        InputsFrom::File(_) => &[],
+    };
+    let images = input::expand(paths)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     let mut values = Vec::new();
     let bad = prepare(&images, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
@@ -155,9 +160,10 @@ fn inputs(files: &[ModelFile], arguments: &Inputs, count: usize) -> Result<(Vec<
 
 impl Outcome for Comparison {
     const KIND: &'static str = "compare";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Comparison>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -1,6 +1,7 @@
 //! Flags of `doctor`.
 
 use crate::backend::onnxruntime::args::LibraryArgs;
+use crate::verb::flags::Exports;
 use clap::Args;
 
 /// `doctor`.
@@ -8,7 +9,6 @@ use clap::Args;
 pub struct Doctor {
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
-    /// Write the findings as JSON
-    #[arg(long, help_heading = "Output")]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
 }

@@ -6,11 +6,12 @@ use crate::host::machine::Host;
 use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::bytes;
+use crate::verb::outcome::Report;
 
 /// Describes the machine, the libraries found, and every provider with what fixes it.
-pub fn document(findings: &Findings) -> Document {
+pub fn document(findings: &Report<Findings>) -> Document {
     let mut document = Document::default();
-    document.list("Machine", machine(&findings.host));
+    document.list("Machine", machine(&findings.environment.host));
     document.heading("Libraries");
     match &findings.no_library {
         Some(reason) => document.paragraph(reason.clone()),

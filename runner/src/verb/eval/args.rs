@@ -1,10 +1,12 @@
 //! Flags of `eval`.
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::exit::Failure;
 use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::labels_file::lists_images;
 
@@ -28,21 +30,35 @@ pub struct Eval {
 }
 
 impl Eval {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`] for options that no provider asked for takes, and for files of labels or preprocessing that cannot be
+    /// read.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        let (folder, models) = self
+            .paths
+            .split_last()
+            .map_or((PathBuf::new(), [].as_slice()), |(folder, models)| (folder.clone(), models));
+        let (about, image_labels) = self.labels();
+        Ok(Options {
+            models: models.to_vec(),
+            folder,
+            image_labels,
+            class_labels: about.labels.clone(),
+            asked: about.asked()?,
+            batch: self.batch.batch_size,
+            providers: self.providers.options()?,
+        })
+    }
+
     /// What is said of the models, and the file that says which image is of which class. That file used to be given as
     /// `--labels`, and still may be: a list of images is told from one of names.
-    pub(crate) fn labels(&self) -> (About, Option<PathBuf>) {
+    fn labels(&self) -> (About, Option<PathBuf>) {
         let (mut about, mut images) = (self.about.clone(), self.image_labels.clone());
         if images.is_none() && about.labels.as_deref().is_some_and(lists_images) {
             images = about.labels.take();
         }
         (about, images)
-    }
-
-    /// The models and the folder.
-    pub(crate) fn models_and_folder(&self) -> (&[PathBuf], &Path) {
-        match self.paths.split_last() {
-            Some((folder, models)) => (models, folder),
-            None => (&[], Path::new("")),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Results of `eval` as comma-separated values.
 
-use super::evaluation::Evaluation;
+use super::result::Evaluation;
 use super::tally::ClassRow;
 use crate::report::csv::{number, render, strings};
 use crate::report::document::one_line;

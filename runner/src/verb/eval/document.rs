@@ -4,18 +4,19 @@ use crate::report::document::Column;
 use crate::report::note::sentences;
 use std::collections::BTreeMap;
 
-use super::evaluation::{Evaluated, Evaluation, Paired};
+use super::result::{Evaluated, Evaluation, Paired};
 use super::tally::ClassRow;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::number::{four_digits, percent, three_digits};
 use crate::report::{SHOWN, broken, machine, short_names, shown};
 use crate::stats::proportion::Wilson;
+use crate::verb::outcome::Report;
 
 /// Classes up to which the whole confusion matrix is shown.
 const MATRIX: usize = 16;
 
 /// Describes an evaluation: accuracy, classes, confusions, pairs, broken images, where the time went.
-pub fn document(evaluation: &Evaluation) -> Document {
+pub fn document(evaluation: &Report<Evaluation>) -> Document {
     let names = short_names(evaluation.candidates.iter().map(|candidate| candidate.model.as_str()));
     let mut document = Document::default();
     document.paragraph(machine(&evaluation.environment));

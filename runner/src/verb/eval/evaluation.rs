@@ -3,30 +3,22 @@
 //! Images are decoded and resized on threads of their own while the provider runs; nothing kept grows with their
 //! number but what is told of broken and differing ones.
 
-use crate::input::broken::Broken;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-use serde::Serialize;
 
 use crate::host::environment::Environment;
 use crate::input::pipeline::{Extent, Time, prepare};
 
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::MetadataError;
-use crate::model::opened::{Loaded, ModelError};
-use crate::model::output::ClassOutput;
 use crate::note::Note;
-use crate::stats::proportion::{McNemar, Wilson};
 use onnx_file::metadata::Preprocess;
 
-use super::dataset::Dataset;
 use super::evaluator::{Evaluator, Session};
-use super::tally::{Cell, ClassRow, Difference};
-
-/// Version of the JSON written from [`Evaluation`].
-pub const SCHEMA_VERSION: u32 = 2;
+use super::labelled::Dataset;
+use super::result::{Evaluation, Spent};
+use crate::verb::outcome::Report;
 
 /// What to evaluate on.
 pub struct Request<'a> {
@@ -35,116 +27,6 @@ pub struct Request<'a> {
     pub datasets: Vec<&'a Dataset>,
     /// Batch size, for models that leave it open.
     pub batch: usize,
-}
-
-/// Accuracy of one model on one provider.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evaluated {
-    /// Model file.
-    pub model: String,
-    /// Provider.
-    pub provider: String,
-    /// Library, options, placement; absent where it could not be opened.
-    pub loaded: Option<Loaded>,
-    /// How images were prepared.
-    pub preprocess: Preprocess,
-    /// The output that says the classes, and what its numbers are.
-    pub output: ClassOutput,
-    /// Images evaluated.
-    pub images: usize,
-    /// Images for which the model gave NaN or infinite scores. With a single one of them the model has failed, and no
-    /// accuracy is given: not of the other images either.
-    pub not_finite: Vec<String>,
-    /// Fraction whose best class is right, with its 95% interval.
-    pub top1: Option<Wilson>,
-    /// Fraction whose right class is among the best five; `None` below six classes.
-    pub top5: Option<Wilson>,
-    /// Every class that occurs.
-    pub classes: Vec<ClassRow>,
-    /// Confusion matrix without its zeros.
-    pub confusion: Vec<Cell>,
-    /// Seconds the provider took for all runs.
-    pub run_s: f64,
-    /// What ended it.
-    pub error: Option<ModelError>,
-}
-
-/// A candidate against the first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Paired {
-    /// Position of the candidate compared with the first.
-    pub candidate: usize,
-    /// Images that both evaluated.
-    pub images: usize,
-    /// Fraction of those on which both say the same class: of the same name where the models number classes differently.
-    pub agreement: Option<f64>,
-    /// McNemar's test on which of the two is right.
-    pub mcnemar: McNemar,
-    /// Images on which they differ.
-    pub differences: Vec<Difference>,
-}
-
-/// Where the time went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Spent {
-    /// From the first image to the last.
-    pub wall_s: f64,
-    /// Images by that, broken ones included.
-    pub images_per_second: f64,
-    /// Threads that decoded and resized.
-    pub threads: usize,
-    /// Processor time of decoding and of resizing, over all threads.
-    #[serde(flatten)]
-    pub prepare: Time,
-    /// Time in the providers, over all candidates.
-    pub run_s: f64,
-}
-
-/// The whole evaluation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evaluation {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `eval`.
-    pub kind: &'static str,
-    /// Machine and time.
-    pub environment: Environment,
-    /// Folder of the images.
-    pub folder: String,
-    /// Images in it, broken ones included.
-    pub images: usize,
-    /// Batch size, for models that leave it open.
-    pub batch: usize,
-    /// One for each candidate, in the order asked for.
-    pub candidates: Vec<Evaluated>,
-    /// Every further candidate against the first; none with a candidate whose model failed.
-    pub pairs: Vec<Paired>,
-    /// Images that could not be read; they count neither as right nor as wrong.
-    pub broken: Vec<Broken>,
-    /// Where the time went.
-    pub time: Spent,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
-    /// Whether it was stopped before the last image.
-    pub interrupted: bool,
-}
-
-impl Evaluation {
-    /// Why candidates gave no result or an incomplete one.
-    pub fn errors(&self) -> impl Iterator<Item = &ModelError> {
-        self.candidates.iter().filter_map(|candidate| candidate.error.as_ref())
-    }
-
-    /// Whether a model failed: it gave NaN or infinite scores.
-    pub fn model_failed(&self) -> bool {
-        self.candidates.iter().any(|candidate| !candidate.not_finite.is_empty())
-    }
-
-    /// Whether no image could be read.
-    pub fn nothing_read(&self) -> bool {
-        !self.broken.is_empty() && self.candidates.iter().all(|one| one.images == 0 && one.not_finite.is_empty())
-    }
 }
 
 /// Evaluates the candidates on the same images. Setting `stop` ends it after the batch in progress; what was evaluated
@@ -157,7 +39,7 @@ pub fn eval(
     request: &Request<'_>,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Evaluation, MetadataError> {
+) -> Result<Report<Evaluation>, MetadataError> {
     let environment = Environment::read();
     let mut notes: Vec<Note> = Vec::new();
     let mut evaluators = Vec::new();
@@ -196,10 +78,7 @@ pub fn eval(
     let (candidates, pairs, broken) = session.into_results();
     notes.extend(Note::library(candidates.iter().filter_map(|candidate| candidate.loaded.as_ref())));
     let run_s = candidates.iter().map(|candidate| candidate.run_s).sum();
-    Ok(Evaluation {
-        schema_version: SCHEMA_VERSION,
-        kind: "eval",
-        environment,
+    let evaluation = Evaluation {
         folder,
         images: images.len(),
         batch: request.batch,
@@ -213,9 +92,9 @@ pub fn eval(
             prepare: spent,
             run_s,
         },
-        notes,
-        interrupted: seen < images.len() && stop.load(Ordering::Relaxed),
-    })
+    };
+    let interrupted = seen < images.len() && stop.load(Ordering::Relaxed);
+    Ok(Report { environment, notes, interrupted, result: evaluation })
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::classes::ClassMapping;
-use super::dataset::Dataset;
-use super::evaluation::{Evaluated, Paired};
+use super::labelled::Dataset;
+use super::result::{Evaluated, Paired};
 use super::tally::{Pair, Tally, Verdict};
 use crate::input::broken::Broken;
 use crate::input::classify::{Answer, Classifier};

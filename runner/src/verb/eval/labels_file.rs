@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
-use super::dataset::{Dataset, DatasetError, Labelled, unknown};
+use super::labelled::{Dataset, DatasetError, Labelled, unknown};
 use crate::input;
 use onnx_file::open;
 

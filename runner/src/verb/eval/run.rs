@@ -1,19 +1,20 @@
 //! `eval`: accuracy on labelled images.
 
-use super::dataset::DatasetError;
-use super::evaluation::Evaluation;
+use super::labelled::{Dataset, DatasetError};
+use super::result::Evaluation;
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::classes::Classes;
-use super::dataset::{Dataset, LABEL_FILES};
+use super::dataset::LABEL_FILES;
 use super::evaluation as eval;
 use super::evaluation::Request;
 
 use super::args::Eval;
+use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
@@ -21,45 +22,55 @@ use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
+use crate::verb::about::tell;
+use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
-    let (models, folder) = arguments.models_and_folder();
-    let mut files = read_models(models)?;
-    let (about, image_labels) = arguments.labels();
-    about.tell(&mut files)?;
-    let given = image_labels.clone().into_iter().chain(about.labels.clone());
-    let read: Vec<PathBuf> =
-        given.chain(LABEL_FILES.map(|name| folder.join(name))).chain([folder.to_owned()]).collect();
-    arguments.exports.outputs().apart_from(&files, &read)?;
-    let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
-    let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
-    let datasets = Dataset::for_models(folder, image_labels.as_deref(), &classes).map_err(bad)?;
-    let mut providers = Providers::of(global, &arguments.providers)?;
-    // A number of threads that was asked for is meant for one run.
-    let shared = arguments.providers.intra_op_threads.is_none();
-    let (copies, wanted) = if shared { providers.copy_models(&files, arguments.batch.batch_size) } else { (1, 1) };
-    if copies < wanted {
-        note(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
-    }
-    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size]);
-    // The candidates are every provider of the first model, then of the next.
-    let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
-    let request = Request { datasets, batch: arguments.batch.batch_size };
-    let stop = stop_on_interrupt(global.quiet, KEEPS);
-    let mut bar = Bar::new(global.quiet);
-    let evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
-    drop(bar);
+    let evaluation = measured(global, &arguments.options()?, &arguments.exports.outputs())?;
     publish(global, &evaluation, &arguments.exports)?;
     Ok(evaluation.exit_code())
 }
 
+/// The evaluation, without printing it.
+pub(crate) fn measured(
+    global: &Global,
+    options: &Options,
+    outputs: &Outputs<'_>,
+) -> Result<Report<Evaluation>, Failure> {
+    let Options { models, folder, image_labels, class_labels, asked, batch, providers } = options;
+    let mut files = read_models(models)?;
+    tell(&mut files, asked)?;
+    let label_files =
+        image_labels.clone().into_iter().chain(class_labels.clone()).chain(LABEL_FILES.map(|name| folder.join(name)));
+    let read: Vec<PathBuf> = label_files.chain([folder.to_owned()]).collect();
+    outputs.apart_from(&files, &read)?;
+    let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
+    let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
+    let datasets = Dataset::for_models(folder, image_labels.as_deref(), &classes).map_err(bad)?;
+    // A number of threads that was asked for is meant for one run.
+    let shared = !providers.threads_asked;
+    let mut providers = Providers::of(global, providers)?;
+    let (copies, wanted) = if shared { providers.copy_models(&files, *batch) } else { (1, 1) };
+    if copies < wanted {
+        note(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
+    }
+    let mut candidates = providers.candidates(&files, &[*batch]);
+    // The candidates are every provider of the first model, then of the next.
+    let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
+    let request = Request { datasets, batch: *batch };
+    let stop = stop_on_interrupt(global.quiet, KEEPS);
+    let mut bar = Bar::new(global.quiet);
+    Ok(eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?)
+}
+
 impl Outcome for Evaluation {
     const KIND: &'static str = "eval";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Evaluation>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

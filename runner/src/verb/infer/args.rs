@@ -1,6 +1,8 @@
 //! Flags of `infer`.
 
+use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::exit::Failure;
 use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
@@ -25,4 +27,22 @@ pub struct Infer {
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     pub(crate) exports: Exports,
+}
+
+impl Infer {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`] for options that no provider asked for takes, and for files of labels or preprocessing that cannot be
+    /// read.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        Ok(Options {
+            model: self.model.clone(),
+            images: self.images.clone(),
+            asked: self.about.asked()?,
+            top_k: self.top_k,
+            batch: self.batch.batch_size,
+            providers: self.providers.options()?,
+        })
+    }
 }

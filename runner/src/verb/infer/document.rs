@@ -6,10 +6,11 @@ use crate::report::document::Column;
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{four_digits, percent};
+use crate::verb::outcome::Report;
 use onnx_file::meaning::Meaning;
 
 /// Describes what is in each image.
-pub fn document(inference: &Inference) -> Document {
+pub fn document(inference: &Report<Inference>) -> Document {
     let mut document = Document::default();
     let column = match inference.output.meaning {
         Meaning::IndependentProbabilities => "probability (of each class by itself)",

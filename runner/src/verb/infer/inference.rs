@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::host::environment::Environment;
 use crate::input::classify;
 use crate::input::classify::{Class, Classifier};
 use crate::input::pipeline::{Extent, Prepared, prepare};
@@ -15,10 +16,8 @@ use crate::model::file::MetadataError;
 use crate::model::opened::{Loaded, Model, ModelError};
 use crate::model::output::ClassOutput;
 use crate::note::Note;
+use crate::verb::outcome::Report;
 use onnx_file::metadata::Preprocess;
-
-/// Version of the JSON written from [`Inference`].
-pub const SCHEMA_VERSION: u32 = 2;
 
 /// What to classify.
 pub struct Request<'a> {
@@ -57,10 +56,6 @@ pub struct Image {
 /// The classified images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inference {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// `infer`.
-    pub kind: &'static str,
     /// Model file.
     pub model: String,
     /// Provider, library, placement.
@@ -71,9 +66,6 @@ pub struct Inference {
     pub output: ClassOutput,
     /// One for each image, in order.
     pub images: Vec<Image>,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
     /// What ended it before the last image.
     pub error: Option<ModelError>,
 }
@@ -98,7 +90,8 @@ pub fn infer(
     candidate: &mut Candidate<'_>,
     request: &Request<'_>,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Inference, InferError> {
+) -> Result<Report<Inference>, InferError> {
+    let environment = Environment::read();
     let file = candidate.file;
     let image = file.image_input()?;
     let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
@@ -126,17 +119,9 @@ pub fn infer(
         error = batches.run().err();
     }
     notes.extend(batches.labels_note());
-    Ok(Inference {
-        schema_version: SCHEMA_VERSION,
-        kind: "infer",
-        model: file.path.display().to_string(),
-        loaded,
-        preprocess,
-        output,
-        images: batches.done,
-        notes,
-        error,
-    })
+    let model = file.path.display().to_string();
+    let inference = Inference { model, loaded, preprocess, output, images: batches.done, error };
+    Ok(Report { environment, notes, interrupted: false, result: inference })
 }
 
 /// Images gathered until a batch is full.
@@ -234,7 +219,7 @@ mod tests {
         vec![Tensor { name: "logits".into(), shape: vec![inputs[0].shape[0], 3], data: Data::F32(means) }]
     }
 
-    fn classify(file: &ModelFile, images: &[PathBuf], batch: usize, fail_at: usize) -> (Inference, Vec<usize>) {
+    fn classify(file: &ModelFile, images: &[PathBuf], batch: usize, fail_at: usize) -> (Report<Inference>, Vec<usize>) {
         let sizes = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let seen = sizes.clone();
         let open = move |_: &Path| -> Result<Box<dyn Model>, ModelError> {

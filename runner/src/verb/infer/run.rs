@@ -2,7 +2,7 @@
 
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::process::ExitCode;
 
 use super::inference as infer;
@@ -10,36 +10,43 @@ use super::inference::{InferError, Inference, Request};
 use crate::input;
 
 use super::args::Infer;
+use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::terminal::args::Global;
 use crate::terminal::progress::Bar;
+use crate::verb::about::tell;
+use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
-    let inference = measured(global, arguments)?;
+    let inference = measured(global, &arguments.options()?, &arguments.exports.outputs())?;
     publish(global, &inference, &arguments.exports)?;
     Ok(inference.exit_code())
 }
 
 /// The classified images, not yet shown.
-pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, Failure> {
-    let mut files = read_models(std::slice::from_ref(&arguments.model))?;
-    arguments.about.tell(&mut files)?;
-    arguments.exports.outputs().apart_from(&files, &arguments.images)?;
-    let images = input::expand(&arguments.images)
+pub(crate) fn measured(
+    global: &Global,
+    options: &Options,
+    outputs: &Outputs<'_>,
+) -> Result<Report<Inference>, Failure> {
+    let mut files = read_models(std::slice::from_ref(&options.model))?;
+    tell(&mut files, &options.asked)?;
+    outputs.apart_from(&files, &options.images)?;
+    let images = input::expand(&options.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     if images.is_empty() {
         return Err(Failure::new(Exit::BadInput, "the folders given hold no images (JPEG, PNG or WebP)"));
     }
-    let providers = Providers::of(global, &arguments.providers)?;
+    let providers = Providers::of(global, &options.providers)?;
     if providers.count() != 1 {
         return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
     }
-    let mut candidates = providers.candidates(&files, &[arguments.batch.batch_size.min(images.len())]);
-    let request = Request { images: &images, batch: arguments.batch.batch_size, top_k: arguments.top_k };
+    let mut candidates = providers.candidates(&files, &[options.batch.min(images.len())]);
+    let request = Request { images: &images, batch: options.batch, top_k: options.top_k };
     let mut bar = Bar::new(global.quiet);
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);
@@ -51,9 +58,10 @@ pub(crate) fn measured(global: &Global, arguments: &Infer) -> Result<Inference, 
 
 impl Outcome for Inference {
     const KIND: &'static str = "infer";
+    const SCHEMA_VERSION: u32 = 2;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Inference>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

@@ -1,47 +1,45 @@
 //! `quickstart`: the whole way from nothing to numbers, on the providers that work here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::backend::onnxruntime::examination as doctor;
-use crate::backend::onnxruntime::examination::Findings;
-use crate::backend::onnxruntime::provider::Kind;
-use crate::backend::onnxruntime::runtime::error::InstallError;
-use crate::backend::onnxruntime::runtime::find::Search;
-use crate::backend::onnxruntime::runtime::package;
-use crate::backend::onnxruntime::runtime::package::Package;
-use crate::report;
-use crate::report::number::bytes;
-use crate::verb::infer::inference::{Image, Inference};
+use onnx_file::exit::Exit;
 use resnext_builder::build::{self, BuildError, Destination, Plan, Weights};
 use resnext_builder::variant::Variant;
 
 use super::args::Quickstart;
 use super::bundled;
-use crate::backend::onnxruntime::args::{LibraryArgs, ProviderArgs};
+use crate::backend::onnxruntime::examination::Findings;
+use crate::backend::onnxruntime::options::{LibraryOptions, ProviderOptions};
+use crate::backend::onnxruntime::provider::Kind;
+use crate::backend::onnxruntime::runtime::error::InstallError;
+use crate::backend::onnxruntime::runtime::package;
+use crate::backend::onnxruntime::runtime::package::Package;
 use crate::exit::Failure;
 use crate::exit::exit_code;
+use crate::model::file::ModelFile;
+use crate::model::said::Asked;
+use crate::report::number::bytes;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
 use crate::terminal::output::note;
-use crate::verb::bench::args::Bench;
-use crate::verb::bench::run as bench;
-use crate::verb::compare::args::Compare;
-use crate::verb::compare::run as compare;
+use crate::verb::doctor::run as doctor;
+use crate::verb::eval::classes::Classes;
+use crate::verb::eval::labelled::{Dataset, DatasetError};
 use crate::verb::files::make_folder;
-use crate::verb::flags::{Batch, Exports, Inputs};
-use crate::verb::infer::args::Infer;
-use crate::verb::infer::run as infer;
-use crate::verb::outcome::Outcome;
-use crate::verb::publish::publish;
+use crate::verb::infer::inference::{Image, Inference};
+use crate::verb::outcome::{Outcome, Report};
+use crate::verb::outputs::Outputs;
+use crate::verb::publish::{keep, print};
 use crate::verb::setup::run as setup;
-use onnx_file::exit::Exit;
+use crate::verb::{bench, compare, infer};
 
 /// The network that is built.
 const VARIANT: &str = "50_32x4d";
 
 /// Seconds that each row of the benchmark is measured.
-const BENCH_SECONDS: u64 = 3;
+const BENCH_SECONDS: f64 = 3.0;
 
 pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, Failure> {
     let dir = &arguments.dir;
@@ -53,7 +51,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
         terminal::print(&format!("onnxruntime {} at {}\n", library.version.as_deref().unwrap_or(""), library.path))?;
     }
     if working.is_empty() {
-        show(global, &findings)?;
+        print(global, &findings)?;
         return Err(Failure::new(Exit::Unavailable, "no provider works here; see above for how to fix that"));
     }
     heading("2. network")?;
@@ -62,30 +60,21 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     let destination = Destination::File(model.clone());
     build_network(Plan::new(Some(variant), Weights::Random { seed: 0 }, destination))?;
     heading("3. check-up")?;
-    show(global, &findings)?;
+    print(global, &findings)?;
 
     heading("4. comparison")?;
-    let exports = |name: &str| Exports { export_json: Some(dir.join(name)), ..Exports::default() };
-    let compare_arguments = Compare {
-        models: vec![model.clone()],
-        providers: ProviderArgs::defaults(working.clone()),
-        inputs: Inputs::default(),
-        batch_size: 4,
-        reference: None,
-        save_outputs: None,
-        atol: None,
-        rtol: None,
-        layers: false,
-        exports: exports("compare.json"),
-    };
-    let comparison = compare::measured(global, &compare_arguments)?.comparison;
-    publish(global, &comparison, &compare_arguments.exports)?;
+    let providers = ProviderOptions::of(&working);
+    let options = compare::options::Options::of(vec![model.clone()], providers.clone());
+    let comparison = compare::run::measured(global, &options, &Outputs::default())?.comparison;
+    keep(&comparison, &dir.join("compare.json"))?;
+    print(global, &comparison)?;
 
     heading("5. measurement")?;
-    let bench_arguments =
-        Bench::short(vec![model], ProviderArgs::defaults(working.clone()), BENCH_SECONDS, exports("bench.json"));
-    let measured = bench::measured(global, &bench_arguments)?;
-    publish(global, &measured, &bench_arguments.exports)?;
+    let plan = bench::plan::Plan { min_seconds: BENCH_SECONDS, ..bench::plan::Plan::default() };
+    let options = bench::options::Options { models: vec![model], providers, plan };
+    let measured = bench::run::measured(global, &options, &Outputs::default())?;
+    keep(&measured, &dir.join("bench.json"))?;
+    print(global, &measured)?;
     if measured.interrupted {
         return Err(Failure::new(
             Exit::Interrupted,
@@ -104,20 +93,15 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     Ok(exit_code(comparison.mismatch() || inference.model_failed(), exits))
 }
 
-fn show(global: &Global, findings: &Findings) -> Result<(), Failure> {
-    terminal::show(&report::text::render(&crate::verb::doctor::document::document(findings), terminal::colour(global)))
-}
-
 fn heading(text: &str) -> Result<(), Failure> {
     terminal::print(&format!("\n== {text}\n"))
 }
 
 /// Looks for what works, and installs what is missing: OpenVINO's package where it is published for this platform,
 /// which brings the CPU provider along, and onnxruntime alone elsewhere.
-fn check_up(global: &Global) -> Result<Findings, Failure> {
-    let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryArgs::default())?;
-    let examine = || doctor::examine(&launcher, &Search::new(None));
-    let findings = examine();
+fn check_up(global: &Global) -> Result<Report<Findings>, Failure> {
+    let examine = || doctor::measured(global, &LibraryOptions::default());
+    let findings = examine()?;
     let published = cfg!(target_arch = "x86_64") && !cfg!(target_os = "macos");
     let package = if published { Package::OpenVino } else { Package::Cpu };
     let wanted = if published { Kind::OpenVino } else { Kind::Cpu };
@@ -127,7 +111,7 @@ fn check_up(global: &Global) -> Result<Findings, Failure> {
     }
     let root = package::default_root().ok_or(InstallError::NoFolder)?;
     match setup::install(global, package, &root, &[]) {
-        Ok(_) => Ok(examine()),
+        Ok(_) => examine(),
         Err(failure) if works.is_empty() => Err(failure),
         Err(failure) => {
             note(global.quiet, format!("going on without {wanted}: {}", failure.message));
@@ -137,30 +121,29 @@ fn check_up(global: &Global) -> Result<Findings, Failure> {
 }
 
 /// Classifies the bundled images with the bundled trained network, and tells how many are right.
-fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Inference, Failure> {
+fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Report<Inference>, Failure> {
     let (checkpoint, images) = bundled::unpack(dir)?;
     let model = dir.join("shapes.onnx");
     let (labels, preprocess, image) = bundled::description()?;
     let mut plan = Plan::new(None, Weights::File(checkpoint), Destination::File(model.clone()));
     (plan.labels, plan.preprocess, plan.image) = (labels, preprocess, Some(image));
     build_network(plan)?;
-    let arguments = Infer {
-        about: Default::default(),
-        model,
+    let options = infer::options::Options {
+        asked: Asked::default(),
+        model: model.clone(),
         images,
         top_k: 1,
-        batch: Batch { batch_size: 8 },
-        providers: ProviderArgs::defaults(vec![provider]),
-        exports: Exports { export_json: Some(dir.join("images.json")), ..Exports::default() },
+        batch: 8,
+        providers: ProviderOptions::of(&[provider]),
     };
-    let inference = infer::measured(global, &arguments)?;
-    publish(global, &inference, &arguments.exports)?;
-    // Each image lies in a folder named after its class.
-    let class = |path: &str| Path::new(path).parent().and_then(Path::file_name).map(|name| name.to_owned());
-    let is_right = |image: &&Image| match (class(&image.path), image.top.first()) {
-        (Some(truth), Some(best)) => best.label.as_deref().is_some_and(|label| truth == label),
-        _ => false,
-    };
+    let inference = infer::run::measured(global, &options, &Outputs::default())?;
+    keep(&inference, &dir.join("images.json"))?;
+    print(global, &inference)?;
+    let bad = |error: DatasetError| Failure::new(Exit::Internal, error.to_string());
+    let labelled = Dataset::open(&dir.join("images"), None, &Classes::of(&ModelFile::read(&model)?)?).map_err(bad)?;
+    let classes: BTreeMap<String, usize> =
+        labelled.images.iter().map(|image| (image.path.display().to_string(), image.class)).collect();
+    let is_right = |image: &&Image| image.top.first().is_some_and(|best| classes.get(&image.path) == Some(&best.index));
     let (right, all) = (inference.images.iter().filter(is_right).count(), inference.images.len());
     terminal::print(&format!("{right} of {all} images are what their folder says\n"))?;
     Ok(inference)

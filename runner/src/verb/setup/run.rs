@@ -16,7 +16,7 @@ use crate::backend::onnxruntime::runtime::package::Package;
 use crate::report::number::bytes;
 
 use super::args::Setup;
-use crate::backend::onnxruntime::args::LibraryArgs;
+use crate::backend::onnxruntime::options::LibraryOptions;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
@@ -53,7 +53,7 @@ pub(crate) fn install(global: &Global, package: Package, root: &Path, wheels: &[
 /// Tries the provider that the set was installed for. That a GPU is missing is only noted, since a machine may be
 /// prepared before it gets one.
 fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode, Failure> {
-    let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryArgs::default())?;
+    let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryOptions::default())?;
     let library = library_in(folder)?;
     let version = launcher.describe(&library)?.version;
     let kind = match package {
@@ -90,7 +90,7 @@ fn keep_if_loadable(global: &Global, installed: &Installed) -> Result<(), Failur
     if installed.already {
         return Ok(());
     }
-    let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryArgs::default())?;
+    let launcher = crate::backend::onnxruntime::launch::check_up_launcher(global, &LibraryOptions::default())?;
     let loaded = library_in(&installed.folder).and_then(|library| Ok(launcher.describe(&library)?));
     if loaded.is_err() {
         let _ = std::fs::remove_dir_all(&installed.folder);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::options::Options;
+use crate::backend::onnxruntime::provider::OptionError;
 use crate::verb::bench::plan::Plan;
 use clap::Args;
 
@@ -40,20 +42,26 @@ pub struct Tune {
 }
 
 impl Tune {
-    /// How a round is measured.
-    pub(crate) fn plan(&self) -> Plan {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
         let min_seconds = self.duration.as_secs_f64();
-        Plan {
+        let plan = Plan {
             batches: self.batches.sizes(),
             min_seconds,
             processes: Some(self.processes),
             seed: self.seed.seed,
             ..Plan::default()
-        }
-    }
-
-    /// Where what was found goes: `model.tuning.json` for `model.onnx`.
-    pub(crate) fn tuning_file(&self) -> PathBuf {
-        self.output.with_extension("tuning.json")
+        };
+        Ok(Options {
+            model: self.model.clone(),
+            output: self.output.clone(),
+            providers: self.providers.options()?,
+            widths: self.widths.clone(),
+            plan,
+            force: self.force,
+        })
     }
 }

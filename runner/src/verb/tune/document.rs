@@ -6,10 +6,11 @@ use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::machine;
 use crate::report::note::sentences;
 use crate::report::number::four_digits;
-use crate::verb::bench::document::{ratio_cells, ratio_text};
+use crate::report::ratio::{ratio_cells, ratio_text};
+use crate::verb::outcome::Report;
 
 /// Describes a search: every round, then the winner.
-pub fn document(tuned: &Tuned) -> Document {
+pub fn document(tuned: &Report<Tuned>) -> Document {
     let mut document = Document::default();
     document.paragraph(machine(&tuned.environment));
     let batches: Vec<String> = tuned.tuning.batches.iter().map(ToString::to_string).collect();

@@ -8,10 +8,8 @@ use resnext_builder::passes::{Lowering, Width};
 use resnext_builder::tuning::Tuning;
 use serde::Serialize;
 
-use crate::host::environment::Environment;
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
-use crate::note::Note;
 use crate::stats::ratio::RatioOfMedians;
 use crate::verb::bench::plan::Plan;
 
@@ -111,11 +109,6 @@ pub struct Tuned {
     pub rounds: Vec<Round>,
     /// Seconds it took.
     pub seconds: f64,
-    /// Machine and time.
-    pub environment: Environment,
-    /// Caveats.
-    #[serde(serialize_with = "crate::report::note::with_text")]
-    pub notes: Vec<Note>,
 }
 
 impl Tuned {

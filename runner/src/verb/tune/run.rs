@@ -2,7 +2,7 @@
 
 use super::{csv, document};
 use crate::report::document::Document;
-use crate::verb::outcome::Outcome;
+use crate::verb::outcome::{Outcome, Report};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use resnext_builder::optimize::{Model, OptimizeError};
 use resnext_builder::tuning::{self, Tuning};
 
 use super::args::Tune;
+use super::options::Options;
 use crate::backend::providers::Providers;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
@@ -29,36 +30,37 @@ use onnx_file::exit::Exit;
 use onnx_file::outline::data_files;
 
 pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure> {
-    let tuning_file = arguments.tuning_file();
-    for path in [&arguments.output, &tuning_file] {
-        if path.exists() && !arguments.force {
+    let options = &arguments.options()?;
+    let tuning_file = options.tuning_file();
+    for path in [&options.output, &tuning_file] {
+        if path.exists() && !options.force {
             let text = format!("{} exists; give another -o, or --force to replace it", path.display());
             return Err(Failure::new(Exit::Usage, text));
         }
     }
-    if same_file(&arguments.model, &arguments.output) {
+    if same_file(&options.model, &options.output) {
         return Err(Failure::new(Exit::Usage, "the output is the model itself; give another -o"));
     }
-    let original = ModelFile::read(&arguments.model)?;
-    let outputs = arguments.exports.outputs().with("-o", Some(&arguments.output));
+    let original = ModelFile::read(&options.model)?;
+    let outputs = arguments.exports.outputs().with("-o", Some(&options.output));
     let outputs = outputs.with("what was found, beside -o,", Some(&tuning_file));
     outputs.apart_from(std::slice::from_ref(&original), &[])?;
-    if let Some(taken) = taken(&original, &arguments.output).filter(|_| !arguments.force) {
+    if let Some(taken) = taken(&original, &options.output).filter(|_| !options.force) {
         let text = format!(
             "{} exists, and may have to hold the model's weights; give another -o, or --force",
             taken.display()
         );
         return Err(Failure::new(Exit::Usage, text));
     }
-    let tuned = measured(global, arguments)?;
+    let tuned = measured(global, options)?;
     if tuned.changed {
-        lower(arguments, &tuned.tuning)?;
+        lower(options, &tuned.tuning)?;
     } else {
-        keep(&original, &arguments.output)?;
+        keep(&original, &options.output)?;
     }
     write(&tuning_file, json::render(&tuned)?.as_bytes())?;
     publish(global, &tuned, &arguments.exports)?;
-    note(global.quiet, format!("{}, {}", arguments.output.display(), tuning_file.display()));
+    note(global.quiet, format!("{}, {}", options.output.display(), tuning_file.display()));
     Ok(tuned.exit_code())
 }
 
@@ -78,25 +80,25 @@ fn keep(original: &ModelFile, output: &Path) -> Result<(), Failure> {
 }
 
 /// Writes the winner.
-fn lower(arguments: &Tune, tuning: &Tuning) -> Result<(), Failure> {
-    let model = Model::read(&arguments.model).map_err(|error| rewrite(&error))?;
+fn lower(options: &Options, tuning: &Tuning) -> Result<(), Failure> {
+    let model = Model::read(&options.model).map_err(|error| rewrite(&error))?;
     model
-        .lower(&tuning.lowering(), &tuning.rationale(), &arguments.output, External::Auto)
+        .lower(&tuning.lowering(), &tuning.rationale(), &options.output, External::Auto)
         .map(drop)
         .map_err(|error| rewrite(&error))
 }
 
-fn measured(global: &Global, arguments: &Tune) -> Result<Tuned, Failure> {
-    let providers = Providers::of(global, &arguments.providers)?;
+fn measured(global: &Global, options: &Options) -> Result<Report<Tuned>, Failure> {
+    let providers = Providers::of(global, &options.providers)?;
     if providers.count() != 1 {
         let text = "a lowering is tuned for one provider; give one --ep";
         return Err(Failure::new(Exit::Usage, text));
     }
     let request = Request {
-        model: arguments.model.clone(),
-        output: arguments.output.clone(),
-        widths: arguments.widths.clone(),
-        plan: arguments.plan(),
+        model: options.model.clone(),
+        output: options.output.clone(),
+        widths: options.widths.clone(),
+        plan: options.plan.clone(),
         threads: providers.threads(),
     };
     let stop = stop_on_interrupt(global.quiet, "stopping; interrupt again to stop at once");
@@ -124,9 +126,10 @@ fn rewrite(error: &OptimizeError) -> Failure {
 
 impl Outcome for Tuned {
     const KIND: &'static str = tuning::KIND;
+    const SCHEMA_VERSION: u32 = tuning::SCHEMA_VERSION;
 
-    fn document(&self) -> Document {
-        document::document(self)
+    fn document(report: &Report<Tuned>) -> Document {
+        document::document(report)
     }
 
     fn csv(&self) -> String {

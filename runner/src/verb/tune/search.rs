@@ -20,6 +20,7 @@ use crate::verb::bench::measurement::Bench;
 use crate::verb::bench::plan::Plan;
 use crate::verb::compare::comparison as compare;
 use crate::verb::compare::tolerance::ToleranceOverride;
+use crate::verb::outcome::Report;
 
 /// Steps of one round on the progress bar.
 const STEPS: usize = 1000;
@@ -134,7 +135,7 @@ impl<'s> Search<'s> {
             .collect())
     }
 
-    fn remember(&mut self, measured: Bench) {
+    fn remember(&mut self, measured: Report<Bench>) {
         let loaded = measured.candidates.first().and_then(|c| c.processes.first()).and_then(|p| p.loaded.as_ref());
         let about = About {
             provider: measured.candidates.first().map(|c| c.provider.clone()).unwrap_or_default(),

@@ -13,11 +13,12 @@ use std::time::Instant;
 use onnx_file::digest;
 use resnext_builder::optimize::{Model, OptimizeError};
 use resnext_builder::passes::{Lowering, Pass};
-use resnext_builder::tuning::{KIND, SCHEMA_VERSION, TunedStage, Tuning};
+use resnext_builder::tuning::{TunedStage, Tuning};
 
 use crate::model::candidate::{Candidates, Progress};
 use crate::note::Note;
 use crate::verb::bench::plan::Plan;
+use crate::verb::outcome::Report;
 
 use super::choices::{choices, distinct};
 use super::files::Folder;
@@ -33,7 +34,7 @@ pub fn tune(
     candidates: &dyn Candidates,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Tuned, TuneError> {
+) -> Result<Report<Tuned>, TuneError> {
     let start = Instant::now();
     let model = Model::read(&request.model)?;
     let name = || request.model.display().to_string();
@@ -84,27 +85,25 @@ pub fn tune(
     let (rounds, about) = search.finish();
     let About { provider, library_version, environment, mut notes } = about;
     notes.extend(folding(&model, is_strided)?);
-    Ok(Tuned {
-        tuning: Tuning {
-            schema_version: SCHEMA_VERSION,
-            kind: KIND.into(),
-            provider,
-            library_version,
-            processor: environment.host.processor.clone(),
-            threads: request.threads,
-            batches: request.plan.batches.clone(),
-            stages: stages.iter().zip(choice.widths).map(|(&stage, width)| TunedStage { stage, width }).collect(),
-            subsample: choice.subsample,
-        },
+    let tuning = Tuning {
+        provider,
+        library_version,
+        processor: environment.host.processor.clone(),
+        threads: request.threads,
+        batches: request.plan.batches.clone(),
+        stages: stages.iter().zip(choice.widths).map(|(&stage, width)| TunedStage { stage, width }).collect(),
+        subsample: choice.subsample,
+    };
+    let tuned = Tuned {
+        tuning,
         model: name(),
         model_sha256: digest::file(&request.model).ok(),
         changed: winner.is_some(),
         score,
         rounds,
         seconds: start.elapsed().as_secs_f64(),
-        environment,
-        notes,
-    })
+    };
+    Ok(Report { environment, notes, interrupted: false, result: tuned })
 }
 
 /// What a candidate gains by being rewritten at all, where the model leaves something to fold.

@@ -11,7 +11,8 @@ use crate::backend::onnxruntime::provider::Kind;
 use crate::model::opened::ModelError;
 use crate::model::tensor::{Data, Tensor};
 
-use super::{convert, run_failed};
+use super::convert;
+use super::error::run_failed;
 
 /// The bound runs of a session, one for each set of input shapes seen.
 pub(crate) struct BoundRuns {

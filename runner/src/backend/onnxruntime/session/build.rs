@@ -15,7 +15,8 @@ use crate::backend::onnxruntime::runtime::Runtime;
 use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::ModelError;
 
-use super::{Source, Spec, convert, probe};
+use super::{convert, probe};
+use crate::backend::onnxruntime::spec::{Source, Spec};
 
 /// Makes OpenVINO's plugin known to the environment.
 pub(crate) fn register_plugin(runtime: &Runtime, plugin: &Path) -> Result<(), ModelError> {

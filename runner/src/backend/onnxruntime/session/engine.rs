@@ -13,7 +13,7 @@ use crate::host::machine as host;
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
 
-use super::Source;
+use crate::backend::onnxruntime::spec::Source;
 
 /// The folder of this model's engines below `root`, made if it is not there.
 ///

@@ -1,7 +1,7 @@
 //! Several workers with the same model that share every batch: on many small cores a thread each does more in all than
 //! all threads on one node at a time.
 
-use crate::backend::onnxruntime::session::Spec;
+use crate::backend::onnxruntime::spec::Spec;
 use crate::model::batch::{join, one_row_a_image};
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError};
 use crate::model::tensor::Tensor;

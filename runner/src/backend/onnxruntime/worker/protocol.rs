@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::onnxruntime::runtime::Description;
 use crate::backend::onnxruntime::runtime::find::Library;
-use crate::backend::onnxruntime::session::Spec;
+use crate::backend::onnxruntime::spec::Spec;
 use crate::model::opened::{Block, Loaded, Memory, ModelError, OutputRange, Part};
 use crate::model::tensor::{Data, Tensor};
 

@@ -52,7 +52,7 @@ fn short() -> Plan {
     Plan { min_runs: 70, min_seconds: 0.0, warmup: WarmUp::Runs(3), processes: Some(1), ..Plan::default() }
 }
 
-fn run(candidates: &mut [Candidate<'_>], plan: &Plan) -> Bench {
+fn run(candidates: &mut [Candidate<'_>], plan: &Plan) -> Report<Bench> {
     bench(candidates, plan, &AtomicBool::new(false), &mut |_| {})
 }
 

@@ -66,7 +66,7 @@ fn calibrated(
     batch: usize,
     stop_after: usize,
     change: impl Fn(&mut Vec<f32>) + Copy,
-) -> (Result<Calibration, CalibrateError>, Vec<usize>) {
+) -> (Result<Report<Calibration>, CalibrateError>, Vec<usize>) {
     let (sizes, stop) = (RefCell::new(Vec::new()), AtomicBool::new(stop_after == 0));
     let (seen, stopped) = (&sizes, &stop);
     let open = move |path: &Path| -> Result<Box<dyn crate::model::opened::Model + '_>, ModelError> {
@@ -97,12 +97,12 @@ fn ranges_do_not_depend_on_how_inputs_are_batched() {
         let (found, seen) = calibrated(&network(folder.path(), fixed), SEEDED, batch, 99, |_| {});
         let found = found.unwrap();
         assert_eq!(seen, sizes);
-        let names: Vec<&str> = found.values.iter().map(|value| value.name.as_str()).collect();
+        let names: Vec<&str> = found.values.iter().map(|value| value.range.name.as_str()).collect();
         assert_eq!(names, ["c", "r", "logits"], "the order of the graph, without the shape");
         assert_eq!((found.values[0].min, found.values[0].max), (Some(low), Some(high)));
         assert_eq!((found.values[1].min, found.values[1].max), (Some(0.0), Some(high)));
         assert_eq!(found.elements.count, 5 * (48 + 48 + 3), "fillings do not count");
-        assert_eq!((found.inputs.count, found.inputs.seed, found.interrupted), (5, Some(3), false));
+        assert_eq!((found.inputs.count(), found.inputs.fed.seed, found.interrupted), (5, Some(3), false));
         assert!(found.verdict.f16_safe);
         assert!(found.notes.contains(&Note::NoRange { count: 1 }), "{:?}", found.notes);
         assert_eq!(found.model.origin.weights, Some(Weights::Checkpoint { sha256: "abc".into() }));
@@ -115,9 +115,9 @@ fn a_value_that_is_nan_once_is_unsafe_and_keeps_the_range_of_the_rest() {
     let spoil = |c: &mut Vec<f32>| c[7] = f32::NAN;
     let (found, _) = calibrated(&network(folder.path(), -1), SEEDED, 2, 99, spoil);
     let found = found.unwrap();
-    assert_eq!(found.values[0].non_finite, 3, "once in each of three runs");
-    assert!(found.values[0].max_abs.is_some_and(|largest| largest > 1.0));
-    assert_eq!((found.verdict.f16_safe, found.verdict.overflowing), (false, vec!["conv1".to_owned()]));
+    assert_eq!(found.values[0].range.non_finite, 3, "once in each of three runs");
+    assert!(found.values[0].range.max_abs.is_some_and(|largest| largest > 1.0));
+    assert_eq!((found.verdict.f16_safe, found.result.verdict.overflowing), (false, vec!["conv1".to_owned()]));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_value_beyond_f16_is_named_with_those_who_take_it() {
     let folder = tempfile::tempdir().unwrap();
     let spoil = |c: &mut Vec<f32>| c[7] = -70_000.0;
     let (found, _) = calibrated(&network(folder.path(), -1), SEEDED, 2, 99, spoil);
-    let verdict = found.unwrap().verdict;
+    let verdict = found.unwrap().result.verdict;
     assert_eq!((verdict.largest, verdict.f16_safe), (Some(70_000.0), false));
     assert_eq!(
         (verdict.overflowing, verdict.keep_f32),
@@ -151,7 +151,7 @@ fn broken_images_are_named_and_the_rest_counts() {
         std::fs::write(&images[broken], b"").unwrap();
         let (found, sizes) = calibrated(&file, Source::Images(&images), 2, 99, |_| {});
         let found = found.unwrap();
-        assert_eq!((found.inputs.count, sizes), (2, vec![2]));
+        assert_eq!((found.inputs.count(), sizes), (2, vec![2]));
         assert_eq!(found.inputs.broken.len(), 1);
         assert!(found.inputs.broken[0].path.ends_with(images[broken].file_name().unwrap().to_str().unwrap()));
         let expected = if broken == 2 { 0.8 } else { 1.6 };
@@ -171,7 +171,7 @@ fn stopping_keeps_what_was_measured_and_needs_something() {
     for inputs in [SEEDED, Source::Images(&images)] {
         let (found, _) = calibrated(&file, inputs, 1, 2, |_| {});
         let found = found.unwrap();
-        assert_eq!((found.inputs.count, found.interrupted), (2, true));
+        assert_eq!((found.inputs.count(), found.interrupted), (2, true));
     }
     std::fs::write(&images[0], b"broken").unwrap();
     for (inputs, runs) in [(SEEDED, 5), (Source::Images(&images), 2)] {

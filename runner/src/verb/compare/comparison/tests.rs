@@ -42,7 +42,7 @@ fn wrong(change: f32) -> Answer {
     Box::new(move |_, inputs| Ok(vec![logits(inputs[0].shape[0], |i| if i == 13 { change } else { 0.0 })]))
 }
 
-fn run(candidates: &mut [Candidate<'_>], reference: Option<&[Tensor]>) -> Comparison {
+fn run(candidates: &mut [Candidate<'_>], reference: Option<&[Tensor]>) -> Report<Comparison> {
     run_within(ToleranceOverride::default(), candidates, reference)
 }
 
@@ -50,7 +50,7 @@ fn run_within(
     tolerance: ToleranceOverride,
     candidates: &mut [Candidate<'_>],
     reference: Option<&[Tensor]>,
-) -> Comparison {
+) -> Report<Comparison> {
     let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
     let request = Request {
         inputs: &[input],

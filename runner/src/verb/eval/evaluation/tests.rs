@@ -10,10 +10,11 @@ use super::*;
 use crate::model::fake::Fake;
 use crate::model::file::ModelFile;
 use crate::model::file::tests::{file, value};
-use crate::model::opened::Model;
+use crate::model::opened::{Model, ModelError};
 use crate::model::tensor::{Data, Tensor};
 use crate::verb::eval::classes::Classes;
-use crate::verb::eval::dataset;
+use crate::verb::eval::labelled::Labelled;
+use crate::verb::eval::tally::Cell;
 
 const LABELS: &str = r#"["red","green","blue","grey","pink","teal"]"#;
 
@@ -68,7 +69,7 @@ fn candidate(file: &ModelFile, blind: bool, fail_at: usize) -> Candidate<'_> {
     Candidate { file, provider: "cpu".into(), open: Box::new(open) }
 }
 
-fn evaluate(folder: &Path, candidates: &mut [Candidate<'_>]) -> Evaluation {
+fn evaluate(folder: &Path, candidates: &mut [Candidate<'_>]) -> Report<Evaluation> {
     let classes: Vec<Classes> = candidates.iter().map(|candidate| Classes::of(candidate.file).unwrap()).collect();
     let datasets = Dataset::for_models(folder, None, &classes).unwrap();
     let request = Request { datasets: datasets.iter().collect(), batch: 4 };
@@ -142,7 +143,7 @@ fn classes_beyond_the_models_are_an_error_not_a_wrong_count() {
     RgbImage::from_pixel(8, 8, Rgb([1, 2, 3])).save(&path).unwrap();
     let file = model_file(4);
     let dataset =
-        Dataset { folder: folder.path().to_owned(), images: vec![dataset::Labelled { path, class: 6 }], notes: vec![] };
+        Dataset { folder: folder.path().to_owned(), images: vec![Labelled { path, class: 6 }], notes: vec![] };
     let request = Request { datasets: vec![&dataset], batch: 4 };
     let mut candidates = [candidate(&file, false, 99)];
     let found = eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();

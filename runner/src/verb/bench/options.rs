@@ -1,0 +1,17 @@
+//! What is asked of `bench`.
+
+use std::path::PathBuf;
+
+use super::plan::Plan;
+use crate::backend::onnxruntime::options::ProviderOptions;
+
+/// What to measure, on what, for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Models; the first on the first provider is what speed-ups are relative to.
+    pub models: Vec<PathBuf>,
+    /// Where they run.
+    pub providers: ProviderOptions,
+    /// How they are measured.
+    pub plan: Plan,
+}

@@ -1,0 +1,67 @@
+//! What is asked of `compare`.
+
+use std::path::PathBuf;
+
+use super::tolerance::ToleranceOverride;
+use crate::backend::onnxruntime::options::ProviderOptions;
+
+/// Where inputs come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputsFrom {
+    /// Seeded noise.
+    Noise {
+        /// Its seed.
+        seed: u64,
+    },
+    /// A file of arrays.
+    File(PathBuf),
+    /// Images, or folders of them, prepared as the first model says.
+    Images(Vec<PathBuf>),
+}
+
+/// What to compare, by what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Models; the first on the first provider is what the others are compared with.
+    pub models: Vec<PathBuf>,
+    /// Where they run.
+    pub providers: ProviderOptions,
+    /// What goes in.
+    pub inputs: InputsFrom,
+    /// Where the inputs used are kept.
+    pub save_inputs: Option<PathBuf>,
+    /// Batch size, and number of synthetic images.
+    pub batch: usize,
+    /// A file of outputs to compare with instead of the first candidate's.
+    pub reference: Option<PathBuf>,
+    /// Tolerances, where they do not follow from the precision.
+    pub tolerance: ToleranceOverride,
+    /// Whether to find the first block that differs.
+    pub layers: bool,
+}
+
+impl Options {
+    /// These models on these providers, four seeded inputs, nothing kept.
+    pub fn of(models: Vec<PathBuf>, providers: ProviderOptions) -> Options {
+        Options {
+            models,
+            providers,
+            inputs: InputsFrom::Noise { seed: 0 },
+            save_inputs: None,
+            batch: 4,
+            reference: None,
+            tolerance: ToleranceOverride::default(),
+            layers: false,
+        }
+    }
+
+    /// The files that are read besides the models.
+    pub(crate) fn read(&self) -> Vec<PathBuf> {
+        let inputs = match &self.inputs {
+            InputsFrom::Noise { .. } => &[],
+            InputsFrom::File(path) => std::slice::from_ref(path),
+            InputsFrom::Images(paths) => paths.as_slice(),
+        };
+        inputs.iter().chain(&self.reference).cloned().collect()
+    }
+}

@@ -1,0 +1,108 @@
+//! Labelled images, and why there are none.
+
+use std::path::{Path, PathBuf};
+
+use super::classes::{Classes, Unmatched, is_wordnet_id};
+use crate::note::Note;
+
+/// How many names an error lists.
+const MOST_NAMED: usize = 5;
+
+/// Why a data set cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A folder or file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is nothing to evaluate.
+    #[error("{}: {reason}", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        reason: String,
+    },
+    /// Names of classes that the model does not know.
+    #[error("{}: {reason}", path.display())]
+    UnknownClasses {
+        /// The folder or the file of labels.
+        path: PathBuf,
+        /// Which, and what they may have meant.
+        reason: String,
+    },
+    /// Two models take the folder for different sets of images.
+    #[error("{}: {first} and {second} do not find the same images in it; give a file of labels, or evaluate them one by one", path.display())]
+    NotTheSame {
+        /// The folder.
+        path: PathBuf,
+        /// Name of one model file.
+        first: String,
+        /// Name of the other.
+        second: String,
+    },
+    /// A file of labels that cannot be understood.
+    #[error("{} line {line}: {reason}", path.display())]
+    BadLabels {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A labelled image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Its file.
+    pub path: PathBuf,
+    /// Index of its class.
+    pub class: usize,
+}
+
+impl AsRef<Path> for Labelled {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A set of labelled images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The images, by class folder and name, or in the order of the file of labels.
+    pub images: Vec<Labelled>,
+    /// Caveats.
+    pub notes: Vec<Note>,
+}
+
+/// What to say of names that match no class, and what may have been meant.
+pub(crate) fn unknown(unmatched: &[(&str, &Unmatched)], classes: &Classes) -> String {
+    let told = |(name, error): &(&str, &Unmatched)| match error {
+        Unmatched::Ambiguous(indices) => {
+            let indices: Vec<String> = indices.iter().map(usize::to_string).collect();
+            format!("{name} (classes {} are called so: use the index)", indices.join(" and "))
+        }
+        Unmatched::Unknown(close) if close.is_empty() => (*name).to_owned(),
+        Unmatched::Unknown(close) => format!("{name} (did you mean {}?)", close.join(" or ")),
+    };
+    let named: Vec<String> = unmatched.iter().take(MOST_NAMED).map(told).collect();
+    let more = unmatched.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let model = if classes.model.is_empty() { "the model" } else { &classes.model };
+    let mut reason = format!("{model} knows no classes {}{more}", named.join(", "));
+    if unmatched.iter().any(|(name, _)| is_wordnet_id(name)) && classes.labels.is_empty() {
+        reason += "; its file holds no WordNet ids";
+    }
+    if unmatched.iter().any(|(name, _)| matches!(*name, "train" | "val" | "test")) {
+        reason += "; give the folder of one split, such as val";
+    }
+    reason
+}

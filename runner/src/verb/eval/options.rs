@@ -1,0 +1,25 @@
+//! What is asked of `eval`.
+
+use std::path::PathBuf;
+
+use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::model::said::Asked;
+
+/// What to evaluate, on what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The models.
+    pub models: Vec<PathBuf>,
+    /// The labelled images.
+    pub folder: PathBuf,
+    /// The file that says which image is of which class, where it does not lie in the folder.
+    pub image_labels: Option<PathBuf>,
+    /// The file that the names of classes were read from.
+    pub class_labels: Option<PathBuf>,
+    /// What is said of the models.
+    pub asked: Asked,
+    /// Batch size, for models that leave it open.
+    pub batch: usize,
+    /// Where the models run.
+    pub providers: ProviderOptions,
+}
