@@ -9,6 +9,7 @@ use onnx_file::outline::OutlineError;
 use serde::Serialize;
 
 use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{Alternative, Naming, Undecided};
 use crate::published::Published;
 
 /// Version of the JSON form.
@@ -55,6 +56,20 @@ pub enum Content {
         nested_under: Option<String>,
         /// What was removed from names.
         prefix: Option<String>,
+        /// Whose names the file has.
+        naming: Naming,
+        /// Other weights in the file.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        others: Vec<Alternative>,
+        /// The classifier's linear layers, by their names in the file.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        classifier: Vec<String>,
+        /// What has to be chosen before a model can be built.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        undecided: Option<Undecided>,
+        /// Tensors that are no part of the network.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        left_out: Vec<String>,
         /// Objects beside the weights that were passed over unbuilt, `key: class`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         skipped: Vec<String>,
