@@ -68,6 +68,17 @@ pub enum Note {
         /// What they are compared against.
         against: Named,
     },
+    /// Images of a set that are one file, and count as often as they are listed.
+    SameImages {
+        /// How many beyond the first of each.
+        count: usize,
+        /// One of them.
+        first: String,
+        /// The same file by another name.
+        again: String,
+        /// Whether two classes have an image in common.
+        in_several_classes: bool,
+    },
     /// The search for the first block that differs came to nothing.
     BlockNotFound {
         /// Why.

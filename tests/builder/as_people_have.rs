@@ -168,13 +168,13 @@ fn inspect_lists_what_is_to_be_chosen() {
     };
     let (plain, json) = inspected("moco.pth");
     holds(&plain, &["to choose", "--prefix encoder_q. or encoder_k."]);
-    assert_eq!(json["content"]["undecided"]["code"], "prefixes");
+    assert_eq!(json["undecided"]["code"], "prefixes");
     let (plain, json) = inspected("head_extra.pth");
     holds(&plain, &["to choose", "--drop-head", "aux (", "resnet"]);
-    assert_eq!(json["content"]["undecided"]["known"].as_array().unwrap().len(), 2);
+    assert_eq!(json["undecided"]["known"].as_array().unwrap().len(), 2);
     let (plain, json) = inspected("timm_train.pth.tar");
     holds(&plain, &["other weights", "state_dict_ema"]);
-    assert_eq!(json["content"]["others"][0]["key"], "state_dict_ema");
+    assert_eq!(json["others"][0]["key"], "state_dict_ema");
     let (plain, _) = inspected("transformers.safetensors");
     holds(&plain, &["transformers' ResNet", "classifier"]);
 }

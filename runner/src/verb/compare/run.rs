@@ -11,7 +11,7 @@ use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
 use crate::input::pipeline::{Extent, prepare};
-use crate::input::preprocess;
+use crate::input::{demand, preprocess};
 use crate::model::candidate::Candidate;
 use crate::model::file::ModelFile;
 use crate::model::tensor::Tensor;
@@ -132,6 +132,7 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
     let (height, width) = preprocess.height_width();
     let paths = match from {
         InputsFrom::Noise { seed } => {
+            demand::check(file, (height, width), count, count)?;
             let noise = input::noise_tensor(&image, count, (height, width), *seed);
             return Ok((vec![noise], format!("noise, seed {seed}")));
         }
@@ -140,6 +141,8 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
     };
     let images = input::expand(paths)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    let window = Extent::for_batch(count).window.min(images.len());
+    demand::check(file, (height, width), images.len(), window)?;
     let mut values = Vec::new();
     let bad = prepare(&images, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
         Ok(tensors) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched};
-use super::labelled::{Dataset, DatasetError, Labelled, unknown};
+use super::labelled::{Dataset, DatasetError, Labelled, same_images, unknown};
 use crate::input;
 use crate::note::Note;
 
@@ -122,6 +122,7 @@ fn in_class_folders(
     for (files, class) in folders.into_values().zip(indices) {
         images.extend(files.into_iter().map(|path| Labelled { path, class }));
     }
+    notes.extend(same_images(&images));
     Ok(Dataset { folder: path.to_owned(), images, notes })
 }
 

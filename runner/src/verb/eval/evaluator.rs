@@ -12,7 +12,8 @@ use super::result::{Evaluated, Paired};
 use super::tally::{Pair, Tally, Verdict};
 use crate::input::broken::Broken;
 use crate::input::classify::{Answer, Classifier};
-use crate::input::pipeline::Prepared;
+use crate::input::demand;
+use crate::input::pipeline::{Extent, Prepared};
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::Candidate;
@@ -55,6 +56,9 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         let output = ClassOutput::of(file)?;
         notes.extend(assumed.into_iter().chain(Note::weights(file)).chain(Note::classes(file, &output)));
         let labels = file.labels()?.names;
+        let batch = Batch::of(image.batch, batch.min(dataset.images.len()));
+        let window = Extent::for_batch(batch.size).window.min(dataset.images.len());
+        demand::check(file, preprocess.height_width(), batch.size, window)?;
         let opened = candidate.open();
         let result = Evaluated {
             model: file.path.display().to_string(),
@@ -71,7 +75,6 @@ impl<'a, 'd> Evaluator<'a, 'd> {
             run_s: 0.0,
             error: opened.as_ref().err().cloned(),
         };
-        let batch = Batch::of(image.batch, batch);
         Ok(Evaluator {
             model: opened.ok(),
             classifier: Classifier { image, batch, extent: preprocess.height_width(), output },

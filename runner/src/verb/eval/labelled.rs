@@ -1,8 +1,10 @@
 //! Labelled images, and why there are none.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
+use crate::input::folders::again;
 use crate::note::Note;
 
 /// How many names an error lists.
@@ -81,6 +83,21 @@ pub struct Dataset {
     pub images: Vec<Labelled>,
     /// Caveats.
     pub notes: Vec<Note>,
+}
+
+/// What to say where links make one file several images.
+pub(crate) fn same_images(images: &[Labelled]) -> Option<Note> {
+    let class_of: BTreeMap<&Path, usize> = images.iter().map(|image| (image.path.as_path(), image.class)).collect();
+    let found = again(images.iter().map(AsRef::as_ref));
+    let differ = |(first, again): &&(&Path, &Path)| class_of.get(first) != class_of.get(again);
+    // Of all, one that two classes have is worth showing most.
+    let (first, again) = found.iter().find(differ).or(found.first())?;
+    Some(Note::SameImages {
+        count: found.len(),
+        first: first.display().to_string(),
+        again: again.display().to_string(),
+        in_several_classes: found.iter().any(|pair| differ(&pair)),
+    })
 }
 
 /// What to say of names that match no class, and what may have been meant.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
-use super::labelled::{Dataset, DatasetError, Labelled, unknown};
+use super::labelled::{Dataset, DatasetError, Labelled, same_images, unknown};
 use crate::input;
 use onnx_file::open;
 
@@ -56,6 +56,7 @@ pub(crate) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<
     if missing > 0 {
         notes.push(crate::note::Note::ImagesMissing { count: missing, labels: labels.display().to_string() });
     }
+    notes.extend(same_images(&images));
     Ok(Dataset { folder: folder.to_owned(), images, notes })
 }
 

@@ -9,7 +9,7 @@ use crate::host::environment::Environment;
 use crate::input::classify;
 use crate::input::classify::{Class, Classifier};
 use crate::input::pipeline::{Extent, Prepared, prepare};
-use crate::input::preprocess;
+use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::MetadataError;
@@ -98,9 +98,11 @@ pub fn infer(
     let output = ClassOutput::of(file)?;
     let labels = Some(file.labels()?.names).filter(|names| !names.is_empty());
     notes.extend(Note::weights(file).into_iter().chain(Note::classes(file, &output)));
+    let batch = Batch::of(image.batch, request.batch.min(request.images.len()));
+    let ahead = Extent::for_batch(batch.size);
+    demand::check(file, preprocess.height_width(), batch.size, ahead.window.min(request.images.len()))?;
     let model = candidate.open()?;
     let loaded = model.loaded().clone();
-    let batch = Batch::of(image.batch, request.batch);
     let mut batches = Batches {
         model,
         classifier: Classifier { image, batch, extent: preprocess.height_width(), output: output.clone() },
@@ -109,7 +111,7 @@ pub fn infer(
         waiting: Vec::new(),
         done: Vec::new(),
     };
-    let mut error = prepare(request.images, &[preprocess], Extent::for_batch(batch.size), |prepared| {
+    let mut error = prepare(request.images, &[preprocess], ahead, |prepared| {
         let done = prepared.index;
         let flow = batches.add(&request.images[done], prepared);
         progress(&Progress::new(Phase::Classifying, "", done + 1, request.images.len()));
