@@ -16,7 +16,7 @@ use onnx_file::element::ElementType;
 use crate::model::file::{ImageInput, ModelFile};
 use crate::model::tensor::{Data, Tensor};
 
-pub use folders::{expand, is_image_name};
+pub use folders::{Found, expand, find, is_image_name};
 
 /// Why given tensors do not suit a model.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

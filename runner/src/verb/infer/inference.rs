@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::host::environment::Environment;
 use crate::input::classify;
 use crate::input::classify::{Class, Classifier};
+use crate::input::decode::Exif;
 use crate::input::pipeline::{Extent, Prepared, prepare};
 use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
@@ -27,6 +28,10 @@ pub struct Request<'a> {
     pub batch: usize,
     /// Classes to report for each.
     pub top_k: usize,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
+    /// Files below the folders given that are no images.
+    pub left_out: &'a [PathBuf],
 }
 
 /// Why nothing could be classified.
@@ -111,8 +116,10 @@ pub fn infer(
         waiting: Vec::new(),
         done: Vec::new(),
     };
-    let mut error = prepare(request.images, &[preprocess], ahead, |prepared| {
+    let mut oriented = Vec::new();
+    let mut error = prepare(request.images, &[preprocess], request.exif, ahead, |prepared| {
         let done = prepared.index;
+        oriented.extend(prepared.oriented.then_some(done));
         let flow = batches.add(&request.images[done], prepared);
         progress(&Progress::new(Phase::Classifying, "", done + 1, request.images.len()));
         flow
@@ -121,6 +128,9 @@ pub fn infer(
         error = batches.run().err();
     }
     notes.extend(batches.labels_note());
+    notes.extend(Note::left_out(request.left_out));
+    let path = |at: &usize| request.images[*at].display().to_string();
+    notes.extend(Note::orientation(request.exif, oriented.len(), oriented.first().map(path)));
     let model = file.path.display().to_string();
     let inference = Inference { model, loaded, preprocess, output, images: batches.done, error };
     Ok(Report { environment, notes, interrupted: false, result: inference })
@@ -235,7 +245,7 @@ mod tests {
             })))
         };
         let mut candidate = Candidate { file, provider: "cpu".into(), open: Box::new(open) };
-        let request = Request { images, batch, top_k: 2 };
+        let request = Request { images, batch, top_k: 2, exif: Exif::Apply, left_out: &[] };
         let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
         (found, sizes.take())
     }
@@ -291,7 +301,7 @@ mod tests {
                 })))
             };
             let mut candidate = Candidate { file: &file, provider: "cpu".into(), open: Box::new(open) };
-            let request = Request { images: &images, batch: 8, top_k: 1 };
+            let request = Request { images: &images, batch: 8, top_k: 1, exif: Exif::Apply, left_out: &[] };
             let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
             assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
             assert!(found.images[1].error.as_deref().unwrap().contains("NaN or infinite"), "{found:?}");

@@ -72,7 +72,7 @@ fn candidate(file: &ModelFile, blind: bool, fail_at: usize) -> Candidate<'_> {
 fn evaluate(folder: &Path, candidates: &mut [Candidate<'_>]) -> Report<Evaluation> {
     let classes: Vec<Classes> = candidates.iter().map(|candidate| Classes::of(candidate.file).unwrap()).collect();
     let datasets = Dataset::for_models(folder, None, &classes).unwrap();
-    let request = Request { datasets: datasets.iter().collect(), batch: 4 };
+    let request = Request { datasets: datasets.iter().collect(), batch: 4, exif: Exif::Ignore };
     eval(candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap()
 }
 
@@ -142,9 +142,13 @@ fn classes_beyond_the_models_are_an_error_not_a_wrong_count() {
     let path = folder.path().join("p.png");
     RgbImage::from_pixel(8, 8, Rgb([1, 2, 3])).save(&path).unwrap();
     let file = model_file(4);
-    let dataset =
-        Dataset { folder: folder.path().to_owned(), images: vec![Labelled { path, class: 6 }], notes: vec![] };
-    let request = Request { datasets: vec![&dataset], batch: 4 };
+    let dataset = Dataset {
+        folder: folder.path().to_owned(),
+        images: vec![Labelled { path, class: 6 }],
+        notes: vec![],
+        supposed: None,
+    };
+    let request = Request { datasets: vec![&dataset], batch: 4, exif: Exif::Ignore };
     let mut candidates = [candidate(&file, false, 99)];
     let found = eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(found.candidates[0].error.as_ref().unwrap().to_string().contains("6 classes"));
@@ -156,7 +160,7 @@ fn stopping_keeps_what_was_judged() {
     images(folder.path());
     let file = model_file(4);
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
-    let request = Request { datasets: vec![&dataset], batch: 4 };
+    let request = Request { datasets: vec![&dataset], batch: 4, exif: Exif::Ignore };
     let stop = AtomicBool::new(false);
     let mut candidates = [candidate(&file, false, 99)];
     let found = eval(&mut candidates, &request, &stop, &mut |progress| {
@@ -269,7 +273,7 @@ fn a_stop_that_comes_after_the_last_image_interrupts_nothing() {
     images(folder.path());
     let file = model_file(4);
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
-    let request = Request { datasets: vec![&dataset], batch: 4 };
+    let request = Request { datasets: vec![&dataset], batch: 4, exif: Exif::Ignore };
     let stop = AtomicBool::new(false);
     let mut candidates = [candidate(&file, false, 99)];
     let found = eval(&mut candidates, &request, &stop, &mut |progress| {
