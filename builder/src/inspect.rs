@@ -18,6 +18,7 @@ use crate::weights::identified;
 
 pub use result::{
     Architecture, Content, Declared, Extent, Inferred, InspectError, Inspection, Onnx, SCHEMA_VERSION, Stage, Tensor,
+    Weights,
 };
 
 use describe::describe;
@@ -84,7 +85,7 @@ fn contents(checkpoint: &Checkpoint) -> (Content, Vec<Tensor>) {
         is_float: info.dtype.is_float(),
     });
     let tensors = tensors.collect();
-    let content = Content::Checkpoint {
+    let content = Weights {
         container: checkpoint.format().to_string(),
         nested_under: checkpoint.nested_under().map(str::to_string),
         prefix: checkpoint.stripped_prefix().map(str::to_string),
@@ -95,7 +96,7 @@ fn contents(checkpoint: &Checkpoint) -> (Content, Vec<Tensor>) {
         left_out: checkpoint.left_out().to_vec(),
         skipped: checkpoint.skipped().iter().map(ToString::to_string).collect(),
     };
-    (content, tensors)
+    (Content::Checkpoint(Box::new(content)), tensors)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use onnx_file::text::Lines;
 
 use crate::build::Summary;
 use crate::checkpoint::{Naming, Undecided};
-use crate::inspect::{Architecture, Content, Inspection};
+use crate::inspect::{Architecture, Content, Inspection, Weights};
 use crate::list::Listing;
 use crate::optimize::{Optimized, Refusal};
 use crate::passes;
@@ -70,17 +70,9 @@ pub fn inspection(found: &Inspection) -> String {
         line("known as", format!("{}: {} weights", known.name(), known.publisher()));
     }
     match &found.content {
-        Content::Checkpoint {
-            container,
-            nested_under,
-            prefix,
-            naming,
-            others,
-            classifier,
-            undecided,
-            left_out,
-            skipped,
-        } => {
+        Content::Checkpoint(weights) => {
+            let Weights { container, nested_under, prefix, naming, others, classifier, undecided, left_out, skipped } =
+                &**weights;
             line("container", format!("checkpoint, {container}"));
             if let Some(key) = nested_under {
                 line("weights", format!("under the key '{key}'"));

@@ -91,7 +91,7 @@ fn otherwise(config: &Value) -> Option<Otherwise> {
     let usual = |key: &str, value: &Value| match key {
         "hidden_act" | "act_layer" => value.as_str().is_some_and(|name| name.eq_ignore_ascii_case("relu")),
         "downsample_in_first_stage" => *value == Value::Bool(false),
-        "output_stride" => *value == Value::from(32),
+        "output_stride" => value.as_u64() == Some(32),
         "global_pool" => value.as_str() == Some("avg"),
         _ => false,
     };

@@ -170,7 +170,7 @@ fn inspect_lists_what_is_to_be_chosen() {
     holds(&plain, &["to choose", "--prefix encoder_q. or encoder_k."]);
     assert_eq!(json["undecided"]["code"], "prefixes");
     let (plain, json) = inspected("head_extra.pth");
-    holds(&plain, &["to choose", "--drop-head", "aux (", "resnet"]);
+    holds(&plain, &["to choose", "--drop-head", "aux (", "2x1d blocks 1,1,1,1"]);
     assert_eq!(json["undecided"]["known"].as_array().unwrap().len(), 2);
     let (plain, json) = inspected("timm_train.pth.tar");
     holds(&plain, &["other weights", "state_dict_ema"]);
