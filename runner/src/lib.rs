@@ -71,6 +71,7 @@
 )]
 
 pub mod backend;
+pub mod coded;
 pub mod exit;
 pub mod host;
 pub mod input;

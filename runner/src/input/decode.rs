@@ -6,6 +6,7 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use super::broken::Defect;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
@@ -28,13 +29,13 @@ pub enum ImageError {
         source: std::io::Error,
     },
     /// There is nothing in it.
-    #[error("{}: the file is empty", path.display())]
+    #[error("{}: {}", path.display(), Defect::Empty)]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// Neither JPEG, PNG nor WebP.
-    #[error("{}: not a JPEG, PNG or WebP image", path.display())]
+    #[error("{}: {}", path.display(), Defect::UnknownFormat)]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -50,7 +51,7 @@ pub enum ImageError {
         height: u32,
     },
     /// The file ends within the image.
-    #[error("{}: the image is cut off", path.display())]
+    #[error("{}: {}", path.display(), Defect::Truncated)]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -74,18 +75,18 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// The reason without the path, for lists that name the path themselves.
-    pub fn reason(&self) -> String {
+    /// What is wrong, without the path, for lists that name the path themselves.
+    pub fn defect(&self) -> Defect {
         match self {
-            ImageError::Io { source, .. } => source.to_string(),
-            ImageError::Empty { .. } => "the file is empty".into(),
-            ImageError::UnknownFormat { .. } => "not a JPEG, PNG or WebP image".into(),
+            ImageError::Io { source, .. } => Defect::Unreadable { reason: source.to_string() },
+            ImageError::Empty { .. } => Defect::Empty,
+            ImageError::UnknownFormat { .. } => Defect::UnknownFormat,
             ImageError::TooLarge { width, height, .. } => {
-                format!("{width}x{height} pixels are more than the limit of {} million", MOST_PIXELS / 1_000_000)
+                Defect::TooLarge { width: *width, height: *height, most_pixels: MOST_PIXELS }
             }
-            ImageError::Truncated { .. } => "the image is cut off".into(),
-            ImageError::Undecodable { reason, .. } => format!("cannot be decoded: {reason}"),
-            ImageError::Unsizable { reason, .. } => reason.clone(),
+            ImageError::Truncated { .. } => Defect::Truncated,
+            ImageError::Undecodable { reason, .. } => Defect::Undecodable { reason: reason.clone() },
+            ImageError::Unsizable { reason, .. } => Defect::Unsizable { reason: reason.clone() },
         }
     }
 }
@@ -225,6 +226,6 @@ mod tests {
         let path = PathBuf::from("some/where.png");
         let error = ImageError::TooLarge { path, width: 30_000, height: 30_000 };
         assert!(error.to_string().starts_with("some/where.png: 30000x30000"));
-        assert!(!error.reason().contains("where"));
+        assert!(!error.defect().to_string().contains("where"));
     }
 }

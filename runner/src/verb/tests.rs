@@ -225,7 +225,7 @@ fn calibration() -> Report<Calibration> {
 
     use super::calibrate::result::{Elements, Inputs, Value};
     use super::calibrate::weights::Weights;
-    use crate::input::broken::Broken;
+    use crate::input::broken::{Broken, Defect};
     let value = |stage: &str, node: &str, max: f64, non_finite| Value {
         range: Range {
             name: node.into(),
@@ -249,7 +249,7 @@ fn calibration() -> Report<Calibration> {
         model: Measured { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
         inputs: Inputs {
             fed: Fed { source: InputSource::Images, count: 300, seed: None },
-            broken: vec![Broken { path: "ring/3.jpg".into(), reason: "the file is empty".into() }],
+            broken: vec![Broken { path: "ring/3.jpg".into(), reason: Defect::Empty }],
         },
         provider: "cpu".into(),
         loaded: Fake::new(|_| Ok(vec![])).loaded,

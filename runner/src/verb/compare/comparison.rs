@@ -20,6 +20,7 @@ use crate::model::tensor::{Data, Tensor};
 use crate::note::{Named, Note};
 use crate::verb::outcome::Report;
 
+use super::difference::Difference;
 use super::metrics::Metrics;
 use super::tolerance::{Tolerance, ToleranceOverride};
 
@@ -74,8 +75,9 @@ pub struct Row {
     pub error: Option<ModelError>,
     /// Every output against the reference; the reference itself against its own second run.
     pub outputs: Vec<Metrics>,
-    /// What is wrong, in words.
-    pub failures: Vec<String>,
+    /// What is wrong.
+    #[serde(serialize_with = "crate::coded::with_text")]
+    pub failures: Vec<Difference>,
 }
 
 /// The whole comparison.
@@ -177,7 +179,7 @@ pub fn compare(
         };
         match &ran.runs {
             Err(error) => Row { error: Some(error.clone()), ..row },
-            Ok(runs) => judge(row, runs, reference.as_ref(), first == Some(index), request.tolerance),
+            Ok(runs) => compared(row, runs, reference.as_ref(), first == Some(index), request.tolerance),
         }
     });
     let rows: Vec<Row> = rows.collect();
@@ -241,7 +243,8 @@ fn reference<'a>(
     })
 }
 
-fn judge(
+/// The row, compared with the reference.
+fn compared(
     row: Row,
     runs: &Runs,
     reference: Option<&Reference<'_>>,
@@ -259,8 +262,8 @@ fn judge(
         let noise = runs.noise(found);
         let (output, expected_output) = (&runs.first[found], &reference.outputs[expected]);
         if output.shape != expected_output.shape {
-            let (shape, expected) = (&output.shape, &expected_output.shape);
-            row.failures.push(format!("{}: shape {shape:?} where the reference has {expected:?}", output.name));
+            let (found, reference) = (output.shape.clone(), expected_output.shape.clone());
+            row.failures.push(Difference::Shape { output: output.name.clone(), found, reference });
             continue;
         }
         let metrics = if is_reference {
@@ -275,10 +278,9 @@ fn judge(
         let finite = metrics.nan == [0, 0] && metrics.infinite == [0, 0];
         if finite && noise > metrics.tolerance.allows(metrics.reference_rms) {
             unsteady = true;
-            let told = format!("{}: two runs on the same input differ by {noise:.3e}: not repeatable", output.name);
-            row.failures.push(told);
+            row.failures.push(Difference::NotRepeatable { output: output.name.clone(), max_abs: noise });
         } else {
-            row.failures.extend(metrics.failures());
+            row.failures.extend(metrics.differences());
         }
         row.outputs.push(metrics);
     }
@@ -293,7 +295,7 @@ fn judge(
 
 /// Pairs of outputs, by name and then, since two exporters name outputs differently, by position where both sides have
 /// as many. An output without a counterpart is a failure.
-fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<String>) -> Vec<(usize, usize)> {
+fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<Difference>) -> Vec<(usize, usize)> {
     let by_name = |tensor: &Tensor| found.iter().position(|other| other.name == tensor.name);
     let positions: Vec<Option<usize>> = reference.iter().map(by_name).collect();
     if positions.iter().all(Option::is_none) && found.len() == reference.len() {
@@ -303,12 +305,12 @@ fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<String>) -> V
     for (expected, position) in positions.iter().enumerate() {
         match position {
             Some(found) => pairs.push((*found, expected)),
-            None => failures.push(format!("{}: missing", reference[expected].name)),
+            None => failures.push(Difference::Missing { output: reference[expected].name.clone() }),
         }
     }
     for (index, tensor) in found.iter().enumerate() {
         if !pairs.iter().any(|(found, _)| *found == index) {
-            failures.push(format!("{}: the reference has no such output", tensor.name));
+            failures.push(Difference::Unexpected { output: tensor.name.clone() });
         }
     }
     pairs

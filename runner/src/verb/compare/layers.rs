@@ -234,7 +234,7 @@ fn look(
     let metrics = Metrics::of(found, reference, choose, if floor.is_finite() { floor } else { 0.0 });
     // A side that differs from itself by more than is allowed agrees with nothing: its noise must not excuse it.
     let steady = floor <= metrics.tolerance.allows(metrics.reference_rms);
-    let agrees = steady && found.shape == reference.shape && metrics.failures().is_empty();
+    let agrees = steady && found.shape == reference.shape && metrics.differences().is_empty();
     let node = boundary.map_or_else(|| "outputs".to_owned(), |boundary| boundary.node.clone());
     Ok(Looked { position, node, value: reference.name.clone(), agrees, metrics })
 }

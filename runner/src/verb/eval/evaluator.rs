@@ -235,7 +235,7 @@ impl<'a, 'd> Session<'a, 'd> {
             Err(error) => {
                 let Some(evaluator) = self.evaluators.first() else { return ControlFlow::Break(()) };
                 let path = evaluator.dataset.images[prepared.index].path.display().to_string();
-                self.broken.push(Broken { path, reason: error.reason() });
+                self.broken.push(Broken { path, reason: error.defect() });
             }
         }
         let all_failed = self.evaluators.iter().all(|evaluator| evaluator.model.is_none());
