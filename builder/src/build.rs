@@ -81,6 +81,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         passes: runs,
         files: written.files,
         bytes: written.bytes,
+        verified: written.verified,
         seconds: start.elapsed().as_secs_f64(),
         notes,
     })

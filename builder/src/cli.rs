@@ -43,8 +43,8 @@ RESNEXT_WEIGHTS_URL names a mirror, HTTPS_PROXY a proxy, RESNEXT_WEIGHTS_TIMEOUT
 server (30). hf-hub:ORG/NAME is taken from Hugging Face's cache (HF_HUB_CACHE, HF_HOME), or downloaded to it;
 HF_ENDPOINT names a mirror, HF_TOKEN a token, HF_HUB_OFFLINE=1 forbids the network.
 
-Exit codes: 0 done, 2 usage, 3 bad input file, 4 weights could not be downloaded, 6 output could not be written,
-70 internal error; 129, 130, 143 ended by a signal.")]
+Exit codes: 0 done, 1 with --verify: not what the checkpoint means, 2 usage, 3 bad input file, 4 weights could not be
+downloaded, 6 output could not be written, 70 internal error; 129, 130, 143 ended by a signal.")]
 pub struct Cli {
     /// What to do other than building.
     #[command(subcommand)]
@@ -154,6 +154,9 @@ pub struct BuildArgs {
     /// Where to write the model; '-' is standard output
     #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Compare the finished model with the checkpoint, as `resnext-build verify` does, before it takes its name
+    #[arg(help_heading = "Output", long, requires = "weights")]
+    pub verify: bool,
     /// Seed of the initialisation [default: 0]
     #[arg(help_heading = "Input", long, value_name = "N", conflicts_with = "weights")]
     pub seed: Option<u64>,
@@ -251,6 +254,7 @@ impl BuildArgs {
         plan.block_form = self.block_form;
         plan.stride_in = self.stride_in;
         plan.external = self.external_data;
+        plan.verify = self.verify;
         (plan.lowering, plan.rationale) = self.lowering.choose()?;
         (plan.lowering.precision, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);

@@ -55,8 +55,9 @@ impl CommandError {
             Self::Build(error) => error.exit(),
             Self::Optimize(error) => error.exit(),
             Self::Different => Exit::Mismatch,
-            Self::Verify(VerifyError::Lowering { .. }) | Self::List(_) => Exit::Internal,
-            Self::Inspect(_) | Self::Verify(_) => Exit::BadInput,
+            Self::Verify(error) => error.exit(),
+            Self::List(_) => Exit::Internal,
+            Self::Inspect(_) => Exit::BadInput,
             Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::Print(_) => Exit::Output,
         }
@@ -89,7 +90,10 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
         }
         Some(Command::Verify { model, weights, sha256, variant, stride_in, selection, seed, json }) => {
             let weights = local_file(weights, variant.as_deref(), sha256.as_deref(), err)?;
-            let verdict = verify(model, &weights, &selection.choice()?, *stride_in, *seed)?;
+            let mut display = Display::new(err, false);
+            let mut progress = |done, total| display.show(Progress::Comparing { done, total });
+            let verdict = verify(model, &weights, &selection.choice()?, *stride_in, *seed, &mut progress)?;
+            drop(display);
             let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;

@@ -38,6 +38,7 @@ pub mod calibration;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
+mod constants;
 pub mod cost;
 pub mod export;
 pub mod graph;

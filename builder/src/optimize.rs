@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use onnx_file::budget;
 use onnx_file::metadata::{Key, Metadata};
-use onnx_file::proto::ModelProto;
+use onnx_file::proto::{GraphProto, ModelProto};
 use onnx_file::read::{ReadError, Whole};
 
-pub use result::{Declined, Form, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
+pub use result::{Declined, Form, Obstacle, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
 
 use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
 use crate::output::{External, overwritten, refusal};
@@ -41,6 +41,8 @@ pub struct Plan {
     pub rationale: Rationale,
     /// When weights go into a file of their own.
     pub external: External,
+    /// Take initializers that are also inputs for constants, as they are below IR 4.
+    pub constant_initializers: bool,
     /// Other files that were read for this plan: the output can be none of them.
     pub files: Vec<PathBuf>,
 }
@@ -51,7 +53,12 @@ pub struct Model {
     path: PathBuf,
     proto: ModelProto,
     data_files: Vec<PathBuf>,
+    /// Whether initializers that are also inputs are constants.
+    inputs_are_constant: bool,
 }
+
+/// The first version of the format in which an initializer that is also an input may be fed.
+const OVERRIDABLE: i64 = 4;
 
 impl Model {
     /// Reads the file at `path`, and the data files it names.
@@ -60,12 +67,22 @@ impl Model {
     /// [`OptimizeError::Read`].
     pub fn read(path: &Path) -> Result<Self, OptimizeError> {
         let Whole { model, data_files } = onnx_file::read::read_whole(path)?;
-        Ok(Self { path: path.to_owned(), proto: model, data_files })
+        let inputs_are_constant = model.ir_version < OVERRIDABLE;
+        Ok(Self { path: path.to_owned(), proto: model, data_files, inputs_are_constant })
+    }
+
+    /// With initializers that are also inputs taken for constants, whatever the version of the format.
+    pub fn with_constant_initializers(self) -> Self {
+        Self { inputs_are_constant: true, ..self }
+    }
+
+    fn extract(&self, graph: &GraphProto) -> extract::Extracted {
+        extract::extract(graph, self.inputs_are_constant)
     }
 
     /// The stages of its grouped convolutions.
     pub fn stages(&self) -> Vec<Stage> {
-        self.proto.graph.as_ref().map(|graph| passes::stages(&extract::extract(graph).graph)).unwrap_or_default()
+        self.proto.graph.as_ref().map(|graph| passes::stages(&self.extract(graph).graph)).unwrap_or_default()
     }
 
     /// How many places of it a pass of `lowering` would rewrite.
@@ -74,7 +91,7 @@ impl Model {
     /// [`OptimizeError::Request`] where `lowering` asks for what this model has not.
     pub fn rewrites(&self, lowering: &Lowering, pass: Pass) -> Result<usize, OptimizeError> {
         let Some(graph) = &self.proto.graph else { return Ok(0) };
-        let runs = run(&mut extract::extract(graph).graph, lowering)?;
+        let runs = run(&mut self.extract(graph).graph, lowering)?;
         Ok(runs.iter().filter(|run| run.pass == pass).map(|run| run.rewrites).sum())
     }
 
@@ -94,7 +111,8 @@ impl Model {
         tracing::info!(model = path, target = %rationale.target, "lowering");
         let mut graph = self.proto.graph.take().unwrap_or_default();
         let nodes = graph.node.len();
-        let mut extracted = extract::extract(&graph);
+        let mut extracted = self.extract(&graph);
+        let ops: Vec<String> = graph.node.iter().map(|node| node.op_type.clone()).collect();
         rationale.check(&passes::stages(&extracted.graph)).map_err(OptimizeError::Request)?;
         let mut lowered = extracted.graph.clone();
         let runs = run(&mut lowered, lowering)?;
@@ -105,8 +123,8 @@ impl Model {
         let bytes = lowered.weights().iter().map(|&id| weight_bytes(&lowered, id)).fold(0, u64::saturating_add);
         budget::check("the rewritten model", bytes)
             .map_err(|source| ReadError::Cost { path: self.path.clone(), source: source.into() })?;
-        let changes = splice::splice(&mut graph, &mut extracted, &lowered, &runs, &path)?;
-        let declined = declined(extracted.unproven, &runs, &changes);
+        let changes = splice::splice(&mut graph, &mut extracted, &lowered, &runs, &path, self.proto.ir_version)?;
+        let declined = declined(extracted.unproven, &runs, &changes, &ops);
         self.proto.graph = Some(graph);
         describe(&mut self.proto, rationale, &runs);
         let (files, bytes) = write::write(self.proto, &path, output, external)?;
@@ -142,7 +160,10 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
         return Err(OptimizeError::Request(reason));
     }
     let start = Instant::now();
-    let model = Model::read(&plan.input)?;
+    let mut model = Model::read(&plan.input)?;
+    if plan.constant_initializers {
+        model = model.with_constant_initializers();
+    }
     held(&model.data_files, "the input's data file")?;
     let mut done = model.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
     done.seconds = start.elapsed().as_secs_f64();
@@ -151,9 +172,14 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
 
 /// Every node that was left as it was: those that could not be proven, then in the model's order those that a pass
 /// declined, with the first pass's reason; not those that another pass changed.
-fn declined(unproven: Vec<extract::Unproven>, runs: &[PassRun], changes: &splice::Changes) -> Vec<Declined> {
-    let unproven = unproven.into_iter().map(|extract::Unproven { node, op, reason }| {
-        let reason = Refusal::Unproven { because: reason }.into();
+fn declined(
+    unproven: Vec<extract::Unproven>,
+    runs: &[PassRun],
+    changes: &splice::Changes,
+    ops: &[String],
+) -> Vec<Declined> {
+    let unproven = unproven.into_iter().map(|extract::Unproven { node, op, because }| {
+        let reason = Refusal::Unproven { because }.into();
         Declined { node, op, reason }
     });
     let mut left: BTreeMap<usize, Declined> = BTreeMap::new();
@@ -162,7 +188,7 @@ fn declined(unproven: Vec<extract::Unproven>, runs: &[PassRun], changes: &splice
             let Origin::Model(position) = declined.origin else { continue };
             if !changes.touched.contains(&position) {
                 let reason = Refusal::Declined { pass: run.pass, because: declined.reason };
-                let (node, op) = (declined.node.clone(), declined.op.into());
+                let (node, op) = (declined.node.clone(), ops[position].clone());
                 left.entry(position).or_insert(Declined { node, op, reason: reason.into() });
             }
         }

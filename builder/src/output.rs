@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use onnx_file::atomic::{self, AtomicFile};
 use onnx_file::open;
 use onnx_file::proto::{ModelProto, TensorProto};
+use onnx_file::read::{self, ReadError};
 use onnx_file::write::{WriteError, place_externally, write_external};
 
 use onnx_file::digest::{self, Hashing};
@@ -108,6 +109,26 @@ impl Output {
     /// Where the model's own bytes go.
     pub(crate) fn model(&mut self) -> &mut impl Write {
         &mut self.model
+    }
+
+    /// What was written, read back from the files that do not have their names yet.
+    pub(crate) fn read_back(&mut self) -> Result<ModelProto, ReadError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            |source| ReadError::Io { path, source }
+        };
+        self.model.flush().map_err(io(&self.path))?;
+        let partial = atomic::partial(&self.path).map_err(io(&self.path))?;
+        let mut model = read::read(&partial)?;
+        if let Some(data) = &mut self.data {
+            data.file.flush().map_err(io(&data.path))?;
+            let data = data_partial(&self.path).map_err(io(&self.path))?;
+            let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let tensors = model.graph.iter_mut().flat_map(|graph| &mut graph.initializer);
+            let locations = tensors.flat_map(|tensor| &mut tensor.external_data);
+            locations.filter(|entry| entry.key == "location").for_each(|entry| entry.value.clone_from(&name));
+        }
+        Ok(read::whole(&partial, model)?.model)
     }
 
     /// Puts the files into place; returns them, the model last, and the bytes of the data file.

@@ -23,6 +23,7 @@ pub(crate) struct Display<'a> {
 enum Work {
     Fetching,
     Writing,
+    Comparing,
 }
 
 impl Work {
@@ -30,6 +31,15 @@ impl Work {
         match self {
             Self::Fetching => "fetching",
             Self::Writing => "writing",
+            Self::Comparing => "comparing",
+        }
+    }
+
+    /// The bar, what it counts, and how fast.
+    const fn template(self) -> &'static str {
+        match self {
+            Self::Fetching | Self::Writing => "{prefix} {bar:30} {bytes}/{total_bytes} {msg}",
+            Self::Comparing => "{prefix} {bar:30} {pos}/{len} convolutions {msg}",
         }
     }
 }
@@ -38,7 +48,7 @@ impl Work {
 struct Phase {
     work: Option<Work>,
     start: Instant,
-    /// Bytes that were there at the start: they say nothing about speed.
+    /// What was done at the start: it says nothing about speed.
     first: u64,
 }
 
@@ -54,6 +64,7 @@ impl<'a> Display<'a> {
     pub(crate) fn show(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Writing { done, total } => self.draw(Work::Writing, done, total),
+            Progress::Comparing { done, total } => self.draw(Work::Comparing, done, total),
             Progress::Fetching(Event::Received { done, total }) => {
                 self.draw(Work::Fetching, done, total.unwrap_or(done));
             }
@@ -84,14 +95,18 @@ impl<'a> Display<'a> {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {msg}");
+            let style = ProgressStyle::with_template(work.template());
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total).with_style(style).with_prefix(work.name())
         });
         let speed = (done - self.phase.first) as f64 / elapsed.as_secs_f64();
         if speed > 0.0 {
             let left = total.saturating_sub(done) as f64 / speed;
-            bar.set_message(format!("{}/s, {left:.0} s left", HumanBytes(speed as u64)));
+            let speed = match work {
+                Work::Fetching | Work::Writing => format!("{}/s, ", HumanBytes(speed as u64)),
+                Work::Comparing => String::new(),
+            };
+            bar.set_message(format!("{speed}{left:.0} s left"));
         }
         bar.set_length(total);
         bar.set_position(done);

@@ -239,6 +239,17 @@ pub fn summary(summary: &Summary) -> String {
         summary.weights,
         if passes.is_empty() { String::new() } else { format!(", passes {passes}") }
     );
+    if let Some(verdict) = &summary.verified {
+        let [height, width] = verdict.image_size;
+        let _ = writeln!(
+            text,
+            "verified: computes what {} means, within {:.1e} (relative L2, at most {:.0e}) on {height}x{width} images{}",
+            verdict.weights,
+            verdict.largest(),
+            verdict.tolerance,
+            if verdict.basis == Basis::Rounded { ", its weights rounded to f16" } else { "" }
+        );
+    }
     let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
     text.into()
 }

@@ -19,17 +19,21 @@ use std::path::Path;
 
 use ndarray::{Array4, ArrayD};
 use onnx_file::budget;
+use onnx_file::proto::ModelProto;
 
 use crate::architecture::StrideIn;
 use crate::checkpoint::{Checkpoint, Choice};
-use crate::graph::{Dim, Graph};
+use crate::graph::{Dim, Graph, Op};
 use crate::import::{Imported, import};
 use crate::random::standard_normal;
 use crate::reference::{Activation, Forward, evaluate, forward};
+use crate::sidecar::Sidecar;
 use crate::validate::validate;
+use crate::weight::Read;
 use crate::weights::{Origin, Source, inferred};
 
-/// Compares the model at `model` with the checkpoint at `weights` on two images of seed `seed`.
+/// Compares the model at `model` with the checkpoint at `weights` on two images of seed `seed`; `progress` is called with
+/// the convolutions computed so far and all of them.
 ///
 /// # Errors
 /// [`VerifyError`] where one of them cannot be read or they cannot be compared; a difference is a verdict.
@@ -39,11 +43,31 @@ pub fn verify(
     choice: &Choice,
     stride_in: StrideIn,
     seed: u64,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verdict, VerifyError> {
-    let name = || model.display().to_string();
     let proto = onnx_file::read::read_whole(model)?.model;
     let checkpoint = Checkpoint::open_with(weights, choice)?;
-    let found = inferred(&checkpoint)?;
+    let stride_in = if Sidecar::beside(weights).stride_in_1x1 { StrideIn::Conv1x1 } else { stride_in };
+    compare(proto, &model.display().to_string(), Meaning { checkpoint: &checkpoint, stride_in }, seed, progress)
+}
+
+/// What a model should compute.
+#[derive(Clone, Copy)]
+pub(crate) struct Meaning<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) stride_in: StrideIn,
+}
+
+/// As [`verify`], of a model in memory that is called `name`.
+pub(crate) fn compare(
+    proto: ModelProto,
+    name: &str,
+    Meaning { checkpoint, stride_in }: Meaning<'_>,
+    seed: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Verdict, VerifyError> {
+    let name = || name.to_owned();
+    let found = inferred(checkpoint)?;
     let head = found.head();
     let (variant, channels) = (found.variant, found.channels);
     let usual = variant.default_image_size();
@@ -57,23 +81,29 @@ pub fn verify(
     budget::check("comparing on images of this size", memory.saturating_mul(2))
         .map_err(|source| VerifyError::Memory { model: name(), source })?;
     let images = images(&graph, seed);
-    let rounded = if half::has_half(&graph) {
-        Some(half::Lowered::like(&graph, &variant, &head, stride_in, &images)?)
-    } else {
-        None
-    };
-    let basis = match (&rounded, ours) {
+    let network = half::Lowered::like(&graph, &variant, &head, stride_in, &images)?;
+    let rounded = half::has_half(&graph).then_some(&network);
+    let basis = match (rounded, ours) {
         (None, _) => Basis::Exact,
         (Some(_), true) => Basis::Rounded,
         (Some(_), false) => Basis::WithinRounding,
     };
+    let forwards = if rounded.is_some() { 3 } else { 1 };
+    let total = 2 * (convolutions(&graph) + forwards * convolutions(network.graph()));
+    let mut done = 0;
+    let mut step = || {
+        done += 1;
+        progress(done, total);
+    };
     let mut compared = Vec::new();
     for activation in [Activation::Relu, Activation::Leaky] {
-        let outputs = evaluate(valid, &mut initializers, &images, activation)
+        let mut model = Watched { source: &mut initializers, step: &mut step };
+        let outputs = evaluate(valid, &mut model, &images, activation)
             .map_err(|source| VerifyError::Tensor { model: name(), source })?;
-        let mut source = Source::remembering(Origin::Checkpoint(&checkpoint));
+        let mut source = Source::remembering(Origin::Checkpoint(checkpoint));
+        let mut source = Watched { source: &mut source, step: &mut step };
         let exact = forward(&variant, stride_in, &head, &mut source, &images, activation)?;
-        let lowered = rounded.as_ref().map(|r| r.evaluate(&mut source, &images, activation, &exact)).transpose()?;
+        let lowered = rounded.map(|r| r.evaluate(&mut source, &images, activation, &exact)).transpose()?;
         for (&id, output) in graph.outputs.iter().zip(&outputs) {
             let label = graph.value(id).name.clone();
             let (against, expected) = counterpart(&exact, output).ok_or_else(|| VerifyError::Output {
@@ -95,7 +125,7 @@ pub fn verify(
     Ok(Verdict {
         schema_version: 1,
         model: name(),
-        weights: weights.display().to_string(),
+        weights: checkpoint.path().display().to_string(),
         variant: variant.to_string(),
         image_size: [images.dim().2, images.dim().3],
         seed,
@@ -104,6 +134,31 @@ pub fn verify(
         equal: compared.iter().all(Compared::equal),
         outputs: compared,
     })
+}
+
+/// A source of tensors that tells of each convolution's weight: with it comes the work.
+struct Watched<'a, R> {
+    source: &'a mut R,
+    step: &'a mut dyn FnMut(),
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    type Error = R::Error;
+
+    fn read_f32(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, R::Error> {
+        self.source.read_f32(name, shape)
+    }
+
+    fn read_f64(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>, R::Error> {
+        if shape.len() == 4 {
+            (self.step)();
+        }
+        self.source.read_f64(name, shape)
+    }
+}
+
+fn convolutions(graph: &Graph) -> u64 {
+    graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_))).count() as u64
 }
 
 /// Refuses values that no network of the family makes of an image, before they are computed: 2^28 elements are 2 GiB.
@@ -127,9 +182,11 @@ fn images(graph: &Graph, seed: u64) -> Array4<f64> {
     Array4::from_shape_vec(dims, values.into_iter().map(f64::from).collect()).unwrap_or_default()
 }
 
-/// The checkpoint's output of the same shape.
+/// The checkpoint's output of the same shape, but for trailing extents of 1.
 fn counterpart<'a>(exact: &'a Forward, output: &ArrayD<f64>) -> Option<(String, &'a ArrayD<f64>)> {
+    let kept = |shape: &[usize]| shape.iter().rposition(|extent| *extent != 1).map_or(0, |last| last + 1);
+    let trimmed = |array: &ArrayD<f64>| array.shape()[..kept(array.shape())].to_vec();
     let logits = exact.logits.iter().map(|logits| ("logits".to_string(), logits));
     let stages = exact.stages.iter().enumerate().map(|(index, stage)| (format!("c{}", index + 2), stage));
-    logits.chain(stages).find(|(_, expected)| expected.shape() == output.shape())
+    logits.chain(stages).find(|(_, expected)| trimmed(expected) == trimmed(output))
 }

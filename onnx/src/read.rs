@@ -124,7 +124,14 @@ pub struct Whole {
 /// # Errors
 /// As for [`read`] and [`load_external`].
 pub fn read_whole(path: &Path) -> Result<Whole, ReadError> {
-    let mut model = read(path)?;
+    whole(path, read(path)?)
+}
+
+/// Loads the data files that the initializers of `model` name, which was read from `path`.
+///
+/// # Errors
+/// As for [`load_external`].
+pub fn whole(path: &Path, mut model: ModelProto) -> Result<Whole, ReadError> {
     let over = |source: OverBudget| ReadError::Cost { path: path.to_owned(), source: source.into() };
     let mut budget = Budget::new();
     budget.take("the model", model.encoded_len() as u64).map_err(over)?;

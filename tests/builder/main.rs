@@ -15,6 +15,7 @@ mod as_people_have;
 mod checkpoints;
 mod dependencies;
 mod faults;
+mod forms;
 mod half;
 #[cfg(unix)]
 mod hostile;
@@ -23,6 +24,7 @@ mod lowering;
 mod optimize;
 mod program;
 mod reproducible;
+mod verified;
 mod verify;
 mod weights_addresses;
 mod weights_download;

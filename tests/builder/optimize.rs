@@ -107,12 +107,12 @@ fn what_cannot_be_proven_is_left_alone_with_the_reason() {
             |g| {
                 g.node[1].attribute.push(AttributeProto {
                     name: "auto_pad".into(),
-                    s: b"SAME_UPPER".to_vec().into(),
+                    s: b"SAME".to_vec().into(),
                     r#type: AttributeType::String as i32,
                     ..Default::default()
                 });
             },
-            "automatic padding",
+            "its auto_pad is 'SAME'",
         ),
         (|g| g.initializer[1].dims = vec![8, 4, 1, 1], "do not go with"),
         (

@@ -31,6 +31,16 @@ fn torchs_exports_compute_the_same_after_every_widening() {
         "resnext_dynamo.onnx",
         "resnet_torchscript.onnx",
         "regnet_torchscript.onnx",
+        "forms/dynamo_plain.onnx",
+        "forms/script_view.onnx",
+        "forms/frozen.onnx",
+        "forms/matmul.onnx",
+        "forms/gemm_forms.onnx",
+        "forms/auto_pad.onnx",
+        "forms/half_weights.onnx",
+        "forms/quantized.onnx",
+        "forms/transposed.onnx",
+        "forms/ir3.onnx",
     ] {
         let before = logits(&exports.join(name));
         let norm = before.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();

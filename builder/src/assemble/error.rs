@@ -14,6 +14,7 @@ use crate::shape::ShapeError;
 use crate::tuning::TuningError;
 use crate::validate::GraphError;
 use crate::variant::VariantError;
+use crate::verify::{Verdict, VerifyError};
 use crate::weights::WeightsError;
 
 /// Why a build failed.
@@ -124,6 +125,16 @@ pub enum BuildError {
     /// The calibration file, or what it speaks against.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    /// What was written could not be compared with the checkpoint.
+    #[error("the model was built, and cannot be verified: {0}; nothing is kept")]
+    Verify(#[from] Box<VerifyError>),
+    /// What was written computes something else than the checkpoint means.
+    #[error(
+        "the model does not compute what the checkpoint means: {}; nothing is kept. Where sums of its weights cancel, f32 cannot hold them: \
+         resnext-build inspect shows what the file holds",
+        .0.differences()
+    )]
+    Different(Box<Verdict>),
     /// A weight beyond the memory there is.
     #[error(transparent)]
     Memory(#[from] OverBudget),
@@ -149,6 +160,8 @@ impl BuildError {
             }
             Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => Exit::BadInput,
             Self::Memory(_) => Exit::BadInput,
+            Self::Different(_) => Exit::Mismatch,
+            Self::Verify(error) => error.exit(),
             // The reader closed the pipe: it has what it wanted.
             Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::Output { .. } => Exit::Output,

@@ -117,6 +117,8 @@ pub struct Plan {
     pub preprocess: PreprocessChoice,
     /// Labels to store.
     pub labels: LabelsChoice,
+    /// Compare the finished model with the checkpoint before it takes its name.
+    pub verify: bool,
     /// Files that were read for this plan, beside the weights: the output can be none of them.
     pub files: Vec<PathBuf>,
 }
@@ -145,6 +147,7 @@ impl Plan {
             external: External::default(),
             preprocess: PreprocessChoice::default(),
             labels: LabelsChoice::default(),
+            verify: false,
             files: Vec::new(),
         }
     }

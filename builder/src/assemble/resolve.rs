@@ -234,7 +234,13 @@ fn check_labels(plan: &Plan, options: &Options) -> Result<(), BuildError> {
 }
 
 pub(crate) fn check_destination(plan: &Plan) -> Result<(), BuildError> {
-    let Destination::File(output) = &plan.destination else { return Ok(()) };
+    let Destination::File(output) = &plan.destination else {
+        if plan.verify {
+            let reason = "--verify keeps nothing of a model that differs, and what went to standard output is gone; write to a file with -o";
+            return Err(BuildError::Request(reason.into()));
+        }
+        return Ok(());
+    };
     let input = match &plan.weights {
         Weights::File(input) => Some(input.clone()),
         Weights::Published { known, hub } => {

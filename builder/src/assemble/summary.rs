@@ -9,6 +9,7 @@ use crate::note::Note;
 use crate::passes::PassRun;
 use crate::precision::Effect;
 use crate::target::Purpose;
+use crate::verify::Verdict;
 
 /// What a build did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,6 +37,8 @@ pub struct Summary {
     pub files: Vec<PathBuf>,
     /// Bytes of all files.
     pub bytes: u64,
+    /// How the finished model compares with the checkpoint, where that was asked for.
+    pub verified: Option<Verdict>,
     /// Seconds from plan to file.
     pub seconds: f64,
     /// What a user should know.
@@ -49,6 +52,13 @@ pub enum Progress<'a> {
     Fetching(Event<'a>),
     /// Bytes of weights written.
     Writing {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+    /// The model is compared with its checkpoint: convolutions computed.
+    Comparing {
         /// So far.
         done: u64,
         /// In all.

@@ -27,6 +27,7 @@ use crate::precision::half::Safety;
 use crate::precision::{Effect, Precision};
 use crate::published;
 use crate::validate::Valid;
+use crate::verify::{Meaning, Verdict, compare};
 use crate::weight::{BytesError, Rounding, WeightBytes, materialize};
 use crate::weights::{Source, WeightsError};
 
@@ -46,6 +47,7 @@ pub(crate) struct Written {
     pub(crate) sha256: Option<String>,
     pub(crate) notes: Vec<Note>,
     pub(crate) effect: Effect,
+    pub(crate) verified: Option<Verdict>,
 }
 
 /// Writes what `job` says, with weights from `source`.
@@ -60,7 +62,8 @@ pub(crate) fn write(
         let activations = check_ranges(job, &mut digest)?;
         let external = is_external(job, &exported)?;
         let weights = Weights::new(job, &exported, source, progress);
-        let mut writer = Writer { job, weights, digest, activations, notes: Vec::new(), effect: Effect::default() };
+        let (notes, effect, verified) = (Vec::new(), Effect::default(), None);
+        let mut writer = Writer { job, weights, digest, activations, notes, effect, verified };
         let (files, bytes) = match &job.plan.destination {
             Destination::Stdout => {
                 // What has gone down a pipe cannot be taken back, so the promise of the name is checked first.
@@ -70,7 +73,8 @@ pub(crate) fn write(
             }
             Destination::File(path) => writer.write_files(exported, path, external)?,
         };
-        Ok(Written { files, bytes, sha256: writer.digest.sha256, notes: writer.notes, effect: writer.effect })
+        let Writer { digest, notes, effect, verified, .. } = writer;
+        Ok(Written { files, bytes, sha256: digest.sha256, notes, effect, verified })
     })
 }
 
@@ -190,6 +194,7 @@ struct Writer<'a, 's> {
     activations: Option<Activations>,
     notes: Vec<Note>,
     effect: Effect,
+    verified: Option<Verdict>,
 }
 
 impl<'a: 's, 's> Writer<'a, 's> {
@@ -223,8 +228,26 @@ impl<'a: 's, 's> Writer<'a, 's> {
             output.write_data(model, supply).map_err(|error| write_error(error, path))?;
         }
         let bytes = self.stream(&exported, output.model(), path)?;
+        self.verify(&mut output, path)?;
         let (files, apart) = output.commit().map_err(failed)?;
         Ok((files, bytes + apart))
+    }
+
+    /// Compares what was written with the checkpoint, where that is asked for.
+    fn verify(&mut self, output: &mut Output, path: &Path) -> Result<(), BuildError> {
+        let Job { plan, resolved, .. } = self.job;
+        let Some(checkpoint) = resolved.checkpoint.as_ref().filter(|_| plan.verify) else { return Ok(()) };
+        let progress = &mut self.weights.progress;
+        progress(Progress::Comparing { done: 0, total: 1 });
+        let model = output.read_back().map_err(|error| Box::new(error.into()))?;
+        let meaning = Meaning { checkpoint, stride_in: plan.stride_in };
+        let mut progress = |done, total| progress(Progress::Comparing { done, total });
+        let verdict = compare(model, &path.display().to_string(), meaning, 0, &mut progress).map_err(Box::new)?;
+        if !verdict.equal {
+            return Err(BuildError::Different(Box::new(verdict)));
+        }
+        self.verified = Some(verdict);
+        Ok(())
     }
 
     /// All that there is to say, once every weight is written.

@@ -119,6 +119,9 @@ pub struct OptimizeArgs {
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
+    /// Take initializers that are also inputs of the model for constants: nobody feeds them (below IR 4 they are)
+    #[arg(help_heading = "Input", long)]
+    pub constant_initializers: bool,
     /// Replace an existing output
     #[arg(help_heading = "Output", long)]
     pub force: bool,
@@ -144,6 +147,7 @@ impl OptimizeArgs {
             lowering,
             rationale,
             external: self.external_data,
+            constant_initializers: self.constant_initializers,
             files: self.lowering.tuning.iter().cloned().collect(),
         })
     }

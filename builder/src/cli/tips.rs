@@ -21,7 +21,7 @@ const FLAGS: [(&str, &str); 14] = [
     ("--input-size", "--image-size H[xW]"),
     ("--batch-size", "--batch N"),
     ("--dynamic-size", "--dynamic-hw"),
-    ("--check-forward", "resnext-build verify MODEL --weights FILE, after the build"),
+    ("--check-forward", "--verify"),
     ("--threads", "no such flag here: building uses no threads of its own"),
     ("--device", "--target for a provider; a build itself needs no device"),
 ];

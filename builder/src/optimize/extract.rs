@@ -3,12 +3,32 @@
 use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType;
-use onnx_file::proto::{GraphProto, NodeProto, TensorProto};
+use onnx_file::proto::{GraphProto, NodeProto, ValueInfoProto, type_proto};
 use onnx_file::tensor;
 
+use super::result::Obstacle;
+use crate::constants::{Constants, Known, exact};
 use crate::graph::{Dim, Graph, Op, Origin, ValueId};
-use crate::import::{Attributes, Initializers, label};
+use crate::import::{Attributes, Initializers, Plane, label, uses};
 use crate::weight::Weight;
+
+/// Operators whose results are of the type that they take.
+const OF_ONE_TYPE: [&str; 14] = [
+    "Conv",
+    "BatchNormalization",
+    "Relu",
+    "Clip",
+    "Sigmoid",
+    "Add",
+    "Mul",
+    "Sum",
+    "Concat",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "Identity",
+    "Flatten",
+];
 
 /// What was extracted, and from where.
 pub(super) struct Extracted {
@@ -18,36 +38,52 @@ pub(super) struct Extracted {
     pub(super) weights: Initializers,
     /// Nodes that a pass was meant for and that could not be extracted.
     pub(super) unproven: Vec<Unproven>,
+    /// Positions of the nodes that make constants of constants.
+    pub(super) constant: HashSet<usize>,
 }
 
 /// A node that could not be extracted.
 pub(super) struct Unproven {
     pub(super) node: String,
     pub(super) op: String,
-    pub(super) reason: String,
+    pub(super) because: Obstacle,
 }
 
-/// Extracts what can be proven.
-pub(super) fn extract(model: &GraphProto) -> Extracted {
+/// Extracts what can be proven. Initializers that are also inputs are constants only where `inputs_are_constant`.
+pub(super) fn extract(model: &GraphProto, inputs_are_constant: bool) -> Extracted {
+    let inputs: HashSet<&str> = model.input.iter().map(|input| input.name.as_str()).collect();
+    let overridable = |name: &str| !inputs_are_constant && inputs.contains(name);
+    let stored = model.initializer.iter().filter(|tensor| !overridable(&tensor.name)).cloned();
+    let declared = model.input.iter().chain(&model.value_info);
     let mut extractor = Extractor {
         graph: Graph::default(),
         values: HashMap::new(),
-        constants: constants(model),
-        overridable: model.input.iter().map(|input| input.name.as_str()).collect(),
+        constants: Constants::of(stored),
+        overridable: inputs.iter().copied().filter(|name| overridable(name)).collect(),
+        elements: declared.filter_map(|value| Some((value.name.as_str(), element(value)?))).collect(),
+        made_by: HashMap::new(),
+        made: HashSet::new(),
         names: HashSet::new(),
     };
     let mut extracted = HashSet::new();
+    let mut constant = HashSet::new();
     let mut unproven = Vec::new();
     for (index, node) in model.node.iter().enumerate() {
-        match extractor.node(index, node) {
-            Ok(true) => {
-                extracted.insert(index);
+        let known = |name: &str| Known { element: extractor.elements.get(name).copied(), shape: None };
+        if extractor.constants.fold(node, &known) {
+            constant.insert(index);
+        } else {
+            match extractor.node(index, node) {
+                Ok(true) => {
+                    extracted.insert(index);
+                }
+                Ok(false) => {}
+                Err(because) => unproven.push(Unproven { node: label(node), op: node.op_type.clone(), because }),
             }
-            Ok(false) => {}
-            Err(reason) => unproven.push(Unproven { node: label(node), op: node.op_type.clone(), reason }),
         }
+        extractor.note(node);
     }
-    let Extractor { mut graph, values, constants, .. } = extractor;
+    let Extractor { mut graph, values, constants, made, .. } = extractor;
     let rest = model.node.iter().enumerate().filter(|(index, _)| !extracted.contains(index)).map(|(_, node)| node);
     let mut used = HashSet::new();
     rest.for_each(|node| {
@@ -56,145 +92,207 @@ pub(super) fn extract(model: &GraphProto) -> Extracted {
         });
     });
     used.extend(model.output.iter().map(|output| output.name.clone()));
-    let made: HashSet<ValueId> = graph.nodes.iter().map(|node| node.output).collect();
     let mut outputs: Vec<ValueId> =
         used.iter().filter_map(|name| values.get(name).copied()).filter(|id| made.contains(id)).collect();
     outputs.sort_unstable();
     graph.outputs = outputs;
-    let owned =
-        |(name, tensor): (&str, &TensorProto)| (name.to_owned(), TensorProto { name: name.into(), ..tensor.clone() });
-    let weights = constants.into_iter().map(owned).collect();
-    Extracted { graph, weights: Initializers(weights), unproven }
+    Extracted { graph, weights: Initializers(constants.into_tensors()), unproven, constant }
 }
 
-/// Calls `visit` with every value that `node` uses, those of its inner graphs included.
-pub(super) fn uses(node: &NodeProto, visit: &mut dyn FnMut(&str)) {
-    node.input.iter().for_each(|name| visit(name));
-    for attribute in &node.attribute {
-        for graph in attribute.g.iter().chain(&attribute.graphs) {
-            graph.output.iter().for_each(|output| visit(&output.name));
-            graph.node.iter().for_each(|inner| uses(inner, visit));
-        }
+/// The type that a value is declared with.
+fn element(value: &ValueInfoProto) -> Option<ElementType> {
+    match value.r#type.as_ref()?.value.as_ref()? {
+        type_proto::Value::TensorType(tensor) => ElementType::from_proto(tensor.elem_type),
+        _ => None,
     }
-}
-
-/// Every constant of the model: initializers, Constant nodes that hold a tensor, and other names of either.
-fn constants(model: &GraphProto) -> HashMap<&str, &TensorProto> {
-    let mut constants: HashMap<&str, &TensorProto> =
-        model.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    for node in &model.node {
-        let ([output], true) = (&node.output[..], matches!(node.domain.as_str(), "" | "ai.onnx")) else { continue };
-        let tensor = match (node.op_type.as_str(), &node.input[..]) {
-            ("Constant", []) => node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref()),
-            ("Identity", [source]) => constants.get(source.as_str()).copied(),
-            _ => None,
-        };
-        if let Some(tensor) = tensor {
-            constants.insert(output, tensor);
-        }
-    }
-    constants
 }
 
 struct Extractor<'a> {
     graph: Graph,
     values: HashMap<String, ValueId>,
-    constants: HashMap<&'a str, &'a TensorProto>,
-    /// Inputs of the model: an initializer among them can be replaced at run time.
+    constants: Constants,
+    /// Inputs of the model whose initializers can be replaced at run time.
     overridable: HashSet<&'a str>,
+    /// Types of values, as far as they are known.
+    elements: HashMap<&'a str, ElementType>,
+    /// The operator that makes each value so far.
+    made_by: HashMap<&'a str, &'a str>,
+    /// What the extracted nodes make.
+    made: HashSet<ValueId>,
     /// Names of the nodes so far; those of a model need not be unique.
     names: HashSet<String>,
 }
 
 impl<'a> Extractor<'a> {
     /// Extracts a node; `false` if no pass is meant for it.
-    fn node(&mut self, index: usize, node: &'a NodeProto) -> Result<bool, String> {
+    fn node(&mut self, index: usize, node: &'a NodeProto) -> Result<bool, Obstacle> {
         if !matches!(node.domain.as_str(), "" | "ai.onnx") {
             return Ok(false);
         }
         let op = match node.op_type.as_str() {
             "Conv" | "BatchNormalization" => {
-                let weight = node.input.get(1).and_then(|name| self.constants.get(name.as_str()));
+                let weight = node.input.get(1).and_then(|name| self.constants.get(name));
                 let weight = weight.map_or(&[][..], |tensor| &tensor.dims);
-                Attributes(&node.attribute).op(&node.op_type, weight)?
+                let op = Attributes(&node.attribute).op(&node.op_type, weight, Plane::Irrelevant);
+                op.map_err(|reason| Obstacle::Form { reason })?
             }
+            "Mul" | "Add" | "Sub" | "Div" => return self.per_channel(index, node),
             _ => return Ok(false),
         };
         let ([output], [data, parameters @ ..]) = (&node.output[..], &node.input[..]) else {
-            return Err("it should have one output".into());
+            return Err(Obstacle::Form { reason: "it should have one output".into() });
         };
-        let elements: Vec<ElementType> =
-            parameters.iter().filter(|p| !p.is_empty()).map(|p| self.element(p)).collect::<Result<_, _>>()?;
-        let Some(&element) = elements.first() else { return Err("it has no weight".into()) };
+        let given: Vec<&String> = parameters.iter().filter(|name| !name.is_empty()).collect();
+        let elements: Vec<ElementType> = given.iter().map(|name| self.element(name)).collect::<Result<_, _>>()?;
+        let Some(&element) = elements.first() else { return Err(Obstacle::NoWeight) };
         if elements.iter().any(|other| *other != element) {
-            return Err("its parameters are of different types".into());
+            return Err(Obstacle::MixedTypes);
         }
         match (element, op) {
-            (ElementType::F16 | ElementType::BF16, Op::BatchNorm { .. }) => {
-                return Err(format!("in {element} folding would round what is rounded already a second time"));
-            }
+            (ElementType::F16 | ElementType::BF16, Op::BatchNorm { .. }) => return Err(Obstacle::Rounded { element }),
             (ElementType::F16 | ElementType::BF16 | ElementType::F32 | ElementType::F64, _) => {}
-            _ => return Err(format!("its parameters are {element}, no floating-point numbers")),
+            _ => return Err(Obstacle::Integers { element }),
+        }
+        let dequantized = |name: &str| self.made_by.get(name) == Some(&"DequantizeLinear");
+        if dequantized(data) && given.first().is_some_and(|name| dequantized(name)) {
+            return Err(Obstacle::Quantized);
         }
         let mut operands = vec![ValueId(0)];
-        for name in parameters.iter().filter(|p| !p.is_empty()) {
+        for name in given {
             operands.push(self.constant(name, element)?);
         }
         operands[0] = self.data(data, &op, operands[1], element)?;
+        self.add(index, node, output, op, &operands)?;
+        Ok(true)
+    }
+
+    /// Remembers what a node made.
+    fn note(&mut self, node: &'a NodeProto) {
+        for output in &node.output {
+            self.made_by.insert(output, &node.op_type);
+        }
+        let of_first = OF_ONE_TYPE.contains(&node.op_type.as_str());
+        let element =
+            node.input.first().filter(|_| of_first).and_then(|name| self.elements.get(name.as_str())).copied();
+        if let (Some(output), Some(element)) = (node.output.first(), element) {
+            self.elements.entry(output).or_insert(element);
+        }
+    }
+
+    fn add(
+        &mut self,
+        index: usize,
+        node: &NodeProto,
+        output: &str,
+        op: Op,
+        operands: &[ValueId],
+    ) -> Result<(), Obstacle> {
         let mut name = label(node);
         if self.names.contains(&name) {
             name = format!("{name}#{index}");
         }
         let first = self.graph.nodes.len();
-        let id = self.graph.add_node(name.clone(), op, &operands).map_err(|error| error.reason)?;
+        let id = self.graph.add_node(name.clone(), op, operands);
+        let id = id.map_err(|error| Obstacle::Form { reason: error.reason })?;
         self.graph.set_origin(first, Origin::Model(index));
         self.names.insert(name);
-        self.graph.value_mut(id).name.clone_from(output);
-        self.values.insert(output.clone(), id);
+        self.made.insert(id);
+        output.clone_into(&mut self.graph.value_mut(id).name);
+        self.values.insert(output.to_owned(), id);
+        Ok(())
+    }
+
+    /// Arithmetic with a constant for each channel of what an extracted node makes: a normalisation without statistics.
+    /// It stands in the graph as one whose mean is 0 and variance 1.
+    fn per_channel(&mut self, index: usize, node: &'a NodeProto) -> Result<bool, Obstacle> {
+        let ([output], [first, second]) = (&node.output[..], &node.input[..]) else { return Ok(false) };
+        let op = node.op_type.as_str();
+        let (data, constant) = match (self.values.get(first), self.values.get(second)) {
+            (Some(&data), None) => (data, second),
+            (None, Some(&data)) if matches!(op, "Mul" | "Add") => (data, first),
+            _ => return Ok(false),
+        };
+        let value = self.graph.value(data);
+        let (element, made) = (value.element, self.made.contains(&data));
+        let Some(channels) = value.shape.get(1).and_then(Dim::fixed).filter(|_| made) else { return Ok(false) };
+        let Some(tensor) = self.constants.get(constant).filter(|tensor| tensor.data_type == element.to_proto()) else {
+            return Ok(false);
+        };
+        let Ok(numbers) = tensor::to_f64(tensor) else { return Ok(false) };
+        // One number, or one for each channel, aligned before height and width.
+        let numbers = match (&numbers[..], &tensor.dims[..]) {
+            (&[number], dims) if dims.len() <= 4 => vec![number; channels],
+            (_, &[n, 1, 1] | &[1, n, 1, 1]) if n == channels as i64 => numbers,
+            _ => return Ok(false),
+        };
+        if element.size() < 4 {
+            return Err(Obstacle::Rounded { element });
+        }
+        let (scale, bias) = match op {
+            "Mul" => (numbers, vec![0.0; channels]),
+            "Div" => (numbers.iter().map(|n| 1.0 / n).collect(), vec![0.0; channels]),
+            "Sub" => (vec![1.0; channels], numbers.iter().map(|n| -n).collect()),
+            _ => (vec![1.0; channels], numbers),
+        };
+        let mut operands = vec![data];
+        for (part, numbers) in
+            [("scale", scale), ("bias", bias), ("mean", vec![0.0; channels]), ("variance", vec![1.0; channels])]
+        {
+            // Names in a model hold no NUL.
+            let name = format!("{index}\0{part}");
+            self.constants.insert(exact(&name, &[channels], numbers));
+            let id = self.graph.add_weight(&name, Weight::stored(&name, &[channels]));
+            self.graph.value_mut(id).element = element;
+            operands.push(id);
+        }
+        self.add(index, node, output, Op::BatchNorm { epsilon: 0.0 }, &operands)?;
         Ok(true)
     }
 
-    fn element(&self, name: &str) -> Result<ElementType, String> {
-        let Some(tensor) = self.constants.get(name) else {
-            return Err(format!("its parameter '{name}' is computed, not a constant of the file"));
-        };
+    fn element(&self, name: &str) -> Result<ElementType, Obstacle> {
+        let parameter = || name.to_owned();
         if self.overridable.contains(name) {
-            return Err(format!("its parameter '{name}' is also an input of the model, which may be fed"));
+            return Err(Obstacle::Overridable { parameter: parameter() });
         }
-        tensor::extent(tensor).map(|(element, ..)| element).map_err(|error| error.to_string())
+        let tensor = self.constants.get(name).ok_or_else(|| Obstacle::Computed { parameter: parameter() })?;
+        let extent = tensor::extent(tensor);
+        extent.map(|(element, ..)| element).map_err(|error| Obstacle::Form { reason: error.to_string() })
     }
 
-    fn constant(&mut self, name: &str, element: ElementType) -> Result<ValueId, String> {
+    fn constant(&mut self, name: &str, element: ElementType) -> Result<ValueId, Obstacle> {
         if let Some(&id) = self.values.get(name) {
             return Ok(id);
         }
         let dims = self.constants.get(name).map(|tensor| tensor.dims.clone()).unwrap_or_default();
         let shape: Option<Vec<usize>> = dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
-        let shape = shape.ok_or_else(|| format!("its parameter '{name}' has the shape {dims:?}"))?;
+        let shape =
+            shape.ok_or_else(|| Obstacle::Form { reason: format!("its parameter '{name}' has the shape {dims:?}") })?;
         let id = self.graph.add_weight(name, Weight::stored(name, &shape));
         self.graph.value_mut(id).element = element;
         self.values.insert(name.into(), id);
         Ok(id)
     }
 
-    /// The value that a node works on: one made by a extracted node, or an input of the extracted part with as many channels
+    /// The value that a node works on: one made by an extracted node, or an input of the extracted part with as many channels
     /// as the weight calls for.
-    fn data(&mut self, name: &str, op: &Op, weight: ValueId, element: ElementType) -> Result<ValueId, String> {
+    fn data(&mut self, name: &str, op: &Op, weight: ValueId, element: ElementType) -> Result<ValueId, Obstacle> {
         if let Some(&id) = self.values.get(name) {
             let made = self.graph.value(id).element;
-            let refusal = || format!("its input is {made} and its parameters are {element}");
-            return if made == element { Ok(id) } else { Err(refusal()) };
+            return if made == element {
+                Ok(id)
+            } else {
+                Err(Obstacle::OtherType { input: made, parameters: element })
+            };
         }
         let dims = &self.graph.value(weight).shape;
         let channels = match (op, &dims[..]) {
             (Op::Conv(conv), [_, Dim::Fixed(inner), _, _]) => inner.checked_mul(conv.group),
-            (Op::Conv(_), _) => {
-                return Err(format!("it convolves {} dimensions, not two", dims.len().saturating_sub(2)));
-            }
+            (Op::Conv(_), _) => return Err(Obstacle::Dimensions { dimensions: dims.len().saturating_sub(2) }),
             (_, [Dim::Fixed(channels)]) => Some(*channels),
             _ => None,
         };
-        let channels = channels.ok_or("its weight has an impossible shape")?;
+        let channels =
+            channels.ok_or_else(|| Obstacle::Form { reason: "its weight has an impossible shape".into() })?;
         let shape = vec![Dim::Unknown, Dim::Fixed(channels), Dim::Unknown, Dim::Unknown];
         let id = self.graph.add_input(name, shape);
         self.graph.value_mut(id).element = element;

@@ -16,7 +16,7 @@ use crate::target::Purpose;
 use crate::validate::GraphError;
 
 /// Version of [`Optimized`] as JSON.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -84,7 +84,56 @@ pub enum Refusal {
     /// What it computes could not be proven from the file.
     Unproven {
         /// What stands against it.
-        because: String,
+        because: Obstacle,
+    },
+}
+
+/// What stands against rewriting a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "obstacle", rename_all = "snake_case")]
+pub enum Obstacle {
+    /// A parameter does not follow from the file.
+    Computed {
+        /// Which.
+        parameter: String,
+    },
+    /// A parameter is also an input, for which a caller may feed another.
+    Overridable {
+        /// Which.
+        parameter: String,
+    },
+    /// No parameter at all.
+    NoWeight,
+    /// Parameters of different types.
+    MixedTypes,
+    /// An input of another type than the parameters.
+    OtherType {
+        /// Of the input.
+        input: ElementType,
+        /// Of the parameters.
+        parameters: ElementType,
+    },
+    /// Parameters that are no floating-point numbers.
+    Integers {
+        /// What they are.
+        element: ElementType,
+    },
+    /// Parameters that are rounded already, and would be so a second time.
+    Rounded {
+        /// To what.
+        element: ElementType,
+    },
+    /// 8-bit integers in floating-point clothes, for which runtimes have kernels of their own.
+    Quantized,
+    /// A convolution over another number of dimensions than two.
+    Dimensions {
+        /// How many.
+        dimensions: usize,
+    },
+    /// An attribute or a shape that is not understood.
+    Form {
+        /// What of it.
+        reason: String,
     },
 }
 
@@ -103,7 +152,7 @@ pub enum Form {
         folded: bool,
     },
     /// Another operator.
-    Other(&'static str),
+    Other(String),
     /// Nothing by itself: it is part of the node before.
     Folded,
 }

@@ -2,12 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+use onnx_file::proto::tensor_shape_proto::{Dimension, dimension};
+use onnx_file::proto::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    attribute_proto::AttributeType, type_proto,
+};
 
-use super::extract::{Extracted, uses};
+use super::extract::Extracted;
 use super::result::{Form, OptimizeError, Rewrite};
 use crate::export;
 use crate::graph::{Conv, Dim, Graph, Node, Op, Origin, ValueId};
+use crate::import::uses;
 use crate::passes::{self, PassRun};
 use crate::weight::{BytesError, Rounding, Weight, materialize};
 
@@ -19,13 +24,14 @@ pub(super) struct Changes {
 }
 
 /// Replaces the nodes of `model` that `lowered` has changed, adds those that it has added, and gives both their weights;
-/// `runs` and `path` are for messages.
+/// `runs` and `path` are for messages. Below IR 4 every initializer is an input as well.
 pub(super) fn splice(
     model: &mut GraphProto,
     extracted: &mut Extracted,
     lowered: &Graph,
     runs: &[PassRun],
     path: &str,
+    ir_version: i64,
 ) -> Result<Changes, OptimizeError> {
     let now: HashMap<usize, &Node> = lowered.nodes.iter().filter_map(|node| Some((position(node)?, node))).collect();
     let before: Vec<Node> = extracted.graph.nodes.clone();
@@ -42,13 +48,19 @@ pub(super) fn splice(
             Some(new) if *new != old => {
                 changed.insert(at);
                 // A convolution that folds a normalisation makes what that one made.
-                form(lowered, new, new.output != old.output)
+                form(lowered, new, &model.node[at], new.output != old.output)
             }
             Some(_) => continue,
         };
-        rewritten.push(Rewrite { node: old.name.clone(), from: form(&extracted.graph, old, false), to });
+        rewritten.push(Rewrite {
+            node: old.name.clone(),
+            from: form(&extracted.graph, old, &model.node[at], false),
+            to,
+        });
     }
     let mut splicer = Splicer { names: Names::of(model), values: HashMap::new(), lowered, runs, path };
+    let parameters = parameters(model, &changed, &gone);
+    let kept = model.initializer.len();
     // Nodes that passes added stand in `lowered` before the node that they were added for, and so they do in the model.
     let mut added: HashMap<usize, Vec<NodeProto>> = HashMap::new();
     let mut pending = Vec::new();
@@ -62,13 +74,19 @@ pub(super) fn splice(
         }
         added.insert(at, std::mem::take(&mut pending));
     }
+    // Names of what the nodes that compute constants make: positions move.
+    let makes = |&at: &usize| model.node[at].output.first().cloned();
+    let constant: HashSet<String> = extracted.constant.iter().filter_map(makes).collect();
     let nodes = std::mem::take(&mut model.node).into_iter().enumerate();
     for (at, node) in nodes.filter(|(at, _)| !gone.contains(at)) {
         model.node.extend(added.remove(&at).unwrap_or_default());
         model.node.push(node);
     }
     model.node.extend(pending);
-    drop_unused(model, &before, extracted);
+    if ir_version < 4 {
+        model.input.extend(model.initializer[kept..].iter().map(declared));
+    }
+    drop_unused(model, parameters, &constant);
     changed.extend(gone);
     Ok(Changes { rewritten, touched: changed })
 }
@@ -79,13 +97,13 @@ fn position(node: &Node) -> Option<usize> {
 }
 
 /// What a node computes.
-fn form(graph: &Graph, node: &Node, folded: bool) -> Form {
+fn form(graph: &Graph, node: &Node, proto: &NodeProto, folded: bool) -> Form {
     let inner = node.inputs.get(1).and_then(|&id| graph.value(id).shape.get(1)).and_then(Dim::fixed);
     match (node.op, inner) {
         (Op::Conv(Conv { group, stride, .. }), Some(channels)) => {
             Form::Conv { groups: group, channels, stride, folded }
         }
-        (op, _) => Form::Other(op.name()),
+        _ => Form::Other(proto.op_type.clone()),
     }
 }
 
@@ -215,24 +233,55 @@ impl Names {
     }
 }
 
-/// Removes the old weights of changed nodes that nothing uses any more, and what was said of values that are gone.
-fn drop_unused(model: &mut GraphProto, before: &[Node], extracted: &Extracted) {
-    let mut used: HashSet<String> = model.output.iter().map(|output| output.name.clone()).collect();
-    for node in &model.node {
-        uses(node, &mut |name| {
-            used.insert(name.to_owned());
-        });
+/// What the nodes at these positions take beside their data.
+fn parameters(model: &GraphProto, changed: &HashSet<usize>, gone: &HashSet<usize>) -> HashSet<String> {
+    let nodes = changed.iter().chain(gone).filter_map(|&at| model.node.get(at));
+    nodes.flat_map(|node| &node.input).cloned().collect()
+}
+
+/// Removes those of `parameters` that nothing uses any more, with the nodes that computed them of other constants, and
+/// what was said of values that are gone. `constant` names what such nodes make.
+fn drop_unused(model: &mut GraphProto, mut parameters: HashSet<String>, constant: &HashSet<String>) {
+    let mut used: HashMap<String, usize> = HashMap::new();
+    let mut count = |name: &str| *used.entry(name.to_owned()).or_default() += 1;
+    model.output.iter().for_each(|output| count(&output.name));
+    model.node.iter().for_each(|node| uses(node, &mut count));
+    // From the end: a node that goes frees what the nodes before it made.
+    let mut keeps = vec![true; model.node.len()];
+    for (node, keeps) in model.node.iter().zip(&mut keeps).rev() {
+        let [output] = &node.output[..] else { continue };
+        if constant.contains(output) && parameters.contains(output) && !used.contains_key(output) {
+            *keeps = false;
+            uses(node, &mut |name| {
+                if let Some(uses) = used.get_mut(name) {
+                    *uses -= 1;
+                    if *uses == 0 {
+                        used.remove(name);
+                    }
+                }
+                parameters.insert(name.to_owned());
+            });
+        }
     }
-    let parameters = before.iter().flat_map(|node| &node.inputs[1..]);
-    let old: HashSet<&str> = parameters.map(|&id| extracted.graph.value(id).name.as_str()).collect();
-    let unused = |name: &str| old.contains(name) && !used.contains(name);
-    model.initializer.retain(|tensor| !unused(&tensor.name));
-    model.node.retain(|node| {
-        let constant = matches!(node.op_type.as_str(), "Constant" | "Identity");
-        !(constant && node.output.len() == 1 && unused(&node.output[0]))
-    });
+    let mut keeps = keeps.into_iter();
+    model.node.retain(|_| keeps.next().unwrap_or(true));
+    let unused = |name: &str| parameters.contains(name) && !used.contains_key(name);
+    let dropped: HashSet<String> =
+        model.initializer.iter().map(|tensor| tensor.name.clone()).filter(|name| unused(name)).collect();
+    model.initializer.retain(|tensor| !dropped.contains(&tensor.name));
+    // Without its initializer it would have to be fed.
+    model.input.retain(|input| !dropped.contains(&input.name));
     let mut made: HashSet<&str> = model.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
     made.extend(model.input.iter().map(|input| input.name.as_str()));
     made.extend(model.initializer.iter().map(|tensor| tensor.name.as_str()));
     model.value_info.retain(|value| made.contains(value.name.as_str()));
+}
+
+/// An initializer as an input.
+fn declared(tensor: &TensorProto) -> ValueInfoProto {
+    let value = |&dim: &i64| Dimension { value: Some(dimension::Value::DimValue(dim)), ..Default::default() };
+    let shape = TensorShapeProto { dim: tensor.dims.iter().map(value).collect() };
+    let tensor_type = type_proto::Tensor { elem_type: tensor.data_type, shape: Some(shape) };
+    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor_type)), ..Default::default() };
+    ValueInfoProto { name: tensor.name.clone(), r#type: Some(r#type), ..Default::default() }
 }

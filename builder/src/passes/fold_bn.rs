@@ -21,9 +21,8 @@ pub fn fold_bn(graph: &mut Graph) -> Report {
 
 /// Folds every normalisation it can of those whose scale has a name that `is_wanted`.
 pub(crate) fn fold_bn_where(graph: &mut Graph, is_wanted: impl Fn(&str) -> bool) -> Report {
-    let producers = graph.producers();
+    let mut producers = graph.producers();
     let uses = graph.use_counts();
-    let single = |id: ValueId| producers[id.0 as usize].filter(|_| uses[id.0 as usize] == 1);
     let mut report = Report::default();
     let mut dead = vec![false; graph.nodes.len()];
     for (index, dead) in dead.iter_mut().enumerate() {
@@ -31,6 +30,7 @@ pub(crate) fn fold_bn_where(graph: &mut Graph, is_wanted: impl Fn(&str) -> bool)
         if !matches!(node.op, Op::BatchNorm { .. }) || !is_wanted(&graph.value(node.inputs[1]).name) {
             continue;
         }
+        let single = |id: ValueId| producers[id.0 as usize].filter(|_| uses[id.0 as usize] == 1);
         let (norm, before) = match foldable(graph, index, &single) {
             Ok(found) => found,
             Err(reason) => {
@@ -43,6 +43,8 @@ pub(crate) fn fold_bn_where(graph: &mut Graph, is_wanted: impl Fn(&str) -> bool)
             scale_conv(graph, conv, &norm, position == 0);
         }
         take_over(graph, before.last, index);
+        // A normalisation after this one has the convolution before it now.
+        producers[graph.nodes[index].output.0 as usize] = Some(before.last);
         *dead = true;
         report.rewrites += 1;
     }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::checkpoint::{Alternative, Naming, WeightsKind};
 use crate::note::Note;
-use crate::optimize::{Form, Refusal};
+use crate::optimize::{Form, Obstacle, Refusal};
 use crate::passes::Reason;
 
 impl Display for Reason {
@@ -24,7 +24,35 @@ impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Declined { because, .. } => because.fmt(f),
-            Self::Unproven { because } => f.write_str(because),
+            Self::Unproven { because } => because.fmt(f),
+        }
+    }
+}
+
+impl Display for Obstacle {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Computed { parameter } => {
+                write!(f, "its parameter '{parameter}' is computed, not a constant of the file")
+            }
+            Self::Overridable { parameter } => write!(
+                f,
+                "its parameter '{parameter}' is also an input of the model, which may be fed; --constant-initializers where it never is"
+            ),
+            Self::NoWeight => f.write_str("it has no weight"),
+            Self::MixedTypes => f.write_str("its parameters are of different types"),
+            Self::OtherType { input, parameters } => {
+                write!(f, "its input is {input} and its parameters are {parameters}")
+            }
+            Self::Integers { element } => write!(f, "its parameters are {element}, no floating-point numbers"),
+            Self::Rounded { element } => {
+                write!(f, "in {element} folding would round what is rounded already a second time")
+            }
+            Self::Quantized => {
+                f.write_str("it is quantized: providers compute it in 8-bit integers, and a new weight would be f32")
+            }
+            Self::Dimensions { dimensions } => write!(f, "it convolves {dimensions} dimensions, not two"),
+            Self::Form { reason } => f.write_str(reason),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What rounding to f16 makes of a checkpoint: the tolerance of an f16 model, or what it must equal.
+//! A checkpoint's network in the form of a model, and what rounding to f16 makes of it: the tolerance of an f16 model, or
+//! what it must equal.
 //!
 //! The checkpoint is lowered in the model's own form: each normalisation folded or not, its blocks split or not, and in f16 but where the
 //! model has f32 weights. Run in f64, that is a function of its own, and a file of this program computes it to 1e-6, so
@@ -18,13 +19,14 @@ use onnx_file::proto::ModelProto;
 
 use super::result::{TOLERANCE, VerifyError, distance};
 use crate::architecture::{self, BlockForm, Options, Output, StrideIn};
-use crate::graph::{Dim, Graph, Op};
+use crate::graph::{Dim, Graph, Op, ValueId};
 use crate::passes::{fold_bn_where, to_f16};
 use crate::precision::Half;
 use crate::reference::{Activation, Forward, evaluate};
 use crate::validate::validate;
 use crate::variant::Variant;
-use crate::weights::Source;
+use crate::weight::Read;
+use crate::weights::WeightsError;
 
 /// Whether this program rounded the weights of `model`.
 pub(super) fn is_ours(model: &ModelProto) -> bool {
@@ -78,10 +80,15 @@ impl Lowered {
         Ok(Self { exact, rounded, stages })
     }
 
+    /// The network before rounding.
+    pub(super) fn graph(&self) -> &Graph {
+        &self.exact
+    }
+
     /// What the network puts out with rounded weights; `exact` is the checkpoint's own forward pass.
-    pub(super) fn evaluate(
+    pub(super) fn evaluate<R: Read<Error = WeightsError>>(
         &self,
-        source: &mut Source<'_>,
+        source: &mut R,
         images: &Array4<f64>,
         activation: Activation,
         exact: &Forward,
@@ -105,15 +112,13 @@ impl Lowered {
     }
 }
 
-/// The block form, by this program's names; rounding is the same in any form, so for others' files it matters not.
+/// The block form, by the operators that join the groups of a block.
 fn block_form(model: &Graph) -> BlockForm {
-    let has = |part: &str| model.weights().iter().any(|&id| model.value(id).name.contains(part));
-    if has(".branch0.conv3.") {
-        BlockForm::Branches
-    } else if has(".branch0.conv2.") {
-        BlockForm::Concat
-    } else {
-        BlockForm::Grouped
+    let joins = |op: Op| model.nodes.iter().any(|node| node.op == op);
+    match (joins(Op::Sum), joins(Op::Concat)) {
+        (true, _) => BlockForm::Branches,
+        (false, true) => BlockForm::Concat,
+        (false, false) => BlockForm::Grouped,
     }
 }
 
@@ -123,13 +128,14 @@ fn scales(model: &Graph) -> HashSet<&str> {
     norms.map(|node| model.value(node.inputs[1]).name.as_str()).collect()
 }
 
-/// The nodes of `lowered` whose weights are f32 in `model`.
+/// The nodes of `lowered` that have f32 weights in `model`, where they have the same names.
 fn kept(model: &Graph, lowered: &Graph) -> Vec<String> {
-    let weights = model.weights();
-    let single = weights.iter().map(|&id| model.value(id)).filter(|value| value.element == ElementType::F32);
-    // `optimize` names a widened weight after the old one.
-    let single: HashSet<&str> = single.map(|v| v.name.split(".lowered").next().unwrap_or_default()).collect();
-    let uses = |&&id: &&crate::graph::ValueId| single.contains(lowered.value(id).name.as_str());
-    let nodes = lowered.nodes.iter().filter(|node| node.inputs.iter().any(|id| uses(&id)));
-    nodes.map(|node| node.name.clone()).collect()
+    let is_single = |id: &ValueId| {
+        let value = model.value(*id);
+        value.weight.is_some() && value.element == ElementType::F32
+    };
+    let single = model.nodes.iter().filter(|node| node.inputs.iter().any(is_single));
+    let single: HashSet<&str> = single.map(|node| node.name.as_str()).collect();
+    let nodes = lowered.nodes.iter().map(|node| node.name.clone());
+    nodes.filter(|name| single.contains(name.as_str())).collect()
 }

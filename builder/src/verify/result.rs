@@ -2,6 +2,7 @@
 
 use ndarray::ArrayD;
 use onnx_file::budget::OverBudget;
+use onnx_file::exit::Exit;
 use onnx_file::read::ReadError;
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use crate::weights::WeightsError;
 pub const TOLERANCE: f64 = 1e-6;
 
 /// What a comparison found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     /// Version of this structure.
     pub schema_version: u32,
@@ -39,6 +40,26 @@ pub struct Verdict {
     pub equal: bool,
 }
 
+impl Verdict {
+    /// The outputs that differ, each with its distance, as text.
+    pub fn differences(&self) -> String {
+        let different = self.outputs.iter().filter(|output| !output.equal());
+        let one = |c: &Compared| {
+            let leaky = if c.leaky { " with leaky ReLUs" } else { "" };
+            format!(
+                "'{}' is {:.1e} from {}{leaky} (relative L2, at most {:.0e})",
+                c.output, c.relative_l2, c.against, c.tolerance
+            )
+        };
+        different.map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The largest distance of an output.
+    pub fn largest(&self) -> f64 {
+        self.outputs.iter().map(|output| output.relative_l2).fold(0.0, f64::max)
+    }
+}
+
 /// What a model is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,7 +74,7 @@ pub enum Basis {
 }
 
 /// One output.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
     /// Its name in the model.
     pub output: String,
@@ -152,6 +173,13 @@ pub enum VerifyError {
         /// The network.
         variant: String,
     },
+}
+
+impl VerifyError {
+    /// How the program ends with this error.
+    pub fn exit(&self) -> Exit {
+        if matches!(self, Self::Lowering { .. }) { Exit::Internal } else { Exit::BadInput }
+    }
 }
 
 impl From<CheckpointError> for VerifyError {
