@@ -176,9 +176,15 @@ fn the_shape_of_every_result_is_the_one_of_its_schema_version() {
     expect_shape("infer", &printed(&["infer", first, &images]));
     expect_shape("compare", &printed(&["compare", first, second, "-b", "2"]));
     expect_shape("compare-layers", &printed(&["compare", first, second, "-b", "2", "--layers"]));
-    expect_shape("bench", &printed(&[&["bench", first, second, "--warmup", "1", "--iterations", "30"], &short[..]].concat()));
+    expect_shape(
+        "bench",
+        &printed(&[&["bench", first, second, "--warmup", "1", "--iterations", "30"], &short[..]].concat()),
+    );
     expect_shape("eval", &printed(&["eval", first, second, &images]));
-    expect_shape("tune", &printed(&[&["tune", first, "-o", &tuned, "--widths", "8", "--duration", "0.01"], &short[..]].concat()));
+    expect_shape(
+        "tune",
+        &printed(&[&["tune", first, "-o", &tuned, "--widths", "8", "--duration", "0.01"], &short[..]].concat()),
+    );
     expect_shape("calibrate", &printed(&["calibrate", first, "--images", &images]));
     expect_shape("doctor", &printed(&["doctor"]));
 }

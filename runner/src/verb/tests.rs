@@ -93,7 +93,7 @@ fn candidate<'a>(file: &'a ModelFile, provider: &'a str, error: f32, millisecond
         };
         Ok(Box::new(Fake::new(run).on(provider).clocked(clock)))
     };
-    Candidate { file, provider: provider.into(), open: Box::new(open) }
+    Candidate::of_file(file, provider, Box::new(open))
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Row {
                 for &scope in &plan.scopes {
                     rows.push(Row {
                         candidate: index,
-                        model: candidate.file.path.display().to_string(),
+                        model: candidate.model.clone(),
                         provider: candidate.provider.clone(),
                         batch,
                         scope,

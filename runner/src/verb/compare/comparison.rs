@@ -6,14 +6,13 @@
 use super::layers;
 use super::metrics;
 use super::tolerance;
-use onnx_file::digest;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
 use crate::input;
 use crate::model::batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::ModelFile;
+use crate::model::file::{ImageInput, ModelFile};
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::model::tensor::{Data, Tensor};
@@ -125,6 +124,27 @@ impl Comparison {
     }
 }
 
+/// What is known of a candidate without running it.
+struct About<'a> {
+    name: String,
+    model: String,
+    sha256: Option<String>,
+    file: Option<&'a ModelFile>,
+    provider: String,
+}
+
+impl<'a> About<'a> {
+    fn of(candidate: &Candidate<'a>) -> About<'a> {
+        About {
+            name: candidate.name(),
+            model: candidate.model.clone(),
+            sha256: candidate.sha256(),
+            file: candidate.file,
+            provider: candidate.provider.clone(),
+        }
+    }
+}
+
 /// One candidate after its runs.
 struct Ran {
     /// Absent where it could not be loaded.
@@ -161,17 +181,16 @@ pub fn compare(
         progress(&Progress::new(Phase::Comparing, candidate.name(), done, total));
         results.push(run_twice(candidate, request));
     }
-    let about: Vec<(String, &ModelFile, String)> =
-        candidates.iter().map(|candidate| (candidate.name(), candidate.file, candidate.provider.clone())).collect();
+    let about: Vec<About<'_>> = candidates.iter().map(About::of).collect();
     let first = results.iter().position(|ran| ran.runs.is_ok()).filter(|_| request.reference.is_none());
     let reference = reference(request, &results, first, &about);
-    let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, (_, file, provider)))| {
+    let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, about))| {
         let row = Row {
-            model: file.path.display().to_string(),
-            model_sha256: digest::file(&file.path).ok(),
-            provider: provider.clone(),
+            model: about.model.clone(),
+            model_sha256: about.sha256.clone(),
+            provider: about.provider.clone(),
             status: Status::NoResult,
-            precision: tolerance::precision(file, ran.loaded.as_ref()),
+            precision: tolerance::precision(about.file, ran.loaded.as_ref()),
             loaded: ran.loaded.clone(),
             error: None,
             outputs: Vec::new(),
@@ -199,10 +218,17 @@ pub fn compare(
 fn run_twice(candidate: &mut Candidate<'_>, request: &Request<'_>) -> Ran {
     let mut loaded = None;
     let runs = (|| {
-        let image = candidate.file.image_input().map_err(|error| ModelError::BadModel(error.to_string()))?;
-        let input = input::fit(request.inputs, candidate.file, &image)
-            .map_err(|error| ModelError::BadInput(error.to_string()))?;
+        let name = candidate.file.map_or_else(|| candidate.model.clone(), ModelFile::name);
+        let fit = |image: &ImageInput| {
+            input::fit(request.inputs, &name, image).map_err(|error| ModelError::BadInput(error.to_string()))
+        };
+        // What its file says is checked before, since opening may take minutes.
+        if let Some(file) = candidate.file {
+            fit(&file.image_input().map_err(|error| ModelError::BadModel(error.to_string()))?)?;
+        }
         let mut model = candidate.open()?;
+        let image = candidate.image_input(model.as_ref())?;
+        let input = fit(&image)?;
         loaded = Some(model.loaded().clone());
         let batch = batch::Batch::of(image.batch, request.batch);
         let mut run = || batch::run(model.as_mut(), &input, batch);
@@ -223,7 +249,7 @@ fn reference<'a>(
     request: &'a Request<'_>,
     results: &'a [Ran],
     first: Option<usize>,
-    about: &[(String, &ModelFile, String)],
+    about: &[About<'_>],
 ) -> Option<Reference<'a>> {
     if let Some((outputs, name)) = &request.reference {
         let noise = vec![0.0; outputs.len()];
@@ -234,12 +260,12 @@ fn reference<'a>(
     }
     let index = first?;
     let runs = results[index].runs.as_ref().ok()?;
-    let (name, file, _) = &about[index];
+    let About { name, file, .. } = &about[index];
     Some(Reference {
         name: name.clone(),
         outputs: &runs.first,
         noise: (0..runs.first.len()).map(|output| runs.noise(output)).collect(),
-        precision: tolerance::precision(file, results[index].loaded.as_ref()),
+        precision: tolerance::precision(*file, results[index].loaded.as_ref()),
     })
 }
 

@@ -49,7 +49,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         batch: usize,
         notes: &mut Vec<Note>,
     ) -> Result<Self, MetadataError> {
-        let file = candidate.file;
+        let file = candidate.needed_file()?;
         let image = file.image_input()?;
         let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
         let output = ClassOutput::of(file)?;

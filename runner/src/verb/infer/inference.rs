@@ -105,7 +105,7 @@ pub fn infer(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report<Inference>, InferError> {
     let environment = Environment::read();
-    let file = candidate.file;
+    let file = candidate.needed_file()?;
     let image = file.image_input()?;
     let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
     let output = ClassOutput::of(file)?;
@@ -245,7 +245,7 @@ mod tests {
                 Ok(colours(inputs))
             })))
         };
-        let mut candidate = Candidate { file, provider: "cpu".into(), open: Box::new(open) };
+        let mut candidate = Candidate::of_file(file, "cpu", Box::new(open));
         let request = Request { images, batch, top_k: 2 };
         let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
         (found, sizes.take())
@@ -301,7 +301,7 @@ mod tests {
                     Ok(outputs)
                 })))
             };
-            let mut candidate = Candidate { file: &file, provider: "cpu".into(), open: Box::new(open) };
+            let mut candidate = Candidate::of_file(&file, "cpu", Box::new(open));
             let request = Request { images: &images, batch: 8, top_k: 1 };
             let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
             assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);

@@ -9,6 +9,7 @@ use super::files::Folder;
 use super::result::{Choice, Out, Request, Round, Timing, Trial, TuneError};
 use crate::host::environment::Environment;
 use crate::input;
+use crate::input::demand::demands;
 use crate::input::preprocess;
 use crate::model::candidate::{Candidate, Candidates, Phase, Progress};
 use crate::model::file::ModelFile;
@@ -75,7 +76,7 @@ impl<'s> Search<'s> {
             paths.push(self.folder.write(self.model, choice)?);
         }
         let files = paths.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-        let candidates = self.candidates.of(&files, &plan.batches);
+        let candidates = self.candidates.of(&files, &demands(&files, &plan.batches));
         let mut candidates: Vec<_> = candidates.into_iter().map(|one| stoppable(one, self.stop)).collect();
         let out = self.check(&files, &mut candidates)?;
         self.go_on()?;
@@ -153,11 +154,11 @@ impl<'s> Search<'s> {
 
 /// A candidate that no longer opens once the search is to stop.
 fn stoppable<'a>(candidate: Candidate<'a>, stop: &'a AtomicBool) -> Candidate<'a> {
-    let Candidate { file, provider, mut open } = candidate;
+    let Candidate { model, file, provider, mut open } = candidate;
     let open = move |path: &std::path::Path| {
         if stop.load(Ordering::Relaxed) { Err(ModelError::Failed("interrupted".to_owned())) } else { open(path) }
     };
-    Candidate { file, provider, open: Box::new(open) }
+    Candidate { model, file, provider, open: Box::new(open) }
 }
 
 fn trial(measured: &Bench, index: usize, choice: Choice, out: Option<Out>) -> Trial {

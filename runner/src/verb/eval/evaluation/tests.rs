@@ -67,11 +67,12 @@ fn candidate(file: &ModelFile, blind: bool, fail_at: usize) -> Candidate<'_> {
             if runs == fail_at { Err(ModelError::TimedOut("60 s".into())) } else { Ok(look(inputs, blind)) }
         })))
     };
-    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+    Candidate::of_file(file, "cpu", Box::new(open))
 }
 
 fn evaluate(folder: &Path, candidates: &mut [Candidate<'_>]) -> Report<Evaluation> {
-    let classes: Vec<Classes> = candidates.iter().map(|candidate| Classes::of(candidate.file).unwrap()).collect();
+    let classes: Vec<Classes> =
+        candidates.iter().map(|candidate| Classes::of(candidate.file.unwrap()).unwrap()).collect();
     let datasets = Dataset::for_models(folder, None, &classes).unwrap();
     let request = Request { datasets: datasets.iter().collect(), batch: 4 };
     eval(candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap()
@@ -182,7 +183,7 @@ fn changed<'a>(
             Ok(outputs)
         })))
     };
-    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+    Candidate::of_file(file, "cpu", Box::new(open))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use resnext_builder::variant::Variant;
 
 use super::*;
 use crate::model::candidate::Candidate;
+use crate::model::demand::Demand;
 use crate::model::fake::Fake;
 use crate::model::file::ModelFile;
 use crate::stats::random::SplitMix64;
@@ -88,11 +89,9 @@ impl Runtime {
 }
 
 impl Candidates for Runtime {
-    fn of<'a>(&'a self, files: &'a [ModelFile], _: &[usize]) -> Vec<Candidate<'a>> {
-        let candidate = |(number, file): (usize, &'a ModelFile)| Candidate {
-            file,
-            provider: "cpu".into(),
-            open: Box::new(move |path: &Path| {
+    fn of<'a>(&'a self, files: &'a [ModelFile], _: &[Demand]) -> Vec<Candidate<'a>> {
+        let candidate = |(number, file): (usize, &'a ModelFile)| {
+            let open = Box::new(move |path: &Path| {
                 self.opened.set(self.opened.get() + 1);
                 let widths = widths(path);
                 let fraction = match (dense(path), widths == [4, 8]) {
@@ -116,7 +115,8 @@ impl Candidates for Runtime {
                     Ok((0..block.max_runs.min(10)).map(|_| run()).collect())
                 });
                 Ok(Box::new(fake) as Box<dyn crate::model::opened::Model>)
-            }),
+            });
+            Candidate::of_file(file, "cpu", open)
         };
         files.iter().enumerate().map(candidate).collect()
     }
