@@ -192,7 +192,7 @@ impl Model for LocalModel {
 
 /// Times runs one by one until there are enough of them or the time is up.
 fn timed(block: Block, mut run: impl FnMut() -> Result<(), ModelError>) -> Result<Vec<f64>, ModelError> {
-    // Room made beforehand, so that keeping a time costs no allocation between runs.
+    // Reserved beforehand, so that keeping a time costs no allocation between runs.
     let mut seconds = Vec::with_capacity(block.max_runs.min(1 << 20));
     let limit = Duration::try_from_secs_f64(block.max_seconds).unwrap_or(Duration::MAX);
     let first = Instant::now();

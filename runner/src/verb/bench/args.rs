@@ -18,9 +18,11 @@ pub struct Bench {
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
-    #[command(flatten)]
     batches: Batches,
+    #[command(flatten)]
+    seed: Seed,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
     /// What the clock encloses
     #[arg(
         long,
@@ -49,8 +51,6 @@ pub struct Bench {
     /// show a difference between models: an interval needs three.
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) processes: Option<usize>,
-    #[command(flatten)]
-    seed: Seed,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
@@ -110,8 +110,8 @@ fn warm_up(text: &str) -> Result<WarmUp, String> {
     } else {
         text.parse().ok().map(WarmUp::Runs)
     };
-    let sensible = parsed.filter(|warm_up| !matches!(warm_up, WarmUp::Seconds(s) if !s.is_finite() || *s < 0.0));
-    sensible.ok_or_else(|| "it must be a number of runs (50) or a time (200ms, 2s)".to_owned())
+    let valid = parsed.filter(|warm_up| !matches!(warm_up, WarmUp::Seconds(s) if !s.is_finite() || *s < 0.0));
+    valid.ok_or_else(|| "it must be a number of runs (50) or a time (200ms, 2s)".to_owned())
 }
 
 fn percentile(text: &str) -> Result<f64, String> {

@@ -33,7 +33,7 @@ pub struct Request {
 pub struct Choice {
     /// Least channels a group by stage; 1 is as it was.
     pub widths: Vec<usize>,
-    /// Whether the pixels of strided 1x1 convolutions are taken before them.
+    /// Whether strided 1x1 convolutions become a subsampling and a dense convolution.
     pub subsample: bool,
 }
 

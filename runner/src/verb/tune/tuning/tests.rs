@@ -40,7 +40,7 @@ fn widths(path: &Path) -> Vec<usize> {
     Model::read(path).unwrap().stages().iter().map(|stage| stage.inputs).collect()
 }
 
-/// Whether the pixels of strided convolutions are taken before them.
+/// Whether strided convolutions have become a subsampling and a dense convolution.
 fn dense(path: &Path) -> bool {
     let nodes = onnx_file::read::read(path).unwrap().graph.unwrap_or_default().node;
     nodes.iter().any(|node| node.name.ends_with(".subsample"))
