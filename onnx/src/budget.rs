@@ -38,7 +38,8 @@ pub struct OverBudget {
 }
 
 /// Bytes, for people.
-struct Amount(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount(pub u64);
 
 impl std::fmt::Display for Amount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,17 +5,19 @@ pub mod broken;
 pub mod classify;
 pub mod decode;
 pub mod demand;
+pub mod folders;
 pub mod noise;
 pub mod pipeline;
 pub mod preprocess;
-
-use std::path::{Path, PathBuf};
+pub mod shapes;
 
 use half::f16;
 use onnx_file::element::ElementType;
 
 use crate::model::file::ImageInput;
 use crate::model::tensor::{Data, Tensor};
+
+pub use folders::{Found, expand, find, is_image_name};
 
 /// Why given tensors do not suit a model.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,47 +105,6 @@ pub fn fit(tensors: &[Tensor], model: &str, image: &ImageInput) -> Result<Tensor
     Ok(Tensor { name: image.name.clone(), shape: given.shape.clone(), data })
 }
 
-/// The images meant by `paths`: files as they are, folders as every image file below them in order of name.
-///
-/// # Errors
-/// The path and the error where a folder or file cannot be looked at.
-pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
-    let mut images = Vec::new();
-    for path in paths {
-        if path.is_dir() { walk(path, &mut Vec::new(), &mut images)? } else { images.push(path.clone()) }
-    }
-    Ok(images)
-}
-
-/// `above`: the real paths of the folders that led here, so that a link to one of them is not followed for ever.
-fn walk(folder: &Path, above: &mut Vec<PathBuf>, images: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
-    let told = |error| (folder.to_owned(), error);
-    let real = folder.canonicalize().map_err(told)?;
-    if above.contains(&real) {
-        return Ok(());
-    }
-    above.push(real);
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-        .map_err(told)?;
-    entries.sort();
-    for entry in entries {
-        if entry.is_dir() {
-            walk(&entry, above, images)?;
-        } else if is_image_name(&entry) {
-            images.push(entry);
-        }
-    }
-    above.pop();
-    Ok(())
-}
-
-/// Whether a file name ends like that of an image this program reads.
-pub fn is_image_name(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "jpe" | "png" | "webp"))
-}
-
 #[cfg(test)]
 mod tests {
     use onnx_file::proto::tensor_proto::DataType;
@@ -188,19 +149,5 @@ mod tests {
             let error = fit(&[tensor], "m", &image).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
-    }
-
-    #[test]
-    fn folders_are_expanded_in_order_and_named_files_are_kept_whatever_their_name() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("b")).unwrap();
-        for name in ["c.JPG", "b/z.png", "b/a.webp", "notes.txt"] {
-            std::fs::write(folder.path().join(name), b"").unwrap();
-        }
-        let notes = folder.path().join("notes.txt");
-        let found = expand(&[notes.clone(), folder.path().to_owned()]).unwrap();
-        let expected: Vec<PathBuf> =
-            ["notes.txt", "b/a.webp", "b/z.png", "c.JPG"].map(|name| folder.path().join(name)).to_vec();
-        assert_eq!(found, expected);
     }
 }

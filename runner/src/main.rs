@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     child::can_guard();
     let mut arguments = std::env::args_os().skip(1);
     let done = match arguments.next() {
-        Some(first) if first == "worker" => launch::worker(arguments.next()),
+        Some(first) if first == "worker" => launch::worker(arguments),
         Some(first) if first == child::GUARDED => {
             return Failure::new(Exit::Internal, child::guarded(arguments).to_string()).report();
         }

@@ -22,6 +22,7 @@ pub mod tune;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use onnx_file::budget;
 use onnx_file::exit::Exit;
 
 use crate::exit::Failure;
@@ -30,6 +31,9 @@ use crate::verb::cli::{Cli, Verb};
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
+    if let Some(bytes) = global.max_memory {
+        budget::set_limit(bytes);
+    }
     match cli.verb {
         Verb::Setup(setup) => setup::run::run(global, &setup),
         Verb::Doctor(doctor) => doctor::run::run(global, &doctor),

@@ -59,7 +59,13 @@ pub(crate) fn stdout(output: &Output) -> String {
 /// Workers of the program under test, with limits that only a hang exceeds.
 pub(crate) fn launcher() -> Launcher {
     let limit = Duration::from_secs(120);
-    Launcher { program: program().to_path_buf(), load_limit: limit, run_limit: limit, show_output: false }
+    Launcher {
+        program: program().to_path_buf(),
+        load_limit: limit,
+        run_limit: limit,
+        memory: 4 << 30,
+        show_output: false,
+    }
 }
 
 /// A model on a provider with its default options, on one thread.

@@ -6,11 +6,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use image::RgbImage;
 use onnx_file::proto::{
     AttributeProto, ModelProto, StringStringEntryProto, TensorProto, attribute_proto::AttributeType,
+    tensor_proto::DataType,
 };
 use prost::Message as _;
 use resnext_runner::backend::onnxruntime::runtime::package::Package;
@@ -24,17 +26,15 @@ const LONG: Duration = Duration::from_secs(60);
 fn bounded(folder: &Path, mib: u64, args: &[&str]) -> Output {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -v {}; exec \"$0\" \"$@\"", mib << 10)]).arg(program()).args(args);
-    let mut child =
-        shell.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let start = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > LONG {
-            child.kill().unwrap();
-            panic!("{args:?} does not end");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child.wait_with_output().unwrap()
+    shell.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = shell.spawn().unwrap();
+    let id = child.id();
+    let (give, take) = mpsc::channel();
+    std::thread::spawn(move || give.send(child.wait_with_output()));
+    take.recv_timeout(LONG).map(Result::unwrap).unwrap_or_else(|_| {
+        Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
+        panic!("{args:?} does not end")
+    })
 }
 
 /// Runs it with 2 GiB of memory and expects this exit code and a message that holds `part`.
@@ -184,7 +184,7 @@ fn nothing_that_a_model_or_a_file_says_is_obeyed_by_a_terminal_or_a_spreadsheet(
         assert!(!text.chars().any(is_bad), "{text:?}");
         text
     };
-    let exports = ["--export-csv", "r.csv", "--export-markdown", "r.md", "--ort-lib", library];
+    let exports = ["--export-csv", "r.csv", "--export-markdown", "r.md", "--force", "--ort-lib", library];
     for (args, code) in [
         (&["infer", "m.onnx", "."][..], 3),
         (&["infer", "m.onnx", ".", "--json"], 3),
@@ -242,4 +242,88 @@ fn a_pipe_or_an_endless_device_in_any_place_is_refused_at_once() {
         assert_eq!(output.status.code(), Some(3), "{text}");
         assert!(text.contains("regular file") && text.contains("set/0/a.png"), "{text}");
     }
+}
+
+/// A classifier of images of any size that say how they are prepared.
+fn asking_for(preprocess: &str) -> Vec<u8> {
+    let nodes =
+        vec![node("GlobalAveragePool", &["input"], "pooled", vec![]), node("Flatten", &["pooled"], "logits", vec![])];
+    let bytes = model(nodes, vec![], value_info("input", &[-1, 3, -1, -1]), value_info("logits", &[-1, 3]));
+    let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
+    let entry = StringStringEntryProto { key: "resnext.preprocess".into(), value: preprocess.into() };
+    model.metadata_props.push(entry);
+    model.encode_to_vec()
+}
+
+/// A classifier whose run makes 8 GiB of numbers on the way.
+fn greedy() -> Vec<u8> {
+    let extent = TensorProto {
+        name: "extent".into(),
+        dims: vec![1],
+        data_type: DataType::Int64 as i32,
+        int64_data: vec![1 << 31],
+        ..TensorProto::default()
+    };
+    let axes = AttributeProto { name: "keepdims".into(), r#type: AttributeType::Int as i32, ..Default::default() };
+    let nodes = vec![
+        // Depends on the input, so that it is not computed while the model is loaded.
+        node("Shape", &["input"], "shape", vec![]),
+        node("ReduceMax", &["shape"], "most", vec![axes]),
+        node("Mul", &["extent", "most"], "many", vec![]),
+        node("Div", &["many", "most"], "count", vec![]),
+        node("ConstantOfShape", &["count"], "large", vec![]),
+        node("ReduceMax", &["large"], "zero", vec![]),
+        node("GlobalAveragePool", &["input"], "pooled", vec![]),
+        node("Flatten", &["pooled"], "flat", vec![]),
+        node("Add", &["flat", "zero"], "logits", vec![]),
+    ];
+    model(nodes, vec![extent], value_info("input", &[-1, 3, 8, 8]), value_info("logits", &[-1, 3]))
+}
+
+#[test]
+fn a_few_bytes_do_not_cost_gigabytes() {
+    let folder = tempfile::tempdir().unwrap();
+    image(&folder.path().join("a.png"));
+    let library = library(Package::Cpu).path;
+    let common = ["--ort-lib", library.to_str().unwrap(), "--max-memory", "1G"];
+    let large = r#"{"resize":16384,"crop":16384,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#;
+    write(folder.path(), "crop.onnx", &asking_for(large));
+    let nodes =
+        vec![node("GlobalAveragePool", &["input"], "pooled", vec![]), node("Flatten", &["pooled"], "logits", vec![])];
+    let sided =
+        |extents: &[i64]| model(nodes.clone(), vec![], value_info("input", extents), value_info("logits", &[-1, 3]));
+    write(folder.path(), "side.onnx", &sided(&[-1, 3, 16_384, 16_384]));
+    write(folder.path(), "batch.onnx", &sided(&[1 << 20, 3, 8, 8]));
+    for file in ["crop.onnx", "side.onnx", "batch.onnx"] {
+        for args in [&["infer", file, "a.png"][..], &["compare", file], &["calibrate", file]] {
+            refused(folder.path(), 3, &[args, &common].concat(), "--max-memory");
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_needs_too_much_is_a_row_that_says_so_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "greedy.onnx", &greedy());
+    write(folder.path(), "modest.onnx", &speaking(""));
+    let library = library(Package::Cpu).path;
+    let common = ["--ort-lib", library.to_str().unwrap(), "--max-memory", "1G", "--json", "--duration", "0.2"];
+    let bench = |args: &[&str]| {
+        let output = bounded(folder.path(), 32_768, &[&["bench"], args, &common].concat());
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows = found["rows"].as_array().unwrap().clone();
+        let error = |row: &serde_json::Value| (row["error"]["kind"].clone(), row["error"]["detail"].to_string());
+        rows.iter().map(error).collect::<Vec<_>>()
+    };
+    let rows = bench(&["greedy.onnx", "modest.onnx"]);
+    assert_eq!(rows[0].0, "out-of-memory", "{rows:?}");
+    assert!(rows[0].1.contains("--max-memory") && rows[1].0.is_null(), "{rows:?}");
+    write(
+        folder.path(),
+        "open.onnx",
+        &asking_for(r#"{"resize":512,"crop":512,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#),
+    );
+    let rows = bench(&["open.onnx", "-b", "1,65536"]);
+    assert!(rows[0].0.is_null() && rows[1].0 == "out-of-memory", "{rows:?}");
 }

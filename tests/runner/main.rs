@@ -9,6 +9,7 @@ mod common {
 
 mod calibrate;
 mod classifiers;
+mod datasets;
 mod endings;
 mod eval;
 mod fallback;

@@ -206,3 +206,28 @@ fn the_pins_are_read_from_the_lists() {
     let error = InstallError::NoFolder.to_string();
     assert!(error.contains("--dir"), "{error}");
 }
+
+#[test]
+fn a_damaged_installation_is_told_and_replaced() {
+    let pip = pip_that("exit 1");
+    let root = tempfile::tempdir().expect("folder");
+    let folder = Package::Cpu.folder(root.path());
+    // What `setup` left, and a library that somebody emptied.
+    let capi = folder.join("onnxruntime/capi");
+    fs::create_dir_all(&capi).expect("folder");
+    let name = library(Package::Cpu).path.file_name().expect("a name").to_owned();
+    fs::write(capi.join(&name), "").expect("emptied");
+    let list = format!("{} 4 onnxruntime/capi/{}\n", "0".repeat(64), name.display());
+    fs::write(folder.join("files.list"), list).expect("list");
+    let output = setup(pip.path(), root.path(), &[]);
+    assert_eq!(output.status.code(), Some(4), "{}", stdout(&output));
+    let said = stderr(&output);
+    assert!(said.contains("cpu is damaged: ") && said.contains("is not what was installed"), "{said}");
+    assert!(capi.join(&name).exists(), "without another one it stays");
+    let mut doctor = bare(pip.path());
+    let output = doctor.args(["doctor", "--ort-lib"]).arg(&folder).output().expect("the program starts");
+    assert!(stdout(&output).contains("the installation is damaged"), "{}", stdout(&output));
+    fs::remove_file(capi.join(&name)).expect("deleted");
+    let said = stderr(&setup(pip.path(), root.path(), &[]));
+    assert!(said.contains("cpu is damaged: it holds no onnxruntime library"), "{said}");
+}

@@ -313,5 +313,5 @@ fn a_worker_that_runs_out_of_memory_is_an_error() {
     let mut worker = tight.load(&spec(library(Package::Cpu), Kind::Cpu, &model)).expect("loaded");
     worker.run(&[input(1)]).expect("one image fits");
     let error = worker.run(&[input(20_000)]).map(|outputs| outputs.len()).expect_err("twenty thousand do not");
-    assert!(matches!(error, ModelError::Crashed(_) | ModelError::Failed(_)), "{error:?}");
+    assert!(matches!(error, ModelError::Crashed(_) | ModelError::OutOfMemory(_)), "{error:?}");
 }

@@ -15,9 +15,12 @@ pub enum Defect {
     /// There is nothing in it.
     #[error("the file is empty")]
     Empty,
-    /// Neither JPEG, PNG nor WebP.
-    #[error("not a JPEG, PNG or WebP image")]
-    UnknownFormat,
+    /// None of the formats that are read.
+    #[error("{found}")]
+    UnknownFormat {
+        /// What it is instead, as far as that is known.
+        found: String,
+    },
     /// The header claims more than is ever decoded.
     #[error("{width}x{height} pixels are more than the limit of {} million", most_pixels / 1_000_000)]
     TooLarge {

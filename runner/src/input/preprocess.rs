@@ -8,6 +8,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{Rgb, RgbImage, imageops};
 use onnx_file::metadata::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 
+use super::demand;
 use crate::model::file::{ImageInput, MetadataError, ModelFile};
 use crate::model::said::{AskedPreprocess, Source};
 use crate::note::Note;
@@ -21,7 +22,8 @@ pub struct ResizeError(String);
 ///
 /// # Errors
 /// [`MetadataError::Property`] where the file's preprocessing does not parse or makes no sense;
-/// [`MetadataError::NotAnImageModel`] where it does not go with the extents that the input declares.
+/// [`MetadataError::NotAnImageModel`] where it does not go with the extents that the input declares;
+/// [`MetadataError::Budget`] where the images take more memory than this process may.
 pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec<Note>), MetadataError> {
     let mut notes = Vec::new();
     let side = image.height.into_iter().chain(image.width).min().unwrap_or(IMAGENET_V1.height_width().0);
@@ -52,6 +54,7 @@ pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec
             file.not_an_image_model(format!("its input and its preprocessing do not go together: {limits}"))
         })?;
     }
+    demand::check(file, preprocess.height_width(), image.batch.unwrap_or(1), 0)?;
     Ok((preprocess, notes))
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use onnx_file::budget::OverBudget;
 use onnx_file::metadata::{Labels, Metadata, Preprocess, PropertyError, Provenance};
 use onnx_file::named::{self, NamedError};
 use onnx_file::outline::{self, Outline, OutlineError};
@@ -50,6 +51,14 @@ pub enum MetadataError {
         path: PathBuf,
         /// What it names, and why that is not read.
         source: NamedError,
+    },
+    /// What it calls for takes more memory than this process may.
+    #[error("{}: {source}", path.display())]
+    Budget {
+        /// The file.
+        path: PathBuf,
+        /// What takes it.
+        source: OverBudget,
     },
     /// A property that this program reads holds something else than it should.
     #[error("{}: {source}", path.display())]

@@ -93,6 +93,9 @@ pub enum ModelError {
     /// The worker process died: the signal or exit code, and the end of what it wrote to standard error.
     #[error("{0}")]
     Crashed(String),
+    /// It needs more memory than it may take.
+    #[error("{0}")]
+    OutOfMemory(String),
     /// The time limit passed.
     #[error("{0}")]
     TimedOut(String),

@@ -40,6 +40,10 @@ impl fmt::Display for Note {
             Note::Throttled { allowed, processors } => {
                 write!(f, "the control group allows {allowed:.2} of {processors} processors: runs are throttled")
             }
+            Note::SameImages { count, first, again, in_several_classes } => {
+                let of = if *in_several_classes { ", under different classes too" } else { "" };
+                write!(f, "{count} images are counted again under another name{of}: {again} is {first}")
+            }
             Note::GpuShared { processes } => {
                 let processes = processes.join(", ");
                 write!(f, "other processes used the GPU before the measurement (process {processes})")
@@ -106,7 +110,41 @@ impl fmt::Display for Note {
         }
         Note::ClassesInOrder { model } => {
             let model = if model.is_empty() { "the model file" } else { model };
-            write!(f, "{model} names no classes: folders are taken for classes in order of name")
+            write!(
+                f,
+                "{model} names none of these classes: they are numbered in order of name, as torchvision's ImageFolder \
+                 does it"
+            )
+        }
+        Note::ClassesByNumber { model, first } => {
+            let model = if model.is_empty() { "the model" } else { model };
+            write!(f, "the names of the classes are taken for {model}'s numbers: class 0 is {first}")
+        }
+        Note::ImageNetAssumed { model, background } => {
+            let model = if model.is_empty() { "the model" } else { model };
+            write!(f, "{model} names no WordNet ids: its classes are taken for ImageNet's in their usual order")?;
+            if *background { f.write_str(", after one for the background") } else { Ok(()) }
+        }
+        Note::EmptyClassFolders { folders } => {
+            let shown: Vec<&str> = folders.iter().take(5).map(String::as_str).collect();
+            let more = if folders.len() > shown.len() { ", ..." } else { "" };
+            write!(f, "{} class folders hold no images that are read: {}{more}", folders.len(), shown.join(", "))
+        }
+        Note::LeftOut { kind, count, files } => {
+            let kind = if kind.is_empty() { "files without an ending".to_owned() } else { format!(".{kind}") };
+            let more = if *count > files.len() { ", ..." } else { "" };
+            write!(f, "left out, being no images that are read: {count} {kind} ({}{more})", files.join(", "))
+        }
+        Note::SameImage { count, first } => {
+            write!(f, "the same image under several classes ({count} in all): {}", first.join(", "))
+        }
+        Note::Orientation { applied, count, first } => {
+            let what = if *applied {
+                "were turned as they say (--exif ignore leaves them as they are)"
+            } else {
+                "were not turned, as torchvision does not (--exif apply turns them)"
+            };
+            write!(f, "{count} images have an EXIF orientation and {what}: {first}{}", if *count > 1 { ", ..." } else { "" })
         }
         Note::ClassesAsOther { model, other } => {
             write!(f, "{model} names no classes: it is taken to number them as {other} does")

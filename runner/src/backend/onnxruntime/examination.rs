@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::provider::{Kind, Provider};
 use super::runtime::error::RuntimeError;
 use super::runtime::find::{Library, Origin, Search};
+use super::runtime::intact::{self, Look};
 use super::spec::{SessionOptions, Source, Spec};
 use super::worker::Launcher;
 use crate::host::machine as host;
@@ -145,6 +146,16 @@ pub fn examine(launcher: &Launcher, search: &Search) -> Findings {
 
 fn describe(launcher: &Launcher, library: &Library) -> LibraryFinding {
     let path = library.path.display().to_string();
+    if let Some(Err(damage)) = library.installation().map(|folder| intact::check(folder, Look::Contents)) {
+        let problem = format!("the installation is damaged: {damage}; run `resnext-run setup` for it again");
+        return LibraryFinding {
+            path,
+            origin: library.origin,
+            version: None,
+            build: None,
+            problem: Some(ModelError::Unavailable(problem)),
+        };
+    }
     match launcher.describe(library) {
         Ok(description) => LibraryFinding {
             path,

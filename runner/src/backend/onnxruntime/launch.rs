@@ -3,6 +3,7 @@
 use super::options::LibraryOptions;
 use super::worker;
 use super::worker::Launcher;
+use super::worker::limit::Limit;
 use crate::exit::Failure;
 use crate::host::child;
 use crate::terminal::args::Global;
@@ -33,11 +34,15 @@ pub(crate) fn check_up_launcher(global: &Global, library: &LibraryOptions) -> Re
 /// How long a library or a provider may take to show that it works.
 const CHECK_UP_LIMIT: Duration = Duration::from_secs(60);
 
-/// Serves the parent that started this process, whose id is the argument that it gives, and ends with it.
-pub fn worker(parent: Option<OsString>) -> Result<ExitCode, Failure> {
-    let parent = parent.and_then(|id| id.to_str()?.parse().ok());
+/// Serves the parent that started this process, whose id is the first argument that it gives, and ends with it. The others
+/// are the limits of its memory.
+pub fn worker(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
+    let parent = arguments.next().and_then(|id| id.to_str()?.parse().ok());
     if parent.is_some_and(|parent| !child::end_with(parent)) {
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(limit) = Limit::parse(arguments) {
+        limit.apply();
     }
     worker::serve::serve().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(Exit::Usage, error))
 }

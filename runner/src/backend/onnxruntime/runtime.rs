@@ -7,6 +7,7 @@
 pub mod error;
 pub mod find;
 pub mod install;
+pub mod intact;
 pub mod package;
 pub mod pip;
 

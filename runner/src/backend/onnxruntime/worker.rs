@@ -5,21 +5,21 @@
 //! onnxruntime, a plugin or a driver prints there is shown when the worker dies and can spoil nothing before.
 
 pub mod copies;
+pub(crate) mod limit;
 pub mod protocol;
 pub mod serve;
+pub(crate) mod tail;
 pub mod transport;
 
-use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use onnx_file::text::Terminal;
+use onnx_file::budget;
 
 use super::runtime::Description;
 use super::runtime::find::Library;
@@ -27,10 +27,9 @@ use super::spec::Spec;
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Ports};
 use crate::model::tensor::{Data, Tensor};
 
+use super::worker::limit::{Limit, Watch};
 use super::worker::protocol::{ProtocolError, Reply, Request};
-
-/// How much of what a worker prints is kept.
-const KEPT: usize = 4096;
+use super::worker::tail::Tail;
 
 /// How long a worker may take to leave once its work is over; engine caches are written then.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
@@ -44,6 +43,8 @@ pub struct Launcher {
     pub load_limit: Duration,
     /// Time limit for one run.
     pub run_limit: Duration,
+    /// Bytes of memory that each worker may take.
+    pub memory: u64,
     /// Let what workers print through to standard error too, instead of only keeping its end.
     pub show_output: bool,
 }
@@ -58,6 +59,7 @@ impl Launcher {
             program: std::env::current_exe()?,
             load_limit: Duration::from_secs(900),
             run_limit: Duration::from_secs(300),
+            memory: budget::limit(),
             show_output: false,
         })
     }
@@ -68,8 +70,10 @@ impl Launcher {
     /// As [`super::session::LocalModel::load`], and [`ModelError::Crashed`] or [`ModelError::TimedOut`] when the worker
     /// dies or takes too long.
     pub fn load(&self, spec: &Spec) -> Result<Worker, ModelError> {
-        let mut process =
-            Process::start(self, spec.provider.kind().name(), &spec.library, &spec.provider.environment())?;
+        let kind = spec.provider.kind();
+        let threads = spec.session.intra_op_threads.saturating_add(spec.session.inter_op_threads);
+        let limit = Limit::of(self.memory, kind, threads);
+        let mut process = Process::start(self, (kind.name(), limit), &spec.library, &spec.provider.environment())?;
         match process.ask(&Request::Load(Box::new(spec.clone())), &[], None, self.load_limit)? {
             (Reply::Loaded(loaded, ports), _) => {
                 tracing::debug!(
@@ -91,7 +95,9 @@ impl Launcher {
     /// # Errors
     /// As [`Launcher::load`].
     pub fn describe(&self, library: &Library) -> Result<Description, ModelError> {
-        let mut process = Process::start(self, "library", library, &[])?;
+        // It loads a library and no model; what the library opens besides is its own.
+        let limit = Limit { bytes: self.memory, addresses: None };
+        let mut process = Process::start(self, ("library", limit), library, &[])?;
         let request = Request::Describe { library: library.clone(), verbose: self.show_output };
         match process.ask(&request, &[], None, self.load_limit)? {
             (Reply::Description(description), _) => Ok(description),
@@ -177,6 +183,8 @@ type Answer = Result<(Reply, Vec<Tensor>), ProtocolError>;
 struct Process {
     name: String,
     child: Child,
+    limit: Limit,
+    watch: Watch,
     requests: Option<Sender<Vec<u8>>>,
     /// Frames that were sent, for the buffer they take.
     sent: Receiver<Vec<u8>>,
@@ -189,7 +197,7 @@ struct Process {
 impl Process {
     fn start(
         launcher: &Launcher,
-        name: &str,
+        (name, limit): (&str, Limit),
         library: &Library,
         environment: &[(&str, &str)],
     ) -> Result<Process, ModelError> {
@@ -201,6 +209,7 @@ impl Process {
         command
             .arg("worker")
             .arg(std::process::id().to_string())
+            .args(limit.arguments())
             .env("ORT_DISABLE_TELEMETRY", "1")
             .envs(environment.iter().copied());
         add_library_folders(&mut command, library);
@@ -211,6 +220,7 @@ impl Process {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let (child, mut stream) = transport::spawn(command).map_err(failed)?;
+        let watch = Watch::over(&child, limit);
         let (requests, to_send) = mpsc::channel::<Vec<u8>>();
         let (give, answers) = mpsc::channel();
         let (give_back, sent) = mpsc::channel();
@@ -232,7 +242,8 @@ impl Process {
                 }
             }
         });
-        Ok(Process { name: name.to_owned(), child, requests: Some(requests), sent, answers, output, dead: None })
+        let (name, requests) = (name.to_owned(), Some(requests));
+        Ok(Process { name, child, limit, watch, requests, sent, answers, output, dead: None })
     }
 
     fn ask(
@@ -246,8 +257,7 @@ impl Process {
             return Err(reason.clone());
         }
         let buffer = self.sent.try_recv().unwrap_or_default();
-        let frame = protocol::encode(request, tensors, rows, buffer)
-            .map_err(|error| ModelError::BadInput(format!("the inputs cannot be sent to a worker: {error}")))?;
+        let frame = protocol::encode(request, tensors, rows, buffer).map_err(|error| error.of_inputs())?;
         let sent = self.requests.as_ref().is_some_and(|requests| requests.send(frame).is_ok());
         let mut answer = if sent { self.answers.recv_timeout(limit) } else { Err(RecvTimeoutError::Disconnected) };
         while matches!(answer, Ok(Ok((Reply::Working, _)))) {
@@ -256,6 +266,10 @@ impl Process {
         let reason = match answer {
             Ok(Ok((Reply::Failed(error), _))) => return Err(error),
             Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(ProtocolError::Budget(over))) => {
+                self.kill();
+                ModelError::OutOfMemory(format!("what the {} worker answered: {over}", self.name))
+            }
             Ok(Err(ProtocolError::Ended)) | Err(RecvTimeoutError::Disconnected) => self.crashed("ended"),
             Ok(Err(error)) => {
                 self.kill();
@@ -288,6 +302,9 @@ impl Process {
     fn crashed(&mut self, otherwise: &str) -> ModelError {
         let end = self.wait(EXIT_GRACE).map_or_else(|| otherwise.to_owned(), describe_end);
         self.kill();
+        if self.watch.has_ended_it() {
+            return self.limit.exceeded(&self.name, "");
+        }
         ModelError::Crashed(format!("the {} worker {end}{}", self.name, self.output.end()))
     }
 
@@ -354,52 +371,5 @@ fn describe_end(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("ended with exit code {code}"),
         None => "ended".to_owned(),
-    }
-}
-
-/// The end of what a worker printed, kept up to date by a thread.
-#[derive(Clone, Debug, Default)]
-struct Tail {
-    kept: Arc<Mutex<VecDeque<u8>>>,
-    /// Disconnected once the pipe has ended.
-    ended: Option<Arc<Mutex<Receiver<()>>>>,
-}
-
-impl Tail {
-    fn of(mut pipe: io::PipeReader, show: bool) -> Tail {
-        let (end, ended) = mpsc::channel::<()>();
-        let kept = Arc::new(Mutex::new(VecDeque::new()));
-        let tail = Tail { kept: Arc::clone(&kept), ended: Some(Arc::new(Mutex::new(ended))) };
-        thread::spawn(move || {
-            let _end = end;
-            let mut buffer = [0; KEPT];
-            let mut shown = show.then(|| Terminal::new(io::stderr()));
-            while let Ok(read @ 1..) = pipe.read(&mut buffer) {
-                // Where standard error is closed, the end is still kept.
-                let _ = shown.as_mut().map(|shown| io::Write::write_all(shown, &buffer[..read]));
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend(&buffer[..read]);
-                let surplus = kept.len().saturating_sub(KEPT);
-                kept.drain(..surplus);
-            }
-        });
-        tail
-    }
-
-    /// What was printed, as the last part of a message about a process that has ended.
-    fn end(&self) -> String {
-        if let Some(ended) = &self.ended {
-            // The last words may still be in the pipe; a grandchild that holds it open must not hold this up.
-            let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = ended.recv_timeout(Duration::from_millis(500));
-        }
-        let kept: Vec<u8> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        let text = String::from_utf8_lossy(&kept);
-        if text.trim().is_empty() {
-            return String::new();
-        }
-        // Indented, since what it prints is not this program's word.
-        let lines: String = text.trim().lines().map(|line| format!("\n  {line}")).collect();
-        format!("; it printed:{lines}")
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::host::environment::{Environment, load_average_now};
 use crate::input;
-use crate::input::preprocess;
+use crate::input::{demand, preprocess};
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Block, Loaded, Model, ModelError};
@@ -233,6 +233,10 @@ impl Turn<'_> {
         if let Some(fixed) = image.batch.filter(|&fixed| fixed != row.batch) {
             let reason = format!("the model's batch size is fixed at {fixed}");
             row.error = Some(ModelError::BadInput(reason));
+            return Vec::new();
+        }
+        if let Err(over) = demand::of(*extent, row.batch, 0) {
+            row.error = Some(ModelError::OutOfMemory(over.to_string()));
             return Vec::new();
         }
         let inputs = vec![input::noise_tensor(image, row.batch, *extent, self.plan.seed)];

@@ -15,7 +15,8 @@ use onnx_file::outline::OutlineError;
 use resnext_builder::calibration::{self as measured, Measured};
 
 use crate::host::environment::Environment;
-use crate::input::preprocess;
+use crate::input::pipeline::Extent;
+use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
@@ -54,13 +55,14 @@ pub fn calibrate(
     let file = candidate.needed_file()?;
     let image = file.image_input()?;
     let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
+    let batch = Batch::of(image.batch, request.batch.min(request.inputs.count()));
+    demand::check(file, preprocess.height_width(), batch.size, Extent::for_batch(batch.size).window)?;
     let model = described(file)?;
     let weights = Weights::read(&file.path)?;
     let made = graph::values(&file.graph);
     let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::intermediate(&file.graph, &made))?;
     let mut opened = (candidate.open)(copy.path())?;
     let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
-    let batch = Batch::of(image.batch, request.batch);
     let feed = inputs::Feed { image: &image, preprocess, batch };
     let mut ranges = Ranges::default();
     let inputs = feed.each(&request.inputs, stop, progress, &mut |input, part| {

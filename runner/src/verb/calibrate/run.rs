@@ -17,7 +17,7 @@ use super::args::Calibrate;
 use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
-use crate::input::demand::demands;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;

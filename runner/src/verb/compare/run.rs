@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
+use crate::input::decode::Exif;
 use crate::input::pipeline::{Extent, prepare};
-use crate::input::preprocess;
+use crate::input::{demand, preprocess};
 use crate::model::candidate::Candidate;
 use crate::model::file::ModelFile;
 use crate::model::tensor::Tensor;
@@ -21,7 +22,7 @@ use super::options::{InputsFrom, Options};
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
-use crate::input::demand::demands;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
@@ -133,6 +134,7 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
     let (height, width) = preprocess.height_width();
     let paths = match from {
         InputsFrom::Noise { seed } => {
+            demand::check(file, (height, width), count, count)?;
             let noise = input::noise_tensor(&image, count, (height, width), *seed);
             return Ok((vec![noise], format!("noise, seed {seed}")));
         }
@@ -141,14 +143,17 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
     };
     let images = input::expand(paths)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
+    let window = Extent::for_batch(count).window.min(images.len());
+    demand::check(file, (height, width), images.len(), window)?;
     let mut values = Vec::new();
-    let bad = prepare(&images, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
-        Ok(tensors) => {
-            values.extend(tensors.into_iter().flatten());
-            ControlFlow::Continue(())
-        }
-        Err(error) => ControlFlow::Break(error),
-    });
+    let bad =
+        prepare(&images, &[preprocess], Exif::Apply, Extent::for_batch(count), |prepared| match prepared.tensors {
+            Ok(tensors) => {
+                values.extend(tensors.into_iter().flatten());
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        });
     match bad {
         Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
         None if images.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no images")),

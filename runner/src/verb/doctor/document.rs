@@ -12,7 +12,7 @@ use crate::verb::outcome::Report;
 /// Describes the machine, the libraries found, and every provider with what fixes it.
 pub fn document(findings: &Report<Findings>) -> Document {
     let mut document = Document::default();
-    document.list("Machine", machine(&findings.environment.host));
+    document.aside(|document| document.list("Machine", machine(&findings.environment.host)));
     document.heading("Libraries");
     match &findings.no_library {
         Some(reason) => document.paragraph(reason.to_string()),
@@ -29,7 +29,7 @@ pub fn document(findings: &Report<Findings>) -> Document {
         table.rows.push(vec![provider.provider.name().into(), state]);
     }
     document.table(table);
-    document.list("How to fix them", findings.providers.iter().flat_map(hint).collect());
+    document.aside(|document| document.list("How to fix them", findings.providers.iter().flat_map(hint).collect()));
     document
 }
 

@@ -12,7 +12,8 @@ use super::result::{Evaluated, Paired};
 use super::tally::{Pair, Tally, Verdict};
 use crate::input::broken::Broken;
 use crate::input::classify::{Answer, Classifier};
-use crate::input::pipeline::Prepared;
+use crate::input::demand;
+use crate::input::pipeline::{Extent, Prepared};
 use crate::input::preprocess;
 use crate::model::batch::Batch;
 use crate::model::candidate::Candidate;
@@ -55,6 +56,9 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         let output = ClassOutput::of(file)?;
         notes.extend(assumed.into_iter().chain(Note::weights(file)).chain(Note::classes(file, &output)));
         let labels = file.labels()?.names;
+        let batch = Batch::of(image.batch, batch.min(dataset.images.len()));
+        let window = Extent::for_batch(batch.size).window.min(dataset.images.len());
+        demand::check(file, preprocess.height_width(), batch.size, window)?;
         let opened = candidate.open();
         let result = Evaluated {
             model: file.path.display().to_string(),
@@ -71,7 +75,6 @@ impl<'a, 'd> Evaluator<'a, 'd> {
             run_s: 0.0,
             error: opened.as_ref().err().cloned(),
         };
-        let batch = Batch::of(image.batch, batch);
         Ok(Evaluator {
             model: opened.ok(),
             classifier: Classifier { image, batch, extent: preprocess.height_width(), output },
@@ -126,6 +129,15 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         let result = self.classifier.answers(model.as_mut(), &images, &mut self.buffer);
         self.result.run_s += begun.elapsed().as_secs_f64();
         let answers = result?;
+        let known = answers.iter().find_map(Answer::classes);
+        if let (Some(known), Some(supposed)) = (known, self.dataset.supposed)
+            && known != supposed
+        {
+            return Err(ModelError::BadModel(format!(
+                "{supposed} classes were numbered in the order of their names, and the model has {known}: which these \
+                 are, does not show; name its classes with --labels FILE"
+            )));
+        }
         let largest = pending.iter().map(|(at, _)| self.dataset.images[*at].class).max().unwrap_or(0);
         match answers.iter().filter_map(Answer::classes).find(|&known| known <= largest) {
             Some(known) => Err(ModelError::BadModel(format!(

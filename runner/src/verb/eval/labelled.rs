@@ -1,8 +1,11 @@
 //! Labelled images, and why there are none.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
+use super::numbering::SPLITS;
+use crate::input::folders::again;
 use crate::note::Note;
 
 /// How many names an error lists.
@@ -45,6 +48,14 @@ pub enum DatasetError {
         /// Name of the other.
         second: String,
     },
+    /// The names of the class folders can be read in several ways.
+    #[error("{}: {reason}", path.display())]
+    WhichOrder {
+        /// The folder.
+        path: PathBuf,
+        /// The ways, and how to choose one.
+        reason: String,
+    },
     /// A file of labels that cannot be understood.
     #[error("{} line {line}: {reason}", path.display())]
     BadLabels {
@@ -81,6 +92,23 @@ pub struct Dataset {
     pub images: Vec<Labelled>,
     /// Caveats.
     pub notes: Vec<Note>,
+    /// Number of classes that the numbering supposes: with another, every class would be another one.
+    pub supposed: Option<usize>,
+}
+
+/// What to say where links make one file several images.
+pub(crate) fn same_images(images: &[Labelled]) -> Option<Note> {
+    let class_of: BTreeMap<&Path, usize> = images.iter().map(|image| (image.path.as_path(), image.class)).collect();
+    let found = again(images.iter().map(AsRef::as_ref));
+    let differ = |(first, again): &&(&Path, &Path)| class_of.get(first) != class_of.get(again);
+    // Of all, one that two classes have is worth showing most.
+    let (first, again) = found.iter().find(differ).or(found.first())?;
+    Some(Note::SameImages {
+        count: found.len(),
+        first: first.display().to_string(),
+        again: again.display().to_string(),
+        in_several_classes: found.iter().any(|pair| differ(&pair)),
+    })
 }
 
 /// What to say of names that match no class, and what may have been meant.
@@ -96,12 +124,11 @@ pub(crate) fn unknown(unmatched: &[(&str, &Unmatched)], classes: &Classes) -> St
     let named: Vec<String> = unmatched.iter().take(MOST_NAMED).map(told).collect();
     let more = unmatched.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let model = if classes.model.is_empty() { "the model" } else { &classes.model };
-    let mut reason = format!("{model} knows no classes {}{more}", named.join(", "));
+    let mut reason = format!("{} knows no classes {}{more}", classes.name(), named.join(", "));
     if unmatched.iter().any(|(name, _)| is_wordnet_id(name)) && classes.labels.is_empty() {
-        reason += "; its file holds no WordNet ids";
+        reason += "; its file holds no WordNet ids, and it has not ImageNet's classes: --labels FILE names them";
     }
-    if unmatched.iter().any(|(name, _)| matches!(*name, "train" | "val" | "test")) {
+    if unmatched.iter().any(|(name, _)| SPLITS.contains(&name.to_ascii_lowercase().as_str())) {
         reason += "; give the folder of one split, such as val";
     }
     reason

@@ -33,7 +33,7 @@ pub fn document(inference: &Report<Inference>) -> Document {
         }
     }
     document.table(table);
-    document.list("Notes", sentences(&inference.notes));
+    document.aside(|document| document.list("Notes", sentences(&inference.notes)));
     if let Some(error) = &inference.error {
         document.verdict(format!("ended after {} images: {error}", inference.images.len()), Tone::Bad);
     }

@@ -9,8 +9,9 @@ use crate::host::environment::Environment;
 use crate::input::broken::Defect;
 use crate::input::classify;
 use crate::input::classify::{Class, Classifier};
+use crate::input::decode::Exif;
 use crate::input::pipeline::{Extent, Prepared, prepare};
-use crate::input::preprocess;
+use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::MetadataError;
@@ -28,6 +29,10 @@ pub struct Request<'a> {
     pub batch: usize,
     /// Classes to report for each.
     pub top_k: usize,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
+    /// Files below the folders given that are no images.
+    pub left_out: &'a [PathBuf],
 }
 
 /// Why nothing could be classified.
@@ -111,9 +116,11 @@ pub fn infer(
     let output = ClassOutput::of(file)?;
     let labels = Some(file.labels()?.names).filter(|names| !names.is_empty());
     notes.extend(Note::weights(file).into_iter().chain(Note::classes(file, &output)));
+    let batch = Batch::of(image.batch, request.batch.min(request.images.len()));
+    let ahead = Extent::for_batch(batch.size);
+    demand::check(file, preprocess.height_width(), batch.size, ahead.window.min(request.images.len()))?;
     let model = candidate.open()?;
     let loaded = model.loaded().clone();
-    let batch = Batch::of(image.batch, request.batch);
     let mut batches = Batches {
         model,
         classifier: Classifier { image, batch, extent: preprocess.height_width(), output: output.clone() },
@@ -122,8 +129,10 @@ pub fn infer(
         waiting: Vec::new(),
         done: Vec::new(),
     };
-    let mut error = prepare(request.images, &[preprocess], Extent::for_batch(batch.size), |prepared| {
+    let mut oriented = Vec::new();
+    let mut error = prepare(request.images, &[preprocess], request.exif, ahead, |prepared| {
         let done = prepared.index;
+        oriented.extend(prepared.oriented.then_some(done));
         let flow = batches.add(&request.images[done], prepared);
         progress(&Progress::new(Phase::Classifying, "", done + 1, request.images.len()));
         flow
@@ -132,6 +141,9 @@ pub fn infer(
         error = batches.run().err();
     }
     notes.extend(batches.labels_note());
+    notes.extend(Note::left_out(request.left_out));
+    let path = |at: &usize| request.images[*at].display().to_string();
+    notes.extend(Note::orientation(request.exif, oriented.len(), oriented.first().map(path)));
     let model = file.path.display().to_string();
     let inference = Inference { model, loaded, preprocess, output, images: batches.done, error };
     Ok(Report { environment, notes, interrupted: false, result: inference })
@@ -246,7 +258,7 @@ mod tests {
             })))
         };
         let mut candidate = Candidate::of_file(file, "cpu", Box::new(open));
-        let request = Request { images, batch, top_k: 2 };
+        let request = Request { images, batch, top_k: 2, exif: Exif::Apply, left_out: &[] };
         let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
         (found, sizes.take())
     }
@@ -302,7 +314,7 @@ mod tests {
                 })))
             };
             let mut candidate = Candidate::of_file(&file, "cpu", Box::new(open));
-            let request = Request { images: &images, batch: 8, top_k: 1 };
+            let request = Request { images: &images, batch: 8, top_k: 1, exif: Exif::Apply, left_out: &[] };
             let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
             assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
             assert_eq!(found.images[1].error, Some(NoClass::NotFinite), "{found:?}");

@@ -11,6 +11,7 @@ use crate::backend::onnxruntime::runtime::find::{Library, Search};
 use crate::backend::onnxruntime::runtime::install;
 use crate::backend::onnxruntime::runtime::install::Installed;
 use crate::backend::onnxruntime::runtime::install::Source;
+use crate::backend::onnxruntime::runtime::intact::{Damage, Look};
 use crate::backend::onnxruntime::runtime::package;
 use crate::backend::onnxruntime::runtime::package::Package;
 use crate::report::note::sentences;
@@ -44,9 +45,15 @@ pub(crate) fn install(global: &Global, package: Package, root: &Path, wheels: &[
         [] => Source::Pip { show: terminal::shows_progress(global.quiet) },
         files => Source::Files(files),
     };
-    let installed = install::install(package, root, source)?;
+    let mut damaged =
+        |damage: &Damage| note(global.quiet, format!("{} is damaged: {damage}; installing it again", package.name()));
+    let installed = install::install_unless(package, root, source, Look::Contents, &mut damaged)?;
     keep_if_loadable(global, &installed)?;
-    let state = if installed.already { "is already there" } else { "installed" };
+    let state = match (installed.already, &installed.damage) {
+        (true, _) => "is already there",
+        (false, None) => "installed",
+        (false, Some(_)) => "was damaged and is installed again",
+    };
     terminal::print(&format!("{} {state}: {}\n", package.name(), installed.folder.display()))?;
     Ok(installed.folder)
 }

@@ -79,6 +79,11 @@ impl Library {
         folders
     }
 
+    /// The folder that `setup` made, for a library in it.
+    pub fn installation(&self) -> Option<&Path> {
+        self.packages().filter(|folder| folder.join(super::intact::LIST).is_file())
+    }
+
     fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }

@@ -6,6 +6,7 @@
 //! the same path, and only what the library needs is kept.
 
 use super::error::{InstallError, at, platform};
+use super::intact::{self, Damage, Look};
 use super::package::{Package, title};
 use super::pip;
 use std::fs::{self, File};
@@ -15,12 +16,14 @@ use std::path::{Path, PathBuf};
 use onnx_file::{digest, open};
 
 /// What an installation came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Installed {
     /// The folder that holds the packages.
     pub folder: PathBuf,
     /// Whether it was there before.
     pub already: bool,
+    /// What was wrong with the one that was there, and is replaced.
+    pub damage: Option<Damage>,
 }
 
 /// Where the wheels come from.
@@ -35,28 +38,49 @@ pub enum Source<'a> {
     Files(&'a [PathBuf]),
 }
 
-/// Installs a set below `root` unless it is there. Safe to call from several processes at once: one installs, the
+/// Installs a set below `root` unless it is there and whole, as far as sizes tell. Safe to call from several processes at once: one installs, the
 /// others wait.
 ///
 /// # Errors
 /// [`InstallError`]; nothing is left half installed.
 pub fn install(package: Package, root: &Path, source: Source<'_>) -> Result<Installed, InstallError> {
+    install_unless(package, root, source, Look::Sizes, &mut |_| {})
+}
+
+/// As [`install`], looking so closely at what is there; `damaged` is told what is wrong with it before it is replaced.
+///
+/// # Errors
+/// As for [`install`]; what is damaged stays then, in case it does for something.
+pub fn install_unless(
+    package: Package,
+    root: &Path,
+    source: Source<'_>,
+    look: Look,
+    damaged: &mut dyn FnMut(&Damage),
+) -> Result<Installed, InstallError> {
     let folder = package.folder(root);
-    if folder.is_dir() {
-        return Ok(Installed { folder, already: true });
+    if folder.is_dir() && intact::check(&folder, look).is_ok() {
+        return Ok(Installed { folder, already: true, damage: None });
     }
     fs::create_dir_all(root).map_err(at(root))?;
     let lock_path = root.join(".lock");
     let lock = onnx_file::open::lock_file(&lock_path).map_err(at(&lock_path))?;
     lock.lock().map_err(at(&lock_path))?;
-    if folder.is_dir() {
-        return Ok(Installed { folder, already: true });
-    }
+    let damage = match folder.is_dir().then(|| intact::check(&folder, look)) {
+        Some(Ok(())) => return Ok(Installed { folder, already: true, damage: None }),
+        Some(Err(damage)) => Some(damage),
+        None => None,
+    };
+    damage.iter().for_each(damaged);
     // Only the holder of the lock has anything here: what is found was left by a process that was killed.
     let partial = root.join(".partial");
     let result = remove(&partial).and_then(|()| fill(package, &partial, source)).and_then(|tree| {
+        if damage.is_some() {
+            // Renamed and not removed: programs that have loaded from it keep what they have.
+            fs::rename(&folder, partial.join("damaged")).map_err(at(&folder))?;
+        }
         fs::rename(&tree, &folder).map_err(at(&folder))?;
-        Ok(Installed { folder, already: false })
+        Ok(Installed { folder, already: false, damage })
     });
     let cleaned = remove(&partial);
     let installed = result?;
@@ -89,6 +113,7 @@ fn fill(package: Package, partial: &Path, source: Source<'_>) -> Result<PathBuf,
     if super::find::in_folder(&capi).is_none() {
         return Err(InstallError::Foreign { platform: platform() });
     }
+    intact::list(&tree).map_err(at(&tree))?;
     Ok(tree)
 }
 

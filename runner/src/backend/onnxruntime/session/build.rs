@@ -15,6 +15,7 @@ use crate::backend::onnxruntime::runtime::Runtime;
 use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::ModelError;
 
+use super::error::out_of_memory;
 use super::{convert, probe};
 use crate::backend::onnxruntime::spec::{Source, Spec};
 
@@ -155,6 +156,9 @@ pub(crate) fn options_in_force(spec: &Spec, provider: &Provider) -> BTreeMap<Str
 /// Which error a refused model is. onnxruntime's codes tell a broken file from a provider that cannot run it; the CPU
 /// provider runs whatever is valid, so what it refuses is the file's fault in any case.
 fn load_failed(error: &ort::Error, kind: Kind, model: &Source) -> ModelError {
+    if let Some(out) = out_of_memory(error) {
+        return out;
+    }
     let broken = matches!(
         error.code(),
         ErrorCode::InvalidProtobuf

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use half::f16;
+use onnx_file::budget::{self, OverBudget};
 use onnx_file::element::ElementType;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,30 @@ pub(crate) enum ProtocolError {
     /// A tensor of a type that no tensor is sent in.
     #[error("`{0}` is {1}, which is not sent")]
     Element(String, ElementType),
+    /// More elements than this process may hold.
+    #[error(transparent)]
+    Budget(#[from] OverBudget),
     /// A header that does not parse.
     #[error("a frame that does not parse: {0}")]
     Header(#[from] serde_json::Error),
+}
+
+impl ProtocolError {
+    /// What it means where inputs could not be sent.
+    pub(crate) fn of_inputs(self) -> ModelError {
+        match self {
+            ProtocolError::Budget(over) => ModelError::OutOfMemory(format!("the inputs of a run: {over}")),
+            other => ModelError::BadInput(format!("the inputs cannot be sent to a worker: {other}")),
+        }
+    }
+
+    /// What it means where outputs could not be sent.
+    pub(crate) fn of_outputs(self) -> ModelError {
+        match self {
+            ProtocolError::Budget(over) => ModelError::OutOfMemory(format!("the outputs of a run: {over}")),
+            other => ModelError::Failed(format!("the outputs cannot be sent: {other}")),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,13 +145,24 @@ pub(crate) fn encode<M: Serialize>(
         return Err(ProtocolError::Size);
     }
     frame.clear();
-    frame.reserve(16 + header.len() + usize::try_from(elements).unwrap_or(0));
+    reserve(&mut frame, 16 + header.len() + usize::try_from(elements).unwrap_or(usize::MAX))?;
     frame.extend_from_slice(&MAGIC);
     frame.extend_from_slice(&header_length.to_ne_bytes());
     frame.extend_from_slice(&elements.to_ne_bytes());
     frame.extend_from_slice(&header);
     parts.iter().for_each(|bytes| frame.extend_from_slice(bytes));
     Ok(frame)
+}
+
+/// Makes room for so many elements in all, or says that there is none: running out must not end this process.
+fn reserve<T>(buffer: &mut Vec<T>, count: usize) -> Result<(), ProtocolError> {
+    let needed = (count as u64).saturating_mul(size_of::<T>() as u64);
+    budget::check("a message with tensors", needed)?;
+    // What the budget allows and the system does not have after all.
+    let refused =
+        |_| OverBudget { what: "a message with tensors".into(), needed, left: 0, limit: budget::limit(), set: true };
+    buffer.try_reserve_exact(count.saturating_sub(buffer.len())).map_err(refused)?;
+    Ok(())
 }
 
 /// What is sent of a tensor: its description and its elements.
@@ -174,6 +207,7 @@ pub(crate) fn receive<M: DeserializeOwned>(
     if header_length > MAX_HEADER || elements > MAX_ELEMENT_BYTES {
         return Err(ProtocolError::Size);
     }
+    budget::check("a message with tensors", elements)?;
     let mut header = vec![0; header_length as usize];
     fill(reader, &mut header)?;
     let header: Header<M> = serde_json::from_slice(&header)?;
@@ -199,6 +233,7 @@ fn read_tensor(
         count: usize,
         mut buffer: Vec<T>,
     ) -> Result<Vec<T>, ProtocolError> {
+        reserve(&mut buffer, count)?;
         buffer.resize(count, T::zeroed());
         fill(reader, bytemuck::cast_slice_mut(&mut buffer))?;
         Ok(buffer)

@@ -27,6 +27,11 @@ pub fn serve() -> Result<(), String> {
         let (request, inputs) = match protocol::receive(&mut reader, buffer) {
             Ok(received) => received,
             Err(ProtocolError::Ended) => return Ok(()),
+            Err(ProtocolError::Budget(over)) => {
+                // The rest of the request is still in the stream: this is the last answer.
+                let failed = Reply::Failed(ModelError::OutOfMemory(format!("the inputs of a run: {over}")));
+                return protocol::send(&mut writer, &failed, &[]).map_err(|error| error.to_string());
+            }
             Err(error) => {
                 return Err(format!("worker: standard input holds {error}; resnext-run starts workers itself"));
             }
@@ -40,7 +45,7 @@ pub fn serve() -> Result<(), String> {
             // The parent is gone; there is nobody left to tell.
             Err(ProtocolError::Io(_)) => return Ok(()),
             Err(error) => {
-                let failed = Reply::Failed(ModelError::Failed(format!("the outputs cannot be sent: {error}")));
+                let failed = Reply::Failed(error.of_outputs());
                 protocol::send(&mut writer, &failed, &[]).map_err(|error| error.to_string())?;
             }
         }

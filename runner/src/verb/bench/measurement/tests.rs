@@ -288,7 +288,7 @@ fn left_open_the_number_of_processes_follows_from_what_a_start_costs() {
         std::thread::sleep(std::time::Duration::from_millis(100));
         Ok(Box::new(Fake::new(|_| Ok(vec![])).clocked(|_, block| Ok(vec![0.001; block.max_runs.min(3)]))))
     };
-    let plan = Plan { processes: None, min_runs: 1, min_seconds: 0.05, ..short() };
+    let plan = Plan { processes: None, min_runs: 1, min_seconds: 0.005, ..short() };
     let found = run(&mut [Candidate::of_file(&file, "cpu", Box::new(slow))], &plan);
     assert_eq!(found.candidates[0].processes.len(), 1);
 }

@@ -173,3 +173,18 @@ fn a_folder_without_any_of_it_is_an_error() {
     assert!(error.contains("neither class folders"), "{error}");
     assert!(matches!(Dataset::open(Path::new("/no/such"), None, &named()), Err(DatasetError::Io { .. })));
 }
+
+#[cfg(unix)]
+#[test]
+fn an_image_that_links_put_under_two_classes_is_told() {
+    let data = folder(&["cat/1.jpg", "cat/2.jpg", "hound/3.jpg"]);
+    let open = || Dataset::open(data.path(), None, &named()).unwrap();
+    assert!(open().notes.is_empty());
+    std::os::unix::fs::symlink("../cat", data.path().join("hound/more")).unwrap();
+    let dataset = open();
+    assert_eq!(dataset.images.len(), 5);
+    let [Note::SameImages { count: 2, in_several_classes: true, first, again }] = &dataset.notes[..] else {
+        panic!("{:?}", dataset.notes);
+    };
+    assert!(first.ends_with("cat/1.jpg") && again.ends_with("hound/more/1.jpg"), "{first} {again}");
+}
