@@ -320,7 +320,7 @@ impl Machine {
         self.stack.pop()
     }
 
-    fn to_mark(&mut self) -> Option<Vec<Id>> {
+    fn pop_to_mark(&mut self) -> Option<Vec<Id>> {
         let before = self.aside.pop()?;
         Some(std::mem::replace(&mut self.stack, before))
     }
@@ -334,16 +334,16 @@ impl Machine {
             Token::Mark => self.aside.push(std::mem::take(&mut self.stack)),
             Token::Pop => {
                 if self.stack.pop().is_none() {
-                    self.to_mark()?;
+                    self.pop_to_mark()?;
                 }
             }
-            Token::PopMark => drop(self.to_mark()?),
+            Token::PopMark => drop(self.pop_to_mark()?),
             Token::Dup => self.stack.push(*self.stack.last()?),
             Token::Number(_) => self.push(Node::Plain)?,
             Token::Text(which) => self.push(Node::Text(which))?,
             Token::EmptyTuple => self.push(Node::Tuple(Vec::new()))?,
             Token::Tuple => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push(Node::Tuple(items))?;
             }
             Token::TupleOf(count) => {
@@ -353,12 +353,12 @@ impl Machine {
             }
             Token::EmptyList => self.push(Node::List(Vec::new()))?,
             Token::List => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push(Node::List(items))?;
             }
             Token::EmptyDict => self.push(Node::Dict(Vec::new()))?,
             Token::Dict => {
-                let items = pairs(&self.to_mark()?)?;
+                let items = pairs(&self.pop_to_mark()?)?;
                 self.push(Node::Dict(items))?;
             }
             Token::Append => {
@@ -366,7 +366,7 @@ impl Machine {
                 self.append(&[item])?;
             }
             Token::Appends => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.append(&items)?;
             }
             Token::SetItem => {
@@ -374,7 +374,7 @@ impl Machine {
                 self.set(&[key, value])?;
             }
             Token::SetItems => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.set(&items)?;
             }
             Token::Get(entry) => self.stack.push(*self.memo.get(&entry)?),
@@ -400,14 +400,14 @@ impl Machine {
                 }
             }
             Token::Obj => {
-                let parts = self.to_mark()?;
+                let parts = self.pop_to_mark()?;
                 let (callable, arguments) = parts.split_first()?;
                 self.push(Node::Tuple(arguments.to_vec()))?;
                 let arguments = self.pop()?;
                 self.call(*callable, arguments)?;
             }
             Token::Inst(_) => {
-                let arguments = self.to_mark()?;
+                let arguments = self.pop_to_mark()?;
                 self.push(Node::Opaque)?;
                 self.give(self.nodes.len() - 1, arguments);
             }
