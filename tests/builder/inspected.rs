@@ -93,25 +93,3 @@ fn tensors_are_listed_where_they_are_asked_for_with_typed_fields() {
     let listed = text(&succeed(folder.path(), &["inspect", "m.onnx", "--tensors"]));
     assert!(listed.contains("f32    [5, 2048]            fc.weight"), "{listed}");
 }
-
-#[test]
-fn a_checkpoint_tells_what_else_it_holds() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| export("../checkpoints").join(name).display().to_string();
-    let weights = std::fs::read(at("resnext.safetensors")).expect("a checkpoint");
-    let plain = safetensors::SafeTensors::deserialize(&weights).expect("tensors");
-    // The same under the name that another library gives the classifier.
-    let renamed = plain.tensors().into_iter().map(|(name, view)| (name.replace("fc.", "last_linear."), view));
-    safetensors::serialize_to_file(renamed, None, &folder.path().join("w.safetensors")).expect("written");
-    let found = inspected(folder.path(), "w.safetensors");
-    assert_eq!(found["notes"][0]["code"], "classifier", "{}", found["notes"]);
-    assert!(found["notes"][0]["text"].to_string().contains("last_linear"), "{}", found["notes"]);
-    let told = text(&succeed(folder.path(), &["inspect", "w.safetensors"]));
-    assert!(told.contains("note          classifier: 'last_linear'"), "{told}");
-    assert_eq!(inspected(folder.path(), &at("resnext.safetensors"))["notes"], serde_json::json!([]));
-    let averaged = inspected(folder.path(), &at("as_people_have/torchvision_ema.pth"));
-    let note = averaged["notes"].as_array().expect("notes").iter().find(|note| note["code"] == "other_weights");
-    assert_eq!(note.expect("a note")["others"][0]["key"], "model_ema", "{averaged}");
-    let told = text(&succeed(folder.path(), &["inspect", &at("as_people_have/torchvision_ema.pth")]));
-    assert!(told.contains("'model_ema' (EMA)") && told.contains("--weights-key model_ema takes them"), "{told}");
-}

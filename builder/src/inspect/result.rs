@@ -10,8 +10,8 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{Alternative, Naming, Undecided};
 use crate::identity::Other;
-use crate::note::{self, Note};
 use crate::published::Published;
 use crate::shape::ShapeError;
 
@@ -52,22 +52,37 @@ pub struct Inspection {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
     /// Weights by name.
-    Checkpoint {
-        /// zip, legacy or safetensors.
-        container: String,
-        /// The key the weights lie under.
-        nested_under: Option<String>,
-        /// What was removed from names.
-        prefix: Option<String>,
-        /// Objects beside the weights that were passed over unbuilt, `key: class`.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        skipped: Vec<String>,
-        /// How the weights were found in it, and what else it holds: other weights, heads, tensors that are left out.
-        #[serde(serialize_with = "note::with_text")]
-        notes: Vec<Note>,
-    },
+    Checkpoint(Box<Weights>),
     /// A model.
     Onnx(Box<Onnx>),
+}
+
+/// What a checkpoint says beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Weights {
+    /// zip, legacy or safetensors.
+    pub container: String,
+    /// The key the weights lie under.
+    pub nested_under: Option<String>,
+    /// What was removed from names.
+    pub prefix: Option<String>,
+    /// Whose names the file has.
+    pub naming: Naming,
+    /// Other weights in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Alternative>,
+    /// The classifier's linear layers, by their names in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classifier: Vec<String>,
+    /// What has to be chosen before a model can be built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<Undecided>,
+    /// Tensors that are no part of the network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// Objects beside the weights that were passed over unbuilt, `key: class`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// What an ONNX file declares.
@@ -203,6 +218,11 @@ pub enum Unknown {
         /// What of it.
         reason: String,
     },
+    /// Several networks are in a checkpoint, and nothing says which one is meant.
+    Undecided {
+        /// What there is to choose.
+        reason: String,
+    },
     /// It does not fit its own images.
     Image(ShapeError),
 }
@@ -213,6 +233,7 @@ impl Serialize for Unknown {
         let code = match self {
             Self::Checkpoint(_) => "checkpoint",
             Self::Graph { .. } => "graph",
+            Self::Undecided { .. } => "undecided",
             Self::Image(_) => "image",
         };
         let mut fields = serializer.serialize_struct("Unknown", 2)?;

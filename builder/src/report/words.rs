@@ -34,7 +34,7 @@ impl Display for Unknown {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checkpoint(other) => write!(f, "it {other}"),
-            Self::Graph { reason } => f.write_str(reason),
+            Self::Graph { reason } | Self::Undecided { reason } => f.write_str(reason),
             Self::Image(error) => error.fmt(f),
         }
     }
@@ -179,7 +179,7 @@ impl Display for Alternative {
     }
 }
 
-fn naming_of(naming: Naming) -> &'static str {
+pub(super) fn naming_of(naming: Naming) -> &'static str {
     match naming {
         Naming::Torchvision => "names are torchvision's",
         Naming::Transformers => {
