@@ -71,7 +71,7 @@ fn every_form_is_exactly_what_the_checkpoint_means_and_a_wrong_weight_is_found()
         assert!(text(&output.stderr).contains("int8: weights: "), "{more:?}: {}", text(&output.stderr));
         let verdict = succeed(folder.path(), &["verify", "m.onnx", "--weights", &weights, "--json"]);
         let verdict: serde_json::Value = serde_json::from_slice(&verdict).unwrap();
-        assert_eq!((&verdict["basis"], &verdict["equal"]), (&json!("rounded"), &json!(true)), "{more:?}: {verdict}");
+        assert_eq!((&verdict["basis"], &verdict["equal"]), (&json!("quantized"), &json!(true)), "{more:?}: {verdict}");
         let rounding = verdict["outputs"][0]["rounding_l2"].as_f64().unwrap();
         assert!((1e-4..0.5).contains(&rounding), "{more:?}: {rounding}");
     }

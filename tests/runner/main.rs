@@ -4,6 +4,7 @@
 #[path = "../common"]
 mod common {
     pub(crate) mod runner;
+    pub(crate) mod snapshot;
 }
 
 mod calibrate;
@@ -19,6 +20,7 @@ mod imports;
 mod int8;
 mod library;
 mod setup;
+mod shapes;
 mod structure;
 mod tune;
 mod verbs;

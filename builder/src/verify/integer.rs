@@ -7,7 +7,7 @@
 //! Another program rounds by other rules. Its file has to come within twice the distance that this program's rounding
 //! makes, with the ranges that the values have on these images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use clap::ValueEnum as _;
 use ndarray::Array4;
@@ -17,7 +17,7 @@ use onnx_file::metadata::{Key, Metadata};
 use super::half::{Lowered, network};
 use super::result::VerifyError;
 use crate::architecture::StrideIn;
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Op, ValueId};
 use crate::import::Initializers;
 use crate::passes::{fold_bn, quantize};
 use crate::precision::int8::{Flavour, Int8, Parameters};
@@ -36,6 +36,7 @@ pub(super) fn has_integers(graph: &Graph) -> bool {
 pub(super) fn read(model: &Graph, weights: &mut Initializers, says: &Metadata) -> Option<Int8> {
     let range = says.get(Key::WeightRange).and_then(|name| WeightRange::from_str(name, false).ok())?;
     let mut int8 = Int8 { weights: range, ..Int8::default() };
+    let mut parts: HashMap<ValueId, [f64; 2]> = HashMap::new();
     int8.keep_f32 = says.get(Key::KeepF32).and_then(|kept| serde_json::from_str(kept).ok()).unwrap_or_default();
     for node in model.nodes.iter().filter(|node| matches!(node.op, Op::QuantizeLinear { .. })) {
         let mut number = |input: usize| -> Option<f64> {
@@ -47,7 +48,15 @@ pub(super) fn read(model: &Graph, weights: &mut Initializers, says: &Metadata) -
             ElementType::I8 => Flavour::Symmetric,
             _ => Flavour::Unsigned,
         };
-        int8.bounds.insert(model.value(node.inputs[0]).name.clone(), int8.flavour.bounds(parameters));
+        let bounds = int8.flavour.bounds(parameters);
+        int8.bounds.insert(model.value(node.inputs[0]).name.clone(), bounds);
+        parts.insert(node.output, bounds);
+    }
+    // A convolution in parts is joined under its own name, and its parts are rounded alike.
+    for node in model.nodes.iter().filter(|node| node.op == Op::Concat) {
+        if let Some(&bounds) = node.inputs.first().and_then(|part| parts.get(part)) {
+            int8.bounds.insert(node.name.clone(), bounds);
+        }
     }
     Some(int8)
 }
@@ -65,13 +74,28 @@ pub(super) fn lowered(
     let mut exact = network(model, variant, head, stride_in, images)?;
     fold_bn(&mut exact);
     let int8 = match int8 {
-        Some(int8) => int8,
+        Some(mut int8) => {
+            with_results(&exact, &mut int8.bounds);
+            int8
+        }
         None => Int8 { bounds: measured(&exact, source, images)?, ..Int8::default() },
     };
     let mut rounded = exact.clone();
     // A node that was kept and is none of this network's would have been refused when the file was made.
     let _ = quantize(&mut rounded, &int8);
     Ok(Lowered::new(exact, rounded, variant.blocks.len()))
+}
+
+/// Gives what follows a convolution in parts, a Relu that is part of it, the bounds that are known by its name.
+fn with_results(graph: &Graph, bounds: &mut BTreeMap<String, [f64; 2]>) {
+    let name = |id: ValueId| graph.value(id).name.clone();
+    for conv in graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_))) {
+        let Some(&known) = bounds.get(&conv.name) else { continue };
+        let relu = graph.nodes.iter().find(|node| node.op == Op::Relu && node.inputs[0] == conv.output);
+        if let Some(relu) = relu {
+            bounds.entry(name(relu.output)).or_insert(known);
+        }
+    }
 }
 
 /// The least and the largest of every value of `graph` on `images`.
@@ -87,7 +111,7 @@ fn measured(
     let ends = |values: &mut dyn Iterator<Item = &f64>| {
         values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &value| [low.min(value), high.max(value)])
     };
-    let named = |id: &crate::graph::ValueId| all.value(*id).name.clone();
+    let named = |id: &ValueId| all.value(*id).name.clone();
     let made = all.outputs.iter().zip(&found).map(|(id, values)| (named(id), ends(&mut values.iter())));
     let fed = all.inputs.iter().map(|id| (named(id), ends(&mut images.iter())));
     Ok(made.chain(fed).collect())

@@ -66,8 +66,10 @@ impl Verdict {
 pub enum Basis {
     /// The checkpoint's forward pass.
     Exact,
-    /// That of the checkpoint rounded to f16 or to integers, as this program rounds.
+    /// That of the checkpoint with each weight rounded to f16, as this program rounds.
     Rounded,
+    /// That of the checkpoint rounded to integers, as this program rounds.
+    Quantized,
     /// The checkpoint's forward pass, within twice what rounding to f16 or to integers does to it: another program's way of
     /// rounding is not known.
     WithinRounding,

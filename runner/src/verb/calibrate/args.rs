@@ -15,6 +15,8 @@ use crate::verb::flags::{Exports, at_least_one, images_at_once};
 pub struct Calibrate {
     /// The ONNX model
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) preparation: Preparation,
     /// Images (JPEG, PNG, WebP), or folders of them, prepared as the model says; seeded synthetic inputs unless given
     #[arg(long, value_name = "DIR", num_args = 1.., help_heading = "Input")]
     pub(crate) images: Vec<PathBuf>,
@@ -30,8 +32,6 @@ pub struct Calibrate {
     /// Write the ranges, which `resnext-build --calibration` takes: the same as --export-json
     #[arg(short, long, value_name = "FILE", help_heading = "Output", conflicts_with = "export_json")]
     output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) preparation: Preparation,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
