@@ -62,7 +62,9 @@ pub(crate) fn measured(
     let request = Request { datasets, batch: *batch };
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
-    Ok(eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?)
+    let mut evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
+    evaluation.notes.extend(providers.notes());
+    Ok(evaluation)
 }
 
 impl Outcome for Evaluation {
