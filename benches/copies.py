@@ -89,7 +89,8 @@ def main() -> None:
     right = sum(pair["difference_shown"] and pair["ratio"] < 1 for pair in others)
     ratios = [pair["ratio"] for pair in copies]
     widths = [(pair["interval"][1] - pair["interval"][0]) / 2 for pair in copies if pair["interval"]]
-    print(f"{arguments.model.name}, {copies[0]['median_ms']:.3f} ms a run, {copies[0]['units']} processes a side")
+    units = sorted({f"{pair['units']} ({pair['unit']})" for pair in copies + others})
+    print(f"{arguments.model.name}, {copies[0]['median_ms']:.3f} ms a run, units a side: {', '.join(units)}")
     print(f"copies: {wrong} of {len(copies)} called different; ratios {min(ratios):.3f} to {max(ratios):.3f}", end="")
     print(f", half widths {statistics.median(widths):.3f} in the median" if widths else ", no interval")
     slow = statistics.median(1 / pair["ratio"] for pair in others)

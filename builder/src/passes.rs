@@ -149,4 +149,13 @@ mod tests {
         let none = Lowering { fold_bn: false, ..Lowering::default() };
         assert_eq!(ran(&none), []);
     }
+
+    #[test]
+    fn what_ran_is_told_with_its_counts_and_by_name() {
+        let run = |pass, rewrites| PassRun { pass, rewrites, declined: Vec::new() };
+        let runs = [run(Pass::FoldBn, 53), run(Pass::WidenGroups, 16)];
+        assert_eq!(summary(&runs), "fold_bn x53, widen_groups x16");
+        assert_eq!(names(&runs), "fold_bn, widen_groups");
+        assert_eq!((summary(&[]), names(&[])), (String::new(), String::new()));
+    }
 }

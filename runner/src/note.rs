@@ -1,12 +1,19 @@
 //! What a reader should know of a result, as data: a code with its fields. The sentences are in [`crate::report::note`].
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::Serialize;
 
+use crate::input::decode::Exif;
 use crate::model::file::ModelFile;
 use crate::model::opened::{Loaded, Scope};
 use crate::model::output::ClassOutput;
 use crate::model::said::Source;
 use onnx_file::meaning::Meaning;
+
+/// How many of the files that are not read are named.
+const LEFT_OUT_NAMED: usize = 3;
 
 /// Something that a reader should know of a result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -157,10 +164,54 @@ pub enum Note {
         /// The file of labels.
         labels: String,
     },
-    /// The model names no classes: folders are its classes in order of name.
+    /// Names of a data set are none of the model's: they are its classes in the order of text.
     ClassesInOrder {
         /// The model file's name; empty where it is not known.
         model: String,
+    },
+    /// Names of a data set are numbers, and taken for those of classes.
+    ClassesByNumber {
+        /// The model file's name; empty where it is not known.
+        model: String,
+        /// The number of the first class.
+        first: usize,
+    },
+    /// Names of a data set are WordNet ids, which the model does not know: it is taken to have ImageNet's classes.
+    ImageNetAssumed {
+        /// The model file's name; empty where it is not known.
+        model: String,
+        /// Whether it has a class for the background before them.
+        background: bool,
+    },
+    /// Class folders hold no images that are read.
+    EmptyClassFolders {
+        /// Their names.
+        folders: Vec<String>,
+    },
+    /// Files of one kind among the images are not read.
+    LeftOut {
+        /// How their names end; empty where they end in nothing.
+        kind: String,
+        /// How many.
+        count: usize,
+        /// Some of them.
+        files: Vec<String>,
+    },
+    /// The same image is of several classes.
+    SameImage {
+        /// How many such images there are.
+        count: usize,
+        /// The files of the first one.
+        first: Vec<String>,
+    },
+    /// Files say that their images lie on a side.
+    Orientation {
+        /// Whether they were turned.
+        applied: bool,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        first: String,
     },
     /// The model names no classes: it is taken to number them as another does.
     ClassesAsOther {
@@ -224,6 +275,26 @@ impl Note {
         versions.dedup();
         let differ = versions.iter().any(|one| one.version != versions[0].version);
         differ.then_some(Note::LibraryVersionsDiffer { versions })
+    }
+
+    /// What became of images that lie on a side, where there are any.
+    pub(crate) fn orientation(exif: Exif, count: usize, first: Option<String>) -> Option<Note> {
+        first.map(|first| Note::Orientation { applied: exif == Exif::Apply, count, first })
+    }
+
+    /// The files that are not read, by kind.
+    pub(crate) fn left_out(files: &[PathBuf]) -> Vec<Note> {
+        let mut kinds: BTreeMap<String, Vec<&PathBuf>> = BTreeMap::new();
+        for file in files {
+            let kind = file.extension().map(|kind| kind.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+            kinds.entry(kind).or_default().push(file);
+        }
+        let note = |(kind, files): (String, Vec<&PathBuf>)| Note::LeftOut {
+            kind,
+            count: files.len(),
+            files: files.iter().take(LEFT_OUT_NAMED).map(|file| file.display().to_string()).collect(),
+        };
+        kinds.into_iter().map(note).collect()
     }
 
     /// What is to be known of the classes: who names them, and what the numbers are where that does not show.

@@ -11,6 +11,7 @@ use resnext_builder::graph::Dim;
 use resnext_builder::precision::{Half, Precision};
 use resnext_runner::backend::onnxruntime::provider::Kind;
 use resnext_runner::backend::onnxruntime::runtime::package::Package;
+use resnext_runner::input::decode::Exif;
 use resnext_runner::model::candidate::Candidate;
 use resnext_runner::model::file::ModelFile;
 use resnext_runner::model::opened::Model;
@@ -54,7 +55,7 @@ fn on_cpu(file: &ModelFile) -> Candidate<'_> {
         let worker = launcher().load(&spec(library(Package::Cpu), Kind::Cpu, path))?;
         Ok(Box::new(worker) as Box<dyn Model>)
     };
-    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+    Candidate::of_file(file, "cpu", Box::new(open))
 }
 
 /// What torch made of the held-out images.
@@ -88,14 +89,14 @@ fn best_two(logits: &[f64]) -> (usize, f64) {
 }
 
 fn inferred(file: &ModelFile, images: &[PathBuf], batch: usize) -> Report<Inference> {
-    let request = infer::Request { images, batch, top_k: 12 };
+    let request = infer::Request { images, batch, top_k: 12, exif: Exif::Apply, left_out: &[] };
     infer::infer(&mut on_cpu(file), &request, &mut |_| {}).expect("classified")
 }
 
 fn evaluated(file: &ModelFile, batch: usize) -> Report<Evaluation> {
     let classes = Classes::of(file).expect("classes");
     let dataset = Dataset::open(&trained("heldout"), None, &classes).expect("a data set");
-    let request = eval::Request { datasets: vec![&dataset], batch };
+    let request = eval::Request { datasets: vec![&dataset], batch, exif: Exif::Ignore };
     eval::eval(&mut [on_cpu(file)], &request, &AtomicBool::new(false), &mut |_| {}).expect("evaluated")
 }
 

@@ -184,7 +184,7 @@ fn nothing_that_a_model_or_a_file_says_is_obeyed_by_a_terminal_or_a_spreadsheet(
         assert!(!text.chars().any(is_bad), "{text:?}");
         text
     };
-    let exports = ["--export-csv", "r.csv", "--export-markdown", "r.md", "--ort-lib", library];
+    let exports = ["--export-csv", "r.csv", "--export-markdown", "r.md", "--force", "--ort-lib", library];
     for (args, code) in [
         (&["infer", "m.onnx", "."][..], 3),
         (&["infer", "m.onnx", ".", "--json"], 3),

@@ -4,10 +4,12 @@
 #[path = "../common"]
 mod common {
     pub(crate) mod runner;
+    pub(crate) mod snapshot;
 }
 
 mod calibrate;
 mod classifiers;
+mod datasets;
 mod endings;
 mod eval;
 mod fallback;
@@ -17,6 +19,7 @@ mod hostile;
 mod imports;
 mod library;
 mod setup;
+mod shapes;
 mod structure;
 mod tune;
 mod verbs;

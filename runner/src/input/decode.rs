@@ -1,4 +1,5 @@
-//! Image files to 8-bit RGB: JPEG, PNG and WebP, turned upright by their EXIF orientation.
+//! Image files to 8-bit RGB: JPEG, PNG, WebP, BMP, GIF (its first frame), TIFF and PNM, turned upright by their EXIF
+//! orientation, or not.
 //!
 //! Sizes are checked from the header, before any pixel is allocated. As in Pillow's `convert("RGB")`, which
 //! torchvision uses, alpha is dropped, gray is repeated and colour profiles are left alone.
@@ -6,6 +7,8 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use super::broken::Defect;
+use clap::ValueEnum;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
@@ -15,6 +18,29 @@ pub const MOST_PIXELS: u64 = 100_000_000;
 const MOST_BYTES: u64 = 512 << 20;
 /// Most bytes a decoder may allocate: [`MOST_PIXELS`] of 16-bit RGBA and its working space.
 const MOST_ALLOCATED: u64 = 1200 << 20;
+
+/// How the files of such images end, in lower case.
+pub const EXTENSIONS: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"];
+
+/// What becomes of an image whose file says that it lies on a side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Exif {
+    /// It is turned upright, as viewers show it
+    #[default]
+    Apply,
+    /// It stays as it lies, as torchvision reads it
+    Ignore,
+}
+
+/// A decoded image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Its pixels.
+    pub image: RgbImage,
+    /// Whether its file says that it lies on a side, or is mirrored.
+    pub oriented: bool,
+}
 
 /// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +54,18 @@ pub enum ImageError {
         source: std::io::Error,
     },
     /// There is nothing in it.
-    #[error("{}: the file is empty", path.display())]
+    #[error("{}: {}", path.display(), Defect::Empty)]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// Neither JPEG, PNG nor WebP.
-    #[error("{}: not a JPEG, PNG or WebP image", path.display())]
+    /// None of the formats that are read.
+    #[error("{}: {found}", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
+        /// What it is, or is not.
+        found: &'static str,
     },
     /// The header claims more than is ever decoded.
     #[error("{}: {width}x{height} pixels are more than the limit of {} million", path.display(), MOST_PIXELS / 1_000_000)]
@@ -50,7 +78,7 @@ pub enum ImageError {
         height: u32,
     },
     /// The file ends within the image.
-    #[error("{}: the image is cut off", path.display())]
+    #[error("{}: {}", path.display(), Defect::Truncated)]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -74,29 +102,37 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// The reason without the path, for lists that name the path themselves.
-    pub fn reason(&self) -> String {
+    /// What is wrong, without the path, for lists that name the path themselves.
+    pub fn defect(&self) -> Defect {
         match self {
-            ImageError::Io { source, .. } => source.to_string(),
-            ImageError::Empty { .. } => "the file is empty".into(),
-            ImageError::UnknownFormat { .. } => "not a JPEG, PNG or WebP image".into(),
+            ImageError::Io { source, .. } => Defect::Unreadable { reason: source.to_string() },
+            ImageError::Empty { .. } => Defect::Empty,
+            ImageError::UnknownFormat { found, .. } => Defect::UnknownFormat { found: (*found).to_owned() },
             ImageError::TooLarge { width, height, .. } => {
-                format!("{width}x{height} pixels are more than the limit of {} million", MOST_PIXELS / 1_000_000)
+                Defect::TooLarge { width: *width, height: *height, most_pixels: MOST_PIXELS }
             }
-            ImageError::Truncated { .. } => "the image is cut off".into(),
-            ImageError::Undecodable { reason, .. } => format!("cannot be decoded: {reason}"),
-            ImageError::Unsizable { reason, .. } => reason.clone(),
+            ImageError::Truncated { .. } => Defect::Truncated,
+            ImageError::Undecodable { reason, .. } => Defect::Undecodable { reason: reason.clone() },
+            ImageError::Unsizable { reason, .. } => Defect::Unsizable { reason: reason.clone() },
         }
     }
 }
 
-/// Reads and decodes an image file.
+/// Reads and decodes an image file, and turns it upright.
 ///
 /// # Errors
 /// [`ImageError`] where it cannot be read, is no image, is too large, or is damaged.
 pub fn read(path: &Path) -> Result<RgbImage, ImageError> {
+    Ok(read_as(path, Exif::Apply)?.image)
+}
+
+/// As [`read`], and turns it as told.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_as(path: &Path, exif: Exif) -> Result<Decoded, ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };
-    decode(&onnx_file::open::read(path, MOST_BYTES).map_err(io)?, path)
+    decode_as(&onnx_file::open::read(path, MOST_BYTES).map_err(io)?, path, exif)
 }
 
 /// Decodes the bytes of an image file; `path` is only for messages.
@@ -104,17 +140,29 @@ pub fn read(path: &Path) -> Result<RgbImage, ImageError> {
 /// # Errors
 /// As for [`read`].
 pub fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage, ImageError> {
+    Ok(decode_as(bytes, path, Exif::Apply)?.image)
+}
+
+fn decode_as(bytes: &[u8], path: &Path, exif: Exif) -> Result<Decoded, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty { path: path.to_owned() });
     }
     let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) => format,
-        _ => return Err(ImageError::UnknownFormat { path: path.to_owned() }),
+        Ok(
+            format @ (ImageFormat::Jpeg
+            | ImageFormat::Png
+            | ImageFormat::WebP
+            | ImageFormat::Bmp
+            | ImageFormat::Gif
+            | ImageFormat::Tiff
+            | ImageFormat::Pnm),
+        ) => format,
+        _ => return Err(ImageError::UnknownFormat { path: path.to_owned(), found: other_format(bytes) }),
     };
     let whole = match format {
         ImageFormat::Jpeg => jpeg_is_whole(bytes),
         ImageFormat::WebP => webp_is_whole(bytes),
-        _ => true, // the PNG decoder itself finds the end missing
+        _ => true, // these decoders themselves find the end missing
     };
     if !whole {
         return Err(ImageError::Truncated { path: path.to_owned() });
@@ -141,8 +189,21 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage, ImageError> {
     // A damaged orientation is no reason to refuse an image that shows.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    image.apply_orientation(orientation);
-    Ok(into_rgb8(image))
+    if exif == Exif::Apply {
+        image.apply_orientation(orientation);
+    }
+    Ok(Decoded { image: into_rgb8(image), oriented: orientation != Orientation::NoTransforms })
+}
+
+/// What is said of bytes that no decoder here takes.
+fn other_format(bytes: &[u8]) -> &'static str {
+    match (bytes.get(4..8), bytes.get(8..12)) {
+        (Some(b"ftyp"), Some(b"avif" | b"avis")) => "an AVIF image, which is not read here: save it as PNG",
+        (Some(b"ftyp"), Some(b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1")) => {
+            "a HEIC image, which is not read here: save it as PNG"
+        }
+        _ => "not a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM image",
+    }
 }
 
 /// 8-bit RGB; of 16-bit samples the high byte, as in Pillow (which instead clips 16-bit gray, to almost all white).
@@ -207,7 +268,9 @@ mod tests {
     fn nothing_text_and_other_formats_are_told_apart_from_images() {
         assert!(matches!(refusal(b""), ImageError::Empty { .. }));
         assert!(matches!(refusal(b"a text, no image"), ImageError::UnknownFormat { .. }));
-        assert!(matches!(refusal(b"GIF89a\x01\0\x01\0\0\0\0"), ImageError::UnknownFormat { .. }));
+        assert!(refusal(b"\0\0\0\x1cftypavif\0\0\0\0").defect().to_string().contains("AVIF"));
+        assert!(refusal(b"\0\0\0\x1cftypheic\0\0\0\0").defect().to_string().contains("HEIC"));
+        assert!(matches!(refusal(b"\0\0\x01\0\x01\0"), ImageError::UnknownFormat { .. }), "an icon");
         assert!(matches!(refusal(b"\xFF\xD8\xFF"), ImageError::Truncated { .. }));
     }
 
@@ -225,6 +288,6 @@ mod tests {
         let path = PathBuf::from("some/where.png");
         let error = ImageError::TooLarge { path, width: 30_000, height: 30_000 };
         assert!(error.to_string().starts_with("some/where.png: 30000x30000"));
-        assert!(!error.reason().contains("where"));
+        assert!(!error.defect().to_string().contains("where"));
     }
 }

@@ -8,21 +8,40 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::decode::EXTENSIONS;
+
 /// The images meant by `paths`: files as they are, folders as every image file below them in order of name. A folder that
 /// is reached again is passed over.
 ///
 /// # Errors
 /// The path and the error where a folder or file cannot be looked at.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
-    let mut images = Vec::new();
-    let mut visited = HashSet::new();
-    for path in paths {
-        if path.is_dir() { walk(path, &mut visited, &mut images)? } else { images.push(path.clone()) }
-    }
-    Ok(images)
+    find(paths).map(|found| found.images)
 }
 
-fn walk(folder: &Path, visited: &mut HashSet<Identity>, images: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+/// What is found below folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Images, in order of name.
+    pub images: Vec<PathBuf>,
+    /// Other files, hidden ones aside.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// As [`expand`], with the files that are left out.
+///
+/// # Errors
+/// As for [`expand`].
+pub fn find(paths: &[PathBuf]) -> Result<Found, (PathBuf, io::Error)> {
+    let mut found = Found::default();
+    let mut visited = HashSet::new();
+    for path in paths {
+        if path.is_dir() { walk(path, &mut visited, &mut found)? } else { found.images.push(path.clone()) }
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, visited: &mut HashSet<Identity>, found: &mut Found) -> Result<(), (PathBuf, io::Error)> {
     // What is still to be looked at, the next one last; on a stack of its own, since depth is the folder's choice.
     let mut waiting = vec![folder.to_owned()];
     while let Some(path) = waiting.pop() {
@@ -30,8 +49,11 @@ fn walk(folder: &Path, visited: &mut HashSet<Identity>, images: &mut Vec<PathBuf
         // Links that lead nowhere are no folders.
         let about = std::fs::metadata(&path).ok().filter(Metadata::is_dir);
         let Some(about) = about else {
+            let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
             if is_image_name(&path) {
-                images.push(path);
+                found.images.push(path);
+            } else if !is_hidden {
+                found.left_out.push(path);
             }
             continue;
         };
@@ -85,7 +107,7 @@ pub(crate) fn again<'p>(paths: impl Iterator<Item = &'p Path>) -> Vec<(&'p Path,
 /// Whether a file name ends like that of an image this program reads.
 pub fn is_image_name(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "jpe" | "png" | "webp"))
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
 #[cfg(test)]
@@ -105,6 +127,7 @@ mod tests {
         let expected: Vec<PathBuf> =
             ["notes.txt", "b/a.webp", "b/z.png", "b.png", "c.JPG"].map(|name| folder.path().join(name)).to_vec();
         assert_eq!(found, expected);
+        assert_eq!(find(&[folder.path().to_owned()]).unwrap().left_out, std::slice::from_ref(&notes));
         let none = folder.path().join("none");
         assert_eq!(expand(std::slice::from_ref(&none)).unwrap(), [none], "told where it is read");
     }

@@ -15,7 +15,7 @@ use fast_image_resize::Resizer;
 use serde::Serialize;
 
 use super::decode;
-use super::decode::ImageError;
+use super::decode::{Decoded, Exif, ImageError};
 use crate::input::preprocess;
 use onnx_file::metadata::Preprocess;
 
@@ -26,6 +26,8 @@ pub struct Prepared {
     pub index: usize,
     /// One normalised `[3, H, W]` tensor for each preprocessing asked for, or why there is none.
     pub tensors: Result<Vec<Vec<f32>>, ImageError>,
+    /// Whether its file says that it lies on a side, or is mirrored.
+    pub oriented: bool,
     /// Processor time it took.
     pub time: Time,
 }
@@ -68,6 +70,7 @@ impl Extent {
 pub fn prepare<T>(
     paths: &[impl AsRef<Path> + Sync],
     preprocess: &[Preprocess],
+    exif: Exif,
     extent: Extent,
     mut take: impl FnMut(Prepared) -> ControlFlow<T>,
 ) -> Option<T> {
@@ -78,7 +81,7 @@ pub fn prepare<T>(
                 give_way();
                 let mut resizer = Resizer::new();
                 while let Some(index) = queue.begin() {
-                    queue.finish(one(index, paths[index].as_ref(), preprocess, &mut resizer));
+                    queue.finish(one(index, paths[index].as_ref(), preprocess, exif, &mut resizer));
                 }
             });
         }
@@ -100,15 +103,16 @@ fn give_way() {
     let _ = rustix::process::nice(10);
 }
 
-fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resizer) -> Prepared {
-    let mut time = Time::default();
+fn one(index: usize, path: &Path, preprocess: &[Preprocess], exif: Exif, resizer: &mut Resizer) -> Prepared {
+    let (mut time, mut oriented) = (Time::default(), false);
     // A decoder that panics on a damaged file must cost one image, not the evaluation.
     let tensors = catch_unwind(AssertUnwindSafe(|| {
         let begun = Clock::now();
-        let image = decode::read(path);
+        let decoded_image = decode::read_as(path, exif);
         let decoded = Clock::now();
         time.decode_s = begun.seconds_until(&decoded);
-        let image = image?;
+        let Decoded { image, oriented: is_oriented } = decoded_image?;
+        oriented = is_oriented;
         let tensor = |how: &Preprocess| {
             preprocess::crop(how, &image, resizer).map(|cropped| preprocess::normalize(how, &cropped))
         };
@@ -117,7 +121,7 @@ fn one(index: usize, path: &Path, preprocess: &[Preprocess], resizer: &mut Resiz
         tensors.map_err(|error| ImageError::Unsizable { path: path.to_owned(), reason: error.to_string() })
     }));
     let panicked = |_| ImageError::Undecodable { path: path.to_owned(), reason: "the decoder failed on it".to_owned() };
-    Prepared { index, tensors: tensors.unwrap_or_else(|panic| Err(panicked(panic))), time }
+    Prepared { index, tensors: tensors.unwrap_or_else(|panic| Err(panicked(panic))), oriented, time }
 }
 
 /// Who works on what; see [`prepare`]. Nobody is woken in vain: on small images that would take longer than a resize.
@@ -126,7 +130,7 @@ struct Queue {
     window: usize,
     state: Mutex<State>,
     /// Something was taken, so that an image more may be begun.
-    room: Condvar,
+    free: Condvar,
     /// Enough is finished to be taken.
     ready: Condvar,
 }
@@ -137,7 +141,7 @@ struct State {
     taken: usize,
     finished: BTreeMap<usize, Prepared>,
     stopped: bool,
-    /// Threads that wait for room.
+    /// Threads that wait for a free place.
     idle: usize,
     /// Whether someone waits to take the next image.
     awaited: bool,
@@ -145,7 +149,7 @@ struct State {
 
 impl Queue {
     fn new(count: usize, window: usize) -> Self {
-        Queue { count, window, state: Mutex::default(), room: Condvar::new(), ready: Condvar::new() }
+        Queue { count, window, state: Mutex::default(), free: Condvar::new(), ready: Condvar::new() }
     }
 
     /// The state is consistent whenever the lock is free: a panic elsewhere does not spoil it.
@@ -158,7 +162,7 @@ impl Queue {
         let mut state = self.lock();
         while !state.stopped && state.begun < self.count && state.begun - state.taken >= self.window {
             state.idle += 1;
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
         if state.stopped || state.begun == self.count {
@@ -192,7 +196,7 @@ impl Queue {
                 let idle = state.idle > 0;
                 drop(state);
                 if idle {
-                    self.room.notify_one();
+                    self.free.notify_one();
                 }
                 return prepared;
             }
@@ -204,7 +208,7 @@ impl Queue {
 
     fn stop(&self) {
         self.lock().stopped = true;
-        self.room.notify_all();
+        self.free.notify_all();
     }
 }
 
@@ -278,10 +282,11 @@ mod tests {
         paths[11] = folder.path().join("missing.png");
         for (threads, window) in [(1, 1), (4, 3), (3, 100)] {
             let mut seen = Vec::new();
-            let broken: Option<()> = prepare(&paths, &[SMALL, SMALL], Extent { threads, window }, |prepared| {
-                seen.push((prepared.index, prepared.tensors.map(|tensors| tensors.len()).unwrap_or(0)));
-                ControlFlow::Continue(())
-            });
+            let broken: Option<()> =
+                prepare(&paths, &[SMALL, SMALL], Exif::Apply, Extent { threads, window }, |prepared| {
+                    seen.push((prepared.index, prepared.tensors.map(|tensors| tensors.len()).unwrap_or(0)));
+                    ControlFlow::Continue(())
+                });
             let expected: Vec<(usize, usize)> = (0..30).map(|i| (i, if i == 7 || i == 11 { 0 } else { 2 })).collect();
             assert_eq!((seen, broken), (expected, None));
         }
@@ -296,7 +301,7 @@ mod tests {
                 scope.spawn(|| {
                     while let Some(index) = queue.begin() {
                         begun.fetch_max(index + 1, Ordering::SeqCst);
-                        queue.finish(Prepared { index, tensors: Ok(vec![]), time: Time::default() });
+                        queue.finish(Prepared { index, tensors: Ok(vec![]), oriented: false, time: Time::default() });
                     }
                 });
             }
@@ -315,7 +320,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let paths = images(folder.path(), 3);
         let mut seen = 0;
-        let _: Option<()> = prepare(&paths, &[SMALL], Extent::for_batch(usize::MAX), |_| {
+        let _: Option<()> = prepare(&paths, &[SMALL], Exif::Apply, Extent::for_batch(usize::MAX), |_| {
             seen += 1;
             ControlFlow::Continue(())
         });
@@ -326,12 +331,14 @@ mod tests {
     fn breaking_off_ends_the_threads() {
         let folder = tempfile::tempdir().unwrap();
         let paths = images(folder.path(), 20);
-        let found = prepare(&paths, &[SMALL], Extent { threads: 2, window: 4 }, |prepared| {
+        let found = prepare(&paths, &[SMALL], Exif::Apply, Extent { threads: 2, window: 4 }, |prepared| {
             if prepared.index == 3 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
         });
         assert_eq!(found, Some("enough"));
         assert_eq!(
-            prepare::<_>(&[] as &[PathBuf], &[SMALL], Extent { threads: 2, window: 4 }, |_| ControlFlow::Break(())),
+            prepare::<_>(&[] as &[PathBuf], &[SMALL], Exif::Apply, Extent { threads: 2, window: 4 }, |_| {
+                ControlFlow::Break(())
+            }),
             None
         );
     }
@@ -344,7 +351,7 @@ mod tests {
             RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8])).save(&path).unwrap();
             let how = Preprocess { resize: size, crop: Crop::Square(size), ..IMAGENET_V1 };
             let mut time = Time::default();
-            let _: Option<()> = prepare(&[path], &[how], Extent { threads: 1, window: 1 }, |prepared| {
+            let _: Option<()> = prepare(&[path], &[how], Exif::Apply, Extent { threads: 1, window: 1 }, |prepared| {
                 time.add(prepared.time);
                 ControlFlow::Continue(())
             });

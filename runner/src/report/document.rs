@@ -3,7 +3,7 @@
 //! Names, labels and messages in it are others', so it is made of [`Line`]s, which hold nothing that a terminal obeys.
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use onnx_file::text;
 
@@ -109,12 +109,19 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The rows; a row shorter than the columns ends in a note that runs on to the right.
     pub rows: Vec<Vec<Cell>>,
+    /// How many columns, from the left, say what a row is about: they stand in every part of a table that is too wide.
+    pub keys: usize,
 }
 
 impl Table {
     /// A table without rows.
     pub fn new(columns: impl IntoIterator<Item = Column>) -> Table {
-        Table { columns: columns.into_iter().collect(), rows: Vec::new() }
+        Table { columns: columns.into_iter().collect(), rows: Vec::new(), keys: 1 }
+    }
+
+    /// The table with so many columns that say what a row is about.
+    pub fn with_keys(self, keys: usize) -> Table {
+        Table { keys, ..self }
     }
 
     /// Removes the columns in which no row says anything.
@@ -127,6 +134,7 @@ impl Table {
                 *at += 1;
                 keep.get(*at - 1).copied().unwrap_or(true)
             };
+            self.keys = keep[..self.keys.min(full)].iter().filter(|&&keep| keep).count().max(1);
             let mut at = 0;
             self.columns.retain(|_| kept(&mut at));
             for row in self.rows.iter_mut().filter(|row| row.len() == full) {
@@ -158,9 +166,25 @@ pub enum Part {
 pub struct Document {
     /// Its parts, in order.
     pub parts: Vec<Part>,
+    /// Which parts are beside the point: machine, notes, warnings, costs.
+    asides: Vec<Range<usize>>,
 }
 
 impl Document {
+    /// Adds what is beside the point, and left out where only results are wanted.
+    pub fn aside(&mut self, add: impl FnOnce(&mut Document)) {
+        let start = self.parts.len();
+        add(self);
+        self.asides.push(start..self.parts.len());
+    }
+
+    /// The results alone.
+    pub fn without_asides(mut self) -> Document {
+        let is_aside = |at: usize| self.asides.iter().any(|aside| aside.contains(&at));
+        let parts = std::mem::take(&mut self.parts).into_iter().enumerate();
+        Document { parts: parts.filter(|(at, _)| !is_aside(*at)).map(|(_, part)| part).collect(), asides: Vec::new() }
+    }
+
     /// Adds a heading.
     pub fn heading(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Heading(text.into().into()));
@@ -205,6 +229,17 @@ mod tests {
         assert_eq!(table.columns, [Column::text("name"), Column::number("n")]);
         assert_eq!(table.rows[0].len(), 2);
         assert_eq!(&*table.rows[1][1].text, "it failed");
+    }
+
+    #[test]
+    fn asides_can_be_left_out() {
+        let mut document = Document::default();
+        document.aside(|document| document.paragraph("Some Processor"));
+        document.verdict("agrees", Tone::Good);
+        document.aside(|document| document.list("Notes", vec!["one".into()]));
+        assert_eq!(document.parts.len(), 4);
+        let results = document.without_asides();
+        assert_eq!(results.parts, [Part::Verdict(Cell::toned("agrees", Tone::Good))]);
     }
 
     #[test]

@@ -1,32 +1,11 @@
-//! The sentences of notes, and data written as JSON together with its sentence.
+//! The sentences of notes.
 
 use std::fmt;
-
-use serde::ser::SerializeSeq;
-use serde::{Serialize, Serializer};
 
 use crate::model::opened::Scope;
 use crate::model::said::Source;
 use crate::note::{LibraryVersion, Named, Note};
 use onnx_file::meaning::Meaning;
-
-/// Writes each item's code and fields, and its sentence as `text`: a program reads the one, a person the other.
-///
-/// # Errors
-/// The serializer's.
-pub fn with_text<T: Serialize + fmt::Display, S: Serializer>(items: &[T], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Both<'a, T> {
-        #[serde(flatten)]
-        data: &'a T,
-        text: String,
-    }
-    let mut list = serializer.serialize_seq(Some(items.len()))?;
-    for data in items {
-        list.serialize_element(&Both { data, text: data.to_string() })?;
-    }
-    list.end()
-}
 
 /// The sentences alone.
 pub(crate) fn sentences(items: &[impl fmt::Display]) -> Vec<String> {
@@ -135,7 +114,41 @@ impl fmt::Display for Note {
         }
         Note::ClassesInOrder { model } => {
             let model = if model.is_empty() { "the model file" } else { model };
-            write!(f, "{model} names no classes: folders are taken for classes in order of name")
+            write!(
+                f,
+                "{model} names none of these classes: they are numbered in order of name, as torchvision's ImageFolder \
+                 does it"
+            )
+        }
+        Note::ClassesByNumber { model, first } => {
+            let model = if model.is_empty() { "the model" } else { model };
+            write!(f, "the names of the classes are taken for {model}'s numbers: class 0 is {first}")
+        }
+        Note::ImageNetAssumed { model, background } => {
+            let model = if model.is_empty() { "the model" } else { model };
+            write!(f, "{model} names no WordNet ids: its classes are taken for ImageNet's in their usual order")?;
+            if *background { f.write_str(", after one for the background") } else { Ok(()) }
+        }
+        Note::EmptyClassFolders { folders } => {
+            let shown: Vec<&str> = folders.iter().take(5).map(String::as_str).collect();
+            let more = if folders.len() > shown.len() { ", ..." } else { "" };
+            write!(f, "{} class folders hold no images that are read: {}{more}", folders.len(), shown.join(", "))
+        }
+        Note::LeftOut { kind, count, files } => {
+            let kind = if kind.is_empty() { "files without an ending".to_owned() } else { format!(".{kind}") };
+            let more = if *count > files.len() { ", ..." } else { "" };
+            write!(f, "left out, being no images that are read: {count} {kind} ({}{more})", files.join(", "))
+        }
+        Note::SameImage { count, first } => {
+            write!(f, "the same image under several classes ({count} in all): {}", first.join(", "))
+        }
+        Note::Orientation { applied, count, first } => {
+            let what = if *applied {
+                "were turned as they say (--exif ignore leaves them as they are)"
+            } else {
+                "were not turned, as torchvision does not (--exif apply turns them)"
+            };
+            write!(f, "{count} images have an EXIF orientation and {what}: {first}{}", if *count > 1 { ", ..." } else { "" })
         }
         Note::ClassesAsOther { model, other } => {
             write!(f, "{model} names no classes: it is taken to number them as {other} does")

@@ -1,9 +1,12 @@
 //! Documents for a terminal or a log.
 
+mod table;
+
 use std::fmt;
 
-use super::document::Align;
-use super::document::{Cell, Document, Part, Table, Tone};
+use unicode_width::UnicodeWidthStr;
+
+use super::document::{Cell, Document, Part, Tone};
 
 /// A document as text: the control characters in it are line ends and this module's own colours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +26,15 @@ impl fmt::Display for Styled {
     }
 }
 
-/// Writes a document as text, with colour if `colour` says so.
+/// Writes a document as text, with colour if `colour` says so, however wide it becomes.
 pub fn render(document: &Document, colour: bool) -> Styled {
+    render_within(document, colour, None)
+}
+
+/// The same, within so many columns of a terminal where that can be done: tables that are too wide continue below with
+/// their first columns repeated, and sentences go on in the next line.
+pub fn render_within(document: &Document, colour: bool, width: Option<usize>) -> Styled {
+    let width = width.unwrap_or(usize::MAX);
     let mut out = String::new();
     for (index, part) in document.parts.iter().enumerate() {
         let follows_heading = index > 0 && matches!(document.parts[index - 1], Part::Heading(_));
@@ -33,43 +43,30 @@ pub fn render(document: &Document, colour: bool) -> Styled {
         }
         match part {
             Part::Heading(text) => out.push_str(&format!("{}\n", paint(text, "1", colour))),
-            Part::Paragraph(text) => out.push_str(&format!("{text}\n")),
-            Part::List(items) => items.iter().for_each(|item| out.push_str(&format!("  {item}\n"))),
+            Part::Paragraph(text) => folded(text, width, "", &mut out),
+            Part::List(items) => items.iter().for_each(|item| folded(item, width, "  ", &mut out)),
             Part::Verdict(cell) => out.push_str(&format!("{}\n", toned(cell, &cell.text, colour))),
-            Part::Table(table) => render_table(table, colour, &mut out),
+            Part::Table(table) => table::render(table, colour, width, &mut out),
         }
     }
     Styled(out)
 }
 
-fn render_table(table: &Table, colour: bool, out: &mut String) {
-    let count = table.columns.len();
-    let width = |text: &str| text.chars().count();
-    let mut widths: Vec<usize> = table.columns.iter().map(|column| width(&column.heading)).collect();
-    for row in &table.rows {
-        // The last cell of a short row runs on and does not widen its column.
-        let fixed = if row.len() < count { row.len().saturating_sub(1) } else { count };
-        for (at, cell) in row.iter().take(fixed).enumerate() {
-            widths[at] = widths[at].max(width(&cell.text));
-        }
+/// A sentence within the width, its lines indented.
+fn folded(text: &str, width: usize, indent: &str, out: &mut String) {
+    for line in lines(text, width.saturating_sub(indent.len())) {
+        out.push_str(&format!("{indent}{line}\n"));
     }
-    let line = |cells: &[Cell], out: &mut String| {
-        let mut text = String::new();
-        for (at, cell) in cells.iter().enumerate() {
-            let runs_on = at + 1 == cells.len() && cells.len() < count;
-            let padding = if runs_on { 0 } else { widths[at] - width(&cell.text) };
-            let blanks = " ".repeat(padding);
-            let said = toned(cell, &cell.text, colour);
-            text += if at > 0 { "  " } else { "" };
-            text += &if table.columns[at].align == Align::Right && !runs_on { blanks + &said } else { said + &blanks };
-        }
-        out.push_str(text.trim_end());
-        out.push('\n');
-    };
-    let headings: Vec<Cell> =
-        table.columns.iter().map(|column| Cell { text: column.heading.clone(), tone: Tone::Faint }).collect();
-    line(&headings, out);
-    table.rows.iter().for_each(|row| line(row, out));
+}
+
+/// The lines of a text that is at most so wide; a word that is wider stands whole, so that a path can be copied.
+fn lines(text: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width.max(1)).break_words(false);
+    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
+    match text.width() <= width {
+        true => vec![text.to_owned()],
+        false => textwrap::wrap(text, options).into_iter().map(|line| line.into_owned()).collect(),
+    }
 }
 
 fn toned(cell: &Cell, text: &str, colour: bool) -> String {
@@ -88,7 +85,7 @@ fn paint(text: &str, code: &str, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::Column;
+    use crate::report::document::{Column, Table};
 
     fn document() -> Document {
         let mut document = Document::default();
@@ -118,6 +115,61 @@ Notes
 done
 ";
         assert_eq!(&*render(&document(), false), expected);
+    }
+
+    #[test]
+    fn what_is_too_wide_goes_on_below_and_repeats_what_it_is_about() {
+        let mut document = Document::default();
+        let mut table = Table::new([
+            Column::text("provider"),
+            Column::number("batch"),
+            Column::number("median ms"),
+            Column::number("images/s"),
+            Column::text("interval"),
+        ])
+        .with_keys(2);
+        table.rows.push(vec![
+            "cpu".into(),
+            "1".into(),
+            "10.25".into(),
+            "97.56".into(),
+            "0.98 to 1.02: no difference shown".into(),
+        ]);
+        table.rows.push(vec![
+            "cuda".into(),
+            "1".into(),
+            "libcudnn.so.9 was not found; set it up with resnext-run setup cuda".into(),
+        ]);
+        document.table(table);
+        document.paragraph("A sentence of some length that has to go on in the next line of the terminal.");
+        let expected = "\
+provider  batch  median ms  images/s
+cpu           1      10.25     97.56
+cuda          1  libcudnn.so.9 was not
+                 found; set it up with
+                 resnext-run setup cuda
+
+provider  batch  interval
+cpu           1  0.98 to 1.02: no
+                 difference shown
+
+A sentence of some length that has to go
+on in the next line of the terminal.
+";
+        assert_eq!(&*render_within(&document, false, Some(40)), expected);
+        // As wide as it comes where there is no terminal.
+        assert!(render(&document, false).lines().any(|line| line.ends_with("no difference shown")));
+    }
+
+    #[test]
+    fn a_column_is_as_wide_as_a_terminal_draws_it() {
+        let mut document = Document::default();
+        let mut table = Table::new([Column::text("class"), Column::number("images")]);
+        table.rows.push(vec!["\u{72ac}".into(), "1".into()]);
+        table.rows.push(vec!["cafe\u{301}".into(), "20".into()]);
+        document.table(table);
+        let expected = "class  images\n\u{72ac}          1\ncafe\u{301}       20\n";
+        assert_eq!(&*render(&document, false), expected);
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub(crate) fn shows_progress(quiet: bool) -> bool {
     !quiet && !no_color() && io::stderr().is_terminal()
 }
 
+/// How wide the terminal is that standard output goes to, in columns; `None` where it goes elsewhere.
+pub(crate) fn width() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
+}
+
 /// Whether standard output may be coloured.
 pub(crate) fn colour(global: &Global) -> bool {
     match global.color {

@@ -10,7 +10,7 @@ pub(crate) struct Exports {
     /// Write JSON to standard output instead of text
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
-    /// Write everything as JSON, raw samples included
+    /// Write everything as JSON, raw samples included; `-` is standard output, as for the other exports
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_json: Option<PathBuf>,
     /// Write a table as CSV
@@ -19,6 +19,9 @@ pub(crate) struct Exports {
     /// Write a table as Markdown
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_markdown: Option<PathBuf>,
+    /// Replace outputs that exist
+    #[arg(long, help_heading = "Output")]
+    pub(crate) force: bool,
 }
 
 /// Where randomness begins.
@@ -73,9 +76,6 @@ pub(crate) struct Inputs {
     /// Take images, or folders of them, as inputs
     #[arg(long, value_name = "IMAGE", num_args = 1.., help_heading = "Input")]
     pub(crate) images: Vec<PathBuf>,
-    /// Keep the inputs used (.npz, .npy, .safetensors)
-    #[arg(long, value_name = "FILE", help_heading = "Input")]
-    pub(crate) save_inputs: Option<PathBuf>,
 }
 
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {

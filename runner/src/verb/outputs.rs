@@ -16,12 +16,25 @@ use crate::model::file::ModelFile;
 
 /// What a run writes, each with the flag that names it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outputs<'a>(Vec<(&'static str, &'a Path)>);
+pub(crate) struct Outputs<'a> {
+    named: Vec<(&'static str, &'a Path)>,
+    /// Whether what exists may be replaced.
+    force: bool,
+}
+
+/// The name of standard output.
+const STANDARD_OUTPUT: &str = "-";
+
+/// Whether a result goes to standard output instead of a file.
+pub(crate) fn is_standard_output(path: &Path) -> bool {
+    path == Path::new(STANDARD_OUTPUT)
+}
 
 impl Exports {
     /// The files asked for.
     pub(crate) fn outputs(&self) -> Outputs<'_> {
-        Outputs::default()
+        Outputs { force: self.force, ..Outputs::default() }
+            .with("--json", self.json.then_some(Path::new(STANDARD_OUTPUT)))
             .with("--export-json", self.export_json.as_deref())
             .with("--export-csv", self.export_csv.as_deref())
             .with("--export-markdown", self.export_markdown.as_deref())
@@ -31,23 +44,25 @@ impl Exports {
 impl<'a> Outputs<'a> {
     /// One file more, where it is asked for.
     pub(crate) fn with(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
-        self.0.extend(path.map(|path| (flag, path)));
+        self.named.extend(path.map(|path| (flag, path)));
         self
     }
 
-    /// Refuses outputs that are one file, or that are a file of `models` or one of `inputs`; of a folder among the
-    /// inputs, its images.
+    /// Refuses outputs that cannot be written or would replace what is there, that are one file, or that are a file of
+    /// `models` or one of `inputs`; of a folder among the inputs, its images.
     ///
     /// # Errors
     /// A usage error that names both.
     pub(crate) fn apart_from(&self, models: &[ModelFile], inputs: &[PathBuf]) -> Result<(), Failure> {
         // A device or a pipe takes what comes, and keeps nothing.
-        let files: Vec<_> = self.0.iter().filter(|(_, path)| !is_device(path)).collect();
+        let files: Vec<_> = self.named.iter().filter(|(_, path)| !is_device(path)).collect();
         for (at, (flag, path)) in files.iter().enumerate() {
             if let Some((other, _)) = files[..at].iter().find(|(_, before)| is_same(before, path)) {
                 return Err(usage(format!("{other} and {flag} name the same file, {}", path.display())));
             }
         }
+        let files: Vec<_> = files.into_iter().filter(|(_, path)| !is_standard_output(path)).collect();
+        files.iter().try_for_each(|(flag, path)| writable(flag, path))?;
         let partials: Vec<PathBuf> = files.iter().filter_map(|(_, path)| atomic::partial(path).ok()).collect();
         let there = files.iter().any(|(_, path)| path.exists()) || partials.iter().any(|partial| partial.exists());
         if !there {
@@ -64,7 +79,26 @@ impl<'a> Outputs<'a> {
                 )));
             }
         }
-        Ok(())
+        match files.iter().find(|(_, path)| !self.force && path.exists()) {
+            Some((flag, path)) => {
+                Err(usage(format!("{flag}: {} exists; give another file, or --force to replace it", path.display())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a file can come to lie there, told before anything is measured.
+fn writable(flag: &str, path: &Path) -> Result<(), Failure> {
+    let refused = |why: String| Err(Failure::new(Exit::Output, format!("{flag} {}: {why}", path.display())));
+    if path.is_dir() {
+        return refused("it is a folder; name a file".to_owned());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::metadata(folder) {
+        Ok(about) if about.is_dir() => Ok(()),
+        Ok(_) => refused(format!("{} is no folder", folder.display())),
+        Err(error) => refused(format!("the folder {}: {error}; make it first", folder.display())),
     }
 }
 
@@ -112,6 +146,28 @@ mod tests {
             assert!(text.starts_with("--export-json and --export-csv name the same file"), "{text}");
         }
         assert_eq!(both(Path::new("/dev/null"), Path::new("/dev/null")), None);
+        assert!(both(Path::new("-"), Path::new("-")).is_some(), "two results on standard output are none");
+        assert_eq!(both(Path::new("-"), &at("a")), None);
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_written_is_refused_before_anything_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("there"), "x").unwrap();
+        let to = |name: &str, force: bool| {
+            let path = at(name);
+            let failure =
+                Outputs { force, ..Outputs::default() }.with("--export-csv", Some(&path)).apart_from(&[], &[]);
+            failure.err().map(|failure| (failure.exit, failure.message))
+        };
+        for (name, why) in [("none/a", "make it first"), (".", "it is a folder"), ("there/a", "there is no folder")] {
+            let (exit, text) = to(name, true).unwrap();
+            assert!(exit == Exit::Output && text.contains(why), "{name}: {text}");
+        }
+        let (exit, text) = to("there", false).unwrap();
+        assert!(exit == Exit::Usage && text.contains("--force"), "{text}");
+        assert_eq!((to("there", true), to("new", false)), (None, None));
     }
 
     #[cfg(unix)]
@@ -127,7 +183,7 @@ mod tests {
         std::os::unix::fs::symlink("model", at("soft")).unwrap();
         let to = |name: &str, input: &str| {
             let path = at(name);
-            refusal(&Outputs::default().with("--export-csv", Some(&path)), &[at(input)])
+            refusal(&Outputs { force: true, ..Outputs::default() }.with("--export-csv", Some(&path)), &[at(input)])
         };
         for (output, input) in [
             ("model", "model"),

@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
+use crate::report::document::Document;
 use crate::report::{json, markdown, text};
 
 use super::files::write;
 use super::flags::Exports;
 use super::outcome::{Outcome, Report};
+use super::outputs::is_standard_output;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
 
 /// As text, to standard output.
 pub(crate) fn print(global: &Global, report: &Report<impl Outcome>) -> Result<(), Failure> {
-    terminal::show(&text::render(&Outcome::document(report), terminal::colour(global)))
+    show(global, Outcome::document(report))
 }
 
 /// As JSON, to a file.
@@ -21,21 +23,35 @@ pub(crate) fn keep(report: &Report<impl Outcome>, path: &Path) -> Result<(), Fai
     write(path, json::render(report)?.as_bytes())
 }
 
-/// Files first, so that whatever becomes of standard output, they are there.
+/// Files first, so that whatever becomes of standard output, they are there; a file that cannot be written keeps nothing
+/// else back.
 pub(crate) fn publish(global: &Global, report: &Report<impl Outcome>, exports: &Exports) -> Result<(), Failure> {
     let document = Outcome::document(report);
-    if let Some(path) = &exports.export_json {
-        keep(report, path)?;
+    let json = json::render(report)?;
+    let contents = [
+        (&exports.export_json, json.clone()),
+        (&exports.export_csv, report.csv()),
+        (&exports.export_markdown, markdown::render(&document)),
+    ];
+    let mut written = Ok(());
+    let mut printed = None;
+    for (path, content) in contents {
+        match path {
+            Some(path) if is_standard_output(path) => printed = Some(content),
+            Some(path) => written = written.and(write(path, content.as_bytes())),
+            None => {}
+        }
     }
-    if let Some(path) = &exports.export_csv {
-        write(path, report.csv().as_bytes())?;
-    }
-    if let Some(path) = &exports.export_markdown {
-        write(path, markdown::render(&document).as_bytes())?;
-    }
-    if exports.json {
-        terminal::print(&json::render(report)?)
-    } else {
-        terminal::show(&text::render(&document, terminal::colour(global)))
-    }
+    let shown = match printed {
+        Some(content) => terminal::print(&content),
+        None if exports.json => terminal::print(&json),
+        None => show(global, document),
+    };
+    written.and(shown)
+}
+
+/// A result as text; where it was asked to be quiet, without what is beside the point.
+fn show(global: &Global, document: Document) -> Result<(), Failure> {
+    let document = if global.quiet { document.without_asides() } else { document };
+    terminal::show(&text::render_within(&document, terminal::colour(global), terminal::width()))
 }

@@ -16,6 +16,7 @@ use super::outcome::Report;
 use super::*;
 use crate::host::environment::Environment;
 use crate::host::machine::Host;
+use crate::input::decode::Exif;
 use crate::model::candidate::Candidate;
 use crate::model::fake::Fake;
 use crate::model::file::ModelFile;
@@ -93,7 +94,7 @@ fn candidate<'a>(file: &'a ModelFile, provider: &'a str, error: f32, millisecond
         };
         Ok(Box::new(Fake::new(run).on(provider).clocked(clock)))
     };
-    Candidate { file, provider: provider.into(), open: Box::new(open) }
+    Candidate::of_file(file, provider, Box::new(open))
 }
 
 #[test]
@@ -185,7 +186,8 @@ fn images() -> tempfile::TempDir {
 fn classified_images_read_well() {
     let (file, folder) = (model_file(), images());
     let paths = ["red/0.png", "green/3.png", "blue/2.png"].map(|name| folder.path().join(name));
-    let request = super::infer::inference::Request { images: &paths, batch: 2, top_k: 2 };
+    let request =
+        super::infer::inference::Request { images: &paths, batch: 2, top_k: 2, exif: Exif::Apply, left_out: &[] };
     let mut found =
         super::infer::inference::infer(&mut candidate(&file, "cpu", 0.0, 1.0), &request, &mut |_| {}).unwrap();
     for image in &mut found.images {
@@ -199,7 +201,7 @@ fn classified_images_read_well() {
 fn an_evaluation_reads_well() {
     let (file, folder) = (model_file(), images());
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
-    let request = super::eval::evaluation::Request { datasets: vec![&dataset; 2], batch: 4 };
+    let request = super::eval::evaluation::Request { datasets: vec![&dataset; 2], batch: 4, exif: Exif::Ignore };
     let mut candidates = [candidate(&file, "cpu", 0.0, 1.0), candidate(&file, "openvino", 0.5, 1.0)];
     let mut found =
         super::eval::evaluation::eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
@@ -225,7 +227,7 @@ fn calibration() -> Report<Calibration> {
 
     use super::calibrate::result::{Elements, Inputs, Value};
     use super::calibrate::weights::Weights;
-    use crate::input::broken::Broken;
+    use crate::input::broken::{Broken, Defect};
     let value = |stage: &str, node: &str, max: f64, non_finite| Value {
         range: Range {
             name: node.into(),
@@ -249,7 +251,7 @@ fn calibration() -> Report<Calibration> {
         model: Measured { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
         inputs: Inputs {
             fed: Fed { source: InputSource::Images, count: 300, seed: None },
-            broken: vec![Broken { path: "ring/3.jpg".into(), reason: "the file is empty".into() }],
+            broken: vec![Broken { path: "ring/3.jpg".into(), reason: Defect::Empty }],
         },
         provider: "cpu".into(),
         loaded: Fake::new(|_| Ok(vec![])).loaded,
@@ -311,7 +313,7 @@ fn what_no_flag_fixes_is_told_and_a_weight_that_no_node_takes_is_no_node() {
 fn failures_are_in_the_tables_too() {
     let (file, folder) = (model_file(), images());
     let dataset = Dataset::open(folder.path(), None, &Classes::of(&file).unwrap()).unwrap();
-    let request = super::eval::evaluation::Request { datasets: vec![&dataset; 3], batch: 4 };
+    let request = super::eval::evaluation::Request { datasets: vec![&dataset; 3], batch: 4, exif: Exif::Ignore };
     let mut candidates = ["cpu", "cuda", "openvino"].map(|provider| candidate(&file, provider, 0.0, 1.0));
     candidates[2] = candidate(&file, "openvino", f32::NAN, 1.0);
     let found = super::eval::evaluation::eval(&mut candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap();
@@ -323,7 +325,8 @@ fn failures_are_in_the_tables_too() {
     assert!(text.contains("openvino small.onnx failed") && text.contains("of 11 images; it has no accuracy"), "{text}");
     assert!(text.contains("there is no image that both evaluated"), "{text}");
     let paths = ["red/0.png", "blue/2.png"].map(|name| folder.path().join(name));
-    let request = super::infer::inference::Request { images: &paths, batch: 1, top_k: 1 };
+    let request =
+        super::infer::inference::Request { images: &paths, batch: 1, top_k: 1, exif: Exif::Apply, left_out: &[] };
     let mut found =
         super::infer::inference::infer(&mut candidate(&file, "cpu", 0.0, 1.0), &request, &mut |_| {}).unwrap();
     found.error = Some(ModelError::Crashed("signal 9".into()));

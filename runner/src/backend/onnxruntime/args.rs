@@ -17,8 +17,8 @@ pub(crate) struct LibraryArgs {
     /// installs, or the system's
     #[arg(long, value_name = "PATH", help_heading = "Provider")]
     pub(crate) ort_lib: Option<PathBuf>,
-    /// Time limit in seconds for loading a model and for each run
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Provider")]
+    /// Time limit (30, 90s, 5m) for loading a model and for each run
+    #[arg(long, value_name = "TIME", value_parser = seconds, help_heading = "Provider")]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct ProviderArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Provider")]
     pub(crate) session_config: Vec<(String, String)>,
     /// Threads that share one node's work; one for each usable core unless given
-    #[arg(long, value_name = "N", value_parser = threads, help_heading = "Provider")]
+    #[arg(long, visible_alias = "threads", value_name = "N", value_parser = threads, help_heading = "Provider")]
     pub(crate) intra_op_threads: Option<usize>,
     /// Threads that run nodes side by side
     #[arg(long, value_name = "N", value_parser = threads, default_value = "1", help_heading = "Provider")]
@@ -102,9 +102,22 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A positive number of seconds.
+/// A time above 0: seconds, or with a unit.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<f64>().ok().filter(|&seconds| seconds > 0.0);
-    let duration = parsed.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| "it must be a positive number of seconds".to_owned())
+    let seconds = |number: f64| Duration::try_from_secs_f64(number).ok();
+    let duration = text.parse().ok().and_then(seconds).or_else(|| duration(text));
+    let some = duration.filter(|duration| !duration.is_zero());
+    some.ok_or_else(|| "it must be a time above 0, such as 3, 1.5s, 200ms or 2m".to_owned())
+}
+
+/// A time with its unit: `1.5s`, `200ms`, `2m`, `1h`, `2m 30s`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    // The library takes whole numbers alone.
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    match (text[..unit_at].trim().parse::<f64>(), &text[unit_at..]) {
+        (Ok(number), "ms") => Duration::try_from_secs_f64(number / 1e3).ok(),
+        (Ok(number), "s") => Duration::try_from_secs_f64(number).ok(),
+        (Ok(number), "m" | "min") => Duration::try_from_secs_f64(number * 60.0).ok(),
+        _ => humantime::parse_duration(text).ok(),
+    }
 }

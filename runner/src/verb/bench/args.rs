@@ -2,7 +2,7 @@
 
 use super::options::Options;
 use super::plan::{Plan, WarmUp};
-use crate::backend::onnxruntime::args::{ProviderArgs, seconds};
+use crate::backend::onnxruntime::args::{ProviderArgs, duration, seconds};
 use crate::backend::onnxruntime::provider::OptionError;
 use crate::model::opened::Scope;
 use crate::verb::flags::each_once;
@@ -18,9 +18,11 @@ pub struct Bench {
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
-    #[command(flatten)]
     batches: Batches,
+    #[command(flatten)]
+    seed: Seed,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
     /// What the clock encloses
     #[arg(
         long,
@@ -37,8 +39,8 @@ pub struct Bench {
     /// Runs of each row, at least, over all its processes; together with --duration both have to be met
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) iterations: Option<usize>,
-    /// Seconds of each row, at least, over all its processes
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Measuring")]
+    /// Time of each row, at least (3, 1.5s, 200ms, 2m), over all its processes
+    #[arg(long, value_name = "TIME", value_parser = seconds, help_heading = "Measuring")]
     pub(crate) duration: Option<Duration>,
     /// Percentiles to report
     #[arg(long, value_name = "P,...", value_delimiter = ',', default_value = "50,90,95,99", value_parser = percentile, help_heading = "Measuring")]
@@ -49,8 +51,6 @@ pub struct Bench {
     /// show a difference between models: an interval needs three.
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) processes: Option<usize>,
-    #[command(flatten)]
-    seed: Seed,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
@@ -102,16 +102,9 @@ pub(crate) enum ScopeArg {
 }
 
 fn warm_up(text: &str) -> Result<WarmUp, String> {
-    let time = |digits: &str, unit: f64| digits.parse::<f64>().ok().map(|number| WarmUp::Seconds(number * unit));
-    let parsed = if let Some(digits) = text.strip_suffix("ms") {
-        time(digits, 1e-3)
-    } else if let Some(digits) = text.strip_suffix('s') {
-        time(digits, 1.0)
-    } else {
-        text.parse().ok().map(WarmUp::Runs)
-    };
-    let sensible = parsed.filter(|warm_up| !matches!(warm_up, WarmUp::Seconds(s) if !s.is_finite() || *s < 0.0));
-    sensible.ok_or_else(|| "it must be a number of runs (50) or a time (200ms, 2s)".to_owned())
+    let runs = text.parse().ok().map(WarmUp::Runs);
+    let parsed = runs.or_else(|| duration(text).map(|time| WarmUp::Seconds(time.as_secs_f64())));
+    parsed.ok_or_else(|| "it must be a number of runs (50) or a time (200ms, 2s)".to_owned())
 }
 
 fn percentile(text: &str) -> Result<f64, String> {
@@ -128,6 +121,7 @@ mod tests {
         assert_eq!(warm_up("50"), Ok(WarmUp::Runs(50)));
         assert_eq!(warm_up("200ms"), Ok(WarmUp::Seconds(0.2)));
         assert_eq!(warm_up("1.5s"), Ok(WarmUp::Seconds(1.5)));
+        assert_eq!(warm_up("1m 30s"), Ok(WarmUp::Seconds(90.0)));
         for wrong in ["", "s", "-1s", "NaNms", "fast", "1.5"] {
             assert!(warm_up(wrong).is_err(), "{wrong}");
         }

@@ -1,5 +1,7 @@
 //! A benchmark to be read.
 
+use std::collections::BTreeMap;
+
 use super::measurement::{Bench, Process};
 use super::plan::WarmUp;
 use super::rows::{Row, SpeedUp, Warning};
@@ -19,16 +21,18 @@ pub fn document(bench: &Report<Bench>) -> Document {
     let names = short_names(bench.rows.iter().map(|row| row.model.as_str()));
     let name = |row: &Row| names.get(row.model.as_str()).cloned().unwrap_or_else(|| row.model.clone());
     let mut document = Document::default();
-    document.paragraph(machine(&bench.environment));
-    document.paragraph(how(bench));
+    document.aside(|document| document.paragraph(machine(&bench.environment)));
+    document.aside(|document| document.paragraph(how(bench)));
     document.table(latencies(bench, &name));
-    if lacks_samples(bench) {
-        document.paragraph("(n/N): n samples, and N are needed for this percentile.");
+    if let Some(footnote) = lacking(bench) {
+        document.paragraph(footnote);
     }
-    document.heading("Cold start and memory (medians; the most memory of any start)");
-    document.table(cold_start(bench, &names));
-    document.list("Warnings", warnings(bench, &name));
-    document.list("Notes", sentences(&bench.notes));
+    document.aside(|document| {
+        document.heading("Cold start and memory (medians; the most memory of any start)");
+        document.table(cold_start(bench, &names));
+    });
+    document.aside(|document| document.list("Warnings", warnings(bench, &name)));
+    document.aside(|document| document.list("Notes", sentences(&bench.notes)));
     if bench.interrupted {
         document.verdict("stopped early: these are the runs made until then", Tone::Bad);
     }
@@ -72,17 +76,20 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
         Column::number("batch"),
         Column::text("scope"),
         Column::number("runs"),
+        Column::number("min ms"),
+        Column::number("mean ms"),
         Column::number("median ms"),
         Column::text("interval"),
     ];
     columns.extend(percents.iter().map(|percent| Column::number(format!("p{percent} ms"))));
     columns.extend([
+        Column::number("max ms"),
         Column::number("CV"),
         Column::number("images/s"),
         Column::number("speed-up"),
         Column::text("interval"),
     ]);
-    let mut table = Table::new(columns);
+    let mut table = Table::new(columns).with_keys(4);
     for row in &bench.rows {
         let mut cells: Vec<Cell> =
             vec![row.provider.clone().into(), name(row).into(), row.batch.to_string().into(), scope(row.scope).into()];
@@ -93,10 +100,11 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
             continue;
         };
         cells.push(summary.n.to_string().into());
-        cells.push(four_digits(summary.median).into());
+        cells.extend([summary.min, summary.mean, summary.median].map(|value| four_digits(value).into()));
         cells.push(Cell::toned(interval(summary.median_interval), Tone::Faint));
         let percentiles = summary.percentiles.iter().filter(|percentile| percentile.percent != 50.0);
         cells.extend(percentiles.map(percentile));
+        cells.push(four_digits(summary.max).into());
         cells.push(percent(summary.cv).into());
         cells.push(row.images_per_second.map(four_digits).unwrap_or_default().into());
         cells.extend(speed_up(row.speed_up.as_ref()));
@@ -112,7 +120,7 @@ fn interval(interval: Option<[f64; 2]>) -> String {
 fn percentile(percentile: &Percentile) -> Cell {
     match percentile.value {
         Some(value) => four_digits(value).into(),
-        None => Cell::toned(format!("({}/{})", percentile.n, percentile.needed), Tone::Faint),
+        None => Cell::toned("–", Tone::Faint),
     }
 }
 
@@ -120,12 +128,16 @@ fn speed_up(speed_up: Option<&SpeedUp>) -> [Cell; 2] {
     speed_up.map_or_else(Default::default, |speed_up| ratio_cells(&speed_up.ratio))
 }
 
-fn lacks_samples(bench: &Bench) -> bool {
+/// How many runs the percentiles need that have too few.
+fn lacking(bench: &Bench) -> Option<String> {
     let summaries = bench.rows.iter().filter_map(|row| row.latency_ms.as_ref());
-    summaries.flat_map(|summary| &summary.percentiles).any(|percentile| percentile.value.is_none())
+    let lacking = summaries.flat_map(|summary| &summary.percentiles).filter(|percentile| percentile.value.is_none());
+    let needed: BTreeMap<usize, f64> = lacking.map(|percentile| (percentile.needed, percentile.percent)).collect();
+    let needed: Vec<String> = needed.iter().map(|(needed, percent)| format!("p{percent} {needed}")).collect();
+    (!needed.is_empty()).then(|| format!("–: too few runs; needed: {}", needed.join(", ")))
 }
 
-fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -> Table {
+fn cold_start(bench: &Bench, names: &BTreeMap<&str, String>) -> Table {
     let columns = [
         Column::text("provider"),
         Column::text("model"),
@@ -137,7 +149,7 @@ fn cold_start(bench: &Bench, names: &std::collections::BTreeMap<&str, String>) -
         Column::text("library"),
         Column::text("nodes placed on"),
     ];
-    let mut table = Table::new(columns);
+    let mut table = Table::new(columns).with_keys(2);
     for candidate in &bench.candidates {
         let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
         let mut cells: Vec<Cell> = vec![candidate.provider.clone().into(), name.into()];

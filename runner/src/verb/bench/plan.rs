@@ -15,6 +15,8 @@ pub(crate) const SLICE: f64 = 1.0;
 /// Most processes a row that are opened unasked: Student's factor falls from 4.3 for three to 2.4 for eight, and hardly
 /// further.
 const MOST_PROCESSES: usize = 8;
+/// Seconds a row that starting processes may take in any case, unless a tenth of it is more than what was asked for.
+const SHORT_STARTS: f64 = 10.0;
 /// Starting processes may take this many times as long as what is measured in them.
 const STARTS_TO_MEASURED: f64 = 2.0;
 
@@ -72,11 +74,12 @@ impl Default for Plan {
 
 impl Plan {
     /// How many processes a row are worth it, where the start of one of each row, loading and warm-up together, took
-    /// `start_s` and one run of each row takes `runs_s`: all starts may take twice as long as what is measured. Below the
-    /// number that an interval needs there is one.
+    /// `start_s` and one run of each row takes `runs_s`: all starts may take twice as long as what is measured, or some
+    /// seconds a row where that is more. Below the number that an interval needs there is one.
     pub fn affordable(&self, rows: usize, start_s: f64, runs_s: f64) -> usize {
         let measured = (self.min_seconds * rows as f64).max(self.min_runs as f64 * runs_s);
-        let affordable = (STARTS_TO_MEASURED * measured / start_s.max(f64::MIN_POSITIVE)) as usize;
+        let worth = (STARTS_TO_MEASURED * measured).max((10.0 * self.min_seconds).min(SHORT_STARTS) * rows as f64);
+        let affordable = (worth / start_s.max(f64::MIN_POSITIVE)) as usize;
         if affordable < PROCESSES_NEEDED { 1 } else { affordable.min(MOST_PROCESSES) }
     }
 
@@ -160,6 +163,10 @@ mod tests {
         let plan = Plan { min_runs: 10, min_seconds: 5.0, ..Plan::default() };
         let of = |start_s| plan.affordable(2, start_s, 0.01);
         assert_eq!([of(0.5), of(2.5), of(4.0), of(6.6), of(6.8), of(100.0), of(0.0)], [8, 8, 5, 3, 1, 1, 8]);
+        let short = Plan { min_seconds: 1.0, ..plan.clone() };
+        assert_eq!([short.affordable(2, 2.5, 0.01), short.affordable(2, 7.0, 0.01)], [8, 1]);
+        let glance = Plan { min_seconds: 0.05, ..plan.clone() };
+        assert_eq!(glance.affordable(2, 0.7, 0.01), 1);
         // Without a duration what counts is how long the runs take.
         let plan = Plan { min_seconds: 0.0, ..plan };
         assert_eq!([plan.affordable(2, 1.0, 0.0004), plan.affordable(2, 1.0, 0.4)], [1, 8]);

@@ -17,7 +17,7 @@ const EACH: usize = 3;
 /// Describes a calibration: the tightest nodes of each stage, the weights, the verdict and the flags that follow from it.
 pub fn document(calibration: &Report<Calibration>) -> Document {
     let mut document = Document::default();
-    document.paragraph(machine(&calibration.environment));
+    document.aside(|document| document.paragraph(machine(&calibration.environment)));
     document.paragraph(format!(
         "{}: {} on {} with onnxruntime {}",
         calibration.model.file,
@@ -32,7 +32,7 @@ pub fn document(calibration: &Report<Calibration>) -> Document {
     document.list("Weights beyond f16's range", calibration.weights.overflowing.clone());
     document.list("Weights that are not finite", calibration.weights.not_finite.clone());
     document.list("Broken images, which are left out", broken(&calibration.inputs.broken));
-    document.list("Notes", sentences(&calibration.notes));
+    document.aside(|document| document.list("Notes", sentences(&calibration.notes)));
     if calibration.interrupted {
         document.paragraph("stopped early: these are the ranges of the inputs seen until then");
     }

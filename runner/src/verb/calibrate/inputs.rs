@@ -9,6 +9,7 @@ use resnext_builder::calibration::InputSource;
 use super::error::CalibrateError;
 use super::result::Inputs;
 use crate::input;
+use crate::input::decode::Exif;
 use crate::input::noise::Noise;
 use crate::input::pipeline::{Extent, prepare};
 use crate::model::batch::Batch;
@@ -92,13 +93,13 @@ impl Feed<'_> {
     ) -> Result<Inputs, CalibrateError> {
         let mut inputs = Inputs::none(InputSource::Images, None);
         let mut waiting: Vec<Vec<f32>> = Vec::new();
-        let failed = prepare(paths, &[self.preprocess], Extent::for_batch(self.batch.size), |prepared| {
+        let failed = prepare(paths, &[self.preprocess], Exif::Apply, Extent::for_batch(self.batch.size), |prepared| {
             let at = prepared.index;
             match prepared.tensors {
                 Ok(tensors) => waiting.extend(tensors),
                 Err(error) => {
                     let path = paths[at].display().to_string();
-                    inputs.broken.push(Broken { path, reason: error.reason() });
+                    inputs.broken.push(Broken { path, reason: error.defect() });
                 }
             }
             let full = waiting.len() == self.batch.size || at + 1 == paths.len();

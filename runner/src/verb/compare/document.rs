@@ -31,7 +31,7 @@ pub fn document(comparison: &Report<Comparison>) -> Document {
     if let Some(found) = &comparison.layers {
         layers(&mut document, found);
     }
-    document.list("Notes", sentences(&comparison.notes));
+    document.aside(|document| document.list("Notes", sentences(&comparison.notes)));
     verdict(&mut document, comparison);
     document
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
+use crate::input::decode::Exif;
 use crate::input::pipeline::{Extent, prepare};
 use crate::input::{demand, preprocess};
 use crate::model::candidate::Candidate;
@@ -21,6 +22,7 @@ use super::options::{InputsFrom, Options};
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
@@ -70,7 +72,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
         None => None,
     };
     let providers = Providers::of(global, &options.providers)?;
-    let mut candidates = providers.candidates(&files, &[options.batch]);
+    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
     if options.layers && candidates.len() < 2 {
         return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
     }
@@ -145,13 +147,14 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
     let window = Extent::for_batch(count).window.min(images.len());
     demand::check(file, (height, width), images.len(), window)?;
     let mut values = Vec::new();
-    let bad = prepare(&images, &[preprocess], Extent::for_batch(count), |prepared| match prepared.tensors {
-        Ok(tensors) => {
-            values.extend(tensors.into_iter().flatten());
-            ControlFlow::Continue(())
-        }
-        Err(error) => ControlFlow::Break(error),
-    });
+    let bad =
+        prepare(&images, &[preprocess], Exif::Apply, Extent::for_batch(count), |prepared| match prepared.tensors {
+            Ok(tensors) => {
+                values.extend(tensors.into_iter().flatten());
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        });
     match bad {
         Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
         None if images.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no images")),

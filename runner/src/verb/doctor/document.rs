@@ -5,17 +5,18 @@ use crate::backend::onnxruntime::known::Kernels;
 use crate::backend::onnxruntime::runtime::find::Origin;
 use crate::host::machine::Host;
 use crate::report::document::Column;
-use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::document::{Cell, Document, Table, Tone, one_line};
+use crate::report::note::sentences;
 use crate::report::number::bytes;
 use crate::verb::outcome::Report;
 
 /// Describes the machine, the libraries found, and every provider with what fixes it.
 pub fn document(findings: &Report<Findings>) -> Document {
     let mut document = Document::default();
-    document.list("Machine", machine(&findings.environment.host));
+    document.aside(|document| document.list("Machine", machine(&findings.environment.host)));
     document.heading("Libraries");
     match &findings.no_library {
-        Some(reason) => document.paragraph(reason.clone()),
+        Some(reason) => document.paragraph(reason.to_string()),
         None => document.table(libraries(&findings.libraries)),
     }
     document.heading("Providers");
@@ -30,7 +31,7 @@ pub fn document(findings: &Report<Findings>) -> Document {
     }
     document.table(table);
     document.list("Kernels", findings.kernels.iter().flat_map(kernels).collect());
-    document.list("How to fix them", findings.providers.iter().flat_map(hint).collect());
+    document.aside(|document| document.list("How to fix them", findings.providers.iter().flat_map(hint).collect()));
     document
 }
 
@@ -98,7 +99,7 @@ fn libraries(libraries: &[LibraryFinding]) -> Table {
         };
         table.rows.push(vec![version, origin.into(), library.path.as_str().into()]);
         if let Some(problem) = &library.problem {
-            table.rows.push(vec!["".into(), Cell::toned(problem.as_str(), Tone::Bad)]);
+            table.rows.push(vec!["".into(), Cell::toned(problem.to_string(), Tone::Bad)]);
         }
     }
     table
@@ -106,8 +107,7 @@ fn libraries(libraries: &[LibraryFinding]) -> Table {
 
 fn hint(provider: &ProviderFinding) -> Vec<String> {
     let name = provider.provider.name();
-    let reason =
-        provider.reason.as_ref().map(|reason| format!("{name}: {}", crate::report::document::one_line(reason)));
-    let hint = provider.hint.as_ref().map(|hint| format!("{name}: {hint}"));
-    reason.into_iter().chain(hint).collect()
+    let reason = provider.reason.as_ref().map(|reason| format!("{name}: {}", one_line(&reason.to_string())));
+    let hints = (!provider.hints.is_empty()).then(|| format!("{name}: {}", sentences(&provider.hints).join("; ")));
+    reason.into_iter().chain(hints).collect()
 }

@@ -3,12 +3,14 @@
 use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::exit::Failure;
+use crate::input::decode::Exif;
 use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
 use std::path::PathBuf;
 
 use super::labels_file::lists_images;
+use super::numbering::ClassOrder;
 
 /// `eval`.
 #[derive(Debug, Args)]
@@ -16,11 +18,17 @@ pub struct Eval {
     /// ONNX models, then the labelled images: a folder of class folders, or of images with a file of labels
     #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) about: About,
     /// File that says which image is of which class, where it does not lie in the folder
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) image_labels: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) about: About,
+    /// How class folders are numbered whose names the model does not know
+    #[arg(long, value_enum, value_name = "ORDER", help_heading = "Input")]
+    pub(crate) class_order: Option<ClassOrder>,
+    /// What becomes of an image whose EXIF orientation says that it lies on a side
+    #[arg(long, value_enum, default_value = "ignore", help_heading = "Input")]
+    pub(crate) exif: Exif,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]
@@ -47,6 +55,8 @@ impl Eval {
             image_labels,
             class_labels: about.labels.clone(),
             asked: about.asked()?,
+            class_order: self.class_order,
+            exif: self.exif,
             batch: self.batch.batch_size,
             providers: self.providers.options()?,
         })

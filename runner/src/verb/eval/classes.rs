@@ -7,6 +7,8 @@ use onnx_file::metadata::Labels;
 use crate::model::file::{MetadataError, ModelFile};
 use crate::model::output::ClassOutput;
 
+use super::numbering::ClassOrder;
+
 /// What a model file says of its classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classes {
@@ -16,6 +18,8 @@ pub struct Classes {
     pub labels: Vec<String>,
     /// Number of classes, where it is known before a run.
     pub count: Option<usize>,
+    /// How class folders are numbered, where the user says.
+    pub order: Option<ClassOrder>,
     /// Indices by every way of writing a class: full label, each of its comma-separated synonyms, WordNet id.
     written: BTreeMap<String, Vec<usize>>,
 }
@@ -40,7 +44,7 @@ impl Classes {
         Ok(Classes { model: file.name(), ..Classes::new(labels, &ids, count) })
     }
 
-    fn new(labels: Vec<String>, ids: &[String], count: Option<usize>) -> Classes {
+    pub(crate) fn new(labels: Vec<String>, ids: &[String], count: Option<usize>) -> Classes {
         let mut written: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, label) in labels.iter().enumerate() {
             let mut names = vec![normal(label)];
@@ -54,7 +58,7 @@ impl Classes {
                 written.entry(name).or_default().push(index);
             }
         }
-        Classes { model: String::new(), labels, count, written }
+        Classes { labels, count, written, ..Classes::default() }
     }
 
     /// The class that `name` means: a label or synonym, a WordNet id, or an index.
@@ -62,16 +66,29 @@ impl Classes {
     /// # Errors
     /// [`Unmatched`] where no class, or more than one, is meant.
     pub fn find(&self, name: &str) -> Result<usize, Unmatched> {
+        let index = || name.trim().parse::<usize>().ok().filter(|index| self.count.is_none_or(|count| *index < count));
+        self.named(name).or_else(|error| match error {
+            Unmatched::Unknown(_) => index().ok_or(error),
+            Unmatched::Ambiguous(_) => Err(error),
+        })
+    }
+
+    /// The class that is called `name`: a label or synonym, or a WordNet id.
+    ///
+    /// # Errors
+    /// As for [`Classes::find`].
+    pub fn named(&self, name: &str) -> Result<usize, Unmatched> {
         let name = normal(name);
         match self.written.get(&name).map(Vec::as_slice) {
-            Some([only]) => return Ok(*only),
-            Some(several) => return Err(Unmatched::Ambiguous(several.to_vec())),
-            None => {}
+            Some([only]) => Ok(*only),
+            Some(several) => Err(Unmatched::Ambiguous(several.to_vec())),
+            None => Err(Unmatched::Unknown(self.close_to(&name))),
         }
-        match name.parse::<usize>() {
-            Ok(index) if self.count.is_none_or(|count| index < count) => Ok(index),
-            _ => Err(Unmatched::Unknown(self.close_to(&name))),
-        }
+    }
+
+    /// What the model is called in messages.
+    pub(crate) fn name(&self) -> &str {
+        if self.model.is_empty() { "the model" } else { &self.model }
     }
 
     /// Up to three labels that contain the name or are contained in it.

@@ -9,9 +9,24 @@ use crate::input;
 use crate::note::Note;
 
 use super::labels_file::listed;
+use super::numbering::{Named, Numbering};
+use super::order::{Assigned, OrderError, assign};
 
 /// Files that are taken for labels when they lie in a folder of images without class folders.
-pub(crate) const LABEL_FILES: [&str; 5] = ["labels.csv", "labels.tsv", "labels.txt", "val.txt", "LOC_val_solution.csv"];
+pub(crate) const LABEL_FILES: [&str; 9] = [
+    "labels.csv",
+    "labels.tsv",
+    "labels.txt",
+    "val.txt",
+    "val_annotations.txt",
+    "metadata.csv",
+    "metadata.jsonl",
+    "LOC_val_solution.csv",
+    "ILSVRC2012_validation_ground_truth.txt",
+];
+/// How many classes a message shows.
+const MOST_NAMED: usize = 5;
+
 impl Dataset {
     /// Reads the data set once for each model, as its classes are named and numbered there; see [`Dataset::open`]. A model
     /// that names none is taken to number them as the first model does that names as many. The images of all are the
@@ -53,9 +68,9 @@ impl Dataset {
         if let Some(labels) = labels {
             return listed(path, labels, classes);
         }
-        let folders = class_folders(path)?;
+        let folders = ClassFolders::below(path)?;
         let lying_there = LABEL_FILES.iter().map(|name| path.join(name)).find(|file| file.is_file());
-        match (in_class_folders(path, folders, classes), lying_there) {
+        match (in_class_folders(path, &folders, classes), lying_there) {
             (Ok(dataset), _) if !dataset.images.is_empty() => Ok(dataset),
             // Folders that are no classes may be shards of a set whose labels are in a file.
             (_, Some(labels)) => listed(path, &labels, classes),
@@ -76,54 +91,104 @@ fn same_class_names<'c>(classes: &Classes, models: &'c [Classes]) -> Option<&'c 
     models.iter().find(fits).filter(|_| classes.labels.is_empty())
 }
 
-/// Name of each folder directly below `path` that holds images, with the images.
-fn class_folders(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
-    let io = |(path, source)| DatasetError::Io { path, source };
-    let told = |source| DatasetError::Io { path: path.to_owned(), source };
-    let mut folders = BTreeMap::new();
-    for entry in std::fs::read_dir(path).map_err(told)? {
-        let folder = entry.map_err(told)?.path();
-        if !folder.is_dir() {
-            continue;
-        }
-        let images = input::expand(std::slice::from_ref(&folder)).map_err(io)?;
-        if let (false, Some(name)) = (images.is_empty(), folder.file_name()) {
-            folders.insert(name.to_string_lossy().into_owned(), images);
-        }
-    }
-    Ok(folders)
+/// Class folders directly below a folder, with what else lies there.
+struct ClassFolders {
+    /// Images by the folder's name; some folders hold none.
+    images: BTreeMap<String, Vec<PathBuf>>,
+    /// Files that are no images.
+    left_out: Vec<PathBuf>,
 }
 
-fn in_class_folders(
-    path: &Path,
-    folders: BTreeMap<String, Vec<PathBuf>>,
-    classes: &Classes,
-) -> Result<Dataset, DatasetError> {
-    let found: Vec<Result<usize, Unmatched>> = folders.keys().map(|name| classes.find(name)).collect();
-    let mut notes = Vec::new();
-    // The order in which torchvision's ImageFolder numbers classes, by which networks are trained.
-    let by_order = classes.labels.is_empty()
-        && found.iter().any(Result::is_err)
-        && (classes.count == Some(folders.len()) || (classes.count.is_none() && folders.len() > 1));
-    let indices: Vec<usize> = if by_order {
-        notes.push(Note::ClassesInOrder { model: classes.model.clone() });
-        (0..folders.len()).collect()
-    } else {
-        let names = folders.keys().map(String::as_str).zip(&found);
-        let unmatched: Vec<(&str, &Unmatched)> =
-            names.filter_map(|(name, found)| found.as_ref().err().map(|error| (name, error))).collect();
-        if !unmatched.is_empty() {
-            let reason = unknown(&unmatched, classes);
+impl ClassFolders {
+    fn below(path: &Path) -> Result<ClassFolders, DatasetError> {
+        let io = |(path, source)| DatasetError::Io { path, source };
+        let told = |source| DatasetError::Io { path: path.to_owned(), source };
+        let mut found = ClassFolders { images: BTreeMap::new(), left_out: Vec::new() };
+        for entry in std::fs::read_dir(path).map_err(told)? {
+            let entry = entry.map_err(told)?.path();
+            let Some(name) = entry.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+            if name.starts_with('.') || name == "__MACOSX" {
+                continue;
+            }
+            if entry.is_dir() {
+                let below = input::find(std::slice::from_ref(&entry)).map_err(io)?;
+                found.left_out.extend(below.left_out);
+                found.images.insert(name, below.images);
+            } else if !LABEL_FILES.contains(&name.as_str()) {
+                found.left_out.push(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Leaves the folders without images out.
+    fn without_empty(&self) -> ClassFolders {
+        let full = self.images.iter().filter(|(_, images)| !images.is_empty());
+        let images = full.map(|(name, images)| (name.clone(), images.clone())).collect();
+        ClassFolders { images, left_out: self.left_out.clone() }
+    }
+}
+
+fn in_class_folders(path: &Path, folders: &ClassFolders, classes: &Classes) -> Result<Dataset, DatasetError> {
+    let names: Vec<&str> = folders.images.keys().map(String::as_str).collect();
+    let assigned = match assign(&names, Named::Folders, classes) {
+        Ok(assigned) => assigned,
+        Err(OrderError::Unknown(unmatched)) => {
+            // A folder that means no class and holds no image is none; those that are left must say what they mean.
+            let is_empty = |(at, _): &(usize, Unmatched)| folders.images[names[*at]].is_empty();
+            if unmatched.iter().all(is_empty) && unmatched.len() < names.len() {
+                return in_class_folders(path, &folders.without_empty(), classes);
+            }
+            let unmatched: Vec<(&str, &Unmatched)> = unmatched.iter().map(|(at, error)| (names[*at], error)).collect();
+            let mut reason = unknown(&unmatched, classes);
+            if let Some(count) = classes.count.filter(|count| *count != names.len() && unmatched.len() == names.len()) {
+                let folders = names.len();
+                reason +=
+                    &format!("; the order of {folders} folders does not tell which of its {count} classes they are");
+            }
             return Err(DatasetError::UnknownClasses { path: path.to_owned(), reason });
         }
-        found.into_iter().flatten().collect()
+        Err(OrderError::Unsuited(reason)) => return Err(DatasetError::WhichOrder { path: path.to_owned(), reason }),
+        Err(OrderError::Ambiguous(ways)) => {
+            return Err(DatasetError::WhichOrder { path: path.to_owned(), reason: several_ways(&names, &ways) });
+        }
     };
     let mut images = Vec::new();
-    for (files, class) in folders.into_values().zip(indices) {
-        images.extend(files.into_iter().map(|path| Labelled { path, class }));
+    for (files, class) in folders.images.values().zip(&assigned.classes) {
+        images.extend(files.iter().map(|path| Labelled { path: path.clone(), class: *class }));
     }
+    let mut notes: Vec<Note> = assigned.numbering.note(&classes.model).into_iter().collect();
+    let empty = folders.images.iter().filter(|(_, images)| images.is_empty()).map(|(name, _)| name.clone());
+    let empty: Vec<String> = empty.collect();
+    notes.extend((!empty.is_empty()).then_some(Note::EmptyClassFolders { folders: empty }));
+    notes.extend(Note::left_out(&folders.left_out));
     notes.extend(same_images(&images));
-    Ok(Dataset { folder: path.to_owned(), images, notes })
+    let supposed = assigned.numbering.supposes(names.len());
+    Ok(Dataset { folder: path.to_owned(), images, notes, supposed })
+}
+
+/// The ways in which names can be numbered, and how to choose one.
+fn several_ways(names: &[&str], ways: &[Assigned]) -> String {
+    let way = |way: &Assigned| {
+        let how = match way.numbering {
+            Numbering::Name => "by name, as torchvision's ImageFolder does".to_owned(),
+            Numbering::Number { first } => format!("by number, from {first}"),
+            Numbering::Said | Numbering::ImageNet { .. } => "by what they say".to_owned(),
+        };
+        let mut order: Vec<(usize, &str)> = way.classes.iter().copied().zip(names.iter().copied()).collect();
+        order.sort_unstable();
+        let shown: Vec<String> =
+            order.iter().take(MOST_NAMED).map(|(class, name)| format!("{class} is {name}")).collect();
+        let more = if order.len() > MOST_NAMED { ", ..." } else { "" };
+        format!("{how} (class {}{more})", shown.join(", "))
+    };
+    let shown: Vec<String> = ways.iter().map(way).collect();
+    let choice = if ways.iter().any(|way| way.numbering == Numbering::Name) {
+        "choose with --class-order name or --class-order number"
+    } else {
+        "--class-order number takes the first; for another, list the images in a file"
+    };
+    format!("its folders are numbers that can be read in several ways: {}; {choice}", shown.join("; or "))
 }
 
 #[cfg(test)]

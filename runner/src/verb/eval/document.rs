@@ -19,7 +19,7 @@ const MATRIX: usize = 16;
 pub fn document(evaluation: &Report<Evaluation>) -> Document {
     let names = short_names(evaluation.candidates.iter().map(|candidate| candidate.model.as_str()));
     let mut document = Document::default();
-    document.paragraph(machine(&evaluation.environment));
+    document.aside(|document| document.paragraph(machine(&evaluation.environment)));
     document.paragraph(format!(
         "{} images of {}, in batches of {}",
         evaluation.images, evaluation.folder, evaluation.batch
@@ -40,9 +40,11 @@ pub fn document(evaluation: &Report<Evaluation>) -> Document {
             .list(&format!("Images whose scores by {who} are NaN or infinite"), shown(candidate.not_finite.clone()));
     }
     document.list("Broken images, which count neither as right nor as wrong", broken(&evaluation.broken));
-    document.heading("Where the time went");
-    document.table(time(evaluation));
-    document.list("Notes", sentences(&evaluation.notes));
+    document.aside(|document| {
+        document.heading("Where the time went");
+        document.table(time(evaluation));
+    });
+    document.aside(|document| document.list("Notes", sentences(&evaluation.notes)));
     for candidate in evaluation.candidates.iter().filter(|candidate| !candidate.not_finite.is_empty()) {
         let (failed, seen) = (candidate.not_finite.len(), candidate.not_finite.len() + candidate.images);
         let who = called(candidate, &names);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::host::environment::Environment;
+use crate::input::decode::Exif;
 use crate::input::pipeline::{Extent, Time, prepare};
 
 use crate::model::candidate::{Candidate, Phase, Progress};
@@ -27,6 +28,8 @@ pub struct Request<'a> {
     pub datasets: Vec<&'a Dataset>,
     /// Batch size, for models that leave it open.
     pub batch: usize,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
 }
 
 /// Evaluates the candidates on the same images. Setting `stop` ends it after the batch in progress; what was evaluated
@@ -65,10 +68,11 @@ pub fn eval(
     let mut session = Session::new(evaluators);
     let mut spent = Time::default();
     let begun = Instant::now();
-    let mut seen = 0;
-    let _: Option<()> = prepare(images, &preprocess, extent, |prepared| {
+    let (mut seen, mut oriented) = (0, Vec::new());
+    let _: Option<()> = prepare(images, &preprocess, request.exif, extent, |prepared| {
         seen += 1;
         spent.add(prepared.time);
+        oriented.extend(prepared.oriented.then_some(prepared.index));
         let flow = session.add(prepared);
         progress(&Progress::new(Phase::Evaluating, "", seen, images.len()));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { flow }
@@ -77,6 +81,8 @@ pub fn eval(
     let wall_s = begun.elapsed().as_secs_f64();
     let (candidates, pairs, broken) = session.into_results();
     notes.extend(Note::library(candidates.iter().filter_map(|candidate| candidate.loaded.as_ref())));
+    let path = |at: &usize| images[*at].path.display().to_string();
+    notes.extend(Note::orientation(request.exif, oriented.len(), oriented.first().map(path)));
     let run_s = candidates.iter().map(|candidate| candidate.run_s).sum();
     let evaluation = Evaluation {
         folder,

@@ -50,7 +50,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         batch: usize,
         notes: &mut Vec<Note>,
     ) -> Result<Self, MetadataError> {
-        let file = candidate.file;
+        let file = candidate.needed_file()?;
         let image = file.image_input()?;
         let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
         let output = ClassOutput::of(file)?;
@@ -129,6 +129,15 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         let result = self.classifier.answers(model.as_mut(), &images, &mut self.buffer);
         self.result.run_s += begun.elapsed().as_secs_f64();
         let answers = result?;
+        let known = answers.iter().find_map(Answer::classes);
+        if let (Some(known), Some(supposed)) = (known, self.dataset.supposed)
+            && known != supposed
+        {
+            return Err(ModelError::BadModel(format!(
+                "{supposed} classes were numbered in the order of their names, and the model has {known}: which these \
+                 are, does not show; name its classes with --labels FILE"
+            )));
+        }
         let largest = pending.iter().map(|(at, _)| self.dataset.images[*at].class).max().unwrap_or(0);
         match answers.iter().filter_map(Answer::classes).find(|&known| known <= largest) {
             Some(known) => Err(ModelError::BadModel(format!(
@@ -238,7 +247,7 @@ impl<'a, 'd> Session<'a, 'd> {
             Err(error) => {
                 let Some(evaluator) = self.evaluators.first() else { return ControlFlow::Break(()) };
                 let path = evaluator.dataset.images[prepared.index].path.display().to_string();
-                self.broken.push(Broken { path, reason: error.reason() });
+                self.broken.push(Broken { path, reason: error.defect() });
             }
         }
         let all_failed = self.evaluators.iter().all(|evaluator| evaluator.model.is_none());

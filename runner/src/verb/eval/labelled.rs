@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Classes, Unmatched, is_wordnet_id};
+use super::numbering::SPLITS;
 use crate::input::folders::again;
 use crate::note::Note;
 
@@ -47,6 +48,14 @@ pub enum DatasetError {
         /// Name of the other.
         second: String,
     },
+    /// The names of the class folders can be read in several ways.
+    #[error("{}: {reason}", path.display())]
+    WhichOrder {
+        /// The folder.
+        path: PathBuf,
+        /// The ways, and how to choose one.
+        reason: String,
+    },
     /// A file of labels that cannot be understood.
     #[error("{} line {line}: {reason}", path.display())]
     BadLabels {
@@ -83,6 +92,8 @@ pub struct Dataset {
     pub images: Vec<Labelled>,
     /// Caveats.
     pub notes: Vec<Note>,
+    /// Number of classes that the numbering supposes: with another, every class would be another one.
+    pub supposed: Option<usize>,
 }
 
 /// What to say where links make one file several images.
@@ -113,12 +124,11 @@ pub(crate) fn unknown(unmatched: &[(&str, &Unmatched)], classes: &Classes) -> St
     let named: Vec<String> = unmatched.iter().take(MOST_NAMED).map(told).collect();
     let more = unmatched.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let model = if classes.model.is_empty() { "the model" } else { &classes.model };
-    let mut reason = format!("{model} knows no classes {}{more}", named.join(", "));
+    let mut reason = format!("{} knows no classes {}{more}", classes.name(), named.join(", "));
     if unmatched.iter().any(|(name, _)| is_wordnet_id(name)) && classes.labels.is_empty() {
-        reason += "; its file holds no WordNet ids";
+        reason += "; its file holds no WordNet ids, and it has not ImageNet's classes: --labels FILE names them";
     }
-    if unmatched.iter().any(|(name, _)| matches!(*name, "train" | "val" | "test")) {
+    if unmatched.iter().any(|(name, _)| SPLITS.contains(&name.to_ascii_lowercase().as_str())) {
         reason += "; give the folder of one split, such as val";
     }
     reason

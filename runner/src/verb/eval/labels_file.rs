@@ -1,69 +1,94 @@
 //! Images listed in a file of labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::classes::{Classes, Unmatched, is_wordnet_id};
+use super::classes::{Classes, is_wordnet_id};
 use super::labelled::{Dataset, DatasetError, Labelled, same_images, unknown};
+use super::numbering::Named;
+use super::order::{OrderError, assign};
+use super::table::{self, Row, Table};
+use super::truth;
 use crate::input;
+use crate::note::Note;
 use onnx_file::open;
 
-/// Longest file of labels that is read: fifty million images have less.
-const MOST_LABELS: u64 = 2 << 30;
-
-/// Reads `file,label` lines: separated by commas, tabs or blanks, with or without a header. Kaggle's ImageNet solution
-/// (`ILSVRC2012_val_00048981,n03995372 85 1 499 272`) and Caffe's `val.txt` are of this form.
+/// Reads the images that the file `labels` lists, of those in `folder`.
 pub(crate) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<Dataset, DatasetError> {
-    let io = |source| DatasetError::Io { path: labels.to_owned(), source };
-    let bad = |line, reason: String| DatasetError::BadLabels { path: labels.to_owned(), line, reason };
-    let text = open::read_text(labels, MOST_LABELS).map_err(io)?;
-    let first = text.lines().next().unwrap_or_default();
-    let separator = [b',', b'\t', b';'].into_iter().find(|&separator| first.as_bytes().contains(&separator));
-    let mut format = csv::ReaderBuilder::new();
-    format.has_headers(false).flexible(true).delimiter(separator.unwrap_or(b' ')).trim(csv::Trim::All);
-    let mut reader = format.from_reader(text.as_bytes());
-    let names = Names::below(folder)?;
-    let mut images = Vec::new();
-    let mut lines: BTreeMap<PathBuf, u64> = BTreeMap::new();
-    let mut missing = 0;
-    for record in reader.records() {
-        let record = record.map_err(|error| bad(error.position().map_or(0, csv::Position::line), error.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let fields: Vec<&str> = record.iter().filter(|field| !field.is_empty()).collect();
-        let [name, label, ..] = fields.as_slice() else {
-            let reason = "an image's name and its class are needed, separated by a comma, a tab or a blank".to_owned();
-            return Err(bad(line, reason));
-        };
-        let Some(path) = names.find(folder, name).map_err(|reason| bad(line, reason))? else {
-            // A header, or an image of another part of the set.
-            missing += usize::from(line > 1 || find(classes, label).is_ok());
-            continue;
-        };
-        if let Some(before) = lines.insert(path.clone(), line) {
-            let reason = format!("{name} is {}, which line {before} has already labelled", path.display());
-            return Err(bad(line, reason));
+    let dataset = match table::read(labels)? {
+        Table::Rows { rows, maybe_header } => of_rows(folder, labels, rows, maybe_header, classes)?,
+        Table::Numbers(numbers) => {
+            let images = truth::images(folder, labels, &numbers, classes)?;
+            Dataset { folder: folder.to_owned(), images, notes: Vec::new(), supposed: None }
         }
-        match find(classes, label) {
-            Ok(class) => images.push(Labelled { path, class }),
-            Err(error) => return Err(bad(line, unknown(&[(label, &error)], classes))),
-        }
-    }
-    if images.is_empty() {
+    };
+    if dataset.images.is_empty() {
         let reason = format!("{} names no image that is there", labels.display());
         return Err(DatasetError::Empty { path: folder.to_owned(), reason });
     }
-    let mut notes = Vec::new();
-    if missing > 0 {
-        notes.push(crate::note::Note::ImagesMissing { count: missing, labels: labels.display().to_string() });
+    Ok(dataset)
+}
+
+fn of_rows(
+    folder: &Path,
+    labels: &Path,
+    rows: Vec<Row>,
+    maybe_header: bool,
+    classes: &Classes,
+) -> Result<Dataset, DatasetError> {
+    let bad = |line, reason: String| DatasetError::BadLabels { path: labels.to_owned(), line, reason };
+    let names = Names::below(folder)?;
+    let mut found: Vec<(PathBuf, Row)> = Vec::new();
+    let mut lines: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    let mut missing = 0;
+    for row in rows {
+        let Some(path) = names.find(folder, &row.name).map_err(|reason| bad(row.line, reason))? else {
+            // A header, or an image of another part of the set.
+            missing += usize::from(!(maybe_header && row.line == 1) || classes.find(&row.label).is_ok());
+            continue;
+        };
+        if let Some(before) = lines.insert(path.clone(), row.line) {
+            let reason = format!("{} is {}, which line {before} has already labelled", row.name, path.display());
+            return Err(bad(row.line, reason));
+        }
+        found.push((path, Row { label: class_name(classes, &row.label).to_owned(), ..row }));
     }
+    let distinct: BTreeSet<&str> = found.iter().map(|(_, row)| row.label.as_str()).collect();
+    let distinct: Vec<&str> = distinct.into_iter().collect();
+    let assigned = assign(&distinct, Named::List, classes).map_err(|error| {
+        let first = |name: &str| found.iter().find(|(_, row)| row.label == name).map_or(0, |(_, row)| row.line);
+        match error {
+            OrderError::Unknown(unmatched) => {
+                // The first line that is wrong, as a reader of the file comes to it.
+                let line = |at: usize| first(distinct[at]);
+                let Some((at, error)) = unmatched.iter().min_by_key(|(at, _)| line(*at)) else {
+                    return bad(0, "it names no class".into());
+                };
+                bad(line(*at), unknown(&[(distinct[*at], error)], classes))
+            }
+            OrderError::Unsuited(reason) => bad(1, reason),
+            OrderError::Ambiguous(_) => bad(1, "its numbers can be read in several ways".into()),
+        }
+    })?;
+    let class: BTreeMap<&str, usize> = distinct.iter().copied().zip(assigned.classes).collect();
+    let of =
+        |(path, row): &(PathBuf, Row)| Some(Labelled { path: path.clone(), class: *class.get(row.label.as_str())? });
+    let images: Vec<Labelled> = found.iter().filter_map(of).collect();
+    let mut notes: Vec<Note> = assigned.numbering.note(&classes.model).into_iter().collect();
     notes.extend(same_images(&images));
-    Ok(Dataset { folder: folder.to_owned(), images, notes })
+    if missing > 0 {
+        notes.push(Note::ImagesMissing { count: missing, labels: labels.display().to_string() });
+    }
+    let supposed = assigned.numbering.supposes(distinct.len());
+    Ok(Dataset { folder: folder.to_owned(), images, notes, supposed })
 }
 
 /// A label as a whole, or, as in Kaggle's solution, its first word where that is a WordNet id.
-fn find(classes: &Classes, label: &str) -> Result<usize, Unmatched> {
-    let first = label.split_whitespace().next().filter(|word| is_wordnet_id(word));
-    classes.find(label).or_else(|error| first.map_or(Err(error), |word| classes.find(word)))
+fn class_name<'l>(classes: &Classes, label: &'l str) -> &'l str {
+    match label.split_once(char::is_whitespace) {
+        Some((id, _)) if is_wordnet_id(id) && classes.named(label).is_err() => id,
+        _ => label,
+    }
 }
 
 /// Images below a folder by file name, with and without extension, for lists that leave the extension or the folder
@@ -112,13 +137,16 @@ impl Names {
     }
 }
 
-/// Whether a file lists images with their classes, and not the names of classes: a line begins with an image's name, or
-/// is a configuration's or a table's of Hugging Face.
+/// Whether a file lists images with their classes, and not the names of classes: its lines begin with images' names.
 pub(crate) fn lists_images(file: &Path) -> bool {
-    let Ok(text) = onnx_file::open::read_text(file, onnx_file::open::SMALL) else { return false };
+    let Ok(text) = open::read_text(file, open::SMALL) else { return false };
     let first_field = |line: &str| line.split([',', '\t', ';', ' ']).next().unwrap_or_default().trim().to_owned();
-    text.lines().take(2).any(|line| {
+    if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl")) {
+        return true;
+    }
+    let names_image = |line: &str| {
         let name = first_field(line);
         input::is_image_name(Path::new(&name)) || name.starts_with("ILSVRC2012_val_")
-    })
+    };
+    text.lines().take(2).any(names_image)
 }

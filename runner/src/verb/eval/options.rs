@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::input::decode::Exif;
 use crate::model::said::Asked;
+
+use super::numbering::ClassOrder;
 
 /// What to evaluate, on what.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,10 @@ pub struct Options {
     pub class_labels: Option<PathBuf>,
     /// What is said of the models.
     pub asked: Asked,
+    /// How class folders are numbered, where that is said.
+    pub class_order: Option<ClassOrder>,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
     /// Batch size, for models that leave it open.
     pub batch: usize,
     /// Where the models run.

@@ -12,12 +12,15 @@ use super::classes::Classes;
 use super::dataset::LABEL_FILES;
 use super::evaluation as eval;
 use super::evaluation::Request;
+use super::same;
+use crate::note::Note;
 
 use super::args::Eval;
 use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::output::note;
@@ -39,7 +42,7 @@ pub(crate) fn measured(
     options: &Options,
     outputs: &Outputs<'_>,
 ) -> Result<Report<Evaluation>, Failure> {
-    let Options { models, folder, image_labels, class_labels, asked, batch, providers } = options;
+    let Options { models, folder, image_labels, class_labels, asked, class_order, exif, batch, providers } = options;
     let mut files = read_models(models)?;
     tell(&mut files, asked)?;
     let label_files =
@@ -47,23 +50,30 @@ pub(crate) fn measured(
     let read: Vec<PathBuf> = label_files.chain([folder.to_owned()]).collect();
     outputs.apart_from(&files, &read)?;
     let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
-    let classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
+    let mut classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;
+    classes.iter_mut().for_each(|classes| classes.order = *class_order);
     let datasets = Dataset::for_models(folder, image_labels.as_deref(), &classes).map_err(bad)?;
+    let twice = datasets.first().map(|dataset| same::of_two_classes(&dataset.images)).unwrap_or_default();
     // A number of threads that was asked for is meant for one run.
     let shared = !providers.threads_asked;
     let mut providers = Providers::of(global, providers)?;
-    let (copies, wanted) = if shared { providers.copy_models(&files, *batch) } else { (1, 1) };
+    let demands = demands(&files, &[*batch]);
+    let (copies, wanted) = if shared { providers.copy_models(&files, &demands, *batch) } else { (1, 1) };
     if copies < wanted {
         note(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
     }
-    let mut candidates = providers.candidates(&files, &[*batch]);
+    let mut candidates = providers.candidates(&files, &demands);
     // The candidates are every provider of the first model, then of the next.
     let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
-    let request = Request { datasets, batch: *batch };
+    let request = Request { datasets, batch: *batch, exif: *exif };
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
     let mut evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
     evaluation.notes.extend(providers.notes());
+    evaluation.notes.extend(twice.first().map(|first| Note::SameImage {
+        count: twice.len(),
+        first: first.iter().map(|path| path.display().to_string()).collect(),
+    }));
     Ok(evaluation)
 }
 

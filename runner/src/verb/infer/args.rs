@@ -3,6 +3,7 @@
 use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::exit::Failure;
+use crate::input::decode::Exif;
 use crate::verb::about::About;
 use crate::verb::flags::*;
 use clap::Args;
@@ -13,18 +14,21 @@ use std::path::PathBuf;
 pub struct Infer {
     /// The ONNX model
     pub(crate) model: PathBuf,
-    /// Images (JPEG, PNG, WebP), or folders of them
+    /// Images (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM), or folders of them
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
-    /// Classes to show for each image
-    #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one, help_heading = "Output")]
-    pub(crate) top_k: usize,
     #[command(flatten)]
     pub(crate) about: About,
+    /// What becomes of an image whose EXIF orientation says that it lies on a side
+    #[arg(long, value_enum, default_value = "apply", help_heading = "Input")]
+    pub(crate) exif: Exif,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
+    /// Classes to show for each image
+    #[arg(long, value_name = "K", default_value = "5", value_parser = at_least_one, help_heading = "Output")]
+    pub(crate) top_k: usize,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
@@ -40,6 +44,7 @@ impl Infer {
             model: self.model.clone(),
             images: self.images.clone(),
             asked: self.about.asked()?,
+            exif: self.exif,
             top_k: self.top_k,
             batch: self.batch.batch_size,
             providers: self.providers.options()?,

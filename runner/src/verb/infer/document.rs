@@ -21,7 +21,7 @@ pub fn document(inference: &Report<Inference>) -> Document {
     for image in &inference.images {
         let mut name: Cell = image.path.clone().into();
         if let Some(error) = &image.error {
-            table.rows.push(vec![name, Cell::toned(error.as_str(), Tone::Bad)]);
+            table.rows.push(vec![name, Cell::toned(error.to_string(), Tone::Bad)]);
             continue;
         }
         for class in &image.top {
@@ -33,7 +33,7 @@ pub fn document(inference: &Report<Inference>) -> Document {
         }
     }
     document.table(table);
-    document.list("Notes", sentences(&inference.notes));
+    document.aside(|document| document.list("Notes", sentences(&inference.notes)));
     if let Some(error) = &inference.error {
         document.verdict(format!("ended after {} images: {error}", inference.images.len()), Tone::Bad);
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::input::decode::Exif;
 use crate::model::said::Asked;
 
 /// What to classify, by what.
@@ -14,6 +15,8 @@ pub struct Options {
     pub images: Vec<PathBuf>,
     /// What is said of the model.
     pub asked: Asked,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
     /// Classes to report for each image.
     pub top_k: usize,
     /// Batch size, for models that leave it open.

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 use super::inference as infer;
 use super::inference::{InferError, Inference, Request};
-use crate::input;
+use crate::input::{self, Found};
 
 use super::args::Infer;
 use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::progress::Bar;
 use crate::verb::about::tell;
@@ -36,17 +37,18 @@ pub(crate) fn measured(
     let mut files = read_models(std::slice::from_ref(&options.model))?;
     tell(&mut files, &options.asked)?;
     outputs.apart_from(&files, &options.images)?;
-    let images = input::expand(&options.images)
+    let Found { images, left_out } = input::find(&options.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     if images.is_empty() {
-        return Err(Failure::new(Exit::BadInput, "the folders given hold no images (JPEG, PNG or WebP)"));
+        return Err(Failure::new(Exit::BadInput, "the folders given hold no images"));
     }
     let providers = Providers::of(global, &options.providers)?;
     if providers.count() != 1 {
         return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
     }
-    let mut candidates = providers.candidates(&files, &[options.batch.min(images.len())]);
-    let request = Request { images: &images, batch: options.batch, top_k: options.top_k };
+    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch.min(images.len())]));
+    let Options { batch, top_k, exif, .. } = *options;
+    let request = Request { images: &images, batch, top_k, exif, left_out: &left_out };
     let mut bar = Bar::new(global.quiet);
     let inference = infer::infer(&mut candidates[0], &request, &mut |progress| bar.show(progress));
     drop(bar);

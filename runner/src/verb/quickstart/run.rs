@@ -18,6 +18,7 @@ use crate::backend::onnxruntime::runtime::package;
 use crate::backend::onnxruntime::runtime::package::Package;
 use crate::exit::Failure;
 use crate::exit::exit_code;
+use crate::input::decode::Exif;
 use crate::model::file::ModelFile;
 use crate::model::said::Asked;
 use crate::report::number::bytes;
@@ -131,6 +132,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Report<Infere
     let options = infer::options::Options {
         asked: Asked::default(),
         model: model.clone(),
+        exif: Exif::default(),
         images,
         top_k: 1,
         batch: 8,

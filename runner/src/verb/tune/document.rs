@@ -12,7 +12,7 @@ use crate::verb::outcome::Report;
 /// Describes a search: every round, then the winner.
 pub fn document(tuned: &Report<Tuned>) -> Document {
     let mut document = Document::default();
-    document.paragraph(machine(&tuned.environment));
+    document.aside(|document| document.paragraph(machine(&tuned.environment)));
     let batches: Vec<String> = tuned.tuning.batches.iter().map(ToString::to_string).collect();
     document.paragraph(format!(
         "{} with onnxruntime {}, {} threads, batch {}; candidates are interleaved in random order; speed-ups against the original, intervals 95%; \
@@ -26,7 +26,7 @@ pub fn document(tuned: &Report<Tuned>) -> Document {
         document.heading(round.name.clone());
         document.table(table(round));
     }
-    document.list("Notes", sentences(&tuned.notes));
+    document.aside(|document| document.list("Notes", sentences(&tuned.notes)));
     let as_they_were = tuned.tuning.stages.iter().all(|stage| stage.width == 1);
     let wide = (!as_they_were).then(|| format!("at least {} channels a group by stage", widths(&tuned.widths())));
     let dense = tuned.tuning.subsample.then(|| "strided 1x1 convolutions made dense".to_owned());
@@ -97,5 +97,5 @@ fn speed_up(timing: &Timing) -> [Cell; 2] {
 }
 
 fn out(trial: &Trial) -> Cell {
-    trial.out.as_ref().map_or_else(Cell::default, |reason| Cell::toned(reason.clone(), Tone::Bad))
+    trial.out.as_ref().map_or_else(Cell::default, |reason| Cell::toned(reason.to_string(), Tone::Bad))
 }
