@@ -12,7 +12,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, help_heading = "Display")]
     pub(crate) verbose: bool,
     /// Memory that inputs and each worker may take, like 4G [default: three quarters of what the machine has left]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = onnx_file::budget::parse)]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = onnx_file::budget::parse, help_heading = "Display")]
     pub(crate) max_memory: Option<u64>,
     /// When to use colour; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "Display")]
