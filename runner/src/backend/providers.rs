@@ -133,7 +133,7 @@ fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
     let (preprocess, _) = preprocess::asked_by(file, &image).ok()?;
     let (height, width) = preprocess.height_width();
     let shape =
-        |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
+        |batch| image.shape(image.batch.unwrap_or(batch), image.height.unwrap_or(height), image.width.unwrap_or(width));
     let most = batches.iter().copied().max().unwrap_or(1);
     // The probe run has a batch of one.
     Some(Profile { input: image.name.clone(), min: shape(1), opt: shape(most), max: shape(most) })

@@ -10,7 +10,7 @@ use onnx_file::proto::GraphProto;
 
 use super::precision::Precision;
 use super::said::{Asked, Foreign, Source};
-pub use onnx_file::port::{ImageInput, Port};
+pub use onnx_file::port::{ImageInput, Layout, Port};
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ impl ModelFile {
         })
     }
 
-    /// The one input that takes images: four dimensions, three channels in the second, f32 or f16.
+    /// The one input that takes images: four dimensions, 1, 3 or 4 channels in the second or the last, f32, f16, f64 or u8.
     ///
     /// # Errors
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.
@@ -135,10 +135,9 @@ impl ModelFile {
             ),
             [image] if self.inputs.len() == 1 => Ok(image.clone()),
             [_] => refuse("it needs inputs besides the images"),
-            [] if self.inputs.iter().any(Port::is_channels_last) => {
-                refuse("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")
+            [] => {
+                refuse("no input takes images, [N, C, H, W] or [N, H, W, C] of 1, 3 or 4 channels, f32, f16, f64 or u8")
             }
-            [] => refuse("no input takes images, f32 or f16 [N, 3, H, W]"),
             _ => refuse("more than one input takes images"),
         }
     }

@@ -14,10 +14,8 @@ use onnx_file::digest;
 use serde::Serialize;
 
 use crate::host::environment::{Environment, load_average_now};
-use crate::input;
-use crate::input::{demand, preprocess};
+use crate::input::feed::Feed;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::ImageInput;
 use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
@@ -126,7 +124,7 @@ impl Measured {
 }
 
 /// An open candidate, or why it could not be opened or is gone.
-type Opened<'a> = Result<(Box<dyn Model + 'a>, ImageInput, (usize, usize)), ModelError>;
+type Opened<'a> = Result<(Box<dyn Model + 'a>, Feed), ModelError>;
 
 /// One pass through the plan with fresh processes.
 struct Turn<'p> {
@@ -178,11 +176,8 @@ impl Turn<'_> {
     }
 
     fn open<'a>(&self, candidate: &mut Candidate<'a>, measured: &mut Measured) -> Opened<'a> {
-        let bad = |error: crate::model::file::MetadataError| ModelError::BadModel(error.to_string());
-        let opened = candidate.file.image_input().map_err(bad).and_then(|image| {
-            let (preprocess, _) = preprocess::asked_by(candidate.file, &image).map_err(bad)?;
-            Ok((candidate.open()?, image, preprocess.height_width()))
-        });
+        let feed = Feed::of(candidate.file).map_err(|error| ModelError::BadModel(error.to_string()));
+        let opened = feed.and_then(|feed| Ok((candidate.open()?, feed)));
         let loaded = opened.as_ref().ok().map(|(model, ..)| model.loaded().clone());
         let error = opened.as_ref().err().cloned();
         measured.processes.push(Process { loaded, peak_resident_bytes: None, device_bytes: None, error });
@@ -212,7 +207,7 @@ impl Turn<'_> {
     }
 
     fn warm_up_row(&mut self, open: &mut [Opened<'_>], row: &mut Row) -> Vec<Tensor> {
-        let (model, image, extent) = match &mut open[row.candidate] {
+        let (model, feed) = match &mut open[row.candidate] {
             Ok(opened) => opened,
             Err(error) => {
                 row.error.get_or_insert(error.clone());
@@ -222,16 +217,18 @@ impl Turn<'_> {
         if row.error.is_some() || self.stopped() {
             return Vec::new();
         }
-        if let Some(fixed) = image.batch.filter(|&fixed| fixed != row.batch) {
+        if let Some(fixed) = feed.fixed_batch().filter(|&fixed| fixed != row.batch) {
             let reason = format!("the model's batch size is fixed at {fixed}");
             row.error = Some(ModelError::BadInput(reason));
             return Vec::new();
         }
-        if let Err(over) = demand::of(*extent, row.batch, 0) {
-            row.error = Some(ModelError::OutOfMemory(over.to_string()));
-            return Vec::new();
-        }
-        let inputs = vec![input::noise_tensor(image, row.batch, *extent, self.plan.seed)];
+        let inputs = match feed.synthetic(row.batch, self.plan.seed) {
+            Ok(inputs) => inputs,
+            Err(over) => {
+                row.error = Some(ModelError::OutOfMemory(over.to_string()));
+                return Vec::new();
+            }
+        };
         match warmup::warm_up(model.as_mut(), &inputs, row.scope, self.plan, self.stop) {
             Ok(warmed) => row.warmups.push(warmed),
             Err(error) => self.lose(open, row, error),

@@ -10,7 +10,7 @@ use onnx_file::digest;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
-use crate::input;
+use crate::input::feed::Feed;
 use crate::model::batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
 use crate::model::file::ModelFile;
@@ -21,7 +21,8 @@ use crate::note::{Named, Note};
 use crate::verb::outcome::Report;
 
 use super::metrics::Metrics;
-use super::tolerance::{Tolerance, ToleranceOverride};
+use super::tolerance::{Numbers, Tolerance, ToleranceOverride};
+use onnx_file::meaning::Meanings;
 
 /// What to compare by.
 pub struct Request<'a> {
@@ -177,7 +178,7 @@ pub fn compare(
         };
         match &ran.runs {
             Err(error) => Row { error: Some(error.clone()), ..row },
-            Ok(runs) => judge(row, runs, reference.as_ref(), first == Some(index), request.tolerance),
+            Ok(runs) => judge(row, file, runs, reference.as_ref(), first == Some(index), request.tolerance),
         }
     });
     let rows: Vec<Row> = rows.collect();
@@ -197,13 +198,17 @@ pub fn compare(
 fn run_twice(candidate: &mut Candidate<'_>, request: &Request<'_>) -> Ran {
     let mut loaded = None;
     let runs = (|| {
-        let image = candidate.file.image_input().map_err(|error| ModelError::BadModel(error.to_string()))?;
-        let input = input::fit(request.inputs, candidate.file, &image)
-            .map_err(|error| ModelError::BadInput(error.to_string()))?;
+        let feed = Feed::of(candidate.file).map_err(|error| ModelError::BadModel(error.to_string()))?;
+        let inputs =
+            feed.fit(request.inputs, candidate.file).map_err(|error| ModelError::BadInput(error.to_string()))?;
         let mut model = candidate.open()?;
         loaded = Some(model.loaded().clone());
-        let batch = batch::Batch::of(image.batch, request.batch);
-        let mut run = || batch::run(model.as_mut(), &input, batch);
+        let batch = batch::Batch::of(feed.fixed_batch(), request.batch);
+        let mut run = || match inputs.as_slice() {
+            [only] => batch::run(model.as_mut(), only, batch),
+            // Nobody knows along which dimensions several inputs could be divided.
+            several => model.run(several),
+        };
         Ok(Runs { first: run()?, again: run()? })
     })();
     Ran { loaded, runs }
@@ -243,6 +248,7 @@ fn reference<'a>(
 
 fn judge(
     row: Row,
+    file: &ModelFile,
     runs: &Runs,
     reference: Option<&Reference<'_>>,
     is_reference: bool,
@@ -252,7 +258,7 @@ fn judge(
     let Some(reference) = reference else { return row };
     row.precision = row.precision.max(reference.precision);
     let precision = row.precision;
-    let choose = |rms| Tolerance::choose(asked, precision, rms);
+    let meanings = Meanings::of(&file.graph, file.opset);
     let mut unsteady = false;
     let pairs = pair(&runs.first, reference.outputs, &mut row.failures);
     for (found, expected) in pairs {
@@ -263,6 +269,8 @@ fn judge(
             row.failures.push(format!("{}: shape {shape:?} where the reference has {expected:?}", output.name));
             continue;
         }
+        let numbers = Numbers::of(output, meanings.meaning(&output.name));
+        let choose = |rms| Tolerance::of(numbers, asked, precision, rms);
         let metrics = if is_reference {
             match runs.again.get(found).filter(|again| again.shape == output.shape) {
                 Some(again) => Metrics::of(again, output, choose, 0.0),

@@ -8,9 +8,9 @@ use resnext_builder::optimize::Model;
 use super::files::Folder;
 use super::result::{Choice, Request, Round, Timing, Trial, TuneError};
 use crate::host::environment::Environment;
-use crate::input;
-use crate::input::preprocess;
+use crate::input::feed::Feed;
 use crate::model::candidate::{Candidate, Candidates, Phase, Progress};
+use crate::model::file::MetadataError;
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
 use crate::note::Note;
@@ -113,12 +113,13 @@ impl<'s> Search<'s> {
         files: &[ModelFile],
         candidates: &mut [Candidate<'_>],
     ) -> Result<Vec<Option<String>>, TuneError> {
-        let image = files[0].image_input()?;
-        let (preprocess, _) = preprocess::asked_by(&files[0], &image)?;
-        let batch = image.batch.unwrap_or(1);
-        let noise = input::noise_tensor(&image, batch, preprocess.height_width(), self.request.plan.seed);
+        let feed = Feed::of(&files[0])?;
+        let batch = feed.fixed_batch().unwrap_or(1);
+        let inputs = feed
+            .synthetic(batch, self.request.plan.seed)
+            .map_err(|source| MetadataError::Budget { path: files[0].path.clone(), source })?;
         let request = compare::Request {
-            inputs: &[noise],
+            inputs: &inputs,
             inputs_source: "noise".into(),
             reference: None,
             batch,
