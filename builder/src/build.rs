@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+pub use crate::assemble::document::{Document, SCHEMA_VERSION, Written};
 pub use crate::assemble::error::BuildError;
 use crate::assemble::obtain::obtained;
 pub use crate::assemble::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
@@ -79,6 +80,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         target: plan.rationale.target.clone(),
         reasons: plan.rationale.reasons.clone(),
         passes: runs,
+        metadata: written.metadata,
         files: written.files,
         bytes: written.bytes,
         verified: written.verified,

@@ -1,25 +1,25 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
+mod description;
 mod lowering;
 mod precision;
 mod selection;
 mod tips;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use onnx_file::{budget, open};
+use onnx_file::budget;
 
 use crate::architecture::{BlockForm, Output, StrideIn};
-use crate::build::{BuildError, Destination, External, LabelsChoice, Plan, PreprocessChoice, Weights};
+use crate::build::{BuildError, Destination, External, Plan, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
-use crate::sidecar;
 use crate::variant::{Named, Stem};
-use onnx_file::metadata::{Labels, Preprocess, Recipe};
 use values::{parse_batch, parse_image_size, parse_output, parse_sha256, weights};
 
+pub use description::DescriptionArgs;
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
 pub use precision::PrecisionArgs;
 pub use selection::SelectionArgs;
@@ -53,7 +53,7 @@ pub struct Cli {
     #[command(flatten)]
     pub build: BuildArgs,
     /// Memory that models and their data may take, like 4G [default: three quarters of what the machine has left]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = budget::parse)]
+    #[arg(help_heading = "Limits", long, global = true, value_name = "SIZE", value_parser = budget::parse)]
     pub max_memory: Option<u64>,
     /// Say on standard error what is decided: files, passes, options; twice for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Display")]
@@ -66,28 +66,28 @@ pub enum Command {
     /// List the networks that have a name: parameters, multiply-adds, known checkpoints
     List {
         /// JSON instead of a table
-        #[arg(long)]
+        #[arg(help_heading = "Display", long)]
         json: bool,
     },
     /// Show what a checkpoint or an ONNX file holds, with the architecture inferred from its shapes
     Inspect {
-        /// Checkpoint (.pth, .pt, .bin, .safetensors), ONNX file, hf-hub:ORG/NAME, https://..., or with --variant a name of
-        /// torchvision's weights
+        /// Checkpoint (.pth, .pt, .bin, .safetensors), ONNX file, hf-hub:ORG/NAME, https://..., '-' for standard input,
+        /// or with --variant a name of torchvision's weights
         file: PathBuf,
         /// Network whose weights the name means
-        #[arg(long, value_name = "NAME")]
+        #[arg(help_heading = "Input", long, value_name = "NAME")]
         variant: Option<String>,
         /// Which part of a checkpoint is meant.
         #[command(flatten)]
         selection: SelectionArgs,
         /// SHA-256 of an ONNX file, too, for which all of it must be read
-        #[arg(long)]
+        #[arg(help_heading = "Display", long)]
         sha256: bool,
         /// List every tensor: type, shape, name
-        #[arg(long)]
+        #[arg(help_heading = "Display", long)]
         tensors: bool,
         /// JSON instead of text
-        #[arg(long)]
+        #[arg(help_heading = "Display", long)]
         json: bool,
     },
     /// Check that a model computes what a checkpoint means: both run in f64 on the same synthetic (seeded random) images
@@ -95,29 +95,29 @@ pub enum Command {
         after_help = "Exit codes: 0 equal within 1e-6 (an f16 model to the checkpoint with its weights rounded), 1 different, 2 usage, 3 bad input file, 4 weights could not be downloaded."
     )]
     Verify {
-        /// ONNX file
+        /// ONNX file; '-' is standard input
         model: PathBuf,
         /// Checkpoint (.pth, .pt, .bin, .safetensors), hf-hub:ORG/NAME, https://..., or with --variant IMAGENET1K_V1,
         /// IMAGENET1K_V2, DEFAULT
-        #[arg(long, value_name = "FILE|NAME|URL")]
+        #[arg(help_heading = "Input", long, value_name = "FILE|NAME|URL")]
         weights: PathBuf,
         /// SHA-256 that the file of --weights has to have, or how it begins
-        #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
+        #[arg(help_heading = "Input", long, value_name = "HEX", value_parser = parse_sha256)]
         sha256: Option<String>,
         /// Network whose weights the name means
-        #[arg(long, value_name = "NAME")]
+        #[arg(help_heading = "Input", long, value_name = "NAME")]
         variant: Option<String>,
         /// Convolution that has the stride in a downsampling block, in the checkpoint's network
-        #[arg(long, value_enum, default_value_t)]
+        #[arg(help_heading = "Comparison", long, value_enum, default_value_t)]
         stride_in: StrideIn,
         /// Which part of the checkpoint is meant.
         #[command(flatten)]
         selection: SelectionArgs,
         /// Seed of the images
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(help_heading = "Comparison", long, value_name = "N", default_value_t = 0)]
         seed: u64,
         /// JSON instead of text
-        #[arg(long)]
+        #[arg(help_heading = "Display", long)]
         json: bool,
     },
     /// Rewrite an existing ONNX model for a provider: normalisations folded, grouped convolutions widened
@@ -178,12 +178,9 @@ pub struct BuildArgs {
     /// Outputs, in this order: logits, c2, c3, c4, c5 (feature maps at strides 4, 8, 16, 32)
     #[arg(help_heading = "Network", long, value_name = "LIST", value_delimiter = ',', value_parser = parse_output)]
     pub outputs: Vec<Output>,
-    /// Labels to store, one a line by class index; 'imagenet' for ImageNet-1k's
-    #[arg(help_heading = "Output", long, value_name = "FILE|imagenet")]
-    pub labels: Option<PathBuf>,
-    /// Preprocessing to store: v1 (resize 256), v2 (resize 232), or a JSON file
-    #[arg(help_heading = "Output", long, value_name = "v1|v2|FILE")]
-    pub preprocess: Option<PathBuf>,
+    /// What to store of labels and preprocessing.
+    #[command(flatten)]
+    pub description: DescriptionArgs,
     /// Images in a batch, or 'dynamic' [default: dynamic]
     #[arg(help_heading = "Network", long, value_name = "N|dynamic", value_parser = parse_batch)]
     pub batch: Option<Dim>,
@@ -217,6 +214,9 @@ pub struct BuildArgs {
     /// Replace an existing output
     #[arg(help_heading = "Output", long)]
     pub force: bool,
+    /// What was built, with the digest of every file, as JSON on standard output instead of a summary
+    #[arg(help_heading = "Display", long)]
+    pub json: bool,
     /// No progress, no summary; that weights are random is said all the same
     #[arg(help_heading = "Display", short, long)]
     pub quiet: bool,
@@ -259,13 +259,13 @@ impl BuildArgs {
         (plan.lowering.precision, plan.calibration) = self.precision.choose()?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
-        plan.labels = self.labels()?;
-        plan.preprocess = self.preprocess()?;
-        let named = [&self.labels, &self.preprocess, &self.lowering.tuning, &self.precision.calibration];
-        // Some of them may be a word for what is built in, and a file of that name is nobody's input.
-        let words = ["imagenet", "v1", "v2"];
-        let word = |path: &&PathBuf| path.to_str().is_some_and(|path| words.contains(&path));
-        plan.files = named.into_iter().flatten().filter(|path| !word(path)).cloned().collect();
+        plan.labels = self.description.labels()?;
+        plan.preprocess = self.description.preprocess()?;
+        let named = [&self.lowering.tuning, &self.precision.calibration];
+        plan.files = named.into_iter().flatten().cloned().chain(self.description.files()).collect();
+        if self.json && plan.destination == Destination::Stdout {
+            return Err(request("--json and the model would both go to standard output; write the model to a file"));
+        }
         Ok(plan)
     }
 
@@ -297,48 +297,6 @@ impl BuildArgs {
         }
         Ok(self.image_size.map(|size| [Dim::Fixed(size.height), Dim::Fixed(size.width)]))
     }
-
-    fn labels(&self) -> Result<LabelsChoice, BuildError> {
-        match &self.labels {
-            None => Ok(LabelsChoice::Known),
-            Some(path) if path == Path::new("imagenet") => Ok(LabelsChoice::ImageNet),
-            Some(path) => {
-                let text = read_text(path)?;
-                let json = serde_json::from_str(&text).ok();
-                let known = json.as_ref().and_then(sidecar::labels);
-                if known.is_none() && json.is_some_and(|json: serde_json::Value| json.is_object() || json.is_array()) {
-                    let text = format!(
-                        "{}: this JSON holds no labels as known here: a list, id2label, label_names, or a map of classes",
-                        path.display()
-                    );
-                    return Err(BuildError::Request(text));
-                }
-                Ok(LabelsChoice::Given(known.unwrap_or_else(|| Labels::parse(&text))))
-            }
-        }
-    }
-
-    fn preprocess(&self) -> Result<PreprocessChoice, BuildError> {
-        let Some(path) = &self.preprocess else { return Ok(PreprocessChoice::Known) };
-        match path.to_str() {
-            Some("v1") => return Ok(PreprocessChoice::Recipe(Recipe::V1)),
-            Some("v2") => return Ok(PreprocessChoice::Recipe(Recipe::V2)),
-            _ => {}
-        }
-        let wrong = |reason: String| {
-            let shape = r#"{"resize":232,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#;
-            BuildError::Request(format!("{}: {reason}; it should look like {shape}", path.display()))
-        };
-        let text = read_text(path)?;
-        let known = serde_json::from_str(&text).ok().as_ref().and_then(sidecar::preprocess);
-        let parsed = known.map_or_else(|| Preprocess::parse(&text), Ok);
-        let given = parsed.map_err(|error| wrong(error.to_string()))?;
-        Ok(PreprocessChoice::Given(given))
-    }
-}
-
-fn read_text(path: &Path) -> Result<String, BuildError> {
-    open::read_text(path, open::SMALL).map_err(|source| BuildError::Read { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]

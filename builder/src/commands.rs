@@ -9,14 +9,15 @@ use onnx_file::exit::Exit;
 use onnx_file::text::{self, Terminal};
 
 use crate::assemble::obtain::check_sha256;
-use crate::build::{BuildError, Progress, Weights, build};
-use crate::cli::{BuildArgs, Cli, Command, weights_only};
+use crate::build::{BuildError, Document, External, Progress, Weights, build};
+use crate::cli::{BuildArgs, Cli, Command, OptimizeArgs, weights_only};
 use crate::hub;
 use crate::inspect::{InspectError, inspect};
 use crate::list::{ListError, list};
-use crate::optimize::{OptimizeError, optimize};
+use crate::optimize::{OptimizeError, Optimized, optimize};
 use crate::progress::Display;
 use crate::report;
+use crate::streams::{Sink, Source, is_stream};
 use crate::suggest;
 use crate::verify::{VerifyError, verify};
 
@@ -43,6 +44,9 @@ pub enum CommandError {
     /// Listing.
     #[error(transparent)]
     List(#[from] ListError),
+    /// Standard input.
+    #[error("cannot read standard input: {0}")]
+    Input(#[source] io::Error),
     /// Printing.
     #[error("cannot write the result: {0}")]
     Print(#[from] io::Error),
@@ -57,7 +61,7 @@ impl CommandError {
             Self::Different => Exit::Mismatch,
             Self::Verify(error) => error.exit(),
             Self::List(_) => Exit::Internal,
-            Self::Inspect(_) => Exit::BadInput,
+            Self::Inspect(_) | Self::Input(_) => Exit::BadInput,
             Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::Print(_) => Exit::Output,
         }
@@ -74,16 +78,23 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
         budget::set_limit(bytes);
     }
     match &cli.command {
-        None => run_build(&cli.build, err)?,
+        None => run_build(&cli.build, out, err)?,
         Some(Command::List { json }) => {
             let listing = list()?;
-            let text = if *json { json_text(&listing) } else { report::list(&listing) };
+            let text = if *json { json_of("list", &listing) } else { report::list(&listing) };
             out.write_all(text.as_bytes())?;
         }
         Some(Command::Inspect { file, variant, selection, sha256, tensors, json }) => {
-            let file = local_file(file, variant.as_deref(), None, err)?;
-            let found = inspect(&file, &selection.choice()?)?;
-            let found = if *sha256 { found.with_sha256(&file)? } else { found };
+            let source = if is_stream(file) {
+                Source::of(file)
+            } else {
+                Source::of(&local_file(file, variant.as_deref(), None, err)?)
+            };
+            let source = source.map_err(CommandError::Input)?;
+            let file = source.path();
+            let mut found = inspect(file, &selection.choice()?)?;
+            found.file = source.name();
+            let found = if *sha256 { found.with_sha256(file)? } else { found };
             let found = if *tensors { found } else { found.without_tensors() };
             let text = if *json { json_text(&found) } else { report::inspection(&found) };
             out.write_all(text.as_bytes())?;
@@ -92,17 +103,20 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             let weights = local_file(weights, variant.as_deref(), sha256.as_deref(), err)?;
             let mut display = Display::new(err, false);
             let mut progress = |done, total| display.show(Progress::Comparing { done, total });
-            let verdict = verify(model, &weights, &selection.choice()?, *stride_in, *seed, &mut progress)?;
+            let source = Source::of(model).map_err(CommandError::Input)?;
+            let choice = selection.choice()?;
+            let mut verdict = verify(source.path(), &weights, &choice, *stride_in, *seed, &mut progress)?;
+            verdict.model = source.name();
             drop(display);
-            let text = if *json { json_text(&verdict) } else { report::verdict(&verdict) };
+            let text = if *json { json_of("verify", &verdict) } else { report::verdict(&verdict) };
             out.write_all(text.as_bytes())?;
             out.flush()?;
             return if verdict.equal { Ok(()) } else { Err(CommandError::Different) };
         }
         Some(Command::Optimize(args)) => {
-            let summary = optimize(&args.plan()?)?;
+            let summary = run_optimize(args)?;
             if args.json {
-                out.write_all(json_text(&summary).as_bytes())?;
+                out.write_all(json_of("optimize", &summary).as_bytes())?;
             } else if !args.quiet {
                 tell(err, &report::optimized(&summary));
             }
@@ -136,11 +150,41 @@ fn man(command: Option<&str>) -> Result<Vec<u8>, CommandError> {
     Ok(text)
 }
 
-fn run_build(args: &BuildArgs, err: &mut dyn Write) -> Result<(), CommandError> {
+fn run_optimize(args: &OptimizeArgs) -> Result<Optimized, CommandError> {
+    let mut plan = args.plan()?;
+    let source = Source::of(&plan.input).map_err(CommandError::Input)?;
+    plan.input = source.path().to_owned();
+    if !is_stream(&plan.output) {
+        let mut summary = optimize(&plan)?;
+        summary.input = source.name();
+        return Ok(summary);
+    }
+    let only_one = match (args.json, plan.external) {
+        (true, _) => Some("--json and the model would both go to standard output; write the model to a file"),
+        (_, External::Always) => Some("--external-data always needs a file for the model; write it to one with -o"),
+        _ => None,
+    };
+    if let Some(reason) = only_one {
+        return Err(BuildError::Request(reason.into()).into());
+    }
+    let sink = Sink::new()?;
+    (plan.output, plan.external) = (sink.path(), External::Never);
+    let mut summary = optimize(&plan)?;
+    sink.send()?;
+    (summary.input, summary.files) = (source.name(), Vec::new());
+    Ok(summary)
+}
+
+fn run_build(args: &BuildArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), CommandError> {
     let plan = args.plan()?;
     let mut display = Display::new(err, args.quiet);
     let summary = build(&plan, &mut |progress| display.show(progress))?;
     drop(display);
+    if args.json {
+        let document = Document::of(&summary)?;
+        out.write_all(json_of("build", &document).as_bytes())?;
+        return Ok(());
+    }
     let text = if args.quiet { report::random_weights(&summary) } else { report::summary(&summary) };
     tell(err, &text);
     Ok(())
@@ -173,6 +217,17 @@ fn local_file(
         }
         Weights::Random { .. } => Ok(weights.to_owned()),
     }
+}
+
+/// The result of a verb, which says whose it is.
+fn json_of(kind: &'static str, result: &impl serde::Serialize) -> String {
+    #[derive(serde::Serialize)]
+    struct Result<'a, T> {
+        kind: &'static str,
+        #[serde(flatten)]
+        result: &'a T,
+    }
+    json_text(&Result { kind, result })
 }
 
 fn json_text(value: &impl serde::Serialize) -> String {

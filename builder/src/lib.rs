@@ -59,6 +59,7 @@ pub mod reference;
 pub mod report;
 pub mod shape;
 pub mod sidecar;
+mod streams;
 pub mod suggest;
 pub mod target;
 pub mod tuning;

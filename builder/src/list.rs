@@ -1,5 +1,6 @@
 //! The networks that have a name.
 
+use onnx_file::metadata::Recipe;
 use serde::Serialize;
 
 use crate::architecture::{self, Options};
@@ -27,7 +28,44 @@ pub struct Listed {
     /// Multiply-adds for one image.
     pub multiply_adds: u64,
     /// Published checkpoints.
-    pub checkpoints: Vec<PublishedWeights>,
+    pub checkpoints: Vec<ListedCheckpoint>,
+}
+
+/// A published checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ListedCheckpoint {
+    /// Architecture, as torchvision names it.
+    pub model: &'static str,
+    /// torchvision's name of the weights.
+    pub weights: &'static str,
+    /// Whether torchvision's `DEFAULT` means these.
+    pub default: bool,
+    /// First eight hex digits of the file's SHA-256.
+    pub sha256_prefix: &'static str,
+    /// Size of the file as published, in bytes, to within a thousandth of a MiB.
+    pub bytes: u64,
+    /// Preprocessing they were evaluated with.
+    pub recipe: Recipe,
+    /// Top-1 accuracy on ImageNet's validation set as published.
+    pub top1_percent: f64,
+    /// Top-5 accuracy, likewise.
+    pub top5_percent: f64,
+}
+
+impl From<&PublishedWeights> for ListedCheckpoint {
+    fn from(known: &PublishedWeights) -> Self {
+        let percent = |milli: u32| f64::from(milli) / 1000.0;
+        Self {
+            model: known.model,
+            weights: known.weights,
+            default: known.default,
+            sha256_prefix: known.sha256_prefix,
+            bytes: known.bytes(),
+            recipe: known.recipe,
+            top1_percent: percent(known.top1_milli),
+            top5_percent: percent(known.top5_milli),
+        }
+    }
 }
 
 /// All of them.
@@ -72,11 +110,11 @@ pub fn list() -> Result<Listing, ListError> {
                 image_size: variant.default_image_size(),
                 parameters: cost.parameters,
                 multiply_adds: cost.multiply_adds,
-                checkpoints: PUBLISHED.iter().filter(published).copied().collect(),
+                checkpoints: PUBLISHED.iter().filter(published).map(ListedCheckpoint::from).collect(),
             })
         })
         .collect();
-    Ok(Listing { schema_version: 1, dtypes: Dtype::ALL, networks: networks? })
+    Ok(Listing { schema_version: 2, dtypes: Dtype::ALL, networks: networks? })
 }
 
 #[cfg(test)]

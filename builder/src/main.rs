@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use onnx_file::exit::Exit;
 use onnx_file::text::{Shown, Terminal, is_control};
-use onnx_file::{atomic, interrupt};
+use onnx_file::{atomic, interrupt, temporary};
 use resnext_builder::cli::{Cli, tip};
 use resnext_builder::commands;
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     // Without it an interrupt leaves a partial file, which the next build replaces.
     let _ = interrupt::handle(|signal| {
         atomic::stop_within(Duration::from_secs(2));
+        temporary::remove_all();
         std::process::exit(signal.exit().into());
     });
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());

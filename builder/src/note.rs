@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use onnx_file::metadata::Crop;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::checkpoint::{Alternative, Naming};
 
@@ -118,6 +118,17 @@ pub enum Note {
         /// Height and width of the centre crop, as stored.
         crop: Crop,
     },
+}
+
+/// Notes as objects of a code, its fields and the sentence, `text`.
+pub(crate) fn with_text<S: Serializer>(notes: &[Note], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        #[serde(flatten)]
+        note: &'a Note,
+        text: String,
+    }
+    serializer.collect_seq(notes.iter().map(|note| Told { note, text: note.to_string() }))
 }
 
 /// Data with the sentence that says it: a program reads the one, a person the other.

@@ -4,6 +4,7 @@
 //! are whatever the rest of the model feeds them; the passes run there; what changed is spliced in. Every
 //! other node passes through as it is.
 
+mod describe;
 mod extract;
 mod result;
 mod splice;
@@ -20,6 +21,7 @@ use onnx_file::read::{ReadError, Whole};
 
 pub use result::{Declined, Form, Obstacle, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
 
+use crate::build::{LabelsChoice, PreprocessChoice};
 use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
 use crate::output::{External, overwritten, refusal};
 use crate::passes::{self, Lowering, PassRun, Stage};
@@ -43,6 +45,10 @@ pub struct Plan {
     pub external: External,
     /// Take initializers that are also inputs for constants, as they are below IR 4.
     pub constant_initializers: bool,
+    /// Labels to store.
+    pub labels: LabelsChoice,
+    /// Preprocessing to store.
+    pub preprocess: PreprocessChoice,
     /// Other files that were read for this plan: the output can be none of them.
     pub files: Vec<PathBuf>,
 }
@@ -138,6 +144,8 @@ impl Model {
             untouched: nodes - changes.touched.len(),
             rewritten: changes.rewritten,
             declined,
+            labels: None,
+            preprocess: None,
             files,
             bytes,
             seconds: start.elapsed().as_secs_f64(),
@@ -165,7 +173,9 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
         model = model.with_constant_initializers();
     }
     held(&model.data_files, "the input's data file")?;
+    let stored = describe::describe(&mut model.proto, &plan.labels, &plan.preprocess)?;
     let mut done = model.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
+    (done.labels, done.preprocess) = (stored.labels, stored.preprocess);
     done.seconds = start.elapsed().as_secs_f64();
     Ok(done)
 }

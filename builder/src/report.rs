@@ -2,6 +2,7 @@
 
 mod words;
 
+use onnx_file::metadata::Preprocess;
 use onnx_file::text::Lines;
 
 use crate::build::Summary;
@@ -23,11 +24,8 @@ pub fn list(listing: &Listing) -> String {
         "variant", "parameters", "mult-adds", "image", "also called", "source"
     );
     for row in &listing.networks {
-        let checkpoints: Vec<String> = row
-            .checkpoints
-            .iter()
-            .map(|known| format!("{} {:.1}%", known.weights, f64::from(known.top1_milli) / 1000.0))
-            .collect();
+        let checkpoints: Vec<String> =
+            row.checkpoints.iter().map(|known| format!("{} {:.1}%", known.weights, known.top1_percent)).collect();
         let size = format!("{0}x{0}", row.image_size);
         let _ = writeln!(
             text,
@@ -296,6 +294,12 @@ pub fn optimized(summary: &Optimized) -> String {
         let more = if nodes.len() > 1 { format!(" and {} more", nodes.len() - 1) } else { String::new() };
         let _ = writeln!(text, "left as it is: {op} {}{more}: {reason}", nodes[0]);
     }
+    if let Some(count) = summary.labels {
+        let _ = writeln!(text, "stored: {count} labels");
+    }
+    if let Some(Preprocess { resize, crop, .. }) = &summary.preprocess {
+        let _ = writeln!(text, "stored: preprocessing, resize {resize} and crop {crop}");
+    }
     let passes = passes::summary(&summary.passes);
     let _ = writeln!(
         text,
@@ -312,6 +316,7 @@ pub fn optimized(summary: &Optimized) -> String {
         );
     }
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
+    let files = if files.is_empty() { vec!["standard output".to_owned()] } else { files };
     let _ = writeln!(text, "{}: {:.1} MB in {:.2} s", files.join(", "), summary.bytes as f64 / 1e6, summary.seconds);
     text.into()
 }

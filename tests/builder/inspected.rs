@@ -61,6 +61,15 @@ fn other_exporters_models_are_known_by_their_graphs() {
         ("resnext_dynamo.onnx", "4x2d blocks 1,2,1,1 planes 2"),
         ("resnext_unfolded.onnx", "4x2d blocks 1,2,1,1 planes 2"),
         ("resnet_torchscript.onnx", "1x4d blocks 1,1 planes 4"),
+        ("forms/dynamo_plain.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/dynamo_fixed.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/script_view.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/frozen.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/matmul.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/half_weights.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/quantized.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/transposed.onnx", "4x2d blocks 1,1,1,1 planes 2"),
+        ("forms/ir3.onnx", "4x2d blocks 1,1,1,1 planes 2"),
     ] {
         let found = inspected(folder.path(), export(name).to_str().expect("a path"));
         assert_eq!(found["architecture"]["inferred"]["variant"], variant, "{name}: {}", found["architecture"]);

@@ -284,7 +284,9 @@ fn the_list_is_as_kept() {
     assert_as_kept("list", &found);
     let json: serde_json::Value = serde_json::from_slice(&succeed(folder.path(), &["list", "--json"])).unwrap();
     assert_eq!(json["networks"][1]["parameters"], 25_028_904);
-    assert_eq!(json["schema_version"], 1);
+    assert_eq!(json["schema_version"], 2);
+    let known = &json["networks"][1]["checkpoints"][0];
+    assert_eq!((known["top1_percent"].as_f64(), known["bytes"].as_u64()), (Some(77.618), Some(100_442_046)));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What a build did, and how far it has come.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::hub::Event;
-use crate::note::Note;
+use crate::note::{self, Note};
 use crate::passes::PassRun;
 use crate::precision::Effect;
 use crate::target::Purpose;
@@ -25,7 +26,6 @@ pub struct Summary {
     /// Multiply-adds for one image.
     pub multiply_adds: u64,
     /// The arithmetic that the graph carries, and what it did to the weights.
-    #[serde(flatten)]
     pub precision: Effect,
     /// Provider or measurement that the passes were chosen for.
     pub target: Purpose,
@@ -33,7 +33,10 @@ pub struct Summary {
     pub reasons: Vec<String>,
     /// Passes that ran.
     pub passes: Vec<PassRun>,
+    /// What the file says about itself, by key.
+    pub metadata: BTreeMap<String, String>,
     /// Files written, the model last.
+    #[serde(skip)]
     pub files: Vec<PathBuf>,
     /// Bytes of all files.
     pub bytes: u64,
@@ -42,6 +45,7 @@ pub struct Summary {
     /// Seconds from plan to file.
     pub seconds: f64,
     /// What a user should know.
+    #[serde(serialize_with = "note::with_text")]
     pub notes: Vec<Note>,
 }
 

@@ -1,6 +1,7 @@
 //! Streams an exported model to its destination, a weight at a time, while the checkpoint's digest is computed.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -48,6 +49,7 @@ pub(crate) struct Written {
     pub(crate) notes: Vec<Note>,
     pub(crate) effect: Effect,
     pub(crate) verified: Option<Verdict>,
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 /// Writes what `job` says, with weights from `source`.
@@ -62,8 +64,8 @@ pub(crate) fn write(
         let activations = check_ranges(job, &mut digest)?;
         let external = is_external(job, &exported)?;
         let weights = Weights::new(job, &exported, source, progress);
-        let (notes, effect, verified) = (Vec::new(), Effect::default(), None);
-        let mut writer = Writer { job, weights, digest, activations, notes, effect, verified };
+        let (notes, effect, verified, metadata) = (Vec::new(), Effect::default(), None, BTreeMap::new());
+        let mut writer = Writer { job, weights, digest, activations, notes, effect, verified, metadata };
         let (files, bytes) = match &job.plan.destination {
             Destination::Stdout => {
                 // What has gone down a pipe cannot be taken back, so the promise of the name is checked first.
@@ -73,8 +75,8 @@ pub(crate) fn write(
             }
             Destination::File(path) => writer.write_files(exported, path, external)?,
         };
-        let Writer { digest, notes, effect, verified, .. } = writer;
-        Ok(Written { files, bytes, sha256: digest.sha256, notes, effect, verified })
+        let Writer { digest, notes, effect, verified, metadata, .. } = writer;
+        Ok(Written { files, bytes, sha256: digest.sha256, notes, effect, verified, metadata })
     })
 }
 
@@ -195,6 +197,7 @@ struct Writer<'a, 's> {
     notes: Vec<Note>,
     effect: Effect,
     verified: Option<Verdict>,
+    metadata: BTreeMap<String, String>,
 }
 
 impl<'a: 's, 's> Writer<'a, 's> {
@@ -262,7 +265,9 @@ impl<'a: 's, 's> Writer<'a, 's> {
         };
         let description = describe(plan, resolved, runs, self.digest.finish()?, &self.effect);
         self.notes = description.notes;
-        Ok(description.metadata.entries().collect())
+        let entries: Vec<StringStringEntryProto> = description.metadata.entries().collect();
+        self.metadata = entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+        Ok(entries)
     }
 }
 

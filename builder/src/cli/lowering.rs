@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
+use super::DescriptionArgs;
 use crate::build::{BuildError, External};
 use crate::optimize;
 use crate::passes::{Lowering, Pass, Width};
@@ -108,14 +109,17 @@ impl LoweringArgs {
 /// `optimize`.
 #[derive(Debug, Args)]
 pub struct OptimizeArgs {
-    /// ONNX model
+    /// ONNX model; '-' is standard input
     pub input: PathBuf,
-    /// Where to write the rewritten model
+    /// Where to write the rewritten model; '-' is standard output
     #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Which passes to run.
     #[command(flatten)]
     pub lowering: LoweringArgs,
+    /// What to store of labels and preprocessing.
+    #[command(flatten)]
+    pub description: DescriptionArgs,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
@@ -148,7 +152,9 @@ impl OptimizeArgs {
             rationale,
             external: self.external_data,
             constant_initializers: self.constant_initializers,
-            files: self.lowering.tuning.iter().cloned().collect(),
+            labels: self.description.labels()?,
+            preprocess: self.description.preprocess()?,
+            files: self.lowering.tuning.iter().cloned().chain(self.description.files()).collect(),
         })
     }
 }

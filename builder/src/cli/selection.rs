@@ -9,13 +9,13 @@ use crate::checkpoint::Choice;
 #[derive(Clone, Debug, Default, Args)]
 pub struct SelectionArgs {
     /// Key of the weights where a file has several: model_ema, or ema.module with a dot between keys
-    #[arg(long, value_name = "KEY")]
+    #[arg(help_heading = "Input", long, value_name = "KEY")]
     pub weights_key: Option<String>,
     /// Prefix of the network's tensors where it is not clear: encoder_q.
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(help_heading = "Input", long, value_name = "PREFIX")]
     pub prefix: Option<String>,
     /// Leave out a head that is not the classifier, by its name in the file; may be given several times
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(help_heading = "Input", long, value_name = "NAME", value_delimiter = ',')]
     pub drop_head: Vec<String>,
     /// Pass over objects of these classes beside the weights, unbuilt: exact names, module.Name
     #[arg(help_heading = "Input", long, value_name = "NAMES", value_delimiter = ',')]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use onnx_file::element::ElementType;
 use onnx_file::exit::Exit;
+use onnx_file::metadata::Preprocess;
 use onnx_file::raw::TensorError;
 use onnx_file::read::ReadError;
 use serde::Serialize;
@@ -39,6 +40,10 @@ pub struct Optimized {
     pub rewritten: Vec<Rewrite>,
     /// Grouped convolutions and normalisations that did not, and why.
     pub declined: Vec<Declined>,
+    /// How many labels were stored, where that was asked for.
+    pub labels: Option<usize>,
+    /// Preprocessing that was stored, where that was asked for.
+    pub preprocess: Option<Preprocess>,
     /// Files written, the model last.
     pub files: Vec<PathBuf>,
     /// Bytes of all files.

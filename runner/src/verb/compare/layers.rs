@@ -257,17 +257,22 @@ mod tests {
 
     /// Writes a chain of blocks, each a pooling so that every one ends in a boundary.
     fn chain(folder: &Path) -> ModelFile {
-        let name = |i: usize| if i == 0 { "x".into() } else { format!("v{i}") };
+        chain_of(folder, 'v', BLOCKS)
+    }
+
+    /// The same with values of another name, in another number.
+    fn chain_of(folder: &Path, letter: char, blocks: usize) -> ModelFile {
+        let name = |i: usize| if i == 0 { "x".into() } else { format!("{letter}{i}") };
         let mut nodes: Vec<_> =
-            (0..BLOCKS).map(|i| node("MaxPool", &format!("block{i}"), &[&name(i)], &name(i + 1))).collect();
-        nodes.push(node("Gemm", "fc", &[&name(BLOCKS), "w"], "logits"));
+            (0..blocks).map(|i| node("MaxPool", &format!("block{i}"), &[&name(i)], &name(i + 1))).collect();
+        nodes.push(node("Gemm", "fc", &[&name(blocks), "w"], "logits"));
         let graph = GraphProto {
             node: nodes,
             input: vec![value("x", DataType::Float, &[-1, 3, 2, 2])],
             output: vec![value("logits", DataType::Float, &[-1, 4])],
             ..Default::default()
         };
-        let path = folder.join("chain.onnx");
+        let path = folder.join(format!("{letter}{blocks}.onnx"));
         std::fs::write(&path, ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec()).unwrap();
         ModelFile::read(&path).unwrap()
     }
@@ -331,6 +336,23 @@ mod tests {
         let (_, counts) = search(Some(7));
         assert!(counts.iter().all(|&count| count <= 1 + 4), "{counts:?}");
         assert!(counts.len() <= 6, "{counts:?}");
+    }
+
+    #[test]
+    fn boundaries_without_a_name_in_common_are_matched_one_to_one_where_there_are_as_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let counts = std::cell::RefCell::new(Vec::new());
+        let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
+        let file = chain(folder.path());
+        let search = |other: &ModelFile| {
+            let (mut good, mut bad) = (provider(&file, None, &counts), provider(other, Some(5), &counts));
+            find(&mut good, &mut bad, std::slice::from_ref(&input), ToleranceOverride::default(), 4, &mut |_| {})
+        };
+        let layers = search(&chain_of(folder.path(), 'u', BLOCKS)).unwrap();
+        assert_eq!((layers.boundaries, layers.first_diverging.as_deref()), (BLOCKS, Some("block4")));
+        let fewer = search(&chain_of(folder.path(), 'u', BLOCKS - 1)).unwrap_err();
+        let LayersError::Unmatched { first_count, second_count, .. } = fewer else { panic!("{fewer}") };
+        assert_eq!((first_count, second_count), (BLOCKS, BLOCKS - 1));
     }
 
     #[test]

@@ -248,6 +248,12 @@ mod tests {
     }
 
     #[test]
+    fn of_equally_large_differences_the_first_is_named() {
+        let found = metrics(&[2, 2], &[1.0, 2.5, 3.5, 4.5], &[1.0, 2.0, 3.0, 4.0], 0.1);
+        assert_eq!((found.max_abs, found.max_abs_at.as_slice()), (0.5, [0, 1].as_slice()));
+    }
+
+    #[test]
     fn equal_outputs_have_no_failures() {
         let found = metrics(&[2, 2], &[1.0, -2.0, 0.0, 5.0], &[1.0, -2.0, 0.0, 5.0], 0.0);
         assert_eq!((found.max_abs, found.max_rel, found.rms), (0.0, 0.0, 0.0));

@@ -1,0 +1,69 @@
+//! `-`: a model that comes from standard input, or goes to standard output.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use onnx_file::temporary::Temporary;
+
+/// Whether `path` stands for a stream.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// A file to read, which standard input was copied to where that was meant: models are read out of order.
+pub(crate) struct Source {
+    path: PathBuf,
+    copy: Option<Temporary>,
+}
+
+impl Source {
+    /// The file at `path`, or what standard input holds.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        if !is_stream(path) {
+            return Ok(Self { path: path.to_owned(), copy: None });
+        }
+        if io::stdin().is_terminal() {
+            return Err(io::Error::other("it is a terminal; pipe a model into it, or name a file"));
+        }
+        let folder = std::env::temp_dir();
+        let copy = Temporary::file(&folder, (".resnext-build-", ".onnx"), |file| {
+            io::copy(&mut io::stdin().lock(), file).map(|_| ())
+        })?;
+        Ok(Self { path: copy.path().to_owned(), copy: Some(copy) })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How messages call it.
+    pub(crate) fn name(&self) -> String {
+        if self.copy.is_some() { "standard input".into() } else { self.path.display().to_string() }
+    }
+}
+
+/// A file for a model that then goes to standard output.
+pub(crate) struct Sink(Temporary);
+
+impl Sink {
+    pub(crate) fn new() -> io::Result<Self> {
+        if io::stdout().is_terminal() {
+            return Err(io::Error::other("it is a terminal; pipe the model somewhere, or write to a file with -o"));
+        }
+        Ok(Self(Temporary::folder(&std::env::temp_dir(), ".resnext-build-")?))
+    }
+
+    /// Where the model is to be written.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("model.onnx")
+    }
+
+    /// Sends what was written.
+    pub(crate) fn send(self) -> io::Result<()> {
+        let mut file = onnx_file::open::file(&self.path())?;
+        let mut out = io::stdout().lock();
+        io::copy(&mut file, &mut out)?;
+        io::Write::flush(&mut out)
+    }
+}
