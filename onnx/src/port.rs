@@ -130,6 +130,11 @@ impl Port {
         };
         Some(ImageInput { name: self.name.clone(), element_type, layout, channels, batch, height, width })
     }
+
+    /// Whether the port takes images with the channels last.
+    pub fn is_channels_last(&self) -> bool {
+        self.as_image().is_some_and(|image| image.layout == Layout::Nhwc)
+    }
 }
 
 #[cfg(test)]
