@@ -33,7 +33,7 @@ mod tensor;
 mod values;
 mod zip;
 
-pub use choice::Choice;
+pub use choice::{Choice, Undecided};
 pub use error::{CheckpointError, Fault, Place};
 pub use folder::{shard_names, weights_in};
 pub use format::Format;
@@ -56,6 +56,7 @@ pub struct Checkpoint {
     alternatives: Vec<Alternative>,
     naming: Naming,
     head: Option<Head>,
+    undecided: Option<Undecided>,
     left_out: Vec<String>,
 }
 
@@ -75,8 +76,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged, ambiguous or unsafe. The error
-    /// says what, where, and what to do next.
+    /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged or unsafe. The error says what,
+    /// where, and what to do next. What the file leaves open is no error yet: [`Checkpoint::decided`].
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         Self::open_with(path, &Choice::default())
     }
@@ -108,7 +109,7 @@ impl Checkpoint {
             return Err(refuse(Fault::NoSuchKey { key: key.clone(), known: Vec::new() }));
         }
         let tensors = tensors.into_iter().map(|(info, stored)| (info, values::Data::Stored(stored))).collect();
-        let names::Named { tensors, prefix, naming, head, left_out } =
+        let names::Named { tensors, prefix, naming, head, undecided, left_out } =
             names::normalise(tensors, choice).map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
         let index: HashMap<String, usize> =
@@ -129,6 +130,7 @@ impl Checkpoint {
             alternatives,
             naming,
             head,
+            undecided,
             left_out,
         })
     }
@@ -183,6 +185,25 @@ impl Checkpoint {
     /// The classifier, where one was found beside a network of the family.
     pub fn head(&self) -> Option<&Head> {
         self.head.as_ref()
+    }
+
+    /// What the file leaves open; until it is chosen, nothing can be built.
+    pub fn undecided(&self) -> Option<&Undecided> {
+        self.undecided.as_ref()
+    }
+
+    /// Refuses a checkpoint that leaves something open.
+    ///
+    /// # Errors
+    ///
+    /// What it is, and the flag that chooses.
+    pub fn decided(&self) -> Result<(), CheckpointError> {
+        let fault = match self.undecided.clone() {
+            None => return Ok(()),
+            Some(Undecided::Prefixes { known }) => Fault::Prefixes { known },
+            Some(Undecided::Heads { features, known, .. }) => Fault::Heads { features, known },
+        };
+        Err(CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
     }
 
     /// Tensors that were left out, by their names in the file.

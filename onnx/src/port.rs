@@ -9,7 +9,7 @@ use crate::proto::tensor_shape_proto::dimension;
 use crate::proto::{GraphProto, ValueInfoProto, type_proto};
 
 /// An input or output of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// Its name.
     pub name: String,
@@ -66,6 +66,22 @@ impl ImageInput {
             Layout::Nhwc => vec![batch, height, width, self.channels],
         }
     }
+
+    /// The one input that takes images: four dimensions, 1, 3 or 4 channels in the second or the
+    /// last, f32, f16, f64 or u8.
+    ///
+    /// # Errors
+    /// [`NoImageInput`] where there is none, or the model needs other inputs besides.
+    pub fn among(inputs: &[Port]) -> Result<ImageInput, NoImageInput> {
+        let images: Vec<ImageInput> = inputs.iter().filter_map(Port::as_image).collect();
+        match images.as_slice() {
+            [image] if [image.batch, image.height, image.width].contains(&Some(0)) => Err(NoImageInput::Empty),
+            [image] if inputs.len() == 1 => Ok(image.clone()),
+            [_] => Err(NoImageInput::MoreInputs),
+            [] => Err(NoImageInput::None),
+            _ => Err(NoImageInput::Several),
+        }
+    }
 }
 
 /// `x f32 [N, 3, 224, 224]`: what a reader needs to feed it.
@@ -80,6 +96,23 @@ impl std::fmt::Display for ImageInput {
             Layout::Nhwc => write!(f, "[{batch}, {height}, {width}, {channels}]"),
         }
     }
+}
+
+/// Why a model takes no images, or nothing but images will do for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoImageInput {
+    /// An extent is 0.
+    #[error("it takes empty batches or images, an extent is 0; export it with the real one, or leave it open")]
+    Empty,
+    /// There are other inputs.
+    #[error("it needs inputs besides the images")]
+    MoreInputs,
+    /// None takes images.
+    #[error("no input takes images, [N, C, H, W] or [N, H, W, C] of 1, 3 or 4 channels, f32, f16, f64 or u8")]
+    None,
+    /// Several take images.
+    #[error("more than one input takes images")]
+    Several,
 }
 
 impl Port {

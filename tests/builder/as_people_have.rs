@@ -41,7 +41,8 @@ fn choice(flags: &[String]) -> Choice {
 
 fn open(file: &str, flags: &[&str]) -> Result<Checkpoint, CheckpointError> {
     let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-    Checkpoint::open_with(&folder().join(file), &choice(&flags))
+    let checkpoint = Checkpoint::open_with(&folder().join(file), &choice(&flags))?;
+    checkpoint.decided().map(|()| checkpoint)
 }
 
 /// torch's image (f32) or logits (f64), with its shape.
@@ -154,6 +155,28 @@ fn what_is_not_clear_is_refused_with_what_there_is() {
     holds(&error.to_string(), &["the keys are `generator`, `epoch`", "--weights-key generator"]);
     let error = open("torchvision_ema.pth", &["--weights-key", "ema"]).unwrap_err();
     holds(&error.to_string(), &["no weights under the key `ema`", "`model_ema`"]);
+}
+
+#[test]
+fn inspect_lists_what_is_to_be_chosen() {
+    let inspected = |file: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = run(folder.path(), &["inspect", &path(file)]);
+        let json = run(folder.path(), &["inspect", "--json", &path(file)]);
+        assert!(plain.status.success() && json.status.success(), "{}", text(&plain.stderr));
+        (text(&plain.stdout), serde_json::from_slice::<serde_json::Value>(&json.stdout).unwrap())
+    };
+    let (plain, json) = inspected("moco.pth");
+    holds(&plain, &["to choose", "--prefix encoder_q. or encoder_k."]);
+    assert_eq!(json["undecided"]["code"], "prefixes");
+    let (plain, json) = inspected("head_extra.pth");
+    holds(&plain, &["to choose", "--drop-head", "aux (", "2x1d blocks 1,1,1,1"]);
+    assert_eq!(json["undecided"]["known"].as_array().unwrap().len(), 2);
+    let (plain, json) = inspected("timm_train.pth.tar");
+    holds(&plain, &["other weights", "state_dict_ema"]);
+    assert_eq!(json["others"][0]["key"], "state_dict_ema");
+    let (plain, _) = inspected("transformers.safetensors");
+    holds(&plain, &["transformers' ResNet", "classifier"]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ const RULES: [Rule; 9] = [
     Rule {
         from: &["resnext_runner::backend"],
         never: &["resnext_runner::verb", "resnext_runner::report", "resnext_runner::input"],
-        unless: &["resnext_runner::input::preprocess"],
+        unless: &[],
         why: "a backend formats nothing and knows no image",
     },
     Rule {
@@ -100,7 +100,7 @@ const OWN: [&str; 3] = ["args", "document", "csv"];
 const RESULT: &str = "result";
 
 /// Folders in which there are still circles. One without any must leave the list.
-const CIRCLES: [&str; 0] = [];
+const CIRCLES: [&str; 2] = ["resnext_builder::constants", "resnext_builder::import"];
 
 fn imports() -> &'static Imports {
     static IMPORTS: OnceLock<Imports> = OnceLock::new();

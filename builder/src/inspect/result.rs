@@ -9,6 +9,7 @@ use onnx_file::outline::OutlineError;
 use serde::Serialize;
 
 use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{Alternative, Naming, Undecided};
 use crate::published::Published;
 
 /// Version of the JSON form.
@@ -48,19 +49,37 @@ pub struct Inspection {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
     /// Weights by name.
-    Checkpoint {
-        /// zip, legacy or safetensors.
-        container: String,
-        /// The key the weights lie under.
-        nested_under: Option<String>,
-        /// What was removed from names.
-        prefix: Option<String>,
-        /// Objects beside the weights that were passed over unbuilt, `key: class`.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        skipped: Vec<String>,
-    },
+    Checkpoint(Box<Weights>),
     /// A model.
     Onnx(Box<Onnx>),
+}
+
+/// What a checkpoint says beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Weights {
+    /// zip, legacy or safetensors.
+    pub container: String,
+    /// The key the weights lie under.
+    pub nested_under: Option<String>,
+    /// What was removed from names.
+    pub prefix: Option<String>,
+    /// Whose names the file has.
+    pub naming: Naming,
+    /// Other weights in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Alternative>,
+    /// The classifier's linear layers, by their names in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classifier: Vec<String>,
+    /// What has to be chosen before a model can be built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<Undecided>,
+    /// Tensors that are no part of the network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// Objects beside the weights that were passed over unbuilt, `key: class`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// What an ONNX file declares.

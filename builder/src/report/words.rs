@@ -168,7 +168,7 @@ impl Display for Alternative {
     }
 }
 
-fn naming_of(naming: Naming) -> &'static str {
+pub(super) fn naming_of(naming: Naming) -> &'static str {
     match naming {
         Naming::Torchvision => "names are torchvision's",
         Naming::Transformers => {

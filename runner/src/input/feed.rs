@@ -5,7 +5,9 @@ use onnx_file::budget::{self, OverBudget};
 use onnx_file::element::ElementType;
 
 use super::{UnfitInput, demand, fit, noise, noise_tensor, preprocess};
+use crate::model::candidate::Candidate;
 use crate::model::file::{ImageInput, MetadataError, ModelFile, Port};
+use crate::model::opened::{Model, ModelError};
 use crate::model::tensor::{Data, Tensor};
 
 /// Bytes of the widest element.
@@ -23,30 +25,40 @@ pub enum Feed {
 }
 
 impl Feed {
-    /// What `file` takes.
+    /// What a model takes whose file lies here.
     ///
     /// # Errors
     /// [`MetadataError`] where an input is of a type or without a shape for which nothing can be made, or its own
     /// preprocessing makes no sense.
-    pub fn of(file: &ModelFile) -> Result<Feed, MetadataError> {
-        let refused = match file.image_input() {
+    pub fn of_file(file: &ModelFile) -> Result<Feed, MetadataError> {
+        match ImageInput::among(&file.inputs) {
             Ok(image) => {
-                let (preprocess, _) = preprocess::asked_by(file, &image)?;
-                return Ok(Feed::Images(image, preprocess.height_width()));
+                let extent = preprocess::extent(Some(file), &image)?;
+                Ok(Feed::Images(image, extent))
             }
-            Err(refused) => refused,
-        };
-        let is_made = |port: &Port| {
-            let known = matches!(
-                port.element_type,
-                Some(ElementType::F32 | ElementType::F16 | ElementType::F64 | ElementType::I64 | ElementType::U8)
-            );
-            known && port.shape.as_deref().is_some_and(|shape| !shape.contains(&Some(0)))
-        };
-        if file.inputs.is_empty() || !file.inputs.iter().all(is_made) {
-            return Err(refused);
+            Err(refused) => tensors(&file.inputs).ok_or_else(|| file.not_an_image_model(refused.to_string())),
         }
-        Ok(Feed::Tensors(file.inputs.clone()))
+    }
+
+    /// What the opened model of a candidate takes: as it declares it, or, where it declares nothing, as its file does.
+    ///
+    /// # Errors
+    /// [`ModelError::BadModel`] as for [`Feed::of_file`].
+    pub fn of_opened(candidate: &Candidate<'_>, model: &dyn Model) -> Result<Feed, ModelError> {
+        let bad = |error: MetadataError| ModelError::BadModel(error.to_string());
+        let inputs = model.inputs();
+        if let Some(file) = candidate.file.filter(|_| inputs.is_empty()) {
+            return Feed::of_file(file).map_err(bad);
+        }
+        match ImageInput::among(inputs) {
+            Ok(image) => {
+                let extent = preprocess::extent(candidate.file, &image).map_err(bad)?;
+                Ok(Feed::Images(image, extent))
+            }
+            Err(refused) => {
+                tensors(inputs).ok_or_else(|| ModelError::BadModel(format!("{}: {refused}", candidate.model)))
+            }
+        }
     }
 
     /// The number of images, or whatever goes in at once, where it is fixed: the first extent that all inputs share.
@@ -88,12 +100,24 @@ impl Feed {
     ///
     /// # Errors
     /// [`UnfitInput`] where an input is not given, or has another shape or type.
-    pub fn fit(&self, given: &[Tensor], file: &ModelFile) -> Result<Vec<Tensor>, UnfitInput> {
+    pub fn fit(&self, given: &[Tensor], model: &str) -> Result<Vec<Tensor>, UnfitInput> {
         match self {
-            Feed::Images(image, _) => Ok(vec![fit(given, file, image)?]),
-            Feed::Tensors(ports) => ports.iter().map(|port| named(port, given, file)).collect(),
+            Feed::Images(image, _) => Ok(vec![fit(given, model, image)?]),
+            Feed::Tensors(ports) => ports.iter().map(|port| named(port, given, model)).collect(),
         }
     }
+}
+
+/// Inputs of any kind, where noise can be made for all of them.
+fn tensors(ports: &[Port]) -> Option<Feed> {
+    let is_made = |port: &Port| {
+        let known = matches!(
+            port.element_type,
+            Some(ElementType::F32 | ElementType::F16 | ElementType::F64 | ElementType::I64 | ElementType::U8)
+        );
+        known && port.shape.as_deref().is_some_and(|shape| !shape.contains(&Some(0)))
+    };
+    (!ports.is_empty() && ports.iter().all(is_made)).then(|| Feed::Tensors(ports.to_vec()))
 }
 
 fn shape(port: &Port, batch: usize) -> Vec<usize> {
@@ -108,8 +132,8 @@ fn shape(port: &Port, batch: usize) -> Vec<usize> {
     declared.iter().enumerate().map(extent).collect()
 }
 
-fn named(port: &Port, given: &[Tensor], file: &ModelFile) -> Result<Tensor, UnfitInput> {
-    let unfit = |reason: String| UnfitInput { model: file.name(), reason };
+fn named(port: &Port, given: &[Tensor], model: &str) -> Result<Tensor, UnfitInput> {
+    let unfit = |reason: String| UnfitInput { model: model.to_owned(), reason };
     let tensor = given.iter().find(|tensor| tensor.name == port.name).ok_or_else(|| {
         let names: Vec<&str> = given.iter().map(|tensor| tensor.name.as_str()).collect();
         unfit(format!("its input {} is not among those given: {}", port.name, names.join(", ")))
@@ -147,25 +171,25 @@ mod tests {
     fn every_input_of_a_model_that_takes_no_images_is_made_and_may_be_given_by_name() {
         let inputs = || vec![value("x", DataType::Float, &[-1, 3, 8, 8]), value("ids", DataType::Int64, &[-1, 2])];
         let model = file(inputs(), &[]);
-        let feed = Feed::of(&model).unwrap();
+        let feed = Feed::of_file(&model).unwrap();
         let made = feed.synthetic(4, 0).unwrap();
         assert_eq!(made.iter().map(|tensor| tensor.shape.clone()).collect::<Vec<_>>(), [vec![4, 3, 8, 8], vec![4, 2]]);
         assert!(matches!(&made[1].data, Data::I64(values) if values.iter().all(|value| [0, 1].contains(value))));
         let reversed: Vec<Tensor> = made.iter().rev().cloned().collect();
-        assert_eq!(feed.fit(&reversed, &model), Ok(made.clone()));
-        let error = feed.fit(&made[..1], &model).unwrap_err().to_string();
+        assert_eq!(feed.fit(&reversed, "m"), Ok(made.clone()));
+        let error = feed.fit(&made[..1], "m").unwrap_err().to_string();
         assert!(error.contains("its input ids is not among those given: x"), "{error}");
         let short = Tensor { shape: vec![4, 1], data: Data::I64(vec![0; 4]), ..made[1].clone() };
-        assert!(feed.fit(&[made[0].clone(), short], &model).unwrap_err().to_string().contains("shape [4, 1]"));
+        assert!(feed.fit(&[made[0].clone(), short], "m").unwrap_err().to_string().contains("shape [4, 1]"));
         let texts = file(vec![value("x", DataType::String, &[1])], &[]);
-        assert!(Feed::of(&texts).is_err());
+        assert!(Feed::of_file(&texts).is_err());
     }
 
     #[test]
     fn a_fixed_batch_is_one_that_all_inputs_share() {
         let fixed = |shapes: &[&[i64]]| {
             let inputs = shapes.iter().enumerate().map(|(at, shape)| value(&format!("x{at}"), DataType::Int64, shape));
-            Feed::of(&file(inputs.collect(), &[])).unwrap().fixed_batch()
+            Feed::of_file(&file(inputs.collect(), &[])).unwrap().fixed_batch()
         };
         assert_eq!(fixed(&[&[4, 2], &[4]]), Some(4));
         assert_eq!(fixed(&[&[4, 2], &[2]]), None);

@@ -10,7 +10,6 @@ use super::warmup;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use onnx_file::digest;
 use serde::Serialize;
 
 use crate::host::environment::{Environment, load_average_now};
@@ -115,8 +114,8 @@ pub fn bench(
 impl Measured {
     fn of(candidate: &Candidate<'_>) -> Self {
         Measured {
-            model: candidate.file.path.display().to_string(),
-            model_sha256: digest::file(&candidate.file.path).ok(),
+            model: candidate.model.clone(),
+            model_sha256: candidate.sha256(),
             provider: candidate.provider.clone(),
             processes: Vec::new(),
         }
@@ -125,6 +124,16 @@ impl Measured {
 
 /// An open candidate, or why it could not be opened or is gone.
 type Opened<'a> = Result<(Box<dyn Model + 'a>, Feed), ModelError>;
+
+/// Opens a candidate. What its file says is checked before, since opening may take minutes.
+fn open_and_feed<'a>(candidate: &mut Candidate<'a>) -> Opened<'a> {
+    if let Some(file) = candidate.file {
+        Feed::of_file(file).map_err(|error| ModelError::BadModel(error.to_string()))?;
+    }
+    let model = candidate.open()?;
+    let feed = Feed::of_opened(candidate, model.as_ref())?;
+    Ok((model, feed))
+}
 
 /// One pass through the plan with fresh processes.
 struct Turn<'p> {
@@ -176,8 +185,7 @@ impl Turn<'_> {
     }
 
     fn open<'a>(&self, candidate: &mut Candidate<'a>, measured: &mut Measured) -> Opened<'a> {
-        let feed = Feed::of(candidate.file).map_err(|error| ModelError::BadModel(error.to_string()));
-        let opened = feed.and_then(|feed| Ok((candidate.open()?, feed)));
+        let opened = open_and_feed(candidate);
         let loaded = opened.as_ref().ok().map(|(model, ..)| model.loaded().clone());
         let error = opened.as_ref().err().cloned();
         measured.processes.push(Process { loaded, peak_resident_bytes: None, device_bytes: None, error });

@@ -6,7 +6,6 @@
 use super::layers;
 use super::metrics;
 use super::tolerance;
-use onnx_file::digest;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
@@ -20,9 +19,10 @@ use crate::model::tensor::{Data, Tensor};
 use crate::note::{Named, Note};
 use crate::verb::outcome::Report;
 
+use super::difference::Difference;
 use super::metrics::Metrics;
 use super::tolerance::{Numbers, Tolerance, ToleranceOverride};
-use onnx_file::meaning::Meanings;
+use onnx_file::meaning::{Meaning, Meanings};
 
 /// What to compare by.
 pub struct Request<'a> {
@@ -75,8 +75,9 @@ pub struct Row {
     pub error: Option<ModelError>,
     /// Every output against the reference; the reference itself against its own second run.
     pub outputs: Vec<Metrics>,
-    /// What is wrong, in words.
-    pub failures: Vec<String>,
+    /// What is wrong.
+    #[serde(serialize_with = "crate::coded::with_text")]
+    pub failures: Vec<Difference>,
 }
 
 /// The whole comparison.
@@ -124,6 +125,27 @@ impl Comparison {
     }
 }
 
+/// What is known of a candidate without running it.
+struct About<'a> {
+    name: String,
+    model: String,
+    sha256: Option<String>,
+    file: Option<&'a ModelFile>,
+    provider: String,
+}
+
+impl<'a> About<'a> {
+    fn of(candidate: &Candidate<'a>) -> About<'a> {
+        About {
+            name: candidate.name(),
+            model: candidate.model.clone(),
+            sha256: candidate.sha256(),
+            file: candidate.file,
+            provider: candidate.provider.clone(),
+        }
+    }
+}
+
 /// One candidate after its runs.
 struct Ran {
     /// Absent where it could not be loaded.
@@ -160,17 +182,16 @@ pub fn compare(
         progress(&Progress::new(Phase::Comparing, candidate.name(), done, total));
         results.push(run_twice(candidate, request));
     }
-    let about: Vec<(String, &ModelFile, String)> =
-        candidates.iter().map(|candidate| (candidate.name(), candidate.file, candidate.provider.clone())).collect();
+    let about: Vec<About<'_>> = candidates.iter().map(About::of).collect();
     let first = results.iter().position(|ran| ran.runs.is_ok()).filter(|_| request.reference.is_none());
     let reference = reference(request, &results, first, &about);
-    let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, (_, file, provider)))| {
+    let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, about))| {
         let row = Row {
-            model: file.path.display().to_string(),
-            model_sha256: digest::file(&file.path).ok(),
-            provider: provider.clone(),
+            model: about.model.clone(),
+            model_sha256: about.sha256.clone(),
+            provider: about.provider.clone(),
             status: Status::NoResult,
-            precision: tolerance::precision(file, ran.loaded.as_ref()),
+            precision: tolerance::precision(about.file, ran.loaded.as_ref()),
             loaded: ran.loaded.clone(),
             error: None,
             outputs: Vec::new(),
@@ -178,7 +199,7 @@ pub fn compare(
         };
         match &ran.runs {
             Err(error) => Row { error: Some(error.clone()), ..row },
-            Ok(runs) => judge(row, file, runs, reference.as_ref(), first == Some(index), request.tolerance),
+            Ok(runs) => compared(row, about.file, runs, reference.as_ref(), first == Some(index), request.tolerance),
         }
     });
     let rows: Vec<Row> = rows.collect();
@@ -198,10 +219,16 @@ pub fn compare(
 fn run_twice(candidate: &mut Candidate<'_>, request: &Request<'_>) -> Ran {
     let mut loaded = None;
     let runs = (|| {
-        let feed = Feed::of(candidate.file).map_err(|error| ModelError::BadModel(error.to_string()))?;
-        let inputs =
-            feed.fit(request.inputs, candidate.file).map_err(|error| ModelError::BadInput(error.to_string()))?;
+        let name = candidate.file.map_or_else(|| candidate.model.clone(), ModelFile::name);
+        let fit =
+            |feed: &Feed| feed.fit(request.inputs, &name).map_err(|error| ModelError::BadInput(error.to_string()));
+        // What its file says is checked before, since opening may take minutes.
+        if let Some(file) = candidate.file {
+            fit(&Feed::of_file(file).map_err(|error| ModelError::BadModel(error.to_string()))?)?;
+        }
         let mut model = candidate.open()?;
+        let feed = Feed::of_opened(candidate, model.as_ref())?;
+        let inputs = fit(&feed)?;
         loaded = Some(model.loaded().clone());
         let batch = batch::Batch::of(feed.fixed_batch(), request.batch);
         let mut run = || match inputs.as_slice() {
@@ -226,7 +253,7 @@ fn reference<'a>(
     request: &'a Request<'_>,
     results: &'a [Ran],
     first: Option<usize>,
-    about: &[(String, &ModelFile, String)],
+    about: &[About<'_>],
 ) -> Option<Reference<'a>> {
     if let Some((outputs, name)) = &request.reference {
         let noise = vec![0.0; outputs.len()];
@@ -237,18 +264,19 @@ fn reference<'a>(
     }
     let index = first?;
     let runs = results[index].runs.as_ref().ok()?;
-    let (name, file, _) = &about[index];
+    let About { name, file, .. } = &about[index];
     Some(Reference {
         name: name.clone(),
         outputs: &runs.first,
         noise: (0..runs.first.len()).map(|output| runs.noise(output)).collect(),
-        precision: tolerance::precision(file, results[index].loaded.as_ref()),
+        precision: tolerance::precision(*file, results[index].loaded.as_ref()),
     })
 }
 
-fn judge(
+/// The row, compared with the reference.
+fn compared(
     row: Row,
-    file: &ModelFile,
+    file: Option<&ModelFile>,
     runs: &Runs,
     reference: Option<&Reference<'_>>,
     is_reference: bool,
@@ -258,18 +286,19 @@ fn judge(
     let Some(reference) = reference else { return row };
     row.precision = row.precision.max(reference.precision);
     let precision = row.precision;
-    let meanings = Meanings::of(&file.graph, file.opset);
+    let meanings = file.map(|file| Meanings::of(&file.graph, file.opset));
+    let meaning = |name: &str| meanings.as_ref().map_or(Meaning::Scores, |meanings| meanings.meaning(name));
     let mut unsteady = false;
     let pairs = pair(&runs.first, reference.outputs, &mut row.failures);
     for (found, expected) in pairs {
         let noise = runs.noise(found);
         let (output, expected_output) = (&runs.first[found], &reference.outputs[expected]);
         if output.shape != expected_output.shape {
-            let (shape, expected) = (&output.shape, &expected_output.shape);
-            row.failures.push(format!("{}: shape {shape:?} where the reference has {expected:?}", output.name));
+            let (found, reference) = (output.shape.clone(), expected_output.shape.clone());
+            row.failures.push(Difference::Shape { output: output.name.clone(), found, reference });
             continue;
         }
-        let numbers = Numbers::of(output, meanings.meaning(&output.name));
+        let numbers = Numbers::of(output, meaning(&output.name));
         let choose = |rms| Tolerance::of(numbers, asked, precision, rms);
         let metrics = if is_reference {
             match runs.again.get(found).filter(|again| again.shape == output.shape) {
@@ -283,10 +312,9 @@ fn judge(
         let finite = metrics.nan == [0, 0] && metrics.infinite == [0, 0];
         if finite && noise > metrics.tolerance.allows(metrics.reference_rms) {
             unsteady = true;
-            let told = format!("{}: two runs on the same input differ by {noise:.3e}: not repeatable", output.name);
-            row.failures.push(told);
+            row.failures.push(Difference::NotRepeatable { output: output.name.clone(), max_abs: noise });
         } else {
-            row.failures.extend(metrics.failures());
+            row.failures.extend(metrics.differences());
         }
         row.outputs.push(metrics);
     }
@@ -301,7 +329,7 @@ fn judge(
 
 /// Pairs of outputs, by name and then, since two exporters name outputs differently, by position where both sides have
 /// as many. An output without a counterpart is a failure.
-fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<String>) -> Vec<(usize, usize)> {
+fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<Difference>) -> Vec<(usize, usize)> {
     let by_name = |tensor: &Tensor| found.iter().position(|other| other.name == tensor.name);
     let positions: Vec<Option<usize>> = reference.iter().map(by_name).collect();
     if positions.iter().all(Option::is_none) && found.len() == reference.len() {
@@ -311,12 +339,12 @@ fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<String>) -> V
     for (expected, position) in positions.iter().enumerate() {
         match position {
             Some(found) => pairs.push((*found, expected)),
-            None => failures.push(format!("{}: missing", reference[expected].name)),
+            None => failures.push(Difference::Missing { output: reference[expected].name.clone() }),
         }
     }
     for (index, tensor) in found.iter().enumerate() {
         if !pairs.iter().any(|(found, _)| *found == index) {
-            failures.push(format!("{}: the reference has no such output", tensor.name));
+            failures.push(Difference::Unexpected { output: tensor.name.clone() });
         }
     }
     pairs

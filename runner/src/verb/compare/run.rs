@@ -23,6 +23,7 @@ use super::options::{InputsFrom, Options};
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
@@ -72,7 +73,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
         None => None,
     };
     let providers = Providers::of(global, &options.providers)?;
-    let mut candidates = providers.candidates(&files, &[options.batch]);
+    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
     if options.layers && candidates.len() < 2 {
         return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
     }
@@ -130,7 +131,7 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
     }
     let file = &files[0];
     if let InputsFrom::Noise { seed } = from {
-        let feed = Feed::of(file)?;
+        let feed = Feed::of_file(file)?;
         let count = if matches!(feed, Feed::Images(..)) { count } else { feed.fixed_batch().unwrap_or(count) };
         let over = |source| MetadataError::Budget { path: file.path.clone(), source };
         return Ok((feed.synthetic(count, *seed).map_err(over)?, format!("noise, seed {seed}")));

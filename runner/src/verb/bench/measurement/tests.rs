@@ -41,7 +41,7 @@ fn candidate<'a>(
         };
         Ok(Box::new(Fake::new(|_| Ok(vec![])).on(provider).clocked(clock)))
     };
-    Candidate { file, provider: provider.into(), open: Box::new(open) }
+    Candidate::of_file(file, provider, Box::new(open))
 }
 
 fn jitter(run: usize) -> f64 {
@@ -54,6 +54,26 @@ fn short() -> Plan {
 
 fn run(candidates: &mut [Candidate<'_>], plan: &Plan) -> Report<Bench> {
     bench(candidates, plan, &AtomicBool::new(false), &mut |_| {})
+}
+
+#[test]
+fn a_model_that_has_no_file_here_is_measured_on_the_input_that_it_declares() {
+    let shapes = RefCell::new(std::collections::BTreeSet::new());
+    let seen = &shapes;
+    let open = move |model: &Path| -> Result<Box<dyn Model + '_>, ModelError> {
+        assert_eq!(model, Path::new("resnext"), "the name that its server has for it");
+        let clock = move |inputs: &[Tensor], block: Block| {
+            seen.borrow_mut().insert((inputs[0].name.clone(), inputs[0].shape.clone()));
+            Ok(vec![0.01; block.max_runs])
+        };
+        Ok(Box::new(Fake::new(|_| Ok(vec![])).declaring("image", [None, Some(3), Some(8), None]).clocked(clock)))
+    };
+    let candidate = Candidate { model: "resnext".into(), file: None, provider: "kserve".into(), open: Box::new(open) };
+    let found = run(&mut [candidate], &Plan { batches: vec![1, 2], ..short() });
+    assert!(found.rows.iter().all(|row| row.error.is_none() && row.latency_ms.is_some()), "{:?}", found.rows[0].error);
+    assert_eq!((found.rows[0].model.as_str(), &found.candidates[0].model_sha256), ("resnext", &None));
+    let expected = [1, 2].map(|batch| ("image".to_owned(), vec![batch, 3, 8, 224]));
+    assert_eq!(shapes.into_inner(), expected.into());
 }
 
 #[test]
@@ -151,7 +171,7 @@ fn a_batch_that_fails_does_not_take_the_others_along() {
 fn a_provider_that_cannot_be_opened_is_a_row_that_says_why() {
     let (file, log) = (model_file(), Log::default());
     let open = |_: &Path| Err(ModelError::Unavailable("libcudnn.so.9 missing".into()));
-    let absent = Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) };
+    let absent = Candidate::of_file(&file, "cuda", Box::new(open));
     let mut candidates = [absent, candidate(&file, "cpu", &log, |_, _| Ok(0.001))];
     let found = run(&mut candidates, &short());
     assert!(matches!(found.rows[0].error, Some(ModelError::Unavailable(_))));
@@ -212,7 +232,7 @@ fn process_with<'a>(file: &'a ModelFile, provider: &'a str, factors: &'a [f64]) 
         };
         Ok(Box::new(Fake::new(|_| Ok(vec![])).on(provider).clocked(clock)))
     };
-    Candidate { file, provider: provider.into(), open: Box::new(open) }
+    Candidate::of_file(file, provider, Box::new(open))
 }
 
 #[test]
@@ -269,7 +289,7 @@ fn left_open_the_number_of_processes_follows_from_what_a_start_costs() {
         Ok(Box::new(Fake::new(|_| Ok(vec![])).clocked(|_, block| Ok(vec![0.001; block.max_runs.min(3)]))))
     };
     let plan = Plan { processes: None, min_runs: 1, min_seconds: 0.005, ..short() };
-    let found = run(&mut [Candidate { file: &file, provider: "cpu".into(), open: Box::new(slow) }], &plan);
+    let found = run(&mut [Candidate::of_file(&file, "cpu", Box::new(slow))], &plan);
     assert_eq!(found.candidates[0].processes.len(), 1);
 }
 
@@ -322,7 +342,7 @@ fn a_speed_up_compares_rows_of_one_scope() {
             };
             Ok(Box::new(Fake::new(|_| Ok(vec![])).on(name).clocked(clock)))
         };
-        Candidate { file: &file, provider: name.into(), open: Box::new(open) }
+        Candidate::of_file(&file, name, Box::new(open))
     };
     let plan = Plan { scopes: vec![Scope::EndToEnd, Scope::Device], ..short() };
     let found = run(&mut [of("cpu", [10.0, 8.0]), of("cuda", [5.0, 2.0])], &plan);
@@ -343,7 +363,7 @@ fn no_slice_of_a_block_is_longer_than_what_is_left_of_it() {
         Ok(Box::new(Fake::new(|_| Ok(vec![])).clocked(clock)))
     };
     let plan = Plan { min_runs: 1, min_seconds: 2.5, rounds: 1, warmup: WarmUp::Runs(0), ..short() };
-    let found = run(&mut [Candidate { file: &file, provider: "cpu".into(), open: Box::new(open) }], &plan);
+    let found = run(&mut [Candidate::of_file(&file, "cpu", Box::new(open))], &plan);
     assert_eq!(found.rows[0].wall_s, 2.5);
     assert_eq!(*asked.borrow(), [1.0, 1.0, 0.5]);
 }
