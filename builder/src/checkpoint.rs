@@ -57,6 +57,7 @@ pub struct Checkpoint {
     naming: Naming,
     head: Option<Head>,
     undecided: Option<Undecided>,
+    normalisation: Option<Box<[values::Data; 2]>>,
     left_out: Vec<String>,
 }
 
@@ -104,12 +105,13 @@ impl Checkpoint {
             let (source, format, names) = container::read(path, choice).map_err(refuse)?;
             (vec![source], format, names)
         };
-        let state_dict::Names { tensors, nested_under, alternatives, skipped } = names;
+        let state_dict::Names { mut tensors, mut nested_under, alternatives, skipped } = names;
         if let (Format::Safetensors, Some(key)) = (format, &choice.key) {
-            return Err(refuse(Fault::NoSuchKey { key: key.clone(), known: Vec::new() }));
+            tensors = safetensors::under(tensors, key).map_err(refuse)?;
+            nested_under = Some(key.clone());
         }
         let tensors = tensors.into_iter().map(|(info, stored)| (info, values::Data::Stored(stored))).collect();
-        let names::Named { tensors, prefix, naming, head, undecided, left_out } =
+        let names::Named { tensors, prefix, naming, head, undecided, normalisation, left_out } =
             names::normalise(tensors, choice).map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
         let index: HashMap<String, usize> =
@@ -131,6 +133,7 @@ impl Checkpoint {
             naming,
             head,
             undecided,
+            normalisation,
             left_out,
         })
     }
@@ -204,6 +207,24 @@ impl Checkpoint {
             Some(Undecided::Heads { features, known, .. }) => Fault::Heads { features, known },
         };
         Err(CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
+    }
+
+    /// Mean and deviation of each channel, of a layer before the network that normalises images of values from 0 to 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::read_f32`].
+    pub fn normalisation(&self) -> Result<Option<([f64; 3], [f64; 3])>, CheckpointError> {
+        let Some(layer) = &self.normalisation else { return Ok(None) };
+        let read = |name: &str, data| {
+            let values: Vec<f64> = values::read(&self.sources, name, data)
+                .map_err(|fault| CheckpointError { path: self.path.clone(), fault: Box::new(fault) })?;
+            Ok::<_, CheckpointError>(<[f64; 3]>::try_from(values).ok())
+        };
+        let (Some(mean), Some(std)) = (read("mean", &layer[0])?, read("std", &layer[1])?) else { return Ok(None) };
+        // Of values from 0 to 255 where they are that large.
+        let scale = if mean.iter().chain(&std).any(|value| *value > 2.0) { 255.0 } else { 1.0 };
+        Ok(Some((mean.map(|value| value / scale), std.map(|value| value / scale))))
     }
 
     /// Tensors that were left out, by their names in the file.
