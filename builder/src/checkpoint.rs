@@ -39,7 +39,7 @@ pub use folder::{shard_names, weights_in};
 pub use format::Format;
 pub use names::{Head, Naming};
 pub use select::{Alternative, WeightsKind};
-pub use tensor::{Skipped, TensorInfo};
+pub use tensor::{Normalisation, Skipped, TensorInfo};
 
 /// An open checkpoint: names, types and shapes in memory, values in the file. Several threads may read from it.
 pub struct Checkpoint {
@@ -209,12 +209,12 @@ impl Checkpoint {
         Err(CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
     }
 
-    /// Mean and deviation of each channel, of a layer before the network that normalises images of values from 0 to 1.
+    /// What a layer before the network does to images, where the file has one.
     ///
     /// # Errors
     ///
     /// As [`Checkpoint::read_f32`].
-    pub fn normalisation(&self) -> Result<Option<([f64; 3], [f64; 3])>, CheckpointError> {
+    pub fn normalisation(&self) -> Result<Option<Normalisation>, CheckpointError> {
         let Some(layer) = &self.normalisation else { return Ok(None) };
         let read = |name: &str, data| {
             let values: Vec<f64> = values::read(&self.sources, name, data)
@@ -224,7 +224,8 @@ impl Checkpoint {
         let (Some(mean), Some(std)) = (read("mean", &layer[0])?, read("std", &layer[1])?) else { return Ok(None) };
         // Of values from 0 to 255 where they are that large.
         let scale = if mean.iter().chain(&std).any(|value| *value > 2.0) { 255.0 } else { 1.0 };
-        Ok(Some((mean.map(|value| value / scale), std.map(|value| value / scale))))
+        let scaled = |values: [f64; 3]| values.map(|value| value / scale);
+        Ok(Some(Normalisation { mean: scaled(mean), std: scaled(std) }))
     }
 
     /// Tensors that were left out, by their names in the file.

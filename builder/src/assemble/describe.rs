@@ -6,6 +6,7 @@ use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
 use crate::architecture::CHANNELS;
 use crate::architecture::Output;
+use crate::checkpoint::Normalisation;
 use crate::graph::Dim;
 use crate::note::Note;
 use crate::passes::{self, PassRun};
@@ -93,7 +94,9 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     };
     let stored = at(side);
     let Preprocess { resize, crop, .. } = stored;
-    if let (PreprocessChoice::Known, None, Some((mean, std))) = (&plan.preprocess, known, resolved.normalisation) {
+    if let (PreprocessChoice::Known, None, Some(Normalisation { mean, std })) =
+        (&plan.preprocess, known, resolved.normalisation)
+    {
         let own = Preprocess { mean, std, ..stored };
         if own.check().is_ok() {
             notes.push(Note::NormalisationFound { resize, crop });

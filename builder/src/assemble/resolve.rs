@@ -7,7 +7,7 @@ use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
 use super::selection;
 use super::summary::Progress;
 use crate::architecture::{BlockForm, CHANNELS, Options, Output, StrideIn};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Normalisation};
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
 use crate::note::Note;
@@ -25,8 +25,8 @@ pub(crate) struct Resolved {
     pub(crate) options: Options,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) random: Random,
-    /// Mean and deviation that the checkpoint normalises images with.
-    pub(crate) normalisation: Option<([f64; 3], [f64; 3])>,
+    /// What the checkpoint normalises images with.
+    pub(crate) normalisation: Option<Normalisation>,
     pub(crate) weights_name: String,
     pub(crate) notes: Vec<Note>,
 }
