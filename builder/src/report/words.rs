@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::checkpoint::{Alternative, Naming, WeightsKind};
+use crate::inspect::Unknown;
 use crate::note::Note;
 use crate::optimize::{Form, Obstacle, Refusal};
 use crate::passes::Reason;
@@ -25,6 +26,16 @@ impl Display for Refusal {
         match self {
             Self::Declined { because, .. } => because.fmt(f),
             Self::Unproven { because } => because.fmt(f),
+        }
+    }
+}
+
+impl Display for Unknown {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint(other) => write!(f, "it {other}"),
+            Self::Graph { reason } | Self::Undecided { reason } => f.write_str(reason),
+            Self::Image(error) => error.fmt(f),
         }
     }
 }
