@@ -8,12 +8,14 @@ mod common {
     pub(crate) mod fuzzing;
     #[allow(dead_code, reason = "the tests of the reader use the rest")]
     pub(crate) mod memory;
+    pub(crate) mod tokens;
 }
 
 use common::checkpoint_files::*;
-use common::fuzzing;
+use common::{fuzzing, tokens};
 use onnx_file::element::ElementType;
 use resnext_builder::checkpoint::Checkpoint;
+use std::cell::RefCell;
 
 /// Numbers at the edges, and the bytes that mean something in one of the formats.
 const PIECES: &[&[u8]] = &[
@@ -192,4 +194,62 @@ fn fuzz_safetensors_reader() {
         file
     };
     fuzz("safetensors_reader", corpus, build, agrees_with_safetensors);
+}
+
+/// Nearly valid pickles full of objects that are passed over, in both containers: whatever is accepted has the tensors that
+/// a second machine finds in the dictionary it came from, and none that is a part of such an object.
+#[test]
+fn fuzz_skipped_objects() {
+    let beside = "dict put0 ( str0 dict str1 tensor0 put4 set str3";
+    let corpus: Vec<Vec<u8>> = [
+        "class0 ) reduce sets",
+        "class0 ) new dict str6 tensor1 set build sets",
+        "class1 ( int1 tensor1 tuple reduce put2 str3 get2 sets",
+        "class2 ) dict str6 int1 set newex ( tensor1 tensor2 appends sets",
+        "( class3 tensor1 obj sets",
+        "( tensor1 int1 inst0 put3 dict str6 get3 set build sets",
+        "stackglobal1 ) new ( str1 tensor1 str2 tensor2 sets sets",
+        "emptyset sets",
+        "ordered ) reduce put1 str2 tensor2 set class0 ) new get1 build pop sets",
+        "tensor1 put1 class0 ) new dict str6 get1 set build pop sets",
+        "parameter tensor1 put1 int0 dict tupleof2 reduce sets",
+        "list put1 tensor1 append class0 get1 tupleof0 reduce pop sets",
+        "class0 ordered ) reduce list build tupleof0 reduce sets",
+        "class0 ordered ) reduce get4 build tupleof0 reduce sets",
+    ]
+    .map(|rest| tokens::bytes(&format!("{beside} {rest}")))
+    .into();
+    let input = RefCell::new(Vec::new());
+    let build = |bytes: &[u8]| {
+        *input.borrow_mut() = bytes.to_vec();
+        let (pickle, storages) = (tokens::pickle(bytes), tokens::storages(bytes));
+        if bytes.len().is_multiple_of(2) {
+            let mut entries = vec![stored("archive/data.pkl", &pickle)];
+            entries.extend(storages.iter().map(|key| stored(&format!("archive/data/{key}"), &numbers(*key))));
+            zip(&entries)
+        } else {
+            let keys: Vec<String> = storages.iter().map(ToString::to_string).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            legacy(&pickle, &keys, &storages.iter().map(|key| (6, numbers(*key))).collect::<Vec<_>>())
+        }
+    };
+    fuzz("skipped_objects", corpus, build, |checkpoint, contents| {
+        let meaning = tokens::Meaning::of(&input.borrow()).expect("accepted, and Python would not load it");
+        let keys: Vec<&str> = checkpoint.nested_under().map(|keys| keys.split('.').collect()).unwrap_or_default();
+        let theirs = meaning.tensors(&keys).expect("accepted, and there is no such dictionary");
+        assert_eq!(theirs.len(), contents.len());
+        let inside = meaning.inside();
+        for (name, _, values) in contents {
+            let (value, storage) = theirs[name.as_str()];
+            let values: Vec<u8> =
+                values.as_ref().unwrap().iter().flat_map(|value| (*value as f32).to_le_bytes()).collect();
+            assert_eq!(values, numbers(storage), "{name}");
+            assert!(!inside.contains(&value), "{name} is a part of an object that is passed over");
+        }
+    });
+}
+
+/// Six floats that tell the storage `key` from others.
+fn numbers(key: u8) -> Vec<u8> {
+    (0..6u8).flat_map(|value| f32::from(key * 10 + value).to_le_bytes()).collect()
 }

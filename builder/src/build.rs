@@ -31,7 +31,7 @@ pub const MOST_PARAMETERS: u64 = 8_000_000_000;
 pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summary, BuildError> {
     let start = Instant::now();
     let (plan, mut notes) = obtained(plan, progress)?;
-    let (plan, beside) = &selection::with_sidecar(&plan);
+    let (plan, beside) = &selection::with_sidecar(&plan)?;
     notes.extend(beside.clone());
     let resolved = resolve(plan, progress)?;
     tracing::info!(

@@ -33,13 +33,13 @@ mod tensor;
 mod values;
 mod zip;
 
-pub use choice::Choice;
+pub use choice::{Choice, Undecided};
 pub use error::{CheckpointError, Fault, Place};
 pub use folder::{shard_names, weights_in};
 pub use format::Format;
 pub use names::{Head, Naming};
 pub use select::{Alternative, WeightsKind};
-pub use tensor::{Skipped, TensorInfo};
+pub use tensor::{Normalisation, Skipped, TensorInfo};
 
 /// An open checkpoint: names, types and shapes in memory, values in the file. Several threads may read from it.
 pub struct Checkpoint {
@@ -56,6 +56,8 @@ pub struct Checkpoint {
     alternatives: Vec<Alternative>,
     naming: Naming,
     head: Option<Head>,
+    undecided: Option<Undecided>,
+    normalisation: Option<Box<[values::Data; 2]>>,
     left_out: Vec<String>,
 }
 
@@ -75,8 +77,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged, ambiguous or unsafe. The error
-    /// says what, where, and what to do next.
+    /// If the file cannot be read, is not a checkpoint of plain weights, or is damaged or unsafe. The error says what,
+    /// where, and what to do next. What the file leaves open is no error yet: [`Checkpoint::decided`].
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         Self::open_with(path, &Choice::default())
     }
@@ -103,12 +105,13 @@ impl Checkpoint {
             let (source, format, names) = container::read(path, choice).map_err(refuse)?;
             (vec![source], format, names)
         };
-        let state_dict::Names { tensors, nested_under, alternatives, skipped } = names;
+        let state_dict::Names { mut tensors, mut nested_under, alternatives, skipped } = names;
         if let (Format::Safetensors, Some(key)) = (format, &choice.key) {
-            return Err(refuse(Fault::NoSuchKey { key: key.clone(), known: Vec::new() }));
+            tensors = safetensors::under(tensors, key).map_err(refuse)?;
+            nested_under = Some(key.clone());
         }
         let tensors = tensors.into_iter().map(|(info, stored)| (info, values::Data::Stored(stored))).collect();
-        let names::Named { tensors, prefix, naming, head, left_out } =
+        let names::Named { tensors, prefix, naming, head, undecided, normalisation, left_out } =
             names::normalise(tensors, choice).map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
         let index: HashMap<String, usize> =
@@ -129,6 +132,8 @@ impl Checkpoint {
             alternatives,
             naming,
             head,
+            undecided,
+            normalisation,
             left_out,
         })
     }
@@ -183,6 +188,44 @@ impl Checkpoint {
     /// The classifier, where one was found beside a network of the family.
     pub fn head(&self) -> Option<&Head> {
         self.head.as_ref()
+    }
+
+    /// What the file leaves open; until it is chosen, nothing can be built.
+    pub fn undecided(&self) -> Option<&Undecided> {
+        self.undecided.as_ref()
+    }
+
+    /// Refuses a checkpoint that leaves something open.
+    ///
+    /// # Errors
+    ///
+    /// What it is, and the flag that chooses.
+    pub fn decided(&self) -> Result<(), CheckpointError> {
+        let fault = match self.undecided.clone() {
+            None => return Ok(()),
+            Some(Undecided::Prefixes { known }) => Fault::Prefixes { known },
+            Some(Undecided::Heads { features, known, .. }) => Fault::Heads { features, known },
+        };
+        Err(CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
+    }
+
+    /// What a layer before the network does to images, where the file has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::read_f32`].
+    pub fn normalisation(&self) -> Result<Option<Normalisation>, CheckpointError> {
+        let Some(layer) = &self.normalisation else { return Ok(None) };
+        let read = |name: &str, data| {
+            let values: Vec<f64> = values::read(&self.sources, name, data)
+                .map_err(|fault| CheckpointError { path: self.path.clone(), fault: Box::new(fault) })?;
+            Ok::<_, CheckpointError>(<[f64; 3]>::try_from(values).ok())
+        };
+        let (Some(mean), Some(std)) = (read("mean", &layer[0])?, read("std", &layer[1])?) else { return Ok(None) };
+        // Of values from 0 to 255 where they are that large.
+        let scale = if mean.iter().chain(&std).any(|value| *value > 2.0) { 255.0 } else { 1.0 };
+        let scaled = |values: [f64; 3]| values.map(|value| value / scale);
+        Ok(Some(Normalisation { mean: scaled(mean), std: scaled(std) }))
     }
 
     /// Tensors that were left out, by their names in the file.

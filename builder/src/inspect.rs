@@ -12,12 +12,13 @@ use onnx_file::digest;
 use onnx_file::kind::{self, Kind};
 use onnx_file::open;
 
-use crate::checkpoint::{Checkpoint, Choice};
-use crate::identity::identify;
+use crate::checkpoint::{Checkpoint, Choice, Undecided};
 use crate::published;
+use crate::weights::identified;
 
 pub use result::{
     Architecture, Content, Declared, Extent, Inferred, InspectError, Inspection, Onnx, SCHEMA_VERSION, Stage, Tensor,
+    Unknown, Weights,
 };
 
 use describe::describe;
@@ -37,30 +38,20 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
         let is_onnx = kind::of_file(&mut file).map_err(io)? == Kind::Onnx;
         if is_onnx { Some(file.metadata().map_err(io)?.len()) } else { None }
     };
-    let (content, tensors, structure, bytes, sha256) = if let Some(bytes) = onnx_bytes {
-        let (content, tensors, structure) = model::inspect(path)?;
-        (content, tensors, Some(structure), bytes, None)
+    let (content, tensors, architecture, bytes, sha256) = if let Some(bytes) = onnx_bytes {
+        let (content, tensors, architecture) = model::inspect(path)?;
+        (content, tensors, architecture, bytes, None)
     } else {
         let checkpoint = Checkpoint::open_with(path, choice)?;
         let sha256 = digest::hex(&checkpoint.sha256()?);
         let (content, tensors) = contents(&checkpoint);
-        (content, tensors, None, checkpoint.file_len(), Some(sha256))
+        (content, tensors, architecture(&checkpoint), checkpoint.file_len(), Some(sha256))
     };
     let mut element_types = BTreeMap::new();
     for tensor in &tensors {
         *element_types.entry(tensor.element_type.clone()).or_insert(0) += 1;
     }
     let elements = elements(tensors.iter().filter(|tensor| tensor.is_float));
-    let architecture = match structure {
-        Some(structure) => structure,
-        None => {
-            let shapes = tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
-            match identify(&shapes) {
-                Ok(found) => describe(&found, None, Vec::new()),
-                Err(other) => Architecture::Unknown(format!("it {other}")),
-            }
-        }
-    };
     Ok(Inspection {
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
@@ -76,6 +67,16 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
     })
 }
 
+fn architecture(checkpoint: &Checkpoint) -> Architecture {
+    if let (Some(Undecided::Prefixes { .. }), Err(error)) = (checkpoint.undecided(), checkpoint.decided()) {
+        return Architecture::Unknown(Unknown::Undecided { reason: error.fault.to_string() });
+    }
+    match identified(checkpoint) {
+        Ok(found) => describe(&found, None, Vec::new()),
+        Err(other) => Architecture::Unknown(Unknown::Checkpoint(other)),
+    }
+}
+
 fn contents(checkpoint: &Checkpoint) -> (Content, Vec<Tensor>) {
     let tensors = checkpoint.tensors().iter().map(|info| Tensor {
         name: info.name.clone(),
@@ -84,13 +85,18 @@ fn contents(checkpoint: &Checkpoint) -> (Content, Vec<Tensor>) {
         is_float: info.dtype.is_float(),
     });
     let tensors = tensors.collect();
-    let content = Content::Checkpoint {
+    let content = Weights {
         container: checkpoint.format().to_string(),
         nested_under: checkpoint.nested_under().map(str::to_string),
         prefix: checkpoint.stripped_prefix().map(str::to_string),
+        naming: checkpoint.naming(),
+        others: checkpoint.alternatives().to_vec(),
+        classifier: checkpoint.head().map(|head| head.layers.clone()).unwrap_or_default(),
+        undecided: checkpoint.undecided().cloned(),
+        left_out: checkpoint.left_out().to_vec(),
         skipped: checkpoint.skipped().iter().map(ToString::to_string).collect(),
     };
-    (content, tensors)
+    (Content::Checkpoint(Box::new(content)), tensors)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use onnx_file::metadata::Preprocess;
 use onnx_file::text::Lines;
 
 use crate::build::Summary;
-use crate::inspect::{Architecture, Content, Inspection};
+use crate::checkpoint::{Naming, Undecided};
+use crate::inspect::{Architecture, Content, Inspection, Weights};
 use crate::list::Listing;
 use crate::optimize::{Optimized, Refusal};
 use crate::passes;
@@ -69,13 +70,35 @@ pub fn inspection(found: &Inspection) -> String {
         line("known as", format!("{}: {} weights", known.name(), known.publisher()));
     }
     match &found.content {
-        Content::Checkpoint { container, nested_under, prefix, skipped } => {
+        Content::Checkpoint(weights) => {
+            let Weights { container, nested_under, prefix, naming, others, classifier, undecided, left_out, skipped } =
+                &**weights;
             line("container", format!("checkpoint, {container}"));
             if let Some(key) = nested_under {
                 line("weights", format!("under the key '{key}'"));
             }
+            if !others.is_empty() {
+                let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+                line("other weights", format!("{}; --weights-key takes them", others.join(", ")));
+            }
             if let Some(prefix) = prefix {
-                line("prefix", format!("'{prefix}' on every name, removed"));
+                line("prefix", format!("'{prefix}' on the network's names, removed"));
+            }
+            if *naming != Naming::Torchvision {
+                line("names", words::naming_of(*naming).to_owned());
+            }
+            if !classifier.is_empty() && classifier[..] != ["fc"] {
+                line("classifier", classifier.join(", "));
+            }
+            match undecided {
+                None => {}
+                Some(Undecided::Prefixes { known }) => line("to choose", format!("--prefix {}", known.join(" or "))),
+                Some(Undecided::Heads { known, .. }) => {
+                    line("to choose", format!("the classifier, by --drop-head of the others: {}", known.join(", ")));
+                }
+            }
+            if !left_out.is_empty() {
+                line("left out", left_out.join(", "));
             }
             if !skipped.is_empty() {
                 line("skipped", format!("{} (not built)", skipped.join(", ")));

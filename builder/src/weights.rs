@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::architecture::Inferred;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, TensorInfo, Undecided};
 use crate::graph::Graph;
 use crate::identity::{Other, identify, list};
 use crate::random::{NoRule, Random};
@@ -106,10 +106,33 @@ fn fc(names: &[String]) -> String {
 /// The architecture in a checkpoint, by its shapes.
 ///
 /// # Errors
-/// [`WeightsError::Other`].
+/// [`WeightsError::Other`], and where the file leaves open which network or classifier is meant.
 pub fn inferred(checkpoint: &Checkpoint) -> Result<Inferred, WeightsError> {
-    let shapes = checkpoint.tensors().iter().map(|info| (info.name.as_str(), info.shape.as_slice())).collect();
-    identify(&shapes).map_err(|other| WeightsError::Other { path: checkpoint.path().display().to_string(), other })
+    if let Some(Undecided::Prefixes { .. }) = checkpoint.undecided() {
+        checkpoint.decided()?;
+    }
+    let found = identified(checkpoint)
+        .map_err(|other| WeightsError::Other { path: checkpoint.path().display().to_string(), other })?;
+    checkpoint.decided()?;
+    Ok(found)
+}
+
+/// As [`inferred`], whichever of several classifiers is meant.
+///
+/// # Errors
+/// [`Other`].
+pub fn identified(checkpoint: &Checkpoint) -> Result<Inferred, Box<Other>> {
+    let of = |info: &'_ TensorInfo| (info.name.clone(), info.shape.clone());
+    let all: Vec<(String, Vec<usize>)> = checkpoint.tensors().iter().map(of).collect();
+    let shapes = |aside: &[String]| {
+        let wanted = all.iter().filter(|(name, _)| !aside.contains(name));
+        identify(&wanted.map(|(name, shape)| (name.as_str(), shape.as_slice())).collect())
+    };
+    match checkpoint.undecided() {
+        // Of a network that is not of the family they are no classifiers, but parts that may give it away.
+        Some(Undecided::Heads { tensors, .. }) => shapes(tensors).or_else(|_| shapes(&[])),
+        _ => shapes(&[]),
+    }
 }
 
 /// Refuses a checkpoint of another network than `asked`.

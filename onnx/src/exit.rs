@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// All is well. That a pipe's reader has closed it is no fault either.
     Success = 0,
-    /// A result whose numbers disagree, or a judgement that is negative.
+    /// A result whose numbers disagree, or a negative verdict.
     Mismatch = 1,
     /// Wrong arguments, or arguments that ask for what is impossible.
     Usage = 2,

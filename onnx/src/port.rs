@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::element::ElementType;
 use crate::proto::tensor_shape_proto::dimension;
 use crate::proto::{GraphProto, ValueInfoProto, type_proto};
 
 /// An input or output of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// Its name.
     pub name: String,
@@ -40,6 +42,44 @@ pub struct ImageInput {
     pub height: Option<usize>,
     /// Fixed width in pixels, if it is fixed.
     pub width: Option<usize>,
+}
+
+impl ImageInput {
+    /// The one input that takes images: four dimensions, three channels in the second, f32 or f16.
+    ///
+    /// # Errors
+    /// [`NoImageInput`] where there is none, or the model needs other inputs besides.
+    pub fn among(inputs: &[Port]) -> Result<ImageInput, NoImageInput> {
+        let images: Vec<ImageInput> = inputs.iter().filter_map(Port::as_image).collect();
+        match images.as_slice() {
+            [image] if [image.batch, image.height, image.width].contains(&Some(0)) => Err(NoImageInput::Empty),
+            [image] if inputs.len() == 1 => Ok(image.clone()),
+            [_] => Err(NoImageInput::MoreInputs),
+            [] if inputs.iter().any(Port::is_channels_last) => Err(NoImageInput::ChannelsLast),
+            [] => Err(NoImageInput::None),
+            _ => Err(NoImageInput::Several),
+        }
+    }
+}
+
+/// Why a model takes no images, or nothing but images will do for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoImageInput {
+    /// An extent is 0.
+    #[error("it takes empty batches or images, an extent is 0; export it with the real one, or leave it open")]
+    Empty,
+    /// There are other inputs.
+    #[error("it needs inputs besides the images")]
+    MoreInputs,
+    /// Channels come last.
+    #[error("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")]
+    ChannelsLast,
+    /// None takes images.
+    #[error("no input takes images, f32 or f16 [N, 3, H, W]")]
+    None,
+    /// Several take images.
+    #[error("more than one input takes images")]
+    Several,
 }
 
 impl Port {

@@ -9,11 +9,12 @@ pub mod folders;
 pub mod noise;
 pub mod pipeline;
 pub mod preprocess;
+pub mod shapes;
 
 use half::f16;
 use onnx_file::element::ElementType;
 
-use crate::model::file::{ImageInput, ModelFile};
+use crate::model::file::ImageInput;
 use crate::model::tensor::{Data, Tensor};
 
 pub use folders::{Found, expand, find, is_image_name};
@@ -69,8 +70,8 @@ pub fn noise_tensor(image: &ImageInput, batch: usize, (height, width): (usize, u
 ///
 /// # Errors
 /// [`UnfitInput`] where no tensor can be meant, or its shape or type does not suit.
-pub fn fit(tensors: &[Tensor], file: &ModelFile, image: &ImageInput) -> Result<Tensor, UnfitInput> {
-    let unfit = |reason: String| UnfitInput { model: file.name(), reason };
+pub fn fit(tensors: &[Tensor], model: &str, image: &ImageInput) -> Result<Tensor, UnfitInput> {
+    let unfit = |reason: String| UnfitInput { model: model.to_owned(), reason };
     let given = match tensors {
         [only] => only,
         _ => tensors.iter().find(|tensor| tensor.name == image.name).ok_or_else(|| {
@@ -119,7 +120,7 @@ mod tests {
     fn the_only_tensor_is_meant_whatever_its_name_and_becomes_the_models_type() {
         let model = file(vec![value("x", DataType::Float16, &[-1, 3, 1, 2])], &[]);
         let image = model.image_input().unwrap();
-        let fitted = fit(&[given("arr_0", &[1, 3, 1, 2], Data::F64(vec![0.5; 6]))], &model, &image).unwrap();
+        let fitted = fit(&[given("arr_0", &[1, 3, 1, 2], Data::F64(vec![0.5; 6]))], "m", &image).unwrap();
         assert_eq!(fitted, given("x", &[1, 3, 1, 2], Data::F16(vec![f16::from_f32(0.5); 6])));
     }
 
@@ -129,8 +130,8 @@ mod tests {
         let image = model.image_input().unwrap();
         let other = given("y", &[1], Data::F32(vec![0.0]));
         let right = given("x", &[2, 3, 1, 1], Data::F32(vec![1.0; 6]));
-        assert_eq!(fit(&[other.clone(), right.clone()], &model, &image), Ok(right));
-        let error = fit(&[other.clone(), other], &model, &image).unwrap_err().to_string();
+        assert_eq!(fit(&[other.clone(), right.clone()], "m", &image), Ok(right));
+        let error = fit(&[other.clone(), other], "m", &image).unwrap_err().to_string();
         assert!(error.contains("its input is x, given are: y, y"), "{error}");
     }
 
@@ -145,7 +146,7 @@ mod tests {
             (given("x", &[1, 3, 2, 2], Data::U8(vec![0; 12])), "integers"),
             (given("x", &[0, 3, 2, 2], Data::F32(vec![])), "takes [N"),
         ] {
-            let error = fit(&[tensor], &model, &image).unwrap_err().to_string();
+            let error = fit(&[tensor], "m", &image).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
     }

@@ -6,17 +6,21 @@
 //! ```
 //! use std::collections::BTreeMap;
 //!
-//! use resnext_runner::model::opened::{Block, Loaded, Memory, Model, ModelError, Scope};
+//! use resnext_runner::model::opened::{Block, Loaded, Memory, Model, ModelError, Ports, Scope};
 //! use resnext_runner::model::tensor::{Data, Tensor};
 //! use resnext_runner::stats::Summary;
 //! use resnext_runner::verb::bench::plan::Plan;
 //!
 //! /// Doubles its input; its clock ticks a millisecond a run.
-//! struct Double(Loaded);
+//! struct Double(Loaded, Ports);
 //!
 //! impl Model for Double {
 //!     fn loaded(&self) -> &Loaded {
 //!         &self.0
+//!     }
+//!
+//!     fn ports(&self) -> &Ports {
+//!         &self.1
 //!     }
 //!
 //!     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
@@ -50,7 +54,7 @@
 //!     first_run_seconds: 0.0,
 //! };
 //! let image = Tensor { name: "input".into(), shape: vec![1, 3], data: Data::F32(vec![1.0, 2.0, 3.0]) };
-//! let mut model = Double(loaded);
+//! let mut model = Double(loaded, Ports::default());
 //! assert_eq!(model.run(std::slice::from_ref(&image))?[0].data, Data::F32(vec![2.0, 4.0, 6.0]));
 //! let seconds = model.time(&[image], Plan::runs(Scope::EndToEnd, 20))?;
 //! let summary = Summary::of(&seconds, &[50.0, 99.0]);
@@ -71,6 +75,7 @@
 )]
 
 pub mod backend;
+pub mod coded;
 pub mod exit;
 pub mod host;
 pub mod input;

@@ -41,7 +41,8 @@ fn choice(flags: &[String]) -> Choice {
 
 fn open(file: &str, flags: &[&str]) -> Result<Checkpoint, CheckpointError> {
     let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-    Checkpoint::open_with(&folder().join(file), &choice(&flags))
+    let checkpoint = Checkpoint::open_with(&folder().join(file), &choice(&flags))?;
+    checkpoint.decided().map(|()| checkpoint)
 }
 
 /// torch's image (f32) or logits (f64), with its shape.
@@ -154,6 +155,53 @@ fn what_is_not_clear_is_refused_with_what_there_is() {
     holds(&error.to_string(), &["the keys are `generator`, `epoch`", "--weights-key generator"]);
     let error = open("torchvision_ema.pth", &["--weights-key", "ema"]).unwrap_err();
     holds(&error.to_string(), &["no weights under the key `ema`", "`model_ema`"]);
+}
+
+#[test]
+fn a_normalising_layer_in_the_checkpoint_is_the_models_preprocessing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--weights", &path("prefix_normalised.pth"), "-o", "m.onnx"]);
+    holds(&text(&output.stderr), &["the checkpoint's own normalising layer", "left out", "0.mean"]);
+    let model = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap();
+    let stored = model.metadata_props.iter().find(|entry| entry.key == "resnext.preprocess").unwrap();
+    let stored: serde_json::Value = serde_json::from_str(&stored.value).unwrap();
+    assert_eq!(stored["mean"], serde_json::json!([0.5, 0.5, 0.5]));
+    assert!((stored["std"][0].as_f64().unwrap() - 0.2).abs() < 1e-6, "{stored}");
+    // What a user gives counts.
+    let output =
+        run(folder.path(), &["--weights", &path("prefix_normalised.pth"), "-o", "n.onnx", "--preprocess", "v2"]);
+    assert!(!text(&output.stderr).contains("normalising layer"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn keys_of_safetensors_are_what_names_begin_with() {
+    let checkpoint = open("prefix_model.safetensors", &["--weights-key", "model"]).unwrap();
+    assert_eq!(checkpoint.nested_under(), Some("model"));
+    assert!(checkpoint.get("conv1.weight").is_some());
+    let error = open("prefix_model.safetensors", &["--weights-key", "ema"]).unwrap_err();
+    holds(&error.to_string(), &["no weights under the key `ema`", "`model`"]);
+}
+
+#[test]
+fn inspect_lists_what_is_to_be_chosen() {
+    let inspected = |file: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = run(folder.path(), &["inspect", &path(file)]);
+        let json = run(folder.path(), &["inspect", "--json", &path(file)]);
+        assert!(plain.status.success() && json.status.success(), "{}", text(&plain.stderr));
+        (text(&plain.stdout), serde_json::from_slice::<serde_json::Value>(&json.stdout).unwrap())
+    };
+    let (plain, json) = inspected("moco.pth");
+    holds(&plain, &["to choose", "--prefix encoder_q. or encoder_k."]);
+    assert_eq!(json["undecided"]["code"], "prefixes");
+    let (plain, json) = inspected("head_extra.pth");
+    holds(&plain, &["to choose", "--drop-head", "aux (", "2x1d blocks 1,1,1,1"]);
+    assert_eq!(json["undecided"]["known"].as_array().unwrap().len(), 2);
+    let (plain, json) = inspected("timm_train.pth.tar");
+    holds(&plain, &["other weights", "state_dict_ema"]);
+    assert_eq!(json["others"][0]["key"], "state_dict_ema");
+    let (plain, _) = inspected("transformers.safetensors");
+    holds(&plain, &["transformers' ResNet", "classifier"]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn logits(path: &Path) -> (Data, Vec<f64>) {
         data: Data::F32(images.iter().map(|&v| v as f32).collect()),
     };
     let file = ModelFile::read(path).unwrap();
-    let fitted = input::fit(&[given], &file, &file.image_input().unwrap()).unwrap();
+    let fitted = input::fit(&[given], &file.name(), &file.image_input().unwrap()).unwrap();
     let mut worker = launcher().load(&spec(library(Package::Cpu), Kind::Cpu, path)).expect("loaded");
     let data = worker.run(&[fitted]).expect("ran").remove(0).data;
     let values = input::to_f64(&data);

@@ -55,7 +55,7 @@ fn on_cpu(file: &ModelFile) -> Candidate<'_> {
         let worker = launcher().load(&spec(library(Package::Cpu), Kind::Cpu, path))?;
         Ok(Box::new(worker) as Box<dyn Model>)
     };
-    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+    Candidate::of_file(file, "cpu", Box::new(open))
 }
 
 /// What torch made of the held-out images.

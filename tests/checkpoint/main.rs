@@ -4,8 +4,10 @@
 mod common {
     pub(crate) mod checkpoint_files;
     pub(crate) mod memory;
+    pub(crate) mod snapshot;
 }
 
+mod architectures;
 mod bounds;
 mod properties;
 mod reading;

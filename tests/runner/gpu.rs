@@ -68,10 +68,11 @@ fn cuda_and_tensorrt_name_the_library_that_is_missing() {
             continue;
         }
         assert_eq!(finding.state, State::Broken);
-        let reason = finding.reason.expect("a reason");
+        let reason = finding.reason.expect("a reason").to_string();
         assert!(reason.contains(provider), "{reason}");
         assert!(reason.contains("cannot open shared object file"), "{reason}");
-        let hint = finding.hint.expect("a hint");
+        let hints: Vec<String> = finding.hints.iter().map(ToString::to_string).collect();
+        let hint = hints.join("; ");
         assert!(hint.contains("resnext-run setup cuda"), "{hint}");
         assert!(hint.contains("driver") || host::has_nvidia_driver(), "{hint}");
     }

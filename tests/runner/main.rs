@@ -4,6 +4,7 @@
 #[path = "../common"]
 mod common {
     pub(crate) mod runner;
+    pub(crate) mod snapshot;
 }
 
 mod calibrate;
@@ -18,6 +19,7 @@ mod hostile;
 mod imports;
 mod library;
 mod setup;
+mod shapes;
 mod structure;
 mod tune;
 mod verbs;

@@ -44,7 +44,7 @@ const RULES: [Rule; 9] = [
     Rule {
         from: &["resnext_runner::backend"],
         never: &["resnext_runner::verb", "resnext_runner::report", "resnext_runner::input"],
-        unless: &["resnext_runner::input::preprocess"],
+        unless: &[],
         why: "a backend formats nothing and knows no image",
     },
     Rule {

@@ -64,6 +64,14 @@ fn a_batch_gives_what_its_images_give_one_by_one() {
 }
 
 #[test]
+fn an_opened_model_declares_its_inputs_and_outputs() {
+    let (_folder, worker) = loaded();
+    let said = |ports: &[onnx_file::port::Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(said(worker.inputs()), ["input f32 [?, 3, 32, 32]"]);
+    assert_eq!(said(worker.outputs()), ["logits f32 [?, 10]"]);
+}
+
+#[test]
 fn what_was_loaded_says_where_every_node_is_and_every_option() {
     let (_folder, worker) = loaded();
     let loaded = worker.loaded();

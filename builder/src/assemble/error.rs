@@ -11,6 +11,7 @@ use crate::hub::HubError;
 use crate::passes::UnknownNode;
 use crate::published::NameError;
 use crate::shape::ShapeError;
+use crate::sidecar::Otherwise;
 use crate::tuning::TuningError;
 use crate::validate::GraphError;
 use crate::variant::VariantError;
@@ -61,6 +62,16 @@ pub enum BuildError {
         expected: String,
         /// The digest, in hex.
         found: String,
+    },
+    /// The file beside the weights tells of a network that only looks like one of the family.
+    #[error(
+        "{path} says that {otherwise}, which no tensor shows and this program does not write; export it with its own framework"
+    )]
+    Otherwise {
+        /// The configuration.
+        path: String,
+        /// What it says.
+        otherwise: Otherwise,
     },
     /// The checkpoint could not be read for its digest.
     #[error("cannot read {path}: {source}")]
@@ -159,7 +170,7 @@ impl BuildError {
                 Exit::BadInput
             }
             Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => Exit::BadInput,
-            Self::Memory(_) => Exit::BadInput,
+            Self::Memory(_) | Self::Otherwise { .. } => Exit::BadInput,
             Self::Different(_) => Exit::Mismatch,
             Self::Verify(error) => error.exit(),
             // The reader closed the pipe: it has what it wanted.

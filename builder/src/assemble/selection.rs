@@ -1,5 +1,6 @@
 //! What a user should know of the part of a checkpoint that was taken.
 
+use super::error::BuildError;
 use super::plan::{LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::architecture::{Output, StrideIn};
 use crate::checkpoint::{Checkpoint, Naming};
@@ -7,10 +8,16 @@ use crate::note::Note;
 use crate::sidecar::Sidecar;
 
 /// `plan` with what it leaves open taken from the files beside the weights, and what was.
-pub(crate) fn with_sidecar(plan: &Plan) -> (Plan, Vec<Note>) {
+///
+/// # Errors
+/// [`BuildError::Otherwise`] where they say that the network is none of the family, though its tensors are.
+pub(crate) fn with_sidecar(plan: &Plan) -> Result<(Plan, Vec<Note>), BuildError> {
     let (mut plan, mut notes) = (plan.clone(), Vec::new());
-    let Weights::File(path) = &plan.weights else { return (plan, notes) };
+    let Weights::File(path) = &plan.weights else { return Ok((plan, notes)) };
     let beside = Sidecar::beside(path);
+    if let Some((otherwise, file)) = beside.otherwise {
+        return Err(BuildError::Otherwise { path: file.display().to_string(), otherwise });
+    }
     if let (PreprocessChoice::Known, Some((preprocess, file))) = (&plan.preprocess, beside.preprocess) {
         notes.push(Note::PreprocessingFrom { file, resize: preprocess.resize, crop: preprocess.crop });
         // A square that was asked for stays, and the preprocessing follows it.
@@ -27,7 +34,7 @@ pub(crate) fn with_sidecar(plan: &Plan) -> (Plan, Vec<Note>) {
         notes.push(Note::StrideFrom { file: path.clone() });
         plan.stride_in = StrideIn::Conv1x1;
     }
-    (plan, notes)
+    Ok((plan, notes))
 }
 
 /// How the weights were found.

@@ -1,4 +1,6 @@
-//! What the command line asks of a checkpoint, where the file alone does not settle it.
+//! What the command line asks of a checkpoint, where the file alone does not settle it; and what it left open.
+
+use serde::Serialize;
 
 /// Which part of a checkpoint is meant, and what may be passed over. The default lets the file decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,4 +15,24 @@ pub struct Choice {
     pub no_head: bool,
     /// Exact `module.Name`s of objects to pass over unbuilt, beside those known to be harmless.
     pub skip: Vec<String>,
+}
+
+/// What a file leaves open and its user has to choose before a network can be built of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Undecided {
+    /// Networks under several prefixes: names are as the file has them.
+    Prefixes {
+        /// The prefixes.
+        known: Vec<String>,
+    },
+    /// Linear layers that are not one plain classifier.
+    Heads {
+        /// Channels that the stages put out.
+        features: usize,
+        /// The layers, with what each takes and gives.
+        known: Vec<String>,
+        /// Their tensors.
+        tensors: Vec<String>,
+    },
 }

@@ -13,10 +13,11 @@ use std::collections::HashMap;
 pub use head::Head;
 pub use scheme::Naming;
 
-use super::choice::Choice;
+use super::choice::{Choice, Undecided};
 use super::error::Fault;
 use super::tensor::TensorInfo;
 use super::values::Data;
+use head::Settled;
 use tensor::{Tensor, constant, leave_out};
 
 /// What `DataParallel` and `AveragedModel` put before every name.
@@ -37,6 +38,9 @@ pub(super) struct Named {
     pub(super) prefix: Option<String>,
     pub(super) naming: Naming,
     pub(super) head: Option<Head>,
+    pub(super) undecided: Option<Undecided>,
+    /// Mean and deviation of a layer before the network that normalises images.
+    pub(super) normalisation: Option<Box<[Data; 2]>>,
     /// Tensors that are not part of the network, by their names in the file.
     pub(super) left_out: Vec<String>,
 }
@@ -45,7 +49,7 @@ pub(super) struct Named {
 ///
 /// # Errors
 ///
-/// If two prefixes or two heads come into question, or there is not what `choice` names.
+/// If there is not what `choice` names.
 pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Result<Named, Fault> {
     let mut tensors = join_pruned(tensors);
     let mut left_out = Vec::new();
@@ -54,10 +58,21 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
         !(COUNTERS.contains(&last) && info.shape.iter().product::<usize>() <= 1)
     });
     let stripped = if choice.prefix.is_none() { strip_module(&mut tensors) } else { String::new() };
-    let (naming, prefix, wrapper) = find_prefix(&tensors, choice)?;
-    let Some(prefix) = prefix else {
-        let prefix = (!stripped.is_empty()).then_some(stripped);
-        return Ok(Named { tensors, prefix, naming: Naming::Torchvision, head: None, left_out });
+    let (naming, prefix, wrapper) = match find_prefix(&tensors, choice)? {
+        Found::One(naming, prefix, wrapper) => (naming, prefix, wrapper),
+        other => {
+            let prefix = (!stripped.is_empty()).then_some(stripped);
+            let undecided = other.undecided();
+            return Ok(Named {
+                tensors,
+                prefix,
+                naming: Naming::Torchvision,
+                head: None,
+                undecided,
+                normalisation: None,
+                left_out,
+            });
+        }
     };
     let mut tensors: Vec<Tensor> = tensors
         .into_iter()
@@ -72,7 +87,12 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
             Tensor { file, name, inside, body, info, data }
         })
         .collect();
-    let head = head::settle(&mut tensors, choice, &mut left_out)?;
+    let (head, undecided) = match head::settle(&mut tensors, choice, &mut left_out)? {
+        Settled::Found(head) => (Some(head), None),
+        Settled::Absent => (None, None),
+        Settled::Undecided(undecided) => (None, Some(undecided)),
+    };
+    let normalisation = take_normalisation(&mut tensors, &mut left_out);
     if choice.prefix.is_some() {
         leave_out(&mut tensors, &mut left_out, |tensor| !tensor.inside && !tensor.body);
     } else {
@@ -84,7 +104,7 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
     let tensors = tensors.into_iter().map(|tensor| (TensorInfo { name: tensor.name, ..tensor.info }, tensor.data));
     let prefix = if wrapper { format!("{}{prefix}", WRAPPERS[0]) } else { format!("{stripped}{prefix}") };
     let prefix = (!prefix.is_empty()).then_some(prefix);
-    Ok(Named { tensors: tensors.collect(), prefix, naming, head, left_out })
+    Ok(Named { tensors: tensors.collect(), prefix, naming, head, undecided, normalisation, left_out })
 }
 
 /// Weights of a loss, and the mean and deviation of a normalising layer before the network.
@@ -95,6 +115,31 @@ fn is_aside(tensor: &Tensor) -> bool {
     let loss = parts.any(|part| matches!(part, "loss" | "loss_fn" | "criterion" | "loss_function"));
     (few && matches!(last, "mean" | "std" | "pixel_mean" | "pixel_std"))
         || (loss && tensor.info.shape.len() <= 1 && matches!(last, "weight" | "pos_weight"))
+}
+
+/// Takes the three means and deviations of a normalising layer out of `tensors`, where there is one such layer.
+fn take_normalisation(tensors: &mut Vec<Tensor>, left_out: &mut Vec<String>) -> Option<Box<[Data; 2]>> {
+    let find = |last: &str| {
+        let fits = |tensor: &Tensor| {
+            let name = tensor.name.rsplit('.').next();
+            !tensor.body
+                && name == Some(last)
+                && tensor.info.dtype.is_float()
+                && tensor.info.shape.iter().product::<usize>() == 3
+        };
+        let mut found = tensors.iter().enumerate().filter(|(_, tensor)| fits(tensor));
+        let (index, tensor) = found.next()?;
+        found.next().is_none().then(|| (index, tensor.name.strip_suffix(last).unwrap_or_default().to_owned()))
+    };
+    let ((mean, layer), (std, other)) = (find("mean")?, find("std")?);
+    if layer != other {
+        return None;
+    }
+    // The later one first, so that the index of the other stays.
+    let [later, earlier] = [mean.max(std), mean.min(std)].map(|index| tensors.remove(index));
+    let (mean, std) = if mean < std { (earlier, later) } else { (later, earlier) };
+    left_out.extend([mean.file, std.file]);
+    Some(Box::new([mean.data, std.data]))
 }
 
 /// Takes `module.` off every name, as often as all of them have it; returns what was taken off.
@@ -118,9 +163,28 @@ fn unwrap_name(name: &str) -> String {
     WRAPPERS.iter().fold(name.to_owned(), |name, wrapper| name.replace(wrapper, ""))
 }
 
-/// The naming and the prefix under which there is a network; no prefix where there is none. The last says whether the
-/// wrappers of torch.compile had to be taken out of the names for it.
-fn find_prefix(tensors: &[(TensorInfo, Data)], choice: &Choice) -> Result<(Naming, Option<String>, bool), Fault> {
+/// Where there is a network.
+enum Found {
+    /// Under this prefix, in this naming; the last says whether the wrappers of torch.compile had to be taken out of the
+    /// names for it.
+    One(Naming, String, bool),
+    /// Nowhere.
+    None,
+    /// Under each of these prefixes.
+    Several(Vec<String>),
+}
+
+impl Found {
+    fn undecided(self) -> Option<Undecided> {
+        match self {
+            Self::Several(known) => Some(Undecided::Prefixes { known }),
+            Self::One(..) | Self::None => None,
+        }
+    }
+}
+
+/// The prefix under which there is a network, the one that was asked for where it was.
+fn find_prefix(tensors: &[(TensorInfo, Data)], choice: &Choice) -> Result<Found, Fault> {
     let found = |wrapper: bool| {
         let mut found: Vec<(Naming, String)> = Vec::new();
         for (info, _) in tensors {
@@ -146,15 +210,15 @@ fn find_prefix(tensors: &[(TensorInfo, Data)], choice: &Choice) -> Result<(Namin
         let mut within = candidates.iter().filter(|(_, prefix)| !dotted.is_empty() && prefix.starts_with(&dotted));
         return match (exact, within.next(), within.next()) {
             (Some((naming, prefix)), ..) | (None, Some((naming, prefix)), None) => {
-                Ok((*naming, Some(prefix.clone()), wrapper))
+                Ok(Found::One(*naming, prefix.clone(), wrapper))
             }
             _ => Err(Fault::NoSuchPrefix { prefix: asked.clone(), known: listed(&candidates) }),
         };
     }
     match &candidates[..] {
-        [] => Ok((Naming::Torchvision, None, false)),
-        [(naming, prefix)] => Ok((*naming, Some(prefix.clone()), wrapper)),
-        several => Err(Fault::Prefixes { known: listed(several) }),
+        [] => Ok(Found::None),
+        [(naming, prefix)] => Ok(Found::One(*naming, prefix.clone(), wrapper)),
+        several => Ok(Found::Several(listed(several))),
     }
 }
 

@@ -6,13 +6,17 @@ use std::path::Path;
 
 use onnx_file::digest;
 use onnx_file::outline::OutlineError;
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{Alternative, Naming, Undecided};
+use crate::identity::Other;
 use crate::published::Published;
+use crate::shape::ShapeError;
 
 /// Version of the JSON form.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// What a file holds.
 #[derive(Clone, Debug, Serialize)]
@@ -48,19 +52,37 @@ pub struct Inspection {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
     /// Weights by name.
-    Checkpoint {
-        /// zip, legacy or safetensors.
-        container: String,
-        /// The key the weights lie under.
-        nested_under: Option<String>,
-        /// What was removed from names.
-        prefix: Option<String>,
-        /// Objects beside the weights that were passed over unbuilt, `key: class`.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        skipped: Vec<String>,
-    },
+    Checkpoint(Box<Weights>),
     /// A model.
     Onnx(Box<Onnx>),
+}
+
+/// What a checkpoint says beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Weights {
+    /// zip, legacy or safetensors.
+    pub container: String,
+    /// The key the weights lie under.
+    pub nested_under: Option<String>,
+    /// What was removed from names.
+    pub prefix: Option<String>,
+    /// Whose names the file has.
+    pub naming: Naming,
+    /// Other weights in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Alternative>,
+    /// The classifier's linear layers, by their names in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classifier: Vec<String>,
+    /// What has to be chosen before a model can be built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<Undecided>,
+    /// Tensors that are no part of the network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// Objects beside the weights that were passed over unbuilt, `key: class`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// What an ONNX file declares.
@@ -143,7 +165,7 @@ pub enum Architecture {
     /// One of the family.
     Inferred(Box<Inferred>),
     /// None of it, and why.
-    Unknown(String),
+    Unknown(Unknown),
 }
 
 /// An inferred architecture.
@@ -184,6 +206,41 @@ pub struct Stage {
     pub parameters: u64,
     /// Multiply-adds for one image.
     pub multiply_adds: u64,
+}
+
+/// Why there is no architecture.
+#[derive(Debug, Clone)]
+pub enum Unknown {
+    /// The tensors of a checkpoint are those of something else.
+    Checkpoint(Box<Other>),
+    /// The graph of a model is no plain ResNet's.
+    Graph {
+        /// What of it.
+        reason: String,
+    },
+    /// Several networks are in a checkpoint, and nothing says which one is meant.
+    Undecided {
+        /// What there is to choose.
+        reason: String,
+    },
+    /// It does not fit its own images.
+    Image(ShapeError),
+}
+
+impl Serialize for Unknown {
+    /// A code and the sentence.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let code = match self {
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Graph { .. } => "graph",
+            Self::Undecided { .. } => "undecided",
+            Self::Image(_) => "image",
+        };
+        let mut fields = serializer.serialize_struct("Unknown", 2)?;
+        fields.serialize_field("code", code)?;
+        fields.serialize_field("text", &self.to_string())?;
+        fields.end()
+    }
 }
 
 /// Why a file could not be inspected.

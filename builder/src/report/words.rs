@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::checkpoint::{Alternative, Naming, WeightsKind};
+use crate::inspect::Unknown;
 use crate::note::Note;
 use crate::optimize::{Form, Obstacle, Refusal};
 use crate::passes::Reason;
@@ -25,6 +26,16 @@ impl Display for Refusal {
         match self {
             Self::Declined { because, .. } => because.fmt(f),
             Self::Unproven { because } => because.fmt(f),
+        }
+    }
+}
+
+impl Display for Unknown {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint(other) => write!(f, "it {other}"),
+            Self::Graph { reason } | Self::Undecided { reason } => f.write_str(reason),
+            Self::Image(error) => error.fmt(f),
         }
     }
 }
@@ -129,6 +140,11 @@ impl Display for Note {
                 crop = crop.shorter(),
                 usual_crop = usual_crop.shorter()
             ),
+            Self::NormalisationFound { resize, crop } => write!(
+                f,
+                "mean and deviation of the preprocessing are those of the checkpoint's own normalising layer, which the model leaves to it; resize {resize} and crop {crop} are v1's, as nothing says them",
+                crop = crop.shorter()
+            ),
             Self::PreprocessingUnknown { resize, crop } => write!(
                 f,
                 "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it",
@@ -168,7 +184,7 @@ impl Display for Alternative {
     }
 }
 
-fn naming_of(naming: Naming) -> &'static str {
+pub(super) fn naming_of(naming: Naming) -> &'static str {
     match naming {
         Naming::Torchvision => "names are torchvision's",
         Naming::Transformers => {

@@ -10,8 +10,8 @@ use super::onnxruntime::runtime::find::{Library, Search};
 use super::onnxruntime::spec::{SessionOptions, Source, Spec};
 use super::onnxruntime::worker::Launcher;
 use crate::host::machine::memory;
-use crate::input::preprocess;
 use crate::model::candidate::{Candidate, Candidates};
+use crate::model::demand::Demand;
 use crate::model::file::ModelFile;
 
 use super::onnxruntime::options::ProviderOptions;
@@ -57,13 +57,15 @@ impl Providers {
     /// Opens every model once for each thread, or for each of the `batch` images at once that the copies share where
     /// these are fewer, and divides the threads among them, where that does more in all: on the CPU provider, and as far
     /// as memory goes. Returns how many copies there are, and how many there would be with more memory.
-    pub(crate) fn copy_models(&mut self, files: &[ModelFile], batch: usize) -> (usize, usize) {
+    pub(crate) fn copy_models(&mut self, files: &[ModelFile], demands: &[Demand], batch: usize) -> (usize, usize) {
         if self.each.iter().any(|(provider, _)| provider.kind() != Kind::Cpu) {
             return (1, 1);
         }
         let wanted = self.session.intra_op_threads.clamp(1, batch.max(1));
         let each = |copies: usize| {
-            files.iter().map(|file| copy_bytes(file, batch.div_ceil(copies))).fold(0, u64::saturating_add)
+            let bytes =
+                |(file, demand): (&ModelFile, &Demand)| memory::copy_bytes(file.weight_bytes(), demand.bytes(copies));
+            files.iter().zip(demands).map(bytes).fold(0, u64::saturating_add)
         };
         self.copies = memory::copies_that_fit(wanted, each, memory::available());
         (self.copies, wanted)
@@ -74,22 +76,22 @@ impl Providers {
         self.session.intra_op_threads
     }
 
-    /// Every model on every provider: all providers of the first model, then of the next. `batches` are the numbers of
-    /// images at once that will be asked for.
-    pub(crate) fn candidates<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
-        let pairs = files.iter().flat_map(|file| self.each.iter().map(move |each| (file, each)));
-        pairs.map(|(file, each)| self.candidate(file, each, batches)).collect()
+    /// Every model on every provider: all providers of the first model, then of the next. `demands` are the shapes
+    /// that each model will be asked for.
+    pub(crate) fn candidates<'a>(&'a self, files: &'a [ModelFile], demands: &[Demand]) -> Vec<Candidate<'a>> {
+        let models = files.iter().zip(demands);
+        models.flat_map(|(file, demand)| self.each.iter().map(move |each| self.candidate(file, each, demand))).collect()
     }
 
     fn candidate<'a>(
         &'a self,
         file: &'a ModelFile,
         (provider, library): &'a (Provider, Library),
-        batches: &[usize],
+        demand: &Demand,
     ) -> Candidate<'a> {
         let mut provider = provider.clone();
         if let Provider::TensorRt(tensorrt) = &mut provider {
-            tensorrt.profiles = profile(file, batches).into_iter().collect();
+            tensorrt.profiles = profile(demand).into_iter().collect();
         }
         let spec = Spec {
             library: library.clone(),
@@ -103,40 +105,21 @@ impl Providers {
         let copies = if file.batch_divides() { self.copies } else { 1 };
         let backend = OnnxRuntime { launcher: &self.launcher, spec, copies };
         let provider = backend.name().to_owned();
-        Candidate { file, provider, open: Box::new(move |path| backend.open(path)) }
+        Candidate::of_file(file, provider, Box::new(move |path| backend.open(path)))
     }
-}
-
-/// Bytes that a copy of the model takes while it runs batches of this size, about.
-fn copy_bytes(file: &ModelFile, batch: usize) -> u64 {
-    let pixels = file.image_input().ok().and_then(|image| {
-        let (height, width) = preprocess::asked_by(file, &image).ok()?.0.height_width();
-        Some(height.saturating_mul(width))
-    });
-    let input = pixels.unwrap_or(0).saturating_mul(batch).saturating_mul(3 * 4);
-    memory::copy_bytes(file.weight_bytes(), u64::try_from(input).unwrap_or(u64::MAX))
 }
 
 impl Candidates for Providers {
-    fn of<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>> {
-        self.candidates(files, batches)
+    fn of<'a>(&'a self, files: &'a [ModelFile], demands: &[Demand]) -> Vec<Candidate<'a>> {
+        self.candidates(files, demands)
     }
 }
 
-/// The range of shapes that will be asked for, so that TensorRT builds one engine for all of them; none where the file
+/// The range of shapes that will be asked for, so that TensorRT builds one engine for all of them; none where the model
 /// leaves nothing open.
-fn profile(file: &ModelFile, batches: &[usize]) -> Option<Profile> {
-    let image = file.image_input().ok()?;
-    if image.batch.is_some() && image.height.is_some() && image.width.is_some() {
-        return None;
-    }
-    let (preprocess, _) = preprocess::asked_by(file, &image).ok()?;
-    let (height, width) = preprocess.height_width();
-    let shape =
-        |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
-    let most = batches.iter().copied().max().unwrap_or(1);
-    // The probe run has a batch of one.
-    Some(Profile { input: image.name.clone(), min: shape(1), opt: shape(most), max: shape(most) })
+fn profile(demand: &Demand) -> Option<Profile> {
+    let Demand { input, least, most, is_open } = demand;
+    is_open.then(|| Profile { input: input.clone(), min: least.clone(), opt: most.clone(), max: most.clone() })
 }
 
 /// Reads what every model file says of itself.

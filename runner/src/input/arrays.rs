@@ -1,6 +1,6 @@
 //! Named arrays in files: `.npz`, `.npy` and `.safetensors`, read and written.
 //!
-//! Somebody else may have made the file: what an array takes is known from its header and held against the memory that
+//! Somebody else may have made the file: what an array takes is known from its header and checked against the memory that
 //! this process may take before anything is allocated, and of a file only what is asked for is read.
 
 mod content;

@@ -7,6 +7,7 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use super::broken::Defect;
 use clap::ValueEnum;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
@@ -53,7 +54,7 @@ pub enum ImageError {
         source: std::io::Error,
     },
     /// There is nothing in it.
-    #[error("{}: the file is empty", path.display())]
+    #[error("{}: {}", path.display(), Defect::Empty)]
     Empty {
         /// The file.
         path: PathBuf,
@@ -77,7 +78,7 @@ pub enum ImageError {
         height: u32,
     },
     /// The file ends within the image.
-    #[error("{}: the image is cut off", path.display())]
+    #[error("{}: {}", path.display(), Defect::Truncated)]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -101,18 +102,18 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// The reason without the path, for lists that name the path themselves.
-    pub fn reason(&self) -> String {
+    /// What is wrong, without the path, for lists that name the path themselves.
+    pub fn defect(&self) -> Defect {
         match self {
-            ImageError::Io { source, .. } => source.to_string(),
-            ImageError::Empty { .. } => "the file is empty".into(),
-            ImageError::UnknownFormat { found, .. } => (*found).into(),
+            ImageError::Io { source, .. } => Defect::Unreadable { reason: source.to_string() },
+            ImageError::Empty { .. } => Defect::Empty,
+            ImageError::UnknownFormat { found, .. } => Defect::UnknownFormat { found: (*found).to_owned() },
             ImageError::TooLarge { width, height, .. } => {
-                format!("{width}x{height} pixels are more than the limit of {} million", MOST_PIXELS / 1_000_000)
+                Defect::TooLarge { width: *width, height: *height, most_pixels: MOST_PIXELS }
             }
-            ImageError::Truncated { .. } => "the image is cut off".into(),
-            ImageError::Undecodable { reason, .. } => format!("cannot be decoded: {reason}"),
-            ImageError::Unsizable { reason, .. } => reason.clone(),
+            ImageError::Truncated { .. } => Defect::Truncated,
+            ImageError::Undecodable { reason, .. } => Defect::Undecodable { reason: reason.clone() },
+            ImageError::Unsizable { reason, .. } => Defect::Unsizable { reason: reason.clone() },
         }
     }
 }
@@ -267,8 +268,8 @@ mod tests {
     fn nothing_text_and_other_formats_are_told_apart_from_images() {
         assert!(matches!(refusal(b""), ImageError::Empty { .. }));
         assert!(matches!(refusal(b"a text, no image"), ImageError::UnknownFormat { .. }));
-        assert!(refusal(b"\0\0\0\x1cftypavif\0\0\0\0").reason().contains("AVIF"));
-        assert!(refusal(b"\0\0\0\x1cftypheic\0\0\0\0").reason().contains("HEIC"));
+        assert!(refusal(b"\0\0\0\x1cftypavif\0\0\0\0").defect().to_string().contains("AVIF"));
+        assert!(refusal(b"\0\0\0\x1cftypheic\0\0\0\0").defect().to_string().contains("HEIC"));
         assert!(matches!(refusal(b"\0\0\x01\0\x01\0"), ImageError::UnknownFormat { .. }), "an icon");
         assert!(matches!(refusal(b"\xFF\xD8\xFF"), ImageError::Truncated { .. }));
     }
@@ -287,6 +288,6 @@ mod tests {
         let path = PathBuf::from("some/where.png");
         let error = ImageError::TooLarge { path, width: 30_000, height: 30_000 };
         assert!(error.to_string().starts_with("some/where.png: 30000x30000"));
-        assert!(!error.reason().contains("where"));
+        assert!(!error.defect().to_string().contains("where"));
     }
 }

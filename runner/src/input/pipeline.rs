@@ -130,7 +130,7 @@ struct Queue {
     window: usize,
     state: Mutex<State>,
     /// Something was taken, so that an image more may be begun.
-    room: Condvar,
+    free: Condvar,
     /// Enough is finished to be taken.
     ready: Condvar,
 }
@@ -141,7 +141,7 @@ struct State {
     taken: usize,
     finished: BTreeMap<usize, Prepared>,
     stopped: bool,
-    /// Threads that wait for room.
+    /// Threads that wait for a free place.
     idle: usize,
     /// Whether someone waits to take the next image.
     awaited: bool,
@@ -149,7 +149,7 @@ struct State {
 
 impl Queue {
     fn new(count: usize, window: usize) -> Self {
-        Queue { count, window, state: Mutex::default(), room: Condvar::new(), ready: Condvar::new() }
+        Queue { count, window, state: Mutex::default(), free: Condvar::new(), ready: Condvar::new() }
     }
 
     /// The state is consistent whenever the lock is free: a panic elsewhere does not spoil it.
@@ -162,7 +162,7 @@ impl Queue {
         let mut state = self.lock();
         while !state.stopped && state.begun < self.count && state.begun - state.taken >= self.window {
             state.idle += 1;
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
         if state.stopped || state.begun == self.count {
@@ -196,7 +196,7 @@ impl Queue {
                 let idle = state.idle > 0;
                 drop(state);
                 if idle {
-                    self.room.notify_one();
+                    self.free.notify_one();
                 }
                 return prepared;
             }
@@ -208,7 +208,7 @@ impl Queue {
 
     fn stop(&self) {
         self.lock().stopped = true;
-        self.room.notify_all();
+        self.free.notify_all();
     }
 }
 

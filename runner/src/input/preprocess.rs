@@ -99,6 +99,21 @@ pub fn normalize(preprocess: &Preprocess, image: &RgbImage) -> Vec<f32> {
     tensor
 }
 
+/// Height and width of the images that a model is given: as its file says, or as its input has them, or as ImageNet's
+/// usual preprocessing crops.
+///
+/// # Errors
+/// As for [`asked_by`].
+pub fn extent(file: Option<&ModelFile>, image: &ImageInput) -> Result<(usize, usize), MetadataError> {
+    match file {
+        Some(file) => Ok(asked_by(file, image)?.0.height_width()),
+        None => {
+            let (height, width) = IMAGENET_V1.height_width();
+            Ok((image.height.unwrap_or(height), image.width.unwrap_or(width)))
+        }
+    }
+}
+
 /// torchvision's `_compute_resized_output_size`: the shorter side becomes `side`, the longer one is truncated.
 fn resized_extent((width, height): (u32, u32), side: u32) -> (u32, u32) {
     let longer = |long: u32, short: u32| {

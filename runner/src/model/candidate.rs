@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::file::ModelFile;
+use onnx_file::digest;
+
+use super::demand::Demand;
+use super::file::{ImageInput, MetadataError, ModelFile};
 use super::opened::{Model, ModelError};
 
 /// Opens a model file on the candidate's provider: loads it, probes it, and says why not where it cannot.
@@ -12,8 +15,10 @@ pub type Open<'a> = Box<dyn FnMut(&Path) -> Result<Box<dyn Model + 'a>, ModelErr
 
 /// One model on one provider.
 pub struct Candidate<'a> {
-    /// The model file.
-    pub file: &'a ModelFile,
+    /// What results call the model: the path of its file, or the name that a server has for it.
+    pub model: String,
+    /// Its file, where it lies here.
+    pub file: Option<&'a ModelFile>,
     /// Provider, as asked for: `cpu`, `openvino`, ...
     pub provider: String,
     /// Opens it.
@@ -21,24 +26,55 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// Opens the candidate's own file.
+    /// A model whose file lies here.
+    pub fn of_file(file: &'a ModelFile, provider: impl Into<String>, open: Open<'a>) -> Candidate<'a> {
+        Candidate { model: file.path.display().to_string(), file: Some(file), provider: provider.into(), open }
+    }
+
+    /// Opens the candidate's own model.
     ///
     /// # Errors
     /// [`ModelError`], as the opener says.
     pub fn open(&mut self) -> Result<Box<dyn Model + 'a>, ModelError> {
-        (self.open)(&self.file.path)
+        let own = self.file.map_or(Path::new(&self.model), |file| &file.path);
+        (self.open)(own)
     }
 
-    /// Provider and file name, for people.
+    /// Provider and model, for people.
     pub fn name(&self) -> String {
-        format!("{} {}", self.provider, self.file.name())
+        format!("{} {}", self.provider, self.file.map_or_else(|| self.model.clone(), ModelFile::name))
+    }
+
+    /// SHA-256 of its file.
+    pub fn sha256(&self) -> Option<String> {
+        self.file.and_then(|file| digest::file(&file.path).ok())
+    }
+
+    /// Its file, for what reads more than a run can tell: the graph, labels, how images are prepared.
+    ///
+    /// # Errors
+    /// [`MetadataError::NoFile`] where it does not lie here.
+    pub fn needed_file(&self) -> Result<&'a ModelFile, MetadataError> {
+        self.file.ok_or_else(|| MetadataError::NoFile { model: self.model.clone() })
+    }
+
+    /// The input that takes images: as the opened model declares it, or, where it declares none, as its file does.
+    ///
+    /// # Errors
+    /// [`ModelError::BadModel`] where there is none, or the model needs other inputs besides.
+    pub fn image_input(&self, model: &dyn Model) -> Result<ImageInput, ModelError> {
+        let bad = |error: String| ModelError::BadModel(error);
+        match self.file {
+            Some(file) if model.inputs().is_empty() => file.image_input().map_err(|error| bad(error.to_string())),
+            _ => ImageInput::among(model.inputs()).map_err(|reason| bad(format!("{}: {reason}", self.model))),
+        }
     }
 }
 
 /// Makes candidates of model files, on the provider to tune for.
 pub trait Candidates {
-    /// One for each file, to run the given numbers of images at once.
-    fn of<'a>(&'a self, files: &'a [ModelFile], batches: &[usize]) -> Vec<Candidate<'a>>;
+    /// One for each file, to run on inputs of the given shapes.
+    fn of<'a>(&'a self, files: &'a [ModelFile], demands: &[Demand]) -> Vec<Candidate<'a>>;
 }
 
 /// What a long-running verb is doing.

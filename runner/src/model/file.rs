@@ -18,6 +18,12 @@ pub enum MetadataError {
     /// The file cannot be read, or is no ONNX model.
     #[error(transparent)]
     Outline(#[from] OutlineError),
+    /// What only the file tells is needed, and there is none here.
+    #[error("{model} has no file here, and what only its file tells is needed; give the .onnx file")]
+    NoFile {
+        /// What the model is called.
+        model: String,
+    },
     /// No input, or more than one, is a batch of images, or its extents are none that images can be brought to.
     #[error("{}: {reason}; its inputs are: {inputs}", path.display())]
     NotAnImageModel {
@@ -127,20 +133,7 @@ impl ModelFile {
     /// # Errors
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.
     pub fn image_input(&self) -> Result<ImageInput, MetadataError> {
-        let refuse = |reason: &str| Err(self.not_an_image_model(reason.into()));
-        let images: Vec<ImageInput> = self.inputs.iter().filter_map(Port::as_image).collect();
-        match images.as_slice() {
-            [image] if [image.batch, image.height, image.width].contains(&Some(0)) => refuse(
-                "it takes empty batches or images, an extent is 0; export it with the real one, or leave it open",
-            ),
-            [image] if self.inputs.len() == 1 => Ok(image.clone()),
-            [_] => refuse("it needs inputs besides the images"),
-            [] if self.inputs.iter().any(Port::is_channels_last) => {
-                refuse("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")
-            }
-            [] => refuse("no input takes images, f32 or f16 [N, 3, H, W]"),
-            _ => refuse("more than one input takes images"),
-        }
+        ImageInput::among(&self.inputs).map_err(|reason| self.not_an_image_model(reason.to_string()))
     }
 
     /// Why images cannot be given to this model, beside the inputs that it has.

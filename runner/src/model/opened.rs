@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use onnx_file::port::Port;
+
 use super::tensor::{Data, Tensor};
 use crate::stats::range::Range;
 
@@ -27,6 +29,16 @@ pub struct Loaded {
     pub load_seconds: f64,
     /// Seconds of the probe run, the first run of all.
     pub first_run_seconds: f64,
+}
+
+/// Inputs and outputs of a loaded model, as whoever loaded it declares them: names, element types, shapes with open
+/// dimensions. Empty where that is not told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// The inputs.
+    pub inputs: Vec<Port>,
+    /// The outputs, in order.
+    pub outputs: Vec<Port>,
 }
 
 /// What the clock encloses.
@@ -134,6 +146,19 @@ impl Part {
 pub trait Model {
     /// What is known of it since loading.
     fn loaded(&self) -> &Loaded;
+
+    /// Its inputs and outputs.
+    fn ports(&self) -> &Ports;
+
+    /// Its inputs.
+    fn inputs(&self) -> &[Port] {
+        &self.ports().inputs
+    }
+
+    /// Its outputs, in order.
+    fn outputs(&self) -> &[Port] {
+        &self.ports().outputs
+    }
 
     /// Runs once and returns every output, in the model's order.
     ///

@@ -1,32 +1,11 @@
-//! The sentences of notes, and data written as JSON together with its sentence.
+//! The sentences of notes.
 
 use std::fmt;
-
-use serde::ser::SerializeSeq;
-use serde::{Serialize, Serializer};
 
 use crate::model::opened::Scope;
 use crate::model::said::Source;
 use crate::note::{LibraryVersion, Named, Note};
 use onnx_file::meaning::Meaning;
-
-/// Writes each item's code and fields, and its sentence as `text`: a program reads the one, a person the other.
-///
-/// # Errors
-/// The serializer's.
-pub fn with_text<T: Serialize + fmt::Display, S: Serializer>(items: &[T], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Both<'a, T> {
-        #[serde(flatten)]
-        data: &'a T,
-        text: String,
-    }
-    let mut list = serializer.serialize_seq(Some(items.len()))?;
-    for data in items {
-        list.serialize_element(&Both { data, text: data.to_string() })?;
-    }
-    list.end()
-}
 
 /// The sentences alone.
 pub(crate) fn sentences(items: &[impl fmt::Display]) -> Vec<String> {

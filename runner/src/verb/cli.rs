@@ -44,7 +44,7 @@ pub enum Verb {
     Doctor(Doctor),
     /// Classify images; preprocessing and labels come from the model file
     Infer(Infer),
-    /// Run the same inputs through every provider and model, and judge whether they agree
+    /// Run the same inputs through every provider and model, and check whether they agree
     Compare(Compare),
     /// Measure latency and throughput of every model on every provider
     Bench(Bench),
@@ -52,7 +52,7 @@ pub enum Verb {
     Eval(Eval),
     /// Find the fastest lowering of a model's grouped and strided convolutions by measuring
     Tune(Tune),
-    /// Measure the ranges of all values inside a network, and judge whether f16 holds them
+    /// Measure the ranges of all values inside a network, and check whether f16 holds them
     Calibrate(Calibrate),
     /// Write shell completions to standard output
     Completions {
@@ -74,5 +74,31 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_stands_under_a_heading_and_the_headings_have_one_order() {
+        const ORDER: [&str; 6] = ["Model", "Input", "Provider", "Measuring", "Output", "Display"];
+        let mut cli = super::Cli::command();
+        cli.build();
+        for verb in cli.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            let mut headings: Vec<usize> = Vec::new();
+            for flag in verb.get_arguments().filter(|flag| !flag.is_positional()) {
+                let (verb, id) = (verb.get_name(), flag.get_id());
+                if matches!(id.as_str(), "help" | "version") {
+                    continue;
+                }
+                let heading = flag.get_help_heading().unwrap_or_else(|| panic!("{verb}: {id} stands under no heading"));
+                let at = ORDER.iter().position(|known| *known == heading);
+                headings.push(at.unwrap_or_else(|| panic!("{verb}: {id} stands under {heading}")));
+            }
+            headings.dedup();
+            assert!(
+                headings.is_sorted(),
+                "{}: {:?}",
+                verb.get_name(),
+                headings.iter().map(|&at| ORDER[at]).collect::<Vec<_>>()
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@ pub mod bisect;
 pub mod boundary;
 pub mod comparison;
 pub mod csv;
+pub mod difference;
 pub mod document;
 pub mod layers;
 pub mod metrics;

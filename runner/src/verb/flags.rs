@@ -76,9 +76,6 @@ pub(crate) struct Inputs {
     /// Take images, or folders of them, as inputs
     #[arg(long, value_name = "IMAGE", num_args = 1.., help_heading = "Input")]
     pub(crate) images: Vec<PathBuf>,
-    /// Keep the inputs used (.npz, .npy, .safetensors)
-    #[arg(long, value_name = "FILE", help_heading = "Input")]
-    pub(crate) save_inputs: Option<PathBuf>,
 }
 
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {

@@ -83,7 +83,7 @@ impl<T: Outcome> Serialize for Report<T> {
             schema_version: u32,
             kind: &'static str,
             environment: &'r Environment,
-            #[serde(serialize_with = "crate::report::note::with_text")]
+            #[serde(serialize_with = "crate::coded::with_text")]
             notes: &'r [Note],
             interrupted: bool,
             #[serde(flatten)]

@@ -94,7 +94,7 @@ fn candidate<'a>(file: &'a ModelFile, provider: &'a str, error: f32, millisecond
         };
         Ok(Box::new(Fake::new(run).on(provider).clocked(clock)))
     };
-    Candidate { file, provider: provider.into(), open: Box::new(open) }
+    Candidate::of_file(file, provider, Box::new(open))
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn calibration() -> Report<Calibration> {
 
     use super::calibrate::result::{Elements, Inputs, Value};
     use super::calibrate::weights::Weights;
-    use crate::input::broken::Broken;
+    use crate::input::broken::{Broken, Defect};
     let value = |stage: &str, node: &str, max: f64, non_finite| Value {
         range: Range {
             name: node.into(),
@@ -251,7 +251,7 @@ fn calibration() -> Report<Calibration> {
         model: Measured { file: "small.onnx".into(), sha256: "ab".into(), origin: file.origin().unwrap() },
         inputs: Inputs {
             fed: Fed { source: InputSource::Images, count: 300, seed: None },
-            broken: vec![Broken { path: "ring/3.jpg".into(), reason: "the file is empty".into() }],
+            broken: vec![Broken { path: "ring/3.jpg".into(), reason: Defect::Empty }],
         },
         provider: "cpu".into(),
         loaded: Fake::new(|_| Ok(vec![])).loaded,

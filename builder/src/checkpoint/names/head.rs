@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::tensor::{Tensor, constant, leave_out};
 use crate::architecture::hidden;
-use crate::checkpoint::choice::Choice;
+use crate::checkpoint::choice::{Choice, Undecided};
 use crate::checkpoint::error::Fault;
 
 /// torchvision's name of the last linear layer, which [`Head`] puts in place of the file's.
@@ -17,6 +17,16 @@ pub struct Head {
     pub layers: Vec<String>,
     /// Whether each of them has a bias.
     pub biased: bool,
+}
+
+/// What came of looking for the classifier.
+pub(super) enum Settled {
+    /// It is this.
+    Found(Head),
+    /// There is none, or none is wanted.
+    Absent,
+    /// Several things may be it.
+    Undecided(Undecided),
 }
 
 /// Tensors under one name, numbers at its end left out: `fc` of `fc.1.weight` and `fc.4.bias`.
@@ -39,11 +49,7 @@ struct Linear {
 
 /// Finds the classifier among what is no part of stem or stages, and gives it torchvision's names. What `choice` leaves out
 /// goes.
-pub(super) fn settle(
-    tensors: &mut Vec<Tensor>,
-    choice: &Choice,
-    left_out: &mut Vec<String>,
-) -> Result<Option<Head>, Fault> {
+pub(super) fn settle(tensors: &mut Vec<Tensor>, choice: &Choice, left_out: &mut Vec<String>) -> Result<Settled, Fault> {
     for name in &choice.drop_heads {
         let named =
             |own: &str| own.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
@@ -59,9 +65,9 @@ pub(super) fn settle(
         let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
         let heads: Vec<String> = groups.keys().map(|root| first(root)).collect();
         leave_out(tensors, left_out, |tensor| !tensor.body && heads.contains(&first(&tensor.name)));
-        return Ok(None);
+        return Ok(Settled::Absent);
     }
-    let Some(features) = features(tensors) else { return Ok(None) };
+    let Some(features) = features(tensors) else { return Ok(Settled::Absent) };
     // With a prefix of the user's, what lies outside counts only where there is nothing inside.
     let whole = choice.prefix.is_none();
     let chains = |inside: bool| -> Vec<Vec<Linear>> {
@@ -77,15 +83,15 @@ pub(super) fn settle(
         ([one], 0 | 1) => one.clone(),
         _ => match chain_of_names(&groups, features).filter(|_| whole) {
             Some(layers) => layers,
-            None if counted == 0 => return Ok(None),
+            None if counted == 0 => return Ok(Settled::Absent),
             None => {
                 let known = groups.iter().filter(|(_, group)| whole || group.inside);
                 let known = known.map(|(root, group)| described(root, group)).collect();
-                return Err(Fault::Heads { features, known });
+                return Ok(Settled::Undecided(Undecided::Heads { features, known, tensors: under(tensors, &groups) }));
             }
         },
     };
-    Ok(Some(rename(tensors, &layers)))
+    Ok(Settled::Found(rename(tensors, &layers)))
 }
 
 /// Linear layers by the name that they stand under.
@@ -111,6 +117,13 @@ fn groups(tensors: &[Tensor]) -> BTreeMap<String, Group> {
         }
     }
     groups
+}
+
+/// The tensors that lie under the names of `groups`.
+fn under(tensors: &[Tensor], groups: &BTreeMap<String, Group>) -> Vec<String> {
+    let base = |tensor: &Tensor| tensor.name.rsplit_once('.').map(|(base, _)| root(base).0.to_owned());
+    let is_under = |tensor: &&Tensor| !tensor.body && base(tensor).is_some_and(|root| groups.contains_key(&root));
+    tensors.iter().filter(is_under).map(|tensor| tensor.name.clone()).collect()
 }
 
 /// `fc` and 1 of `fc.1`.

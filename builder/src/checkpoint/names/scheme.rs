@@ -33,7 +33,8 @@ impl Naming {
             return Some((Self::Torchvision, prefix));
         }
         if let Some(prefix) = before("encoder.stages.0.layers.0.layer.0.convolution.weight") {
-            return Some((Self::Transformers, prefix));
+            // RegNet has the same names and other blocks.
+            return (!prefix.ends_with("regnet.")).then_some((Self::Transformers, prefix));
         }
         if let Some(prefix) = before("res2.0.conv1.weight") {
             return Some((Self::Detectron2, prefix));

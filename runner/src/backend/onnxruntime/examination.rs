@@ -1,8 +1,9 @@
 //! What works here: every library found, every provider tried with a run of its own, and how to fix what does not.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::provider::{Kind, Provider};
+use super::runtime::error::RuntimeError;
 use super::runtime::find::{Library, Origin, Search};
 use super::runtime::intact::{self, Look};
 use super::spec::{SessionOptions, Source, Spec};
@@ -11,18 +12,19 @@ use crate::host::machine as host;
 use crate::model::opened::ModelError;
 
 /// Everything `doctor` found out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Findings {
     /// The libraries found, best first.
     pub libraries: Vec<LibraryFinding>,
     /// Why there are none.
-    pub no_library: Option<String>,
+    #[serde(serialize_with = "crate::coded::maybe_with_text")]
+    pub no_library: Option<RuntimeError>,
     /// Each provider, on the library that would serve it.
     pub providers: Vec<ProviderFinding>,
 }
 
 /// A library found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LibraryFinding {
     /// Path of libonnxruntime.
     pub path: String,
@@ -33,11 +35,11 @@ pub struct LibraryFinding {
     /// onnxruntime's own account of how it was built.
     pub build: Option<String>,
     /// Why it cannot be used.
-    pub problem: Option<String>,
+    pub problem: Option<ModelError>,
 }
 
 /// How a provider is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// A small network ran on it, every node.
@@ -49,7 +51,7 @@ pub enum State {
 }
 
 /// A provider.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProviderFinding {
     /// Its name.
     pub provider: Kind,
@@ -57,17 +59,69 @@ pub struct ProviderFinding {
     pub state: State,
     /// The library it was tried on.
     pub library: Option<String>,
-    /// Why it does not work, in the words of whoever refused.
-    pub reason: Option<String>,
-    /// What to do about it.
-    pub hint: Option<String>,
+    /// Why it does not work.
+    #[serde(serialize_with = "crate::coded::maybe_with_text")]
+    pub reason: Option<Reason>,
+    /// What to do about it, step by step.
+    #[serde(serialize_with = "crate::coded::with_text")]
+    pub hints: Vec<Hint>,
+}
+
+/// Why a provider does not work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Reason {
+    /// No library has it.
+    #[error("no usable library has the {provider} provider")]
+    Absent {
+        /// The provider.
+        provider: Kind,
+    },
+    /// It gave no result.
+    #[error("{}", .error.to_string().trim())]
+    Failed {
+        /// In the words of whoever refused.
+        error: ModelError,
+    },
+}
+
+/// What to do about a provider that does not work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Hint {
+    /// Install a set of packages.
+    #[error("run `resnext-run setup {package}`")]
+    Setup {
+        /// Its name.
+        package: &'static str,
+    },
+    /// Install a GPU and its driver.
+    #[error("install an NVIDIA GPU and its driver, {least} or newer (`nvidia-smi` shows both)")]
+    NvidiaDriver {
+        /// The oldest driver that will do.
+        least: u32,
+    },
+    /// Install TensorRT, which is not published where pip finds it.
+    #[error("install TensorRT {major} as NVIDIA's guide says ({guide}) and put its lib folder on LD_LIBRARY_PATH")]
+    TensorRt {
+        /// The version needed.
+        major: u32,
+        /// The guide.
+        guide: &'static str,
+    },
+    /// Everything that can be seen is there; what is wrong is in the reason.
+    #[error("see why above; a newer driver or `resnext-run setup {package}` in a fresh folder may help")]
+    SeeReason {
+        /// The set of packages that may be damaged.
+        package: &'static str,
+    },
 }
 
 /// Looks at the machine, the libraries and the providers.
 pub fn examine(launcher: &Launcher, search: &Search) -> Findings {
     let (libraries, no_library) = match search.libraries() {
         Ok(libraries) => (libraries, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
+        Err(error) => (Vec::new(), Some(error)),
     };
     let described: Vec<_> = libraries.iter().map(|library| describe(launcher, library)).collect();
     let usable: Vec<_> = libraries
@@ -82,8 +136,8 @@ pub fn examine(launcher: &Launcher, search: &Search) -> Findings {
             provider: kind,
             state: State::Absent,
             library: None,
-            reason: Some(format!("no usable library has the {kind} provider")),
-            hint: Some(hint(kind, None)),
+            reason: Some(Reason::Absent { provider: kind }),
+            hints: hints(kind, None),
         },
     });
     let providers = providers.collect();
@@ -94,7 +148,13 @@ fn describe(launcher: &Launcher, library: &Library) -> LibraryFinding {
     let path = library.path.display().to_string();
     if let Some(Err(damage)) = library.installation().map(|folder| intact::check(folder, Look::Contents)) {
         let problem = format!("the installation is damaged: {damage}; run `resnext-run setup` for it again");
-        return LibraryFinding { path, origin: library.origin, version: None, build: None, problem: Some(problem) };
+        return LibraryFinding {
+            path,
+            origin: library.origin,
+            version: None,
+            build: None,
+            problem: Some(ModelError::Unavailable(problem)),
+        };
     }
     match launcher.describe(library) {
         Ok(description) => LibraryFinding {
@@ -104,13 +164,7 @@ fn describe(launcher: &Launcher, library: &Library) -> LibraryFinding {
             build: Some(description.build),
             problem: None,
         },
-        Err(error) => LibraryFinding {
-            path,
-            origin: library.origin,
-            version: None,
-            build: None,
-            problem: Some(error.to_string()),
-        },
+        Err(error) => LibraryFinding { path, origin: library.origin, version: None, build: None, problem: Some(error) },
     }
 }
 
@@ -130,42 +184,38 @@ pub fn examine_provider(launcher: &Launcher, library: &Library, kind: Kind) -> P
         provider: kind,
         state: if error.is_none() { State::Works } else { State::Broken },
         library: Some(library.path.display().to_string()),
-        hint: error.as_ref().map(|_| hint(kind, Some(library))),
-        reason: error.map(|error| error.to_string().trim().to_owned()),
+        hints: error.as_ref().map(|_| hints(kind, Some(library))).unwrap_or_default(),
+        reason: error.map(|error| Reason::Failed { error }),
     }
 }
 
-/// NVIDIA's guide; its libraries are not published where pip finds them.
-const TENSORRT_GUIDE: &str = "install TensorRT 10 as NVIDIA's guide says (https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html) \
-     and put its lib folder on LD_LIBRARY_PATH";
+/// NVIDIA's guide to TensorRT.
+const TENSORRT_GUIDE: &str = "https://docs.nvidia.com/deeplearning/tensorrt/latest/installing-tensorrt/installing.html";
+/// The oldest NVIDIA driver that the pinned libraries take.
+const LEAST_DRIVER: u32 = 580;
 
 /// What to do about a provider that does not work, by what is there and what is not.
-fn hint(kind: Kind, library: Option<&Library>) -> String {
-    let setup = |package: &str| format!("run `resnext-run setup {package}`");
+fn hints(kind: Kind, library: Option<&Library>) -> Vec<Hint> {
+    let package = kind.package();
     let mut steps = Vec::new();
     match kind {
-        Kind::Cpu => steps.push(setup("cpu")),
-        Kind::OpenVino => steps.push(setup("openvino")),
+        Kind::Cpu | Kind::OpenVino => steps.push(Hint::Setup { package }),
         Kind::Cuda | Kind::TensorRt => {
             if !host::has_nvidia_driver() {
-                steps.push("install an NVIDIA GPU and its driver, 580 or newer (`nvidia-smi` shows both)".to_owned());
+                steps.push(Hint::NvidiaDriver { least: LEAST_DRIVER });
             }
             if library.is_none_or(|library| library.nvidia_folders().is_empty()) {
-                steps.push(setup("cuda"));
+                steps.push(Hint::Setup { package });
             }
             if kind == Kind::TensorRt {
-                steps.push(TENSORRT_GUIDE.to_owned());
+                steps.push(Hint::TensorRt { major: 10, guide: TENSORRT_GUIDE });
             }
         }
     }
     if steps.is_empty() {
-        // Everything that can be seen is there; what is wrong is in the reason.
-        steps.push(format!(
-            "see why above; a newer driver or `resnext-run setup {}` in a fresh folder may help",
-            kind.package()
-        ));
+        steps.push(Hint::SeeReason { package });
     }
-    steps.join("; ")
+    steps
 }
 
 impl Findings {

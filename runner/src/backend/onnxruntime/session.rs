@@ -23,7 +23,7 @@ use super::provider::{Kind, Provider};
 use super::runtime;
 use super::runtime::Runtime;
 use super::spec::{Source, Spec};
-use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Scope};
+use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Ports, Scope};
 use crate::model::tensor::Tensor;
 
 use super::session::bound::BoundRuns;
@@ -34,6 +34,7 @@ use super::session::error::{probe_failed, run_failed};
 pub struct LocalModel {
     session: Session,
     loaded: Loaded,
+    ports: Ports,
     bound: BoundRuns,
     /// What a run gives.
     outputs: Vec<String>,
@@ -105,7 +106,8 @@ impl LocalModel {
             load_seconds,
             first_run_seconds: 0.0,
         };
-        let mut model = LocalModel { session, loaded, bound, outputs, graph };
+        let ports = convert::ports(&session);
+        let mut model = LocalModel { session, loaded, ports, bound, outputs, graph };
         let inputs = probe::inputs(&model.session)?;
         let started = Instant::now();
         model.first_run(&inputs).map_err(|error| probe_failed(&error))?;
@@ -144,6 +146,10 @@ impl LocalModel {
 impl Model for LocalModel {
     fn loaded(&self) -> &Loaded {
         &self.loaded
+    }
+
+    fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
@@ -186,7 +192,7 @@ impl Model for LocalModel {
 
 /// Times runs one by one until there are enough of them or the time is up.
 fn timed(block: Block, mut run: impl FnMut() -> Result<(), ModelError>) -> Result<Vec<f64>, ModelError> {
-    // Room made beforehand, so that keeping a time costs no allocation between runs.
+    // Reserved beforehand, so that keeping a time costs no allocation between runs.
     let mut seconds = Vec::with_capacity(block.max_runs.min(1 << 20));
     let limit = Duration::try_from_secs_f64(block.max_seconds).unwrap_or(Duration::MAX);
     let first = Instant::now();

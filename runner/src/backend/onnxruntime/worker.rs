@@ -24,7 +24,7 @@ use onnx_file::budget;
 use super::runtime::Description;
 use super::runtime::find::Library;
 use super::spec::Spec;
-use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part};
+use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Ports};
 use crate::model::tensor::{Data, Tensor};
 
 use super::worker::limit::{Limit, Watch};
@@ -75,7 +75,7 @@ impl Launcher {
         let limit = Limit::of(self.memory, kind, threads);
         let mut process = Process::start(self, (kind.name(), limit), &spec.library, &spec.provider.environment())?;
         match process.ask(&Request::Load(Box::new(spec.clone())), &[], None, self.load_limit)? {
-            (Reply::Loaded(loaded), _) => {
+            (Reply::Loaded(loaded, ports), _) => {
                 tracing::debug!(
                     model = loaded.model,
                     provider = loaded.provider,
@@ -84,7 +84,7 @@ impl Launcher {
                     placement = ?loaded.placement,
                     "model loaded"
                 );
-                Ok(Worker { process, loaded: *loaded, run_limit: self.run_limit })
+                Ok(Worker { process, loaded: *loaded, ports, run_limit: self.run_limit })
             }
             _ => Err(process.protocol_violation()),
         }
@@ -111,6 +111,7 @@ impl Launcher {
 pub struct Worker {
     process: Process,
     loaded: Loaded,
+    ports: Ports,
     run_limit: Duration,
 }
 
@@ -139,6 +140,10 @@ impl Worker {
 impl Model for Worker {
     fn loaded(&self) -> &Loaded {
         &self.loaded
+    }
+
+    fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {

@@ -1,4 +1,4 @@
-//! What the interval claims, held against simulated machines whose answer is known.
+//! What the interval claims, checked against simulated machines whose answer is known.
 
 use super::*;
 use crate::stats::random::SplitMix64;

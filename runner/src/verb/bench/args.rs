@@ -18,9 +18,11 @@ pub struct Bench {
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
-    #[command(flatten)]
     batches: Batches,
+    #[command(flatten)]
+    seed: Seed,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
     /// What the clock encloses
     #[arg(
         long,
@@ -49,8 +51,6 @@ pub struct Bench {
     /// show a difference between models: an interval needs three.
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) processes: Option<usize>,
-    #[command(flatten)]
-    seed: Seed,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }

@@ -10,14 +10,13 @@ use super::warmup;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use onnx_file::digest;
 use serde::Serialize;
 
 use crate::host::environment::{Environment, load_average_now};
 use crate::input;
 use crate::input::{demand, preprocess};
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::ImageInput;
+use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
@@ -117,8 +116,8 @@ pub fn bench(
 impl Measured {
     fn of(candidate: &Candidate<'_>) -> Self {
         Measured {
-            model: candidate.file.path.display().to_string(),
-            model_sha256: digest::file(&candidate.file.path).ok(),
+            model: candidate.model.clone(),
+            model_sha256: candidate.sha256(),
             provider: candidate.provider.clone(),
             processes: Vec::new(),
         }
@@ -127,6 +126,19 @@ impl Measured {
 
 /// An open candidate, or why it could not be opened or is gone.
 type Opened<'a> = Result<(Box<dyn Model + 'a>, ImageInput, (usize, usize)), ModelError>;
+
+/// Opens a candidate. What its file says is checked before, since opening may take minutes.
+fn open_for_images<'a>(candidate: &mut Candidate<'a>) -> Opened<'a> {
+    let bad = |error: MetadataError| ModelError::BadModel(error.to_string());
+    if let Some(file) = candidate.file {
+        let image = file.image_input().map_err(bad)?;
+        preprocess::extent(Some(file), &image).map_err(bad)?;
+    }
+    let model = candidate.open()?;
+    let image = candidate.image_input(model.as_ref())?;
+    let extent = preprocess::extent(candidate.file, &image).map_err(bad)?;
+    Ok((model, image, extent))
+}
 
 /// One pass through the plan with fresh processes.
 struct Turn<'p> {
@@ -178,11 +190,7 @@ impl Turn<'_> {
     }
 
     fn open<'a>(&self, candidate: &mut Candidate<'a>, measured: &mut Measured) -> Opened<'a> {
-        let bad = |error: crate::model::file::MetadataError| ModelError::BadModel(error.to_string());
-        let opened = candidate.file.image_input().map_err(bad).and_then(|image| {
-            let (preprocess, _) = preprocess::asked_by(candidate.file, &image).map_err(bad)?;
-            Ok((candidate.open()?, image, preprocess.height_width()))
-        });
+        let opened = open_for_images(candidate);
         let loaded = opened.as_ref().ok().map(|(model, ..)| model.loaded().clone());
         let error = opened.as_ref().err().cloned();
         measured.processes.push(Process { loaded, peak_resident_bytes: None, device_bytes: None, error });

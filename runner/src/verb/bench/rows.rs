@@ -90,7 +90,7 @@ pub struct Row {
     /// Against the first candidate that has a result at the same batch size and scope.
     pub speed_up: Option<SpeedUp>,
     /// What makes the numbers doubtful.
-    #[serde(serialize_with = "crate::report::note::with_text")]
+    #[serde(serialize_with = "crate::coded::with_text")]
     pub warnings: Vec<Warning>,
     /// Why there is no result, or why it is incomplete.
     pub error: Option<ModelError>,
@@ -105,7 +105,7 @@ impl Row {
                 for &scope in &plan.scopes {
                     rows.push(Row {
                         candidate: index,
-                        model: candidate.file.path.display().to_string(),
+                        model: candidate.model.clone(),
                         provider: candidate.provider.clone(),
                         batch,
                         scope,

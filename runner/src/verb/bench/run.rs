@@ -13,6 +13,7 @@ use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
@@ -36,7 +37,7 @@ pub(crate) fn measured(
     outputs.apart_from(&files, &[])?;
     let providers = Providers::of(global, &options.providers)?;
     let plan = &options.plan;
-    let mut candidates = providers.candidates(&files, &plan.batches);
+    let mut candidates = providers.candidates(&files, &demands(&files, &plan.batches));
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
     Ok(bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress)))

@@ -15,6 +15,8 @@ use crate::verb::flags::{Exports, at_least_one, images_at_once};
 pub struct Calibrate {
     /// The ONNX model
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) preparation: Preparation,
     /// Images (JPEG, PNG, WebP), or folders of them, prepared as the model says; seeded synthetic inputs unless given
     #[arg(long, value_name = "DIR", num_args = 1.., help_heading = "Input")]
     pub(crate) images: Vec<PathBuf>,
@@ -27,8 +29,6 @@ pub struct Calibrate {
     /// Inputs at once; all values inside the network are in memory for each of them
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
-    #[command(flatten)]
-    pub(crate) preparation: Preparation,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]

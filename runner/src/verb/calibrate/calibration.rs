@@ -52,7 +52,7 @@ pub fn calibrate(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report<Calibration>, CalibrateError> {
     let environment = Environment::read();
-    let file = candidate.file;
+    let file = candidate.needed_file()?;
     let image = file.image_input()?;
     let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
     let batch = Batch::of(image.batch, request.batch.min(request.inputs.count()));

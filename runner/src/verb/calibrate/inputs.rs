@@ -99,7 +99,7 @@ impl Feed<'_> {
                 Ok(tensors) => waiting.extend(tensors),
                 Err(error) => {
                     let path = paths[at].display().to_string();
-                    inputs.broken.push(Broken { path, reason: error.reason() });
+                    inputs.broken.push(Broken { path, reason: error.defect() });
                 }
             }
             let full = waiting.len() == self.batch.size || at + 1 == paths.len();

@@ -17,6 +17,7 @@ use super::args::Calibrate;
 use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
@@ -53,7 +54,7 @@ pub(crate) fn measured(
         None => Source::Seeded { count: options.count.unwrap_or(SYNTHETIC), seed: options.seed },
     };
     let stop = stop_on_interrupt(global.quiet, KEEPS);
-    let mut candidates = providers.candidates(&files, &[options.batch]);
+    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
     let request = Request { inputs, batch: options.batch };
     let mut bar = Bar::new(global.quiet);
     let found = calibrate::calibrate(&mut candidates[0], &request, &stop, &mut |progress| bar.show(progress));

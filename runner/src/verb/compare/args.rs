@@ -16,8 +16,6 @@ pub struct Compare {
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
-    #[command(flatten)]
     pub(crate) inputs: Inputs,
     /// Batch size, and number of synthetic images
     #[arg(short, long, value_name = "N", default_value = "4", value_parser = images_at_once, help_heading = "Input")]
@@ -25,9 +23,8 @@ pub struct Compare {
     /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) reference: Option<PathBuf>,
-    /// Keep the first candidate's outputs (.npz, .npy, .safetensors)
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) save_outputs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
     /// Absolute tolerance; by the coarser precision of the two unless given
     #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Measuring")]
     pub(crate) atol: Option<f64>,
@@ -37,6 +34,12 @@ pub struct Compare {
     /// Find the first block whose output differs between the first two candidates
     #[arg(long, help_heading = "Measuring")]
     pub(crate) layers: bool,
+    /// Keep the inputs used (.npz, .npy, .safetensors)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) save_inputs: Option<PathBuf>,
+    /// Keep the first candidate's outputs (.npz, .npy, .safetensors)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) save_outputs: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
@@ -45,7 +48,7 @@ impl Compare {
     /// The files that it writes.
     pub(crate) fn outputs(&self) -> Outputs<'_> {
         let outputs = self.exports.outputs().with("--save-outputs", self.save_outputs.as_deref());
-        outputs.with("--save-inputs", self.inputs.save_inputs.as_deref())
+        outputs.with("--save-inputs", self.save_inputs.as_deref())
     }
 
     /// What was asked for.
@@ -53,7 +56,7 @@ impl Compare {
     /// # Errors
     /// [`OptionError`] for options that no provider asked for takes.
     pub(crate) fn options(&self) -> Result<Options, OptionError> {
-        let Inputs { seed, load_inputs, images, save_inputs } = &self.inputs;
+        let Inputs { seed, load_inputs, images } = &self.inputs;
         let inputs = match load_inputs {
             Some(path) => InputsFrom::File(path.clone()),
             None if images.is_empty() => InputsFrom::Noise { seed: seed.seed },
@@ -63,7 +66,7 @@ impl Compare {
             models: self.models.clone(),
             providers: self.providers.options()?,
             inputs,
-            save_inputs: save_inputs.clone(),
+            save_inputs: self.save_inputs.clone(),
             batch: self.batch_size,
             reference: self.reference.clone(),
             tolerance: ToleranceOverride { atol: self.atol, rtol: self.rtol },

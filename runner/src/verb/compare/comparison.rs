@@ -6,20 +6,20 @@
 use super::layers;
 use super::metrics;
 use super::tolerance;
-use onnx_file::digest;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
 use crate::input;
 use crate::model::batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::ModelFile;
+use crate::model::file::{ImageInput, ModelFile};
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::model::tensor::{Data, Tensor};
 use crate::note::{Named, Note};
 use crate::verb::outcome::Report;
 
+use super::difference::Difference;
 use super::metrics::Metrics;
 use super::tolerance::{Tolerance, ToleranceOverride};
 
@@ -74,8 +74,9 @@ pub struct Row {
     pub error: Option<ModelError>,
     /// Every output against the reference; the reference itself against its own second run.
     pub outputs: Vec<Metrics>,
-    /// What is wrong, in words.
-    pub failures: Vec<String>,
+    /// What is wrong.
+    #[serde(serialize_with = "crate::coded::with_text")]
+    pub failures: Vec<Difference>,
 }
 
 /// The whole comparison.
@@ -123,6 +124,27 @@ impl Comparison {
     }
 }
 
+/// What is known of a candidate without running it.
+struct About<'a> {
+    name: String,
+    model: String,
+    sha256: Option<String>,
+    file: Option<&'a ModelFile>,
+    provider: String,
+}
+
+impl<'a> About<'a> {
+    fn of(candidate: &Candidate<'a>) -> About<'a> {
+        About {
+            name: candidate.name(),
+            model: candidate.model.clone(),
+            sha256: candidate.sha256(),
+            file: candidate.file,
+            provider: candidate.provider.clone(),
+        }
+    }
+}
+
 /// One candidate after its runs.
 struct Ran {
     /// Absent where it could not be loaded.
@@ -159,17 +181,16 @@ pub fn compare(
         progress(&Progress::new(Phase::Comparing, candidate.name(), done, total));
         results.push(run_twice(candidate, request));
     }
-    let about: Vec<(String, &ModelFile, String)> =
-        candidates.iter().map(|candidate| (candidate.name(), candidate.file, candidate.provider.clone())).collect();
+    let about: Vec<About<'_>> = candidates.iter().map(About::of).collect();
     let first = results.iter().position(|ran| ran.runs.is_ok()).filter(|_| request.reference.is_none());
     let reference = reference(request, &results, first, &about);
-    let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, (_, file, provider)))| {
+    let rows = results.iter().zip(&about).enumerate().map(|(index, (ran, about))| {
         let row = Row {
-            model: file.path.display().to_string(),
-            model_sha256: digest::file(&file.path).ok(),
-            provider: provider.clone(),
+            model: about.model.clone(),
+            model_sha256: about.sha256.clone(),
+            provider: about.provider.clone(),
             status: Status::NoResult,
-            precision: tolerance::precision(file, ran.loaded.as_ref()),
+            precision: tolerance::precision(about.file, ran.loaded.as_ref()),
             loaded: ran.loaded.clone(),
             error: None,
             outputs: Vec::new(),
@@ -177,7 +198,7 @@ pub fn compare(
         };
         match &ran.runs {
             Err(error) => Row { error: Some(error.clone()), ..row },
-            Ok(runs) => judge(row, runs, reference.as_ref(), first == Some(index), request.tolerance),
+            Ok(runs) => compared(row, runs, reference.as_ref(), first == Some(index), request.tolerance),
         }
     });
     let rows: Vec<Row> = rows.collect();
@@ -197,10 +218,17 @@ pub fn compare(
 fn run_twice(candidate: &mut Candidate<'_>, request: &Request<'_>) -> Ran {
     let mut loaded = None;
     let runs = (|| {
-        let image = candidate.file.image_input().map_err(|error| ModelError::BadModel(error.to_string()))?;
-        let input = input::fit(request.inputs, candidate.file, &image)
-            .map_err(|error| ModelError::BadInput(error.to_string()))?;
+        let name = candidate.file.map_or_else(|| candidate.model.clone(), ModelFile::name);
+        let fit = |image: &ImageInput| {
+            input::fit(request.inputs, &name, image).map_err(|error| ModelError::BadInput(error.to_string()))
+        };
+        // What its file says is checked before, since opening may take minutes.
+        if let Some(file) = candidate.file {
+            fit(&file.image_input().map_err(|error| ModelError::BadModel(error.to_string()))?)?;
+        }
         let mut model = candidate.open()?;
+        let image = candidate.image_input(model.as_ref())?;
+        let input = fit(&image)?;
         loaded = Some(model.loaded().clone());
         let batch = batch::Batch::of(image.batch, request.batch);
         let mut run = || batch::run(model.as_mut(), &input, batch);
@@ -221,7 +249,7 @@ fn reference<'a>(
     request: &'a Request<'_>,
     results: &'a [Ran],
     first: Option<usize>,
-    about: &[(String, &ModelFile, String)],
+    about: &[About<'_>],
 ) -> Option<Reference<'a>> {
     if let Some((outputs, name)) = &request.reference {
         let noise = vec![0.0; outputs.len()];
@@ -232,16 +260,17 @@ fn reference<'a>(
     }
     let index = first?;
     let runs = results[index].runs.as_ref().ok()?;
-    let (name, file, _) = &about[index];
+    let About { name, file, .. } = &about[index];
     Some(Reference {
         name: name.clone(),
         outputs: &runs.first,
         noise: (0..runs.first.len()).map(|output| runs.noise(output)).collect(),
-        precision: tolerance::precision(file, results[index].loaded.as_ref()),
+        precision: tolerance::precision(*file, results[index].loaded.as_ref()),
     })
 }
 
-fn judge(
+/// The row, compared with the reference.
+fn compared(
     row: Row,
     runs: &Runs,
     reference: Option<&Reference<'_>>,
@@ -259,8 +288,8 @@ fn judge(
         let noise = runs.noise(found);
         let (output, expected_output) = (&runs.first[found], &reference.outputs[expected]);
         if output.shape != expected_output.shape {
-            let (shape, expected) = (&output.shape, &expected_output.shape);
-            row.failures.push(format!("{}: shape {shape:?} where the reference has {expected:?}", output.name));
+            let (found, reference) = (output.shape.clone(), expected_output.shape.clone());
+            row.failures.push(Difference::Shape { output: output.name.clone(), found, reference });
             continue;
         }
         let metrics = if is_reference {
@@ -275,10 +304,9 @@ fn judge(
         let finite = metrics.nan == [0, 0] && metrics.infinite == [0, 0];
         if finite && noise > metrics.tolerance.allows(metrics.reference_rms) {
             unsteady = true;
-            let told = format!("{}: two runs on the same input differ by {noise:.3e}: not repeatable", output.name);
-            row.failures.push(told);
+            row.failures.push(Difference::NotRepeatable { output: output.name.clone(), max_abs: noise });
         } else {
-            row.failures.extend(metrics.failures());
+            row.failures.extend(metrics.differences());
         }
         row.outputs.push(metrics);
     }
@@ -293,7 +321,7 @@ fn judge(
 
 /// Pairs of outputs, by name and then, since two exporters name outputs differently, by position where both sides have
 /// as many. An output without a counterpart is a failure.
-fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<String>) -> Vec<(usize, usize)> {
+fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<Difference>) -> Vec<(usize, usize)> {
     let by_name = |tensor: &Tensor| found.iter().position(|other| other.name == tensor.name);
     let positions: Vec<Option<usize>> = reference.iter().map(by_name).collect();
     if positions.iter().all(Option::is_none) && found.len() == reference.len() {
@@ -303,12 +331,12 @@ fn pair(found: &[Tensor], reference: &[Tensor], failures: &mut Vec<String>) -> V
     for (expected, position) in positions.iter().enumerate() {
         match position {
             Some(found) => pairs.push((*found, expected)),
-            None => failures.push(format!("{}: missing", reference[expected].name)),
+            None => failures.push(Difference::Missing { output: reference[expected].name.clone() }),
         }
     }
     for (index, tensor) in found.iter().enumerate() {
         if !pairs.iter().any(|(found, _)| *found == index) {
-            failures.push(format!("{}: the reference has no such output", tensor.name));
+            failures.push(Difference::Unexpected { output: tensor.name.clone() });
         }
     }
     pairs

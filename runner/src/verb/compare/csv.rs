@@ -1,6 +1,7 @@
 //! Results of `compare` as comma-separated values.
 
 use super::comparison::Comparison;
+use super::difference::joined;
 use crate::report::csv::{kebab, number, render, strings};
 use crate::report::document::one_line;
 
@@ -28,7 +29,8 @@ pub fn csv(comparison: &Comparison) -> String {
     ]);
     let lines = comparison.rows.iter().flat_map(|row| {
         let head = vec![row.provider.clone(), row.model.clone(), kebab(&row.status), row.precision.to_string()];
-        let error = row.error.as_ref().map_or_else(|| row.failures.join("; "), |error| one_line(&error.to_string()));
+        let error =
+            row.error.as_ref().map_or_else(|| joined(&row.failures, "; "), |error| one_line(&error.to_string()));
         let line = |metrics: &crate::verb::compare::metrics::Metrics| {
             let classes = metrics.classes.as_ref();
             let mut line = head.clone();

@@ -146,6 +146,7 @@ pub fn find<'a>(
 /// One of the two candidates.
 struct Side<'c, 'a> {
     candidate: &'c mut Candidate<'a>,
+    file: &'a ModelFile,
     image: ImageInput,
     input: Tensor,
     boundaries: Vec<Boundary>,
@@ -165,23 +166,24 @@ struct Run {
 
 impl<'c, 'a> Side<'c, 'a> {
     fn new(candidate: &'c mut Candidate<'a>, inputs: &[Tensor]) -> Result<Self, LayersError> {
-        let image = candidate.file.image_input()?;
-        let input = input::fit(inputs, candidate.file, &image)?;
-        let boundaries = boundaries(&candidate.file.graph, &image.name);
-        Ok(Side { candidate, image, input, boundaries })
+        let file = candidate.needed_file()?;
+        let image = file.image_input()?;
+        let input = input::fit(inputs, &file.name(), &image)?;
+        let boundaries = boundaries(&file.graph, &image.name);
+        Ok(Side { candidate, file, image, input, boundaries })
     }
 
     fn run<'b>(&mut self, added: impl Iterator<Item = &'b Boundary>) -> Result<Run, LayersError> {
         let added: Vec<String> = added.map(|boundary| boundary.value.clone()).collect();
         let name = self.candidate.name();
-        let copy = with_intermediate_outputs(&self.candidate.file.path, &self.candidate.file.graph, &added)?;
+        let copy = with_intermediate_outputs(&self.file.path, &self.file.graph, &added)?;
         let told = |error| LayersError::Run { candidate: name.clone(), error };
         let mut model = (self.candidate.open)(copy.path()).map_err(told)?;
         let batch = batch::Batch::of(self.image.batch, self.input.shape[0]);
         let outputs = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
         let again = batch::run(model.as_mut(), &self.input, batch).map_err(told)?;
         let loaded = model.loaded().clone();
-        Ok(Run { candidate: name, file: self.candidate.file.clone(), loaded, outputs, again, added })
+        Ok(Run { candidate: name, file: self.file.clone(), loaded, outputs, again, added })
     }
 }
 
@@ -198,8 +200,8 @@ fn matched(sides: &[Side<'_, '_>; 2]) -> Result<Vec<(Boundary, Boundary)>, Layer
         return Ok(first.boundaries.iter().cloned().zip(second.boundaries.iter().cloned()).collect());
     }
     Err(LayersError::Unmatched {
-        first: first.candidate.file.name(),
-        second: second.candidate.file.name(),
+        first: first.file.name(),
+        second: second.file.name(),
         first_count: first.boundaries.len(),
         second_count: second.boundaries.len(),
     })
@@ -229,12 +231,13 @@ fn look(
     let noise =
         |run: &Run, at: usize| run.again.get(at).map_or(0.0, |again| largest_difference(again, &run.outputs[at]));
     let floor = noise(first, at_first).max(noise(second, at_second));
-    let coarser = precision(&first.file, Some(&first.loaded)).max(precision(&second.file, Some(&second.loaded)));
+    let coarser =
+        precision(Some(&first.file), Some(&first.loaded)).max(precision(Some(&second.file), Some(&second.loaded)));
     let choose = |rms| Tolerance::choose(asked, coarser, rms);
     let metrics = Metrics::of(found, reference, choose, if floor.is_finite() { floor } else { 0.0 });
     // A side that differs from itself by more than is allowed agrees with nothing: its noise must not excuse it.
     let steady = floor <= metrics.tolerance.allows(metrics.reference_rms);
-    let agrees = steady && found.shape == reference.shape && metrics.failures().is_empty();
+    let agrees = steady && found.shape == reference.shape && metrics.differences().is_empty();
     let node = boundary.map_or_else(|| "outputs".to_owned(), |boundary| boundary.node.clone());
     Ok(Looked { position, node, value: reference.name.clone(), agrees, metrics })
 }
@@ -297,7 +300,7 @@ mod tests {
                 Ok(names.iter().map(output).collect())
             })))
         };
-        Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+        Candidate::of_file(file, "cpu", Box::new(open))
     }
 
     fn search(from: Option<usize>) -> (Layers, Vec<usize>) {
@@ -375,7 +378,7 @@ mod tests {
                 Ok(outputs)
             })))
         };
-        let mut noisy = Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) };
+        let mut noisy = Candidate::of_file(&file, "cuda", Box::new(open));
         let input = Tensor { name: "x".into(), shape: vec![2, 3, 2, 2], data: Data::F32(vec![0.0; 24]) };
         let layers = find(&mut steady, &mut noisy, &[input], ToleranceOverride::default(), 16, &mut |_| {}).unwrap();
         assert_eq!(layers.first_diverging.as_deref(), Some("block8"));

@@ -6,6 +6,7 @@
 use crate::stats::ranking::{best, class_count};
 use serde::Serialize;
 
+use super::difference::{Difference, NonFinite, Side};
 use super::tolerance::Tolerance;
 use crate::input::{len, to_f64};
 use crate::model::tensor::{Data, Tensor};
@@ -118,31 +119,25 @@ impl Metrics {
         metrics
     }
 
-    /// What is wrong, in words; nothing where the outputs agree.
-    pub fn failures(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        let not_finite = [("NaN", self.nan), ("infinite", self.infinite)];
-        for (what, [found, reference]) in not_finite {
-            if found > 0 {
-                failures.push(format!("{}: {found} elements are {what}", self.name));
-            }
-            if reference > 0 {
-                failures.push(format!("{}: {reference} elements of the reference are {what}", self.name));
+    /// What is wrong; nothing where the outputs agree.
+    pub fn differences(&self) -> Vec<Difference> {
+        let output = || self.name.clone();
+        let mut differences = Vec::new();
+        for (what, [found, reference]) in [(NonFinite::Nan, self.nan), (NonFinite::Infinite, self.infinite)] {
+            for (side, elements) in [(Side::Candidate, found), (Side::Reference, reference)] {
+                let not_finite = || Difference::NotFinite { output: output(), side, what, elements };
+                differences.extend((elements > 0).then(not_finite));
             }
         }
-        if self.beyond_tolerance > 0 {
-            failures.push(format!(
-                "{}: {} of {} elements differ by more than the tolerance (the largest by {:.3e}, where {:.3e} + {:.0e} \
-                 of the value is allowed)",
-                self.name,
-                self.beyond_tolerance,
-                self.shape.iter().product::<usize>(),
-                self.max_abs,
-                self.tolerance.atol,
-                self.tolerance.rtol
-            ));
-        }
-        failures
+        differences.extend((self.beyond_tolerance > 0).then(|| Difference::BeyondTolerance {
+            output: output(),
+            elements: self.beyond_tolerance,
+            total: self.shape.iter().product(),
+            max_abs: self.max_abs,
+            atol: self.tolerance.atol,
+            rtol: self.tolerance.rtol,
+        }));
+        differences
     }
 }
 
@@ -244,7 +239,7 @@ mod tests {
         assert_eq!((found.rms, found.beyond_tolerance), (1.0, 1));
         let cosine = (1.0 + 4.0 + 9.0 + 8.0) / (30.0_f64 * 18.0).sqrt();
         assert!((found.cosine.unwrap() - cosine).abs() < 1e-15);
-        assert_eq!(found.failures().len(), 1);
+        assert_eq!(found.differences().len(), 1);
     }
 
     #[test]
@@ -254,10 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn equal_outputs_have_no_failures() {
+    fn equal_outputs_have_no_differences() {
         let found = metrics(&[2, 2], &[1.0, -2.0, 0.0, 5.0], &[1.0, -2.0, 0.0, 5.0], 0.0);
         assert_eq!((found.max_abs, found.max_rel, found.rms), (0.0, 0.0, 0.0));
-        assert!(found.failures().is_empty() && (found.cosine.unwrap() - 1.0).abs() < 1e-15);
+        assert!(found.differences().is_empty() && (found.cosine.unwrap() - 1.0).abs() < 1e-15);
     }
 
     #[test]
@@ -265,7 +260,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for (found, reference) in [([1.0, bad], [1.0, 2.0]), ([1.0, 2.0], [1.0, bad]), ([1.0, bad], [1.0, bad])] {
                 let found = metrics(&[1, 2], &found, &reference, f64::MAX);
-                assert!(!found.failures().is_empty(), "{found:?}");
+                assert!(!found.differences().is_empty(), "{found:?}");
                 assert!(found.max_abs.is_finite() && found.rms.is_finite());
             }
         }

@@ -22,6 +22,7 @@ use super::options::{InputsFrom, Options};
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
@@ -71,7 +72,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
         None => None,
     };
     let providers = Providers::of(global, &options.providers)?;
-    let mut candidates = providers.candidates(&files, &[options.batch]);
+    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
     if options.layers && candidates.len() < 2 {
         return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
     }

@@ -56,10 +56,12 @@ impl Tolerance {
     }
 }
 
-/// The coarsest arithmetic in play: of the file, and of the options the provider runs with.
-pub fn precision(file: &ModelFile, loaded: Option<&Loaded>) -> Precision {
+/// The coarsest arithmetic in play: of the file, where there is one, and of the options the provider runs with.
+pub fn precision(file: Option<&ModelFile>, loaded: Option<&Loaded>) -> Precision {
     let options = loaded.into_iter().flat_map(|loaded| &loaded.options);
-    options.filter_map(|(key, value)| of_option(key, value)).fold(file.precision, Precision::max)
+    options
+        .filter_map(|(key, value)| of_option(key, value))
+        .fold(file.map_or(Precision::F32, |file| file.precision), Precision::max)
 }
 
 /// The precision that an option switches on, such as `use_tf32=1`, `trt_fp16_enable=1`, `precision=bf16`.
@@ -111,11 +113,11 @@ mod tests {
         let (full, half) = (of_file(Precision::F32), of_file(Precision::F16));
         let tf32 = with(&[("use_tf32", "1")]);
         let both = with(&[("use_tf32", "1"), ("precision", "bf16")]);
-        assert_eq!(precision(&full, None), Precision::F32);
-        assert_eq!(precision(&full, Some(&with(&[]))), Precision::F32);
-        assert_eq!(precision(&full, Some(&tf32)), Precision::Tf32);
-        assert_eq!(precision(&full, Some(&both)), Precision::Bf16);
-        assert_eq!(precision(&half, Some(&tf32)), Precision::F16, "the file's own is coarser");
+        assert_eq!(precision(Some(&full), None), Precision::F32);
+        assert_eq!(precision(Some(&full), Some(&with(&[]))), Precision::F32);
+        assert_eq!(precision(Some(&full), Some(&tf32)), Precision::Tf32);
+        assert_eq!(precision(Some(&full), Some(&both)), Precision::Bf16);
+        assert_eq!(precision(Some(&half), Some(&tf32)), Precision::F16, "the file's own is coarser");
     }
 
     #[test]

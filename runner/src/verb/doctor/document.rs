@@ -4,7 +4,8 @@ use crate::backend::onnxruntime::examination::{Findings, LibraryFinding, Provide
 use crate::backend::onnxruntime::runtime::find::Origin;
 use crate::host::machine::Host;
 use crate::report::document::Column;
-use crate::report::document::{Cell, Document, Table, Tone};
+use crate::report::document::{Cell, Document, Table, Tone, one_line};
+use crate::report::note::sentences;
 use crate::report::number::bytes;
 use crate::verb::outcome::Report;
 
@@ -14,7 +15,7 @@ pub fn document(findings: &Report<Findings>) -> Document {
     document.aside(|document| document.list("Machine", machine(&findings.environment.host)));
     document.heading("Libraries");
     match &findings.no_library {
-        Some(reason) => document.paragraph(reason.clone()),
+        Some(reason) => document.paragraph(reason.to_string()),
         None => document.table(libraries(&findings.libraries)),
     }
     document.heading("Providers");
@@ -69,7 +70,7 @@ fn libraries(libraries: &[LibraryFinding]) -> Table {
         };
         table.rows.push(vec![version, origin.into(), library.path.as_str().into()]);
         if let Some(problem) = &library.problem {
-            table.rows.push(vec!["".into(), Cell::toned(problem.as_str(), Tone::Bad)]);
+            table.rows.push(vec!["".into(), Cell::toned(problem.to_string(), Tone::Bad)]);
         }
     }
     table
@@ -77,8 +78,7 @@ fn libraries(libraries: &[LibraryFinding]) -> Table {
 
 fn hint(provider: &ProviderFinding) -> Vec<String> {
     let name = provider.provider.name();
-    let reason =
-        provider.reason.as_ref().map(|reason| format!("{name}: {}", crate::report::document::one_line(reason)));
-    let hint = provider.hint.as_ref().map(|hint| format!("{name}: {hint}"));
-    reason.into_iter().chain(hint).collect()
+    let reason = provider.reason.as_ref().map(|reason| format!("{name}: {}", one_line(&reason.to_string())));
+    let hints = (!provider.hints.is_empty()).then(|| format!("{name}: {}", sentences(&provider.hints).join("; ")));
+    reason.into_iter().chain(hints).collect()
 }

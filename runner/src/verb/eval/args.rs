@@ -18,6 +18,8 @@ pub struct Eval {
     /// ONNX models, then the labelled images: a folder of class folders, or of images with a file of labels
     #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) about: About,
     /// File that says which image is of which class, where it does not lie in the folder
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) image_labels: Option<PathBuf>,
@@ -27,8 +29,6 @@ pub struct Eval {
     /// What becomes of an image whose EXIF orientation says that it lies on a side
     #[arg(long, value_enum, default_value = "ignore", help_heading = "Input")]
     pub(crate) exif: Exif,
-    #[command(flatten)]
-    pub(crate) about: About,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]

@@ -50,7 +50,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         batch: usize,
         notes: &mut Vec<Note>,
     ) -> Result<Self, MetadataError> {
-        let file = candidate.file;
+        let file = candidate.needed_file()?;
         let image = file.image_input()?;
         let (preprocess, assumed) = preprocess::asked_by(file, &image)?;
         let output = ClassOutput::of(file)?;
@@ -247,7 +247,7 @@ impl<'a, 'd> Session<'a, 'd> {
             Err(error) => {
                 let Some(evaluator) = self.evaluators.first() else { return ControlFlow::Break(()) };
                 let path = evaluator.dataset.images[prepared.index].path.display().to_string();
-                self.broken.push(Broken { path, reason: error.reason() });
+                self.broken.push(Broken { path, reason: error.defect() });
             }
         }
         let all_failed = self.evaluators.iter().all(|evaluator| evaluator.model.is_none());

@@ -20,6 +20,7 @@ use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::output::note;
@@ -56,11 +57,12 @@ pub(crate) fn measured(
     // A number of threads that was asked for is meant for one run.
     let shared = !providers.threads_asked;
     let mut providers = Providers::of(global, providers)?;
-    let (copies, wanted) = if shared { providers.copy_models(&files, *batch) } else { (1, 1) };
+    let demands = demands(&files, &[*batch]);
+    let (copies, wanted) = if shared { providers.copy_models(&files, &demands, *batch) } else { (1, 1) };
     if copies < wanted {
         note(global.quiet, format!("memory is short: {copies} copies of each model at work instead of {wanted}"));
     }
-    let mut candidates = providers.candidates(&files, &[*batch]);
+    let mut candidates = providers.candidates(&files, &demands);
     // The candidates are every provider of the first model, then of the next.
     let datasets = datasets.iter().flat_map(|dataset| std::iter::repeat_n(dataset, providers.count())).collect();
     let request = Request { datasets, batch: *batch, exif: *exif };

@@ -12,7 +12,7 @@ pub fn csv(inference: &Inference) -> String {
         if let Some(error) = &image.error {
             let mut line = vec![image.path.clone()];
             line.resize(6, String::new());
-            line.push(error.clone());
+            line.push(error.to_string());
             return vec![line];
         }
         let line = |(rank, class): (usize, &crate::input::classify::Class)| {

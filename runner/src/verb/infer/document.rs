@@ -21,7 +21,7 @@ pub fn document(inference: &Report<Inference>) -> Document {
     for image in &inference.images {
         let mut name: Cell = image.path.clone().into();
         if let Some(error) = &image.error {
-            table.rows.push(vec![name, Cell::toned(error.as_str(), Tone::Bad)]);
+            table.rows.push(vec![name, Cell::toned(error.to_string(), Tone::Bad)]);
             continue;
         }
         for class in &image.top {

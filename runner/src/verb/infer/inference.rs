@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
+use crate::input::broken::Defect;
 use crate::input::classify;
 use crate::input::classify::{Class, Classifier};
 use crate::input::decode::Exif;
@@ -52,10 +53,22 @@ pub struct Image {
     pub path: String,
     /// The best classes, best first; none where there is an error.
     pub top: Vec<Class>,
-    /// Why it could not be read or classified.
-    pub error: Option<String>,
-    /// Whether that is the model's failing: it gave NaN or infinite scores.
-    pub not_finite: bool,
+    /// Why it has no classes.
+    #[serde(serialize_with = "crate::coded::maybe_with_text")]
+    pub error: Option<NoClass>,
+}
+
+/// Why an image has no classes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum NoClass {
+    /// The model gave NaN or infinite scores, which is its failing and not the image's.
+    #[error("{}", classify::NOT_FINITE)]
+    NotFinite,
+    /// It cannot be read.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Defect(Defect),
 }
 
 /// The classified images.
@@ -78,12 +91,12 @@ pub struct Inference {
 impl Inference {
     /// Number of images that could not be read.
     pub fn bad_images(&self) -> usize {
-        self.images.iter().filter(|image| image.error.is_some() && !image.not_finite).count()
+        self.images.iter().filter(|image| matches!(image.error, Some(NoClass::Defect(_)))).count()
     }
 
     /// Whether the model failed on an image: its scores are NaN or infinite.
     pub fn model_failed(&self) -> bool {
-        self.images.iter().any(|image| image.not_finite)
+        self.images.iter().any(|image| image.error == Some(NoClass::NotFinite))
     }
 }
 
@@ -97,7 +110,7 @@ pub fn infer(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report<Inference>, InferError> {
     let environment = Environment::read();
-    let file = candidate.file;
+    let file = candidate.needed_file()?;
     let image = file.image_input()?;
     let (preprocess, mut notes) = preprocess::asked_by(file, &image)?;
     let output = ClassOutput::of(file)?;
@@ -150,13 +163,13 @@ struct Batches<'a> {
 impl Batches<'_> {
     fn add(&mut self, path: &std::path::Path, prepared: Prepared) -> ControlFlow<ModelError> {
         let path = path.display().to_string();
-        let image = Image { path, top: Vec::new(), error: None, not_finite: false };
+        let image = Image { path, top: Vec::new(), error: None };
         match prepared.tensors {
             Ok(tensors) => {
                 self.waiting.extend(tensors.into_iter().map(|tensor| (self.done.len(), tensor)));
                 self.done.push(image);
             }
-            Err(error) => self.done.push(Image { error: Some(error.reason()), ..image }),
+            Err(error) => self.done.push(Image { error: Some(NoClass::Defect(error.defect())), ..image }),
         }
         if self.waiting.len() < self.classifier.batch.size {
             return ControlFlow::Continue(());
@@ -185,7 +198,7 @@ impl Batches<'_> {
             let image = &mut self.done[position];
             match classify::top(&answer, &self.classifier.output, self.top_k, self.labels.as_deref()) {
                 Some(top) => image.top = top,
-                None => (image.error, image.not_finite) = (Some(classify::NOT_FINITE.to_owned()), true),
+                None => image.error = Some(NoClass::NotFinite),
             }
         }
         Ok(())
@@ -244,7 +257,7 @@ mod tests {
                 Ok(colours(inputs))
             })))
         };
-        let mut candidate = Candidate { file, provider: "cpu".into(), open: Box::new(open) };
+        let mut candidate = Candidate::of_file(file, "cpu", Box::new(open));
         let request = Request { images, batch, top_k: 2, exif: Exif::Apply, left_out: &[] };
         let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
         (found, sizes.take())
@@ -283,7 +296,7 @@ mod tests {
         std::fs::write(&images[1], b"").unwrap();
         let (found, sizes) = classify(&model_file(-1), &images, 2, 99);
         assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
-        assert_eq!(found.images[1].error.as_deref(), Some("the file is empty"));
+        assert_eq!(found.images[1].error, Some(NoClass::Defect(Defect::Empty)));
         assert_eq!((found.bad_images(), sizes), (1, vec![2, 2]));
     }
 
@@ -300,11 +313,11 @@ mod tests {
                     Ok(outputs)
                 })))
             };
-            let mut candidate = Candidate { file: &file, provider: "cpu".into(), open: Box::new(open) };
+            let mut candidate = Candidate::of_file(&file, "cpu", Box::new(open));
             let request = Request { images: &images, batch: 8, top_k: 1, exif: Exif::Apply, left_out: &[] };
             let found = infer(&mut candidate, &request, &mut |_| {}).unwrap();
             assert_eq!(first_labels(&found), [Some("red"), None, Some("blue"), Some("red"), Some("green")]);
-            assert!(found.images[1].error.as_deref().unwrap().contains("NaN or infinite"), "{found:?}");
+            assert_eq!(found.images[1].error, Some(NoClass::NotFinite), "{found:?}");
             assert!(found.model_failed() && found.bad_images() == 0);
         }
     }

@@ -14,6 +14,7 @@ use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
+use crate::input::shapes::demands;
 use crate::terminal::args::Global;
 use crate::terminal::progress::Bar;
 use crate::verb::about::tell;
@@ -45,7 +46,7 @@ pub(crate) fn measured(
     if providers.count() != 1 {
         return Err(Failure::new(Exit::Usage, "infer runs on one provider; `compare` and `bench` take several"));
     }
-    let mut candidates = providers.candidates(&files, &[options.batch.min(images.len())]);
+    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch.min(images.len())]));
     let Options { batch, top_k, exif, .. } = *options;
     let request = Request { images: &images, batch, top_k, exif, left_out: &left_out };
     let mut bar = Bar::new(global.quiet);

@@ -7,6 +7,6 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Quickstart {
     /// Folder for model.onnx, compare.json and bench.json
-    #[arg(long, value_name = "DIR", default_value = "quickstart")]
+    #[arg(long, value_name = "DIR", default_value = "quickstart", help_heading = "Output")]
     pub(crate) dir: PathBuf,
 }

@@ -14,6 +14,7 @@ use crate::backend::onnxruntime::runtime::install::Source;
 use crate::backend::onnxruntime::runtime::intact::{Damage, Look};
 use crate::backend::onnxruntime::runtime::package;
 use crate::backend::onnxruntime::runtime::package::Package;
+use crate::report::note::sentences;
 use crate::report::number::bytes;
 
 use super::args::Setup;
@@ -73,8 +74,9 @@ fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode,
         terminal::print(&format!("onnxruntime {version}, {kind} works\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let reason = finding.reason.unwrap_or_default();
-    let hint = finding.hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    let reason = finding.reason.map(|reason| reason.to_string()).unwrap_or_default();
+    let hint = sentences(&finding.hints).join("; ");
+    let hint = if hint.is_empty() { hint } else { format!("\nhint: {hint}") };
     let message = format!("onnxruntime {version} is installed, but {kind} does not work here: {reason}{hint}");
     if package != Package::Cuda {
         return Err(Failure::lines(Exit::Unavailable, message));

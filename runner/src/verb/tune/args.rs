@@ -16,13 +16,12 @@ use crate::verb::flags::{Batches, Exports, Seed, at_least_one};
 pub struct Tune {
     /// The ONNX model
     pub(crate) model: PathBuf,
-    /// Where to write the fastest form, by the geometric mean of the speed-ups at all batch sizes; what was found goes beside it, to model.tuning.json for model.onnx
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) output: PathBuf,
-    #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     batches: Batches,
+    #[command(flatten)]
+    seed: Seed,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
     /// Channels a group to try, in each stage
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8,16,32,64", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) widths: Vec<usize>,
@@ -32,8 +31,9 @@ pub struct Tune {
     /// Processes to spread the runs of each candidate over; below three no lowering can be shown to be faster
     #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) processes: usize,
-    #[command(flatten)]
-    seed: Seed,
+    /// Where to write the fastest form, by the geometric mean of the speed-ups at all batch sizes; what was found goes beside it, to model.tuning.json for model.onnx
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }

@@ -22,7 +22,7 @@ pub fn csv(tuned: &Tuned) -> String {
     let trials = tuned.rounds.iter().flat_map(|round| round.trials.iter().map(move |trial| (round, trial)));
     let lines = trials.flat_map(|(round, trial)| {
         let widths: Vec<String> = trial.choice.widths.iter().map(ToString::to_string).collect();
-        let out = trial.out.as_deref().map(one_line).unwrap_or_default();
+        let out = trial.out.as_ref().map(|out| one_line(&out.to_string())).unwrap_or_default();
         if trial.rows.is_empty() {
             let mut line = vec![round.name.clone(), widths.join(" "), trial.choice.subsample.to_string()];
             line.resize(9, String::new());

@@ -97,5 +97,5 @@ fn speed_up(timing: &Timing) -> [Cell; 2] {
 }
 
 fn out(trial: &Trial) -> Cell {
-    trial.out.as_ref().map_or_else(Cell::default, |reason| Cell::toned(reason.clone(), Tone::Bad))
+    trial.out.as_ref().map_or_else(Cell::default, |reason| Cell::toned(reason.to_string(), Tone::Bad))
 }

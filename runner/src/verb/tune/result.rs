@@ -12,6 +12,7 @@ use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
 use crate::stats::ratio::RatioOfMedians;
 use crate::verb::bench::plan::Plan;
+use crate::verb::compare::difference::{Difference, joined};
 
 /// What to tune, and how long to measure.
 pub struct Request {
@@ -32,7 +33,7 @@ pub struct Request {
 pub struct Choice {
     /// Least channels a group by stage; 1 is as it was.
     pub widths: Vec<usize>,
-    /// Whether the pixels of strided 1x1 convolutions are taken before them.
+    /// Whether strided 1x1 convolutions become a subsampling and a dense convolution.
     pub subsample: bool,
 }
 
@@ -57,7 +58,29 @@ pub struct Trial {
     /// The same with its interval, which holds for all candidates of the round together; absent for the original itself.
     pub gain: Option<RatioOfMedians>,
     /// Why it is out.
-    pub out: Option<String>,
+    #[serde(serialize_with = "crate::coded::maybe_with_text")]
+    pub out: Option<Out>,
+}
+
+/// Why a candidate is out.
+#[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Out {
+    /// It does not compute what the original computes.
+    #[error("{}", joined(.differences, ", "))]
+    Differs {
+        /// What is wrong.
+        differences: Vec<Difference>,
+    },
+    /// It gave no result.
+    #[error("{error}")]
+    Failed {
+        /// Why.
+        error: ModelError,
+    },
+    /// It was not measured at every batch size.
+    #[error("not measured")]
+    NotMeasured,
 }
 
 /// How fast a candidate was.

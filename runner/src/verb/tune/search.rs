@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use resnext_builder::optimize::Model;
 
 use super::files::Folder;
-use super::result::{Choice, Request, Round, Timing, Trial, TuneError};
+use super::result::{Choice, Out, Request, Round, Timing, Trial, TuneError};
 use crate::host::environment::Environment;
 use crate::input;
 use crate::input::preprocess;
+use crate::input::shapes::demands;
 use crate::model::candidate::{Candidate, Candidates, Phase, Progress};
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
@@ -75,7 +76,7 @@ impl<'s> Search<'s> {
             paths.push(self.folder.write(self.model, choice)?);
         }
         let files = paths.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-        let candidates = self.candidates.of(&files, &plan.batches);
+        let candidates = self.candidates.of(&files, &demands(&files, &plan.batches));
         let mut candidates: Vec<_> = candidates.into_iter().map(|one| stoppable(one, self.stop)).collect();
         let out = self.check(&files, &mut candidates)?;
         self.go_on()?;
@@ -108,11 +109,7 @@ impl<'s> Search<'s> {
     }
 
     /// Why each candidate does not compute what the original computes, or that it does.
-    fn check(
-        &mut self,
-        files: &[ModelFile],
-        candidates: &mut [Candidate<'_>],
-    ) -> Result<Vec<Option<String>>, TuneError> {
+    fn check(&mut self, files: &[ModelFile], candidates: &mut [Candidate<'_>]) -> Result<Vec<Option<Out>>, TuneError> {
         let image = files[0].image_input()?;
         let (preprocess, _) = preprocess::asked_by(&files[0], &image)?;
         let batch = image.batch.unwrap_or(1);
@@ -130,7 +127,10 @@ impl<'s> Search<'s> {
             .iter()
             .map(|row| match row.status {
                 compare::Status::Reference | compare::Status::Agrees => None,
-                _ => Some(row.error.as_ref().map_or_else(|| row.failures.join(", "), ToString::to_string)),
+                _ => Some(match row.error.clone() {
+                    Some(error) => Out::Failed { error },
+                    None => Out::Differs { differences: row.failures.clone() },
+                }),
             })
             .collect())
     }
@@ -154,14 +154,14 @@ impl<'s> Search<'s> {
 
 /// A candidate that no longer opens once the search is to stop.
 fn stoppable<'a>(candidate: Candidate<'a>, stop: &'a AtomicBool) -> Candidate<'a> {
-    let Candidate { file, provider, mut open } = candidate;
+    let Candidate { model, file, provider, mut open } = candidate;
     let open = move |path: &std::path::Path| {
         if stop.load(Ordering::Relaxed) { Err(ModelError::Failed("interrupted".to_owned())) } else { open(path) }
     };
-    Candidate { file, provider, open: Box::new(open) }
+    Candidate { model, file, provider, open: Box::new(open) }
 }
 
-fn trial(measured: &Bench, index: usize, choice: Choice, out: Option<String>) -> Trial {
+fn trial(measured: &Bench, index: usize, choice: Choice, out: Option<Out>) -> Trial {
     let rows: Vec<&Row> = measured.rows.iter().filter(|row| row.candidate == index).collect();
     let timing = |row: &&Row| {
         let summary = row.latency_ms.as_ref()?;
@@ -169,8 +169,8 @@ fn trial(measured: &Bench, index: usize, choice: Choice, out: Option<String>) ->
         Some(Timing { batch: row.batch, runs: summary.n, median_ms: summary.median, speed_up })
     };
     let timings: Vec<Timing> = rows.iter().filter_map(timing).collect();
-    let error = rows.iter().find_map(|row| row.error.as_ref().map(ToString::to_string));
-    let missing = (timings.len() < rows.len()).then(|| "not measured".to_owned());
+    let error = rows.iter().find_map(|row| row.error.clone()).map(|error| Out::Failed { error });
+    let missing = (timings.len() < rows.len()).then_some(Out::NotMeasured);
     let out = out.or(error).or(missing);
     if index == 0 {
         return Trial { choice, rows: timings, score: out.is_none().then_some(1.0), gain: None, out };

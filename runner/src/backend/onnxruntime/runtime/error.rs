@@ -4,11 +4,14 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 /// The oldest onnxruntime accepted: 1.24 is the first that tells where each node was placed.
 pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
 
 /// Why no onnxruntime library could be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "kebab-case")]
 pub enum RuntimeError {
     /// Nothing was found anywhere.
     #[error(

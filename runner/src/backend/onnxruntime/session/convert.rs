@@ -1,12 +1,14 @@
 //! Between this crate's tensors and onnxruntime's values.
 
 use half::f16;
+use onnx_file::element::ElementType;
+use onnx_file::port::Port;
 use ort::memory::DeviceType;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
 use crate::backend::onnxruntime::runtime::said;
-use crate::model::opened::{ModelError, OutputRange, Part};
+use crate::model::opened::{ModelError, OutputRange, Part, Ports};
 use crate::model::tensor::{Data, Tensor};
 use crate::stats::range::Range;
 
@@ -60,6 +62,41 @@ pub(crate) fn element_type(data: &Data) -> TensorElementType {
         Data::F64(_) => TensorElementType::Float64,
         Data::I64(_) => TensorElementType::Int64,
         Data::U8(_) => TensorElementType::Uint8,
+    }
+}
+
+/// Inputs and outputs as the session declares them.
+pub(crate) fn ports(session: &Session) -> Ports {
+    let port = |name: &str, dtype: &ValueType| {
+        let (element_type, shape) = match dtype {
+            ValueType::Tensor { ty, shape, .. } => {
+                // An extent that is left open is -1.
+                let extents = shape.iter().map(|&extent| usize::try_from(extent).ok()).collect();
+                (declared_type(*ty), Some(extents))
+            }
+            _ => (None, None),
+        };
+        Port { name: name.to_owned(), element_type, shape }
+    };
+    Ports {
+        inputs: session.inputs().iter().map(|outlet| port(outlet.name(), outlet.dtype())).collect(),
+        outputs: session.outputs().iter().map(|outlet| port(outlet.name(), outlet.dtype())).collect(),
+    }
+}
+
+/// A type of the runtime's by the name that it has in a file.
+fn declared_type(ty: TensorElementType) -> Option<ElementType> {
+    match ty {
+        TensorElementType::Float32 => Some(ElementType::F32),
+        TensorElementType::Float16 => Some(ElementType::F16),
+        TensorElementType::Bfloat16 => Some(ElementType::BF16),
+        TensorElementType::Float64 => Some(ElementType::F64),
+        TensorElementType::Int64 => Some(ElementType::I64),
+        TensorElementType::Int32 => Some(ElementType::I32),
+        TensorElementType::Int8 => Some(ElementType::I8),
+        TensorElementType::Uint8 => Some(ElementType::U8),
+        TensorElementType::Bool => Some(ElementType::Bool),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::backend::onnxruntime::spec::Spec;
 use crate::model::batch::{join, one_row_a_image};
-use crate::model::opened::{Block, Loaded, Memory, Model, ModelError};
+use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, Ports};
 use crate::model::tensor::Tensor;
 
 use super::{Launcher, Worker};
@@ -33,6 +33,10 @@ impl Launcher {
 impl Model for Copies {
     fn loaded(&self) -> &Loaded {
         &self.loaded
+    }
+
+    fn ports(&self) -> &Ports {
+        self.first.ports()
     }
 
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::onnxruntime::runtime::Description;
 use crate::backend::onnxruntime::runtime::find::Library;
 use crate::backend::onnxruntime::spec::Spec;
-use crate::model::opened::{Block, Loaded, Memory, ModelError, OutputRange, Part};
+use crate::model::opened::{Block, Loaded, Memory, ModelError, OutputRange, Part, Ports};
 use crate::model::tensor::{Data, Tensor};
 
 /// Version of this protocol; both ends must speak the same.
@@ -51,7 +51,7 @@ pub(crate) enum Reply {
     /// To `Describe`.
     Description(Description),
     /// To `Load`.
-    Loaded(Box<Loaded>),
+    Loaded(Box<Loaded>, Ports),
     /// To `Run`, with the outputs, and to `Time`, with the seconds as one tensor.
     Tensors,
     /// To `Ranges`.

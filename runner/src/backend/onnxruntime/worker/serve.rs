@@ -66,7 +66,7 @@ fn answer(
         }
         Request::Load(spec) => {
             let model = model.insert(LocalModel::load(&spec)?);
-            Ok((Reply::Loaded(Box::new(model.loaded().clone())), Vec::new()))
+            Ok((Reply::Loaded(Box::new(model.loaded().clone()), model.ports().clone()), Vec::new()))
         }
         Request::Run => Ok((Reply::Tensors, loaded(model)?.run(inputs)?)),
         Request::Ranges(part) => Ok((Reply::Ranges(loaded(model)?.ranges(inputs, part)?), Vec::new())),

@@ -79,7 +79,7 @@ fn calibrated(
             Ok(run(inputs, change))
         })))
     };
-    let mut candidate = Candidate { file, provider: "cpu".into(), open: Box::new(open) };
+    let mut candidate = Candidate::of_file(file, "cpu", Box::new(open));
     let found = calibrate(&mut candidate, &Request { inputs, batch }, &stop, &mut |_| {});
     drop(candidate);
     (found, sizes.into_inner())

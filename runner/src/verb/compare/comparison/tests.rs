@@ -31,7 +31,25 @@ fn candidate<'a>(file: &'a ModelFile, provider: &str, answer: Answer) -> Candida
         });
         Ok(Box::new(fake.on(&name)))
     };
-    Candidate { file, provider: provider.into(), open: Box::new(open) }
+    Candidate::of_file(file, provider, Box::new(open))
+}
+
+/// A model that a server has, and that takes `[N, 3, 2, side]`.
+fn served<'a>(side: usize) -> Candidate<'a> {
+    let open = move |_: &std::path::Path| -> Result<Box<dyn Model + 'a>, ModelError> {
+        let fake = Fake::new(|inputs| Ok(vec![logits(inputs[0].shape[0], |_| 0.0)]));
+        Ok(Box::new(fake.on("kserve").declaring("pixels", [None, Some(3), Some(2), Some(side)])))
+    };
+    Candidate { model: "resnext".into(), file: None, provider: "kserve".into(), open: Box::new(open) }
+}
+
+#[test]
+fn a_model_that_has_no_file_here_is_compared_on_the_input_that_it_declares() {
+    let file = model_file();
+    let found = run(&mut [candidate(&file, "cpu", right()), served(2), served(3)], None);
+    assert_eq!(statuses(&found), [Status::Reference, Status::Agrees, Status::NoResult]);
+    assert_eq!((found.rows[1].model.as_str(), &found.rows[1].model_sha256), ("resnext", &None));
+    assert!(matches!(found.rows[2].error, Some(ModelError::BadInput(_))), "{:?}", found.rows[2].error);
 }
 
 fn right() -> Answer {
@@ -105,7 +123,7 @@ fn a_provider_that_crashes_is_a_row_and_the_others_are_compared_with_the_next() 
 fn a_candidate_that_cannot_be_opened_is_a_row_and_with_it_alone_there_is_no_reference() {
     let file = model_file();
     let open = |_: &std::path::Path| Err(ModelError::Unavailable("no library".into()));
-    let found = run(&mut [Candidate { file: &file, provider: "cuda".into(), open: Box::new(open) }], None);
+    let found = run(&mut [Candidate::of_file(&file, "cuda", Box::new(open))], None);
     assert_eq!(statuses(&found), [Status::NoResult]);
     assert_eq!((found.reference.as_deref(), found.mismatch(), found.rows_to_search()), (None, false, None));
 }
@@ -134,9 +152,13 @@ fn a_missing_output_an_added_one_and_another_shape_fail() {
         Ok(vec![Tensor { name: "logits".into(), shape: vec![rows, 5], data: Data::F32(vec![0.0; rows * 5]) }])
     });
     let found = run(&mut [candidate(&file, "cpu", two), candidate(&file, "openvino", right())], None);
-    assert_eq!(found.rows[1].failures, ["features: missing"]);
+    assert_eq!(found.rows[1].failures, [Difference::Missing { output: "features".into() }]);
     let found = run(&mut [candidate(&file, "cpu", right()), candidate(&file, "openvino", narrow)], None);
-    assert!(found.rows[1].failures[0].contains("shape [2, 5]"), "{:?}", found.rows[1].failures);
+    assert!(
+        matches!(&found.rows[1].failures[0], Difference::Shape { found, .. } if *found == [2, 5]),
+        "{:?}",
+        found.rows[1].failures
+    );
     assert_eq!(found.rows[1].status, Status::Differs);
 }
 

@@ -7,6 +7,7 @@ use onnx_file::metadata::Key;
 use onnx_file::proto::tensor_proto::DataType;
 
 use super::*;
+use crate::input::broken::Defect;
 use crate::model::fake::Fake;
 use crate::model::file::ModelFile;
 use crate::model::file::tests::{file, value};
@@ -66,11 +67,12 @@ fn candidate(file: &ModelFile, blind: bool, fail_at: usize) -> Candidate<'_> {
             if runs == fail_at { Err(ModelError::TimedOut("60 s".into())) } else { Ok(look(inputs, blind)) }
         })))
     };
-    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+    Candidate::of_file(file, "cpu", Box::new(open))
 }
 
 fn evaluate(folder: &Path, candidates: &mut [Candidate<'_>]) -> Report<Evaluation> {
-    let classes: Vec<Classes> = candidates.iter().map(|candidate| Classes::of(candidate.file).unwrap()).collect();
+    let classes: Vec<Classes> =
+        candidates.iter().map(|candidate| Classes::of(candidate.file.unwrap()).unwrap()).collect();
     let datasets = Dataset::for_models(folder, None, &classes).unwrap();
     let request = Request { datasets: datasets.iter().collect(), batch: 4, exif: Exif::Ignore };
     eval(candidates, &request, &AtomicBool::new(false), &mut |_| {}).unwrap()
@@ -89,7 +91,7 @@ fn accuracy_classes_and_broken_images_are_counted() {
     assert!(top1.interval[0] < top1.proportion && top1.proportion < top1.interval[1]);
     assert_eq!(one.top5.unwrap().successes, 29);
     assert_eq!(found.broken.len(), 1);
-    assert!(found.broken[0].path.ends_with("3.png") && found.broken[0].reason.contains("not a JPEG"));
+    assert!(found.broken[0].path.ends_with("3.png") && matches!(found.broken[0].reason, Defect::UnknownFormat { .. }));
     let red = &one.classes[0];
     assert_eq!((red.label.as_deref(), red.images, red.right, red.predicted), (Some("red"), 10, 10, 20));
     assert!(one.confusion.contains(&Cell { actual: 2, predicted: 0, images: 10 }));
@@ -185,7 +187,7 @@ fn changed<'a>(
             Ok(outputs)
         })))
     };
-    Candidate { file, provider: "cpu".into(), open: Box::new(open) }
+    Candidate::of_file(file, "cpu", Box::new(open))
 }
 
 #[test]

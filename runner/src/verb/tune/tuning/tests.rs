@@ -8,11 +8,14 @@ use resnext_builder::variant::Variant;
 
 use super::*;
 use crate::model::candidate::Candidate;
+use crate::model::demand::Demand;
 use crate::model::fake::Fake;
 use crate::model::file::ModelFile;
 use crate::stats::random::SplitMix64;
 use crate::verb::bench::plan::WarmUp;
+use crate::verb::compare::difference::Difference;
 use crate::verb::tune::files::copy_model;
+use crate::verb::tune::result::Out;
 
 /// A small network of two stages: 16 groups of 4 channels, then 16 of 8.
 fn network(folder: &Path) -> PathBuf {
@@ -37,7 +40,7 @@ fn widths(path: &Path) -> Vec<usize> {
     Model::read(path).unwrap().stages().iter().map(|stage| stage.inputs).collect()
 }
 
-/// Whether the pixels of strided convolutions are taken before them.
+/// Whether strided convolutions have become a subsampling and a dense convolution.
 fn dense(path: &Path) -> bool {
     let nodes = onnx_file::read::read(path).unwrap().graph.unwrap_or_default().node;
     nodes.iter().any(|node| node.name.ends_with(".subsample"))
@@ -86,11 +89,9 @@ impl Runtime {
 }
 
 impl Candidates for Runtime {
-    fn of<'a>(&'a self, files: &'a [ModelFile], _: &[usize]) -> Vec<Candidate<'a>> {
-        let candidate = |(number, file): (usize, &'a ModelFile)| Candidate {
-            file,
-            provider: "cpu".into(),
-            open: Box::new(move |path: &Path| {
+    fn of<'a>(&'a self, files: &'a [ModelFile], _: &[Demand]) -> Vec<Candidate<'a>> {
+        let candidate = |(number, file): (usize, &'a ModelFile)| {
+            let open = Box::new(move |path: &Path| {
                 self.opened.set(self.opened.get() + 1);
                 let widths = widths(path);
                 let fraction = match (dense(path), widths == [4, 8]) {
@@ -114,7 +115,8 @@ impl Candidates for Runtime {
                     Ok((0..block.max_runs.min(10)).map(|_| run()).collect())
                 });
                 Ok(Box::new(fake) as Box<dyn crate::model::opened::Model>)
-            }),
+            });
+            Candidate::of_file(file, "cpu", open)
         };
         files.iter().enumerate().map(candidate).collect()
     }
@@ -148,7 +150,11 @@ fn the_fastest_width_of_each_stage_is_found_and_beats_every_fixed_one() {
     let finalists: Vec<&[usize]> = last.trials.iter().map(|trial| &trial.choice.widths[..]).collect();
     assert_eq!(finalists, [&[1, 1][..], &[16, 1], &[8, 8], &[16, 16], &[32, 32]]);
     let wrong = last.trials.iter().find(|trial| trial.choice.widths == [32, 32]).unwrap();
-    assert!(wrong.score.is_none() && wrong.out.as_ref().unwrap().contains("shape"), "{wrong:?}");
+    assert!(
+        wrong.score.is_none()
+            && matches!(&wrong.out, Some(Out::Differs { differences }) if matches!(differences[..], [Difference::Shape { .. }])),
+        "{wrong:?}"
+    );
     assert!(seen.is_sorted() || seen.iter().max() == seen.last(), "{seen:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "candidates are gone");
 }
@@ -225,7 +231,7 @@ fn every_line_of_the_table_has_a_field_for_each_column() {
     let stop = AtomicBool::new(false);
     let mut tuned = tune(&request(folder.path(), &[8]), &Runtime::fastest([8, 8]), &stop, &mut |_| {}).unwrap();
     tuned.rounds[0].trials[1].rows.clear();
-    tuned.rounds[0].trials[1].out = Some("not measured".into());
+    tuned.rounds[0].trials[1].out = Some(Out::NotMeasured);
     let text = crate::verb::tune::csv::csv(&tuned);
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
