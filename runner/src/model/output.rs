@@ -193,6 +193,9 @@ impl<'f> Finder<'f> {
     /// The output as one of class scores, if its type and shape allow that.
     fn possible(&self, port: &'f Port) -> Option<Possible<'f>> {
         port.element_type?;
+        if self.meanings.is_picked(&port.name) {
+            return None;
+        }
         let with = |numbers: Option<usize>, doubtful: bool| {
             Some(Possible { port, meaning: self.meanings.meaning(&port.name), numbers, doubtful })
         };
