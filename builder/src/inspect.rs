@@ -18,7 +18,7 @@ use crate::weights::identified;
 
 pub use result::{
     Architecture, Content, Declared, Extent, Inferred, InspectError, Inspection, Onnx, SCHEMA_VERSION, Stage, Tensor,
-    Weights,
+    Unknown, Weights,
 };
 
 use describe::describe;
@@ -69,11 +69,11 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
 
 fn architecture(checkpoint: &Checkpoint) -> Architecture {
     if let (Some(Undecided::Prefixes { .. }), Err(error)) = (checkpoint.undecided(), checkpoint.decided()) {
-        return Architecture::Unknown(error.fault.to_string());
+        return Architecture::Unknown(Unknown::Undecided { reason: error.fault.to_string() });
     }
     match identified(checkpoint) {
         Ok(found) => describe(&found, None, Vec::new()),
-        Err(other) => Architecture::Unknown(format!("it {other}")),
+        Err(other) => Architecture::Unknown(Unknown::Checkpoint(other)),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::graph::Dim;
 use crate::hub::huggingface::{Place, Repository};
 use crate::hub::{Address, Hub, Remote};
 use crate::published::WeightsName;
+use crate::suggest;
 use crate::variant::Named;
 
 /// `--image-size`.
@@ -27,7 +28,10 @@ pub(super) fn parse_output(text: &str) -> Result<Output, String> {
             .and_then(|n| n.parse::<usize>().ok())
             .filter(|n| (2..=7).contains(n))
             .map(|n| Output::Stage(n - 1))
-            .ok_or_else(|| "outputs are logits, c2, c3, c4, c5".into()),
+            .ok_or_else(|| {
+                let near = suggest::nearest(text, ["logits", "c2", "c3", "c4", "c5"]);
+                format!("outputs are logits, c2, c3, c4, c5{}", suggest::question(&near))
+            }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The stages of an architecture, with what they cost.
 
-use super::result::{Architecture, Inferred, Stage};
+use super::result::{Architecture, Inferred, Stage, Unknown};
 use crate::architecture::{self, Options};
 use crate::cost::{Cost, cost_of};
 use crate::graph::{Dim, Graph, Origin, Part};
@@ -21,7 +21,7 @@ pub(super) fn describe(found: &architecture::Inferred, image: Option<[usize; 2]>
     }
     let graph = match architecture::build(variant, &options) {
         Ok(graph) => graph,
-        Err(error) => return Architecture::Unknown(error.to_string()),
+        Err(error) => return Architecture::Unknown(Unknown::Image(error)),
     };
     let mut stages = vec![stage(&graph, "stem", Part::Stem, None)];
     for index in 0..variant.blocks.len() {

@@ -10,7 +10,7 @@ use onnx_file::proto::{ModelProto, ValueInfoProto, tensor_shape_proto, tensor_sh
 use onnx_file::tensor::extent;
 
 use super::describe::describe;
-use super::result::{Architecture, Content, Declared, Extent, InspectError, Onnx, Tensor, elements};
+use super::result::{Architecture, Content, Declared, Extent, InspectError, Onnx, Tensor, Unknown, elements};
 use super::structure;
 use crate::variant::Variant;
 
@@ -60,7 +60,7 @@ pub(super) fn inspect(path: &Path) -> Result<(Content, Vec<Tensor>, Architecture
     let variant = onnx.metadata.get(Key::Variant.name()).and_then(|name| Variant::parse_described(name));
     let architecture = match structure::of(graph, variant.as_ref()) {
         Ok(found) => describe(&found.network, image, found.form),
-        Err(reason) => Architecture::Unknown(reason),
+        Err(reason) => Architecture::Unknown(Unknown::Graph { reason }),
     };
     Ok((Content::Onnx(Box::new(onnx)), tensors, architecture))
 }

@@ -6,14 +6,17 @@ use std::path::Path;
 
 use onnx_file::digest;
 use onnx_file::outline::OutlineError;
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::{Alternative, Naming, Undecided};
+use crate::identity::Other;
 use crate::published::Published;
+use crate::shape::ShapeError;
 
 /// Version of the JSON form.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// What a file holds.
 #[derive(Clone, Debug, Serialize)]
@@ -162,7 +165,7 @@ pub enum Architecture {
     /// One of the family.
     Inferred(Box<Inferred>),
     /// None of it, and why.
-    Unknown(String),
+    Unknown(Unknown),
 }
 
 /// An inferred architecture.
@@ -203,6 +206,41 @@ pub struct Stage {
     pub parameters: u64,
     /// Multiply-adds for one image.
     pub multiply_adds: u64,
+}
+
+/// Why there is no architecture.
+#[derive(Debug, Clone)]
+pub enum Unknown {
+    /// The tensors of a checkpoint are those of something else.
+    Checkpoint(Box<Other>),
+    /// The graph of a model is no plain ResNet's.
+    Graph {
+        /// What of it.
+        reason: String,
+    },
+    /// Several networks are in a checkpoint, and nothing says which one is meant.
+    Undecided {
+        /// What there is to choose.
+        reason: String,
+    },
+    /// It does not fit its own images.
+    Image(ShapeError),
+}
+
+impl Serialize for Unknown {
+    /// A code and the sentence.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let code = match self {
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Graph { .. } => "graph",
+            Self::Undecided { .. } => "undecided",
+            Self::Image(_) => "image",
+        };
+        let mut fields = serializer.serialize_struct("Unknown", 2)?;
+        fields.serialize_field("code", code)?;
+        fields.serialize_field("text", &self.to_string())?;
+        fields.end()
+    }
 }
 
 /// Why a file could not be inspected.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::checkpoint::{Alternative, Naming, WeightsKind};
+use crate::inspect::Unknown;
 use crate::note::Note;
 use crate::optimize::{Form, Obstacle, Refusal};
 use crate::passes::Reason;
@@ -25,6 +26,16 @@ impl Display for Refusal {
         match self {
             Self::Declined { because, .. } => because.fmt(f),
             Self::Unproven { because } => because.fmt(f),
+        }
+    }
+}
+
+impl Display for Unknown {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint(other) => write!(f, "it {other}"),
+            Self::Graph { reason } | Self::Undecided { reason } => f.write_str(reason),
+            Self::Image(error) => error.fmt(f),
         }
     }
 }
@@ -128,6 +139,11 @@ impl Display for Note {
                 "preprocessing follows the image size: resize {resize}, crop {crop}, in the ratio of {usual_resize} to {usual_crop}",
                 crop = crop.shorter(),
                 usual_crop = usual_crop.shorter()
+            ),
+            Self::NormalisationFound { resize, crop } => write!(
+                f,
+                "mean and deviation of the preprocessing are those of the checkpoint's own normalising layer, which the model leaves to it; resize {resize} and crop {crop} are v1's, as nothing says them",
+                crop = crop.shorter()
             ),
             Self::PreprocessingUnknown { resize, crop } => write!(
                 f,
