@@ -49,7 +49,7 @@ fn add(case: &Case, graph: &mut GraphProto) {
     let weight_zero = named("weight zero");
     let (levels, weights) = (named("levels"), named("weights"));
     let mut node = |op: &str, inputs: &[&String], output: &String, attribute| {
-        graph.node.push(self::node(op, inputs, output, attribute))
+        graph.node.push(self::node(op, inputs, output, attribute));
     };
     match case.op {
         Op::MatMul { .. } => node("MatMulInteger", &[&input, &weight], &sum, vec![]),
