@@ -117,6 +117,11 @@ pub enum Note {
         /// The model file's name.
         model: String,
     },
+    /// The model takes four channels: images are given as opaque.
+    Opaque {
+        /// The model file's name.
+        model: String,
+    },
     /// The labels are not the model's own.
     LabelsFrom {
         /// The model file's name.

@@ -90,6 +90,7 @@ impl fmt::Display for Note {
              is {height}x{width} and the shorter side is resized to {resize:.0}"
         ),
         Note::RandomWeights { model } => write!(f, "the weights of {model} are random: its classes mean nothing"),
+        Note::Opaque { model } => write!(f, "{model} takes a fourth channel, which is 1 for every pixel of an image"),
         Note::LabelsFrom { model, source } => write!(f, "the names of the classes of {model} are those of {source}"),
         Note::PreprocessingFrom { model, source } => {
             write!(f, "images are prepared for {model} as {source} says")
