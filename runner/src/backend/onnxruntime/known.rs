@@ -157,7 +157,7 @@ mod tests {
     fn numbers_that_are_none_are_wrong_and_a_missing_output_is_an_error() {
         let found = asked(|case, values| {
             if !case.gives_levels() {
-                values[0] = f64::NAN
+                values[0] = f64::NAN;
             }
         });
         assert!(found.iter().zip(&CASES).all(|(answer, case)| (answer.wrong == 1) != case.gives_levels()), "{found:?}");
