@@ -39,7 +39,7 @@ pub use folder::{shard_names, weights_in};
 pub use format::Format;
 pub use names::{Head, Naming};
 pub use select::{Alternative, WeightsKind};
-pub use tensor::{Skipped, TensorInfo};
+pub use tensor::{Normalisation, Skipped, TensorInfo};
 
 /// An open checkpoint: names, types and shapes in memory, values in the file. Several threads may read from it.
 pub struct Checkpoint {
@@ -57,6 +57,7 @@ pub struct Checkpoint {
     naming: Naming,
     head: Option<Head>,
     undecided: Option<Undecided>,
+    normalisation: Option<Box<[values::Data; 2]>>,
     left_out: Vec<String>,
 }
 
@@ -104,12 +105,13 @@ impl Checkpoint {
             let (source, format, names) = container::read(path, choice).map_err(refuse)?;
             (vec![source], format, names)
         };
-        let state_dict::Names { tensors, nested_under, alternatives, skipped } = names;
+        let state_dict::Names { mut tensors, mut nested_under, alternatives, skipped } = names;
         if let (Format::Safetensors, Some(key)) = (format, &choice.key) {
-            return Err(refuse(Fault::NoSuchKey { key: key.clone(), known: Vec::new() }));
+            tensors = safetensors::under(tensors, key).map_err(refuse)?;
+            nested_under = Some(key.clone());
         }
         let tensors = tensors.into_iter().map(|(info, stored)| (info, values::Data::Stored(stored))).collect();
-        let names::Named { tensors, prefix, naming, head, undecided, left_out } =
+        let names::Named { tensors, prefix, naming, head, undecided, normalisation, left_out } =
             names::normalise(tensors, choice).map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
         let index: HashMap<String, usize> =
@@ -131,6 +133,7 @@ impl Checkpoint {
             naming,
             head,
             undecided,
+            normalisation,
             left_out,
         })
     }
@@ -204,6 +207,25 @@ impl Checkpoint {
             Some(Undecided::Heads { features, known, .. }) => Fault::Heads { features, known },
         };
         Err(CheckpointError { path: self.path.clone(), fault: Box::new(fault) })
+    }
+
+    /// What a layer before the network does to images, where the file has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::read_f32`].
+    pub fn normalisation(&self) -> Result<Option<Normalisation>, CheckpointError> {
+        let Some(layer) = &self.normalisation else { return Ok(None) };
+        let read = |name: &str, data| {
+            let values: Vec<f64> = values::read(&self.sources, name, data)
+                .map_err(|fault| CheckpointError { path: self.path.clone(), fault: Box::new(fault) })?;
+            Ok::<_, CheckpointError>(<[f64; 3]>::try_from(values).ok())
+        };
+        let (Some(mean), Some(std)) = (read("mean", &layer[0])?, read("std", &layer[1])?) else { return Ok(None) };
+        // Of values from 0 to 255 where they are that large.
+        let scale = if mean.iter().chain(&std).any(|value| *value > 2.0) { 255.0 } else { 1.0 };
+        let scaled = |values: [f64; 3]| values.map(|value| value / scale);
+        Ok(Some(Normalisation { mean: scaled(mean), std: scaled(std) }))
     }
 
     /// Tensors that were left out, by their names in the file.

@@ -4,6 +4,7 @@
 //! behind a chain of small integers. What follows from the file alone is a constant, however it is written.
 
 mod compute;
+mod known;
 
 use std::collections::HashMap;
 
@@ -12,15 +13,7 @@ use onnx_file::proto::{NodeProto, TensorProto};
 use onnx_file::raw;
 
 pub(crate) use compute::{reshape, squeeze, unsqueeze};
-
-/// What is known of a value that is no constant.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
-    /// Type of its elements.
-    pub(crate) element: Option<ElementType>,
-    /// Its extents, where all are fixed.
-    pub(crate) shape: Option<Vec<usize>>,
-}
+pub(crate) use known::Known;
 
 /// Constants by name.
 #[derive(Debug, Default)]

@@ -4,50 +4,26 @@
 
 mod attributes;
 mod classifier;
+mod error;
 mod importer;
+mod nodes;
 
 use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType;
 use onnx_file::proto::{
-    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto,
+    GraphProto, ModelProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto,
 };
 use onnx_file::raw::TensorError;
 use onnx_file::tensor;
 
 use crate::constants::Constants;
 use crate::graph::{Dim, Graph, Origin, Shape};
-use crate::shape::ShapeError;
 use crate::weight::Read;
 pub(crate) use attributes::{Attributes, Plane};
+pub use error::ImportError;
 use importer::Importer;
-
-/// Why a model could not be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// A node that the graph has no operator for, or in a form it does not know.
-    #[error("node '{node}' ({op}): {reason}")]
-    Node {
-        /// The node, or its first output where it has no name.
-        node: String,
-        /// Its operator.
-        op: String,
-        /// What is not understood.
-        reason: String,
-    },
-    /// The model does not take one image.
-    #[error("the model should have one input [N, 3, H, W]; it has {found}")]
-    Input {
-        /// What it has.
-        found: String,
-    },
-    /// An initializer.
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
-    /// Operands do not fit.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-}
+pub(crate) use nodes::{label, uses};
 
 /// A model as a graph, with its weights.
 #[derive(Debug)]
@@ -125,20 +101,4 @@ fn declared_shape(value: &ValueInfoProto) -> Option<Shape> {
         None => Dim::Unknown,
     };
     Some(tensor.shape.as_ref()?.dim.iter().map(dim).collect())
-}
-
-/// A node's name, or its first output's where it has none.
-pub(crate) fn label(node: &NodeProto) -> String {
-    if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
-}
-
-/// Calls `visit` with every value that `node` uses, those of its inner graphs included.
-pub(crate) fn uses(node: &NodeProto, visit: &mut dyn FnMut(&str)) {
-    node.input.iter().for_each(|name| visit(name));
-    for attribute in &node.attribute {
-        for graph in attribute.g.iter().chain(&attribute.graphs) {
-            graph.output.iter().for_each(|output| visit(&output.name));
-            graph.node.iter().for_each(|inner| uses(inner, visit));
-        }
-    }
 }

@@ -111,6 +111,13 @@ pub enum Note {
         /// Height and width of the centre crop, at the network's own size.
         usual_crop: Crop,
     },
+    /// Mean and deviation were taken from the checkpoint's own normalising layer; nobody said how to resize.
+    NormalisationFound {
+        /// Shorter side after resizing, as stored.
+        resize: u32,
+        /// Height and width of the centre crop, as stored.
+        crop: Crop,
+    },
     /// Nobody said how to prepare images for this checkpoint.
     PreprocessingUnknown {
         /// Shorter side after resizing, as stored.

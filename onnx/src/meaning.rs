@@ -81,6 +81,13 @@ impl<'g> Meanings<'g> {
         lineage
     }
 
+    /// Whether `value` holds what a `TopK` picked, best first: its places say nothing of the classes.
+    pub fn is_picked(&self, value: &'g str) -> bool {
+        let picked =
+            |value: &&str| self.made_by.get(value).is_some_and(|(node, at)| node.op_type == "TopK" && *at == 0);
+        self.lineage(value).iter().any(picked)
+    }
+
     /// Values and places of a `TopK`, where `value` is the places.
     pub fn top_values(&self, value: &str) -> Option<&'g str> {
         let mut value = value;

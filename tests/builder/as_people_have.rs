@@ -158,6 +158,31 @@ fn what_is_not_clear_is_refused_with_what_there_is() {
 }
 
 #[test]
+fn a_normalising_layer_in_the_checkpoint_is_the_models_preprocessing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--weights", &path("prefix_normalised.pth"), "-o", "m.onnx"]);
+    holds(&text(&output.stderr), &["the checkpoint's own normalising layer", "left out", "0.mean"]);
+    let model = onnx_file::read::read(&folder.path().join("m.onnx")).unwrap();
+    let stored = model.metadata_props.iter().find(|entry| entry.key == "resnext.preprocess").unwrap();
+    let stored: serde_json::Value = serde_json::from_str(&stored.value).unwrap();
+    assert_eq!(stored["mean"], serde_json::json!([0.5, 0.5, 0.5]));
+    assert!((stored["std"][0].as_f64().unwrap() - 0.2).abs() < 1e-6, "{stored}");
+    // What a user gives counts.
+    let output =
+        run(folder.path(), &["--weights", &path("prefix_normalised.pth"), "-o", "n.onnx", "--preprocess", "v2"]);
+    assert!(!text(&output.stderr).contains("normalising layer"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn keys_of_safetensors_are_what_names_begin_with() {
+    let checkpoint = open("prefix_model.safetensors", &["--weights-key", "model"]).unwrap();
+    assert_eq!(checkpoint.nested_under(), Some("model"));
+    assert!(checkpoint.get("conv1.weight").is_some());
+    let error = open("prefix_model.safetensors", &["--weights-key", "ema"]).unwrap_err();
+    holds(&error.to_string(), &["no weights under the key `ema`", "`model`"]);
+}
+
+#[test]
 fn inspect_lists_what_is_to_be_chosen() {
     let inspected = |file: &str| {
         let folder = tempfile::tempdir().unwrap();

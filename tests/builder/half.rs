@@ -131,7 +131,7 @@ fn with_weight(path: &Path, value: f32) {
 }
 
 #[test]
-fn a_weight_beyond_f16_is_refused_by_its_place_and_keeping_its_node_mends_it() {
+fn a_weight_beyond_f16_is_refused_by_its_place_and_keeping_its_node_fixes_it() {
     let folder = tempfile::tempdir().unwrap();
     with_weight(&folder.path().join("w.safetensors"), -65520.0);
     for external in ["never", "always"] {

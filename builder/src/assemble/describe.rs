@@ -6,6 +6,7 @@ use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
 use crate::architecture::CHANNELS;
 use crate::architecture::Output;
+use crate::checkpoint::Normalisation;
 use crate::graph::Dim;
 use crate::note::Note;
 use crate::passes::{self, PassRun};
@@ -85,6 +86,15 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
     };
     let stored = at(side);
     let Preprocess { resize, crop, .. } = stored;
+    if let (PreprocessChoice::Known, None, Some(Normalisation { mean, std })) =
+        (&plan.preprocess, known, resolved.normalisation)
+    {
+        let own = Preprocess { mean, std, ..stored };
+        if own.check().is_ok() {
+            notes.push(Note::NormalisationFound { resize, crop });
+            return own;
+        }
+    }
     match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
         (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop.extents() != [usual; 2] => {
             notes.push(Note::ImageFollowsPreprocessing { crop });

@@ -7,7 +7,7 @@ use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
 use super::selection;
 use super::summary::Progress;
 use crate::architecture::{BlockForm, CHANNELS, Options, Output, StrideIn};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Normalisation};
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
 use crate::note::Note;
@@ -25,6 +25,8 @@ pub(crate) struct Resolved {
     pub(crate) options: Options,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) random: Random,
+    /// What the checkpoint normalises images with.
+    pub(crate) normalisation: Option<Normalisation>,
     pub(crate) weights_name: String,
     pub(crate) notes: Vec<Note>,
 }
@@ -54,7 +56,9 @@ pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Re
     let options = options(plan, &variant, &head)?;
     let seed = if let Weights::Random { seed } = plan.weights { seed } else { 0 };
     let random = Random { seed, features: variant.features() };
-    Ok(Resolved { variant, options, checkpoint, random, weights_name, notes })
+    let normalisation =
+        checkpoint.as_ref().map(Checkpoint::normalisation).transpose().map_err(WeightsError::from)?.flatten();
+    Ok(Resolved { variant, options, checkpoint, random, normalisation, weights_name, notes })
 }
 
 /// The file of a published checkpoint.

@@ -57,7 +57,7 @@ fn ranges_within_f16_give_the_headroom() {
 }
 
 #[test]
-fn a_value_beyond_f16_is_refused_with_flags_that_mend_it() {
+fn a_value_beyond_f16_is_refused_with_flags_that_fix_it() {
     for (node, takers) in [
         ("layer1.0.conv3", "layer1.0.conv3,layer1.0.add"),
         ("layer1.0", "layer1.0,layer1.1.conv1,layer1.1.add"),
@@ -90,7 +90,7 @@ fn the_ends_are_kept_by_their_own_flag() {
 }
 
 #[test]
-fn a_network_that_is_not_finite_in_f32_is_refused_without_flags_that_would_not_mend_it() {
+fn a_network_that_is_not_finite_in_f32_is_refused_without_flags_that_would_not_fix_it() {
     let (mut some, mut all) = (calibration(&[]), calibration(&[]));
     some.values[5].non_finite = 1;
     (all.values[5].non_finite, all.values[5].max_abs) = (9, None);

@@ -39,6 +39,8 @@ pub(super) struct Named {
     pub(super) naming: Naming,
     pub(super) head: Option<Head>,
     pub(super) undecided: Option<Undecided>,
+    /// Mean and deviation of a layer before the network that normalises images.
+    pub(super) normalisation: Option<Box<[Data; 2]>>,
     /// Tensors that are not part of the network, by their names in the file.
     pub(super) left_out: Vec<String>,
 }
@@ -61,7 +63,15 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
         other => {
             let prefix = (!stripped.is_empty()).then_some(stripped);
             let undecided = other.undecided();
-            return Ok(Named { tensors, prefix, naming: Naming::Torchvision, head: None, undecided, left_out });
+            return Ok(Named {
+                tensors,
+                prefix,
+                naming: Naming::Torchvision,
+                head: None,
+                undecided,
+                normalisation: None,
+                left_out,
+            });
         }
     };
     let mut tensors: Vec<Tensor> = tensors
@@ -82,6 +92,7 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
         Settled::Absent => (None, None),
         Settled::Undecided(undecided) => (None, Some(undecided)),
     };
+    let normalisation = take_normalisation(&mut tensors, &mut left_out);
     if choice.prefix.is_some() {
         leave_out(&mut tensors, &mut left_out, |tensor| !tensor.inside && !tensor.body);
     } else {
@@ -93,7 +104,7 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
     let tensors = tensors.into_iter().map(|tensor| (TensorInfo { name: tensor.name, ..tensor.info }, tensor.data));
     let prefix = if wrapper { format!("{}{prefix}", WRAPPERS[0]) } else { format!("{stripped}{prefix}") };
     let prefix = (!prefix.is_empty()).then_some(prefix);
-    Ok(Named { tensors: tensors.collect(), prefix, naming, head, undecided, left_out })
+    Ok(Named { tensors: tensors.collect(), prefix, naming, head, undecided, normalisation, left_out })
 }
 
 /// Weights of a loss, and the mean and deviation of a normalising layer before the network.
@@ -104,6 +115,31 @@ fn is_aside(tensor: &Tensor) -> bool {
     let loss = parts.any(|part| matches!(part, "loss" | "loss_fn" | "criterion" | "loss_function"));
     (few && matches!(last, "mean" | "std" | "pixel_mean" | "pixel_std"))
         || (loss && tensor.info.shape.len() <= 1 && matches!(last, "weight" | "pos_weight"))
+}
+
+/// Takes the three means and deviations of a normalising layer out of `tensors`, where there is one such layer.
+fn take_normalisation(tensors: &mut Vec<Tensor>, left_out: &mut Vec<String>) -> Option<Box<[Data; 2]>> {
+    let find = |last: &str| {
+        let fits = |tensor: &Tensor| {
+            let name = tensor.name.rsplit('.').next();
+            !tensor.body
+                && name == Some(last)
+                && tensor.info.dtype.is_float()
+                && tensor.info.shape.iter().product::<usize>() == 3
+        };
+        let mut found = tensors.iter().enumerate().filter(|(_, tensor)| fits(tensor));
+        let (index, tensor) = found.next()?;
+        found.next().is_none().then(|| (index, tensor.name.strip_suffix(last).unwrap_or_default().to_owned()))
+    };
+    let ((mean, layer), (std, other)) = (find("mean")?, find("std")?);
+    if layer != other {
+        return None;
+    }
+    // The later one first, so that the index of the other stays.
+    let [later, earlier] = [mean.max(std), mean.min(std)].map(|index| tensors.remove(index));
+    let (mean, std) = if mean < std { (earlier, later) } else { (later, earlier) };
+    left_out.extend([mean.file, std.file]);
+    Some(Box::new([mean.data, std.data]))
 }
 
 /// Takes `module.` off every name, as often as all of them have it; returns what was taken off.

@@ -56,6 +56,27 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
     Ok(Names { tensors, nested_under: None, alternatives: Vec::new(), skipped: Vec::new() })
 }
 
+/// The tensors whose names begin with `key` and a dot, without those: the format has no dictionaries in one another.
+///
+/// # Errors
+///
+/// If there are none.
+pub(super) fn under<T>(tensors: Vec<(TensorInfo, T)>, key: &str) -> Result<Vec<(TensorInfo, T)>, Fault> {
+    let mut known: Vec<String> =
+        tensors.iter().filter_map(|(info, _)| Some(info.name.split_once('.')?.0.to_owned())).collect();
+    let strip = |(info, data): (TensorInfo, T)| {
+        let name = info.name.strip_prefix(key)?.strip_prefix('.')?.to_owned();
+        Some((TensorInfo { name, ..info }, data))
+    };
+    let found: Vec<_> = tensors.into_iter().filter_map(strip).collect();
+    if found.is_empty() {
+        known.sort();
+        known.dedup();
+        return Err(Fault::NoSuchKey { key: key.to_owned(), known });
+    }
+    Ok(found)
+}
+
 /// The header's tensors in the order of its text, each name once.
 struct Entries(Vec<(String, Header)>);
 

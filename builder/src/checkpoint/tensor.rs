@@ -29,3 +29,12 @@ impl fmt::Display for Skipped {
         write!(f, "{}: {}", self.key.escape_debug(), self.class.escape_debug())
     }
 }
+
+/// How a layer before the network normalises images of values from 0 to 1: per channel, of three.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalisation {
+    /// What it subtracts.
+    pub mean: [f64; 3],
+    /// What it divides by.
+    pub std: [f64; 3],
+}

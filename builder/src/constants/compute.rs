@@ -7,7 +7,7 @@ use onnx_file::element::ElementType;
 use onnx_file::proto::{AttributeProto, NodeProto, TensorProto};
 use onnx_file::tensor;
 
-use super::Known;
+use super::known::Known;
 use crate::weight::to_half;
 
 /// What `node` makes, in at most `most` bytes; `None` for what is not understood or does not follow from constants.

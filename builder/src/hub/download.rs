@@ -356,7 +356,6 @@ pub(super) fn reason(error: &Error, agent: &Agent, url: &str, hub: &Hub) -> Stri
         Error::Timeout(_) => format!("not a byte for {stall} seconds ({TIMEOUT_VARIABLE} sets how many)"),
         Error::TooManyRedirects => format!("more than {REDIRECTS} redirects"),
         Error::RequireHttpsOnly(uri) => unencrypted(uri),
-        Error::Io(error) => error.to_string(),
         error => error.to_string(),
     };
     if let Some(proxy) = agent.config().proxy()

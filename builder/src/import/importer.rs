@@ -6,7 +6,9 @@ use onnx_file::element::ElementType;
 use onnx_file::proto::{NodeProto, ValueInfoProto};
 use onnx_file::tensor;
 
-use super::{Attributes, ImportError, Plane, label, uses};
+use super::attributes::{Attributes, Plane};
+use super::error::ImportError;
+use super::nodes::{label, uses};
 use crate::constants::{Constants, Known, exact};
 use crate::graph::{Dim, Graph, Op, Shape, ValueId};
 use crate::weight::Weight;

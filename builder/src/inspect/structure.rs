@@ -3,12 +3,14 @@
 //! Passes and exporters change names, fold normalisations, split blocks and convert types; which convolutions lie between
 //! two additions stays. Every node is walked over; one that is no part of a network of the family is named.
 
+mod unit;
 mod walker;
 
 use onnx_file::proto::GraphProto;
 
 use crate::architecture::Inferred;
 use crate::variant::{Block, Stem, Variant};
+use unit::{Conv, Unit};
 use walker::Walker;
 
 /// What a graph is.
@@ -17,25 +19,6 @@ pub(super) struct Structure {
     pub(super) network: Inferred,
     /// In which of its forms, as far as it is not the plain one.
     pub(super) form: Vec<String>,
-}
-
-/// A convolution: channels, kernel, stride.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Conv {
-    out: usize,
-    inner: usize,
-    group: usize,
-    kernel: usize,
-    stride: usize,
-}
-
-/// What lies between two additions.
-struct Unit {
-    main: Vec<Conv>,
-    shortcut: Option<Conv>,
-    /// Branches that the main path is split into, and whether their sum is taken after the last convolution.
-    split: Option<(usize, bool)>,
-    subsampled: bool,
 }
 
 /// The structure of `graph`; `declared` is the network that its metadata name.

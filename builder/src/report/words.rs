@@ -152,6 +152,11 @@ impl Display for Note {
                 crop = crop.shorter(),
                 usual_crop = usual_crop.shorter()
             ),
+            Self::NormalisationFound { resize, crop } => write!(
+                f,
+                "mean and deviation of the preprocessing are those of the checkpoint's own normalising layer, which the model leaves to it; resize {resize} and crop {crop} are v1's, as nothing says them",
+                crop = crop.shorter()
+            ),
             Self::PreprocessingUnknown { resize, crop } => write!(
                 f,
                 "preprocessing of this checkpoint is not known: v1 stored (resize {resize}, crop {crop}); --preprocess v2 or a file sets it",

@@ -109,6 +109,7 @@ fn the_places_of_the_best_go_with_their_values() {
     let meanings = Meanings::of(&graph, 17);
     assert_eq!((meanings.meaning("y"), meanings.meaning("v")), (Meaning::Classes, Meaning::Probabilities));
     assert_eq!(meanings.top_values("y"), Some("v"));
+    assert_eq!(["v", "i", "y", "p"].map(|value| meanings.is_picked(value)), [true, false, false, false]);
     assert_eq!(meanings.lineage("y").last(), meanings.lineage("p").last(), "they rank the same scores");
     let graph = after(vec![with(node("TopK", "z c > v y"), "largest", 0)], &[-1, 5]);
     assert_eq!(Meanings::of(&graph, 17).meaning("y"), Meaning::Scores, "the worst");

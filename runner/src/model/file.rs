@@ -10,7 +10,7 @@ use onnx_file::proto::GraphProto;
 
 use super::precision::Precision;
 use super::said::{Asked, Foreign, Source};
-pub use onnx_file::port::{ImageInput, Port};
+pub use onnx_file::port::{ImageInput, Layout, Port};
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +128,7 @@ impl ModelFile {
         })
     }
 
-    /// The one input that takes images: four dimensions, three channels in the second, f32 or f16.
+    /// The one input that takes images: four dimensions, 1, 3 or 4 channels in the second or the last, f32, f16, f64 or u8.
     ///
     /// # Errors
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.

@@ -1,12 +1,12 @@
 //! Documents for a terminal or a log.
 
+mod style;
 mod table;
 
 use std::fmt;
 
-use unicode_width::UnicodeWidthStr;
-
-use super::document::{Cell, Document, Part, Tone};
+use self::style::{lines, paint, toned};
+use super::document::{Document, Part};
 
 /// A document as text: the control characters in it are line ends and this module's own colours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,33 +59,10 @@ fn folded(text: &str, width: usize, indent: &str, out: &mut String) {
     }
 }
 
-/// The lines of a text that is at most so wide; a word that is wider stands whole, so that a path can be copied.
-fn lines(text: &str, width: usize) -> Vec<String> {
-    let options = textwrap::Options::new(width.max(1)).break_words(false);
-    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
-    match text.width() <= width {
-        true => vec![text.to_owned()],
-        false => textwrap::wrap(text, options).into_iter().map(|line| line.into_owned()).collect(),
-    }
-}
-
-fn toned(cell: &Cell, text: &str, colour: bool) -> String {
-    match cell.tone {
-        Tone::Plain => text.to_owned(),
-        Tone::Good => paint(text, "32", colour),
-        Tone::Bad => paint(text, "31", colour),
-        Tone::Faint => paint(text, "2", colour),
-    }
-}
-
-fn paint(text: &str, code: &str, colour: bool) -> String {
-    if colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::{Column, Table};
+    use crate::report::document::{Cell, Column, Table, Tone};
 
     fn document() -> Document {
         let mut document = Document::default();

@@ -31,7 +31,7 @@ fn a_global_outside_the_allow_list_is_refused_even_if_unused() {
 }
 
 #[test]
-fn the_message_about_a_global_names_it_its_offset_its_key_and_the_mend() {
+fn the_message_about_a_global_names_it_its_offset_its_key_and_the_fix() {
     let pickle = weight_and(|p| p.global("posix", "system").raw(b"0N"));
     let at = positions(&pickle, b"cposix").next().unwrap();
     let parts =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use onnx_file::proto::{GraphProto, NodeProto};
 
-use super::{Conv, Unit};
+use super::unit::{Conv, Unit};
 use crate::import::label;
 use crate::variant::Stem;
 

@@ -66,3 +66,21 @@ fn an_output_without_a_dimension_for_images_is_told_from_one_number_for_each() {
     assert_eq!(shape(&[2, 10], 4), None, "not one row for each image");
     assert_eq!(shape(&[-1, -1], -1), Some((None, false, None)));
 }
+
+#[test]
+fn what_a_topk_picked_is_never_taken_for_a_number_for_each_class() {
+    let ports = vec![value("v", DataType::Float, &[-1, 3]), value("i", DataType::Int64, &[-1, 3])];
+    let mut model = with(ports, -1);
+    let node = |op: &str, inputs: &[&str], outputs: &[&str]| NodeProto {
+        op_type: op.into(),
+        input: inputs.iter().map(ToString::to_string).collect(),
+        output: outputs.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    };
+    model.graph.node = vec![node("Gemm", &["x"], &["z"]), node("TopK", &["z", "k"], &["v", "i"])];
+    let output = ClassOutput::of(&model).unwrap();
+    assert_eq!((output.name.as_str(), output.meaning), ("i", Meaning::Classes));
+    assert_eq!(output.values.map(|values| (values.name, values.meaning)), Some(("v".to_owned(), Meaning::Logits)));
+    model.asked.output = Some("v".into());
+    assert!(ClassOutput::of(&model).unwrap_err().to_string().contains("no number for each class"));
+}

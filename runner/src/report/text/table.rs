@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::super::document::{Align, Cell, Column, Table, Tone};
-use super::{lines, toned};
+use super::style::{lines, toned};
 
 /// Blanks between columns.
 const GAP: usize = 2;

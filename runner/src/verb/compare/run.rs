@@ -11,10 +11,11 @@ use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
 use crate::input::decode::Exif;
+use crate::input::feed::Feed;
 use crate::input::pipeline::{Extent, prepare};
 use crate::input::{demand, preprocess};
 use crate::model::candidate::Candidate;
-use crate::model::file::ModelFile;
+use crate::model::file::{MetadataError, ModelFile};
 use crate::model::tensor::Tensor;
 
 use super::args::Compare;
@@ -85,6 +86,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
     };
     let mut bar = Bar::new(global.quiet);
     let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
+    comparison.notes.extend(providers.notes());
     let mut failed = None;
     if options.layers {
         match search(&mut candidates, comparison.rows_to_search(), &inputs, options, &mut bar) {
@@ -129,17 +131,18 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
         return Ok((load_inputs(path, files)?, path.display().to_string()));
     }
     let file = &files[0];
+    if let InputsFrom::Noise { seed } = from {
+        let feed = Feed::of_file(file)?;
+        let count = if matches!(feed, Feed::Images(..)) { count } else { feed.fixed_batch().unwrap_or(count) };
+        let over = |source| MetadataError::Budget { path: file.path.clone(), source };
+        return Ok((feed.synthetic(count, *seed).map_err(over)?, format!("noise, seed {seed}")));
+    }
     let image = file.image_input()?;
     let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();
     let paths = match from {
-        InputsFrom::Noise { seed } => {
-            demand::check(file, (height, width), count, count)?;
-            let noise = input::noise_tensor(&image, count, (height, width), *seed);
-            return Ok((vec![noise], format!("noise, seed {seed}")));
-        }
         InputsFrom::Images(paths) => paths.as_slice(),
-        InputsFrom::File(_) => &[],
+        InputsFrom::File(_) | InputsFrom::Noise { .. } => &[],
     };
     let images = input::expand(paths)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
@@ -158,7 +161,7 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
         Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
         None if images.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no images")),
         None => {
-            let tensor = input::tensor(&image, [images.len(), 3, height, width], values);
+            let tensor = input::image_tensor(&image, images.len(), (height, width), values);
             Ok((vec![tensor], format!("{} images", images.len())))
         }
     }

@@ -34,9 +34,6 @@ pub struct Tune {
     /// Where to write the fastest form, by the geometric mean of the speed-ups at all batch sizes; what was found goes beside it, to model.tuning.json for model.onnx
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: PathBuf,
-    /// Replace existing outputs
-    #[arg(long, help_heading = "Output")]
-    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }

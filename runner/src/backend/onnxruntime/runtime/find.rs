@@ -13,6 +13,9 @@ use super::package;
 use super::package::Package;
 use crate::backend::onnxruntime::provider::Kind;
 
+/// Name of the list in the folder of an installation.
+pub(crate) const LIST: &str = "files.list";
+
 /// How a library came to be considered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,7 +84,7 @@ impl Library {
 
     /// The folder that `setup` made, for a library in it.
     pub fn installation(&self) -> Option<&Path> {
-        self.packages().filter(|folder| folder.join(super::intact::LIST).is_file())
+        self.packages().filter(|folder| folder.join(LIST).is_file())
     }
 
     fn folder(&self) -> &Path {

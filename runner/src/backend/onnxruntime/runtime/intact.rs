@@ -6,8 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use onnx_file::{digest, open};
 
-/// Name of the list in the folder of an installation.
-pub(crate) const LIST: &str = "files.list";
+use super::find::{self, LIST};
 
 /// How closely files are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +78,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 /// # Errors
 /// The first [`Damage`] found.
 pub fn check(folder: &Path, look: Look) -> Result<(), Damage> {
-    if super::find::in_folder(&folder.join("onnxruntime").join("capi")).is_none() {
+    if find::in_folder(&folder.join("onnxruntime").join("capi")).is_none() {
         return Err(Damage::NoLibrary);
     }
     let path = folder.join(LIST);
