@@ -21,6 +21,7 @@ use crate::exit::Failure;
 use crate::host::environment::Environment;
 use crate::input;
 use crate::input::decode::Exif;
+use crate::input::shapes::demands;
 use crate::model::file::ModelFile;
 use crate::report::document::Document;
 use crate::terminal::args::Global;
@@ -171,7 +172,7 @@ fn by_labels(
     providers: &Providers,
     datasets: &[Dataset],
 ) -> Result<Accuracy, Failure> {
-    let mut candidates = providers.candidates(files, &[options.batch]);
+    let mut candidates = providers.candidates(files, &demands(files, &[options.batch]));
     let request = eval::Request { datasets: datasets.iter().collect(), batch: options.batch, exif: Exif::default() };
     let stop = stop_on_interrupt(global.quiet, "stopping after the images in progress");
     let mut bar = Bar::new(global.quiet);
@@ -193,7 +194,7 @@ fn by_agreement(
     providers: &Providers,
     judged: &[PathBuf],
 ) -> Result<Accuracy, Failure> {
-    let mut candidates = providers.candidates(files, &[options.batch]);
+    let mut candidates = providers.candidates(files, &demands(files, &[options.batch]));
     let exif = Exif::default();
     let request = infer::Request { images: judged, batch: options.batch, top_k: 1, exif, left_out: &[] };
     let mut answers: Vec<Vec<Option<usize>>> = Vec::new();
