@@ -50,6 +50,11 @@ pub(super) fn read(model: &Graph, weights: &mut Initializers, says: &Metadata) -
         };
         let bounds = int8.flavour.bounds(parameters);
         int8.bounds.insert(model.value(node.inputs[0]).name.clone(), bounds);
+        // The step to [N, C] has a name of its own wherever it was read.
+        let made_by = model.nodes.iter().find(|made| made.output == node.inputs[0]);
+        if let Some(flatten) = made_by.filter(|made| made.op == Op::Flatten) {
+            int8.bounds.insert(model.value(flatten.inputs[0]).name.clone(), bounds);
+        }
         parts.insert(node.output, bounds);
     }
     // A convolution in parts is joined under its own name, and its parts are rounded alike.
@@ -86,9 +91,15 @@ pub(super) fn lowered(
     Ok(Lowered::new(exact, rounded, variant.blocks.len()))
 }
 
-/// Gives what follows a convolution in parts, a Relu that is part of it, the bounds that are known by its name.
+/// Gives what is rounded with what is before it the bounds that are known by that name: the Relu of a convolution in
+/// parts, and the flattened mean.
 fn with_results(graph: &Graph, bounds: &mut BTreeMap<String, [f64; 2]>) {
     let name = |id: ValueId| graph.value(id).name.clone();
+    for flatten in graph.nodes.iter().filter(|node| node.op == Op::Flatten) {
+        if let Some(&known) = bounds.get(&name(flatten.inputs[0])) {
+            bounds.entry(name(flatten.output)).or_insert(known);
+        }
+    }
     for conv in graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_))) {
         let Some(&known) = bounds.get(&conv.name) else { continue };
         let relu = graph.nodes.iter().find(|node| node.op == Op::Relu && node.inputs[0] == conv.output);
