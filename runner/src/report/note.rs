@@ -40,6 +40,10 @@ impl fmt::Display for Note {
             Note::Throttled { allowed, processors } => {
                 write!(f, "the control group allows {allowed:.2} of {processors} processors: runs are throttled")
             }
+            Note::WrongKernels { library, operators } => {
+                let operators = operators.join(", ");
+                write!(f, "{library} computes wrong results on this processor ({operators}); see `resnext-run doctor`")
+            }
             Note::SameImages { count, first, again, in_several_classes } => {
                 let of = if *in_several_classes { ", under different classes too" } else { "" };
                 write!(f, "{count} images are counted again under another name{of}: {again} is {first}")

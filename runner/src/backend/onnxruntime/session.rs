@@ -98,6 +98,7 @@ impl LocalModel {
             model: match &spec.model {
                 Source::File(path) => path.display().to_string(),
                 Source::Probe => "probe".to_owned(),
+                Source::Known => "known answers".to_owned(),
             },
             provider: kind.name().to_owned(),
             library_version: runtime.version.clone(),

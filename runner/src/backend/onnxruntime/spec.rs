@@ -16,6 +16,8 @@ pub enum Source {
     File(PathBuf),
     /// A convolution network of four nodes made in memory, to find out whether a provider works at all.
     Probe,
+    /// The operators whose results are known, see [`super::known`].
+    Known,
 }
 
 /// Threads and further settings of the session, the same for every provider.

@@ -40,7 +40,9 @@ pub(crate) fn measured(
     let mut candidates = providers.candidates(&files, &demands(&files, &plan.batches));
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
-    Ok(bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress)))
+    let mut measured = bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress));
+    measured.notes.extend(providers.notes());
+    Ok(measured)
 }
 
 impl Outcome for measurement::Bench {

@@ -86,6 +86,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
     };
     let mut bar = Bar::new(global.quiet);
     let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
+    comparison.notes.extend(providers.notes());
     let mut failed = None;
     if options.layers {
         match search(&mut candidates, comparison.rows_to_search(), &inputs, options, &mut bar) {

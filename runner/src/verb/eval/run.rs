@@ -69,6 +69,7 @@ pub(crate) fn measured(
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
     let mut evaluation = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
+    evaluation.notes.extend(providers.notes());
     evaluation.notes.extend(twice.first().map(|first| Note::SameImage {
         count: twice.len(),
         first: first.iter().map(|path| path.display().to_string()).collect(),

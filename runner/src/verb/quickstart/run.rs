@@ -101,7 +101,7 @@ fn heading(text: &str) -> Result<(), Failure> {
 /// Looks for what works, and installs what is missing: OpenVINO's package where it is published for this platform,
 /// which brings the CPU provider along, and onnxruntime alone elsewhere.
 fn check_up(global: &Global) -> Result<Report<Findings>, Failure> {
-    let examine = || doctor::measured(global, &LibraryOptions::default());
+    let examine = || doctor::measured(global, &LibraryOptions::default(), false);
     let findings = examine()?;
     let published = cfg!(target_arch = "x86_64") && !cfg!(target_os = "macos");
     let package = if published { Package::OpenVino } else { Package::Cpu };
