@@ -250,3 +250,11 @@ fn integers_that_a_type_cannot_hold_stay_with_the_runtime() {
     assert!(constants.fold(&node("Identity", &["end"], &[]), &unknown).unwrap());
     assert_eq!(constants.integers("y").unwrap(), [i64::MAX]);
 }
+
+#[test]
+fn extents_beyond_the_machine_have_no_flattened_form() {
+    assert_eq!(flatten(&[2, 3, 4], 1), Some(vec![2, 12]));
+    assert_eq!(flatten(&[2, 3, 4], 0), Some(vec![1, 24]));
+    assert_eq!(flatten(&[1, 1 << 40, 1 << 40], 1), None);
+    assert_eq!(flatten(&[1, 2], 3), None);
+}
