@@ -15,6 +15,7 @@ pub mod outputs;
 pub mod publish;
 pub mod quickstart;
 pub mod setup;
+pub mod shapes;
 #[cfg(test)]
 mod tests;
 pub mod tune;
