@@ -18,6 +18,7 @@ mod faults;
 mod gpu;
 mod hostile;
 mod imports;
+mod int8;
 mod library;
 mod setup;
 mod shapes;
