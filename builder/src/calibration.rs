@@ -1,6 +1,6 @@
 //! The calibration file: ranges of a network's values on given inputs, measured once, and whether f16 holds them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -85,6 +85,12 @@ pub struct Range {
     pub node: Option<String>,
     /// The node's operator.
     pub op: Option<String>,
+    /// Smallest finite element.
+    #[serde(default)]
+    pub min: Option<f64>,
+    /// Largest finite element.
+    #[serde(default)]
+    pub max: Option<f64>,
     /// Largest magnitude; none where no element was finite.
     pub max_abs: Option<f64>,
     /// Elements that were infinite or not a number.
@@ -123,6 +129,16 @@ pub enum CalibrationError {
         /// What is being built.
         asked: String,
     },
+    /// It was measured on another file.
+    #[error(
+        "the calibration was measured on {file} as it was then, which is not {model} as it is now; measure {model} with resnext-run calibrate"
+    )]
+    OtherFile {
+        /// The model that was measured.
+        file: String,
+        /// The model it is to be used for.
+        model: String,
+    },
     /// Values that are broken in any arithmetic.
     #[error(
         "node '{node}' outputs infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
@@ -132,6 +148,14 @@ pub enum CalibrationError {
         node: String,
         /// What it was measured on.
         inputs: String,
+        /// The model that was measured.
+        file: String,
+    },
+    /// Largest magnitudes without the ends of the ranges.
+    #[error(
+        "the calibration of {file} holds no smallest and largest values; measure it again with resnext-run calibrate"
+    )]
+    NoBounds {
         /// The model that was measured.
         file: String,
     },
@@ -224,17 +248,49 @@ impl Calibration {
         Err(CalibrationError::Other { file: file.clone(), found: origin.to_string(), asked: asked.to_string() })
     }
 
+    /// The least and the largest of each value that has them, by its name.
+    ///
+    /// # Errors
+    /// [`CalibrationError::NotFinite`] where the network is broken, [`CalibrationError::NoBounds`] where the file holds
+    /// magnitudes alone.
+    pub fn bounds(&self) -> Result<BTreeMap<String, [f64; 2]>, CalibrationError> {
+        self.check_finite()?;
+        let bounds = |range: &Range| Some((range.name.clone(), [range.min?, range.max?]));
+        let found: BTreeMap<String, [f64; 2]> = self.values.iter().filter_map(bounds).collect();
+        if found.is_empty() {
+            return Err(CalibrationError::NoBounds { file: self.model.file.clone() });
+        }
+        Ok(found)
+    }
+
+    fn check_finite(&self) -> Result<(), CalibrationError> {
+        match self.values.iter().find(|range| range.non_finite > 0 || range.max_abs.is_none()) {
+            Some(broken) => {
+                let (inputs, file) = (self.inputs.to_string(), self.model.file.clone());
+                Err(CalibrationError::NotFinite { node: label(broken), inputs, file })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses another file than that with the digest `sha256`, in hex.
+    ///
+    /// # Errors
+    /// [`CalibrationError::OtherFile`].
+    pub fn check_file(&self, model: &Path, sha256: &str) -> Result<(), CalibrationError> {
+        if self.model.sha256 == sha256 {
+            return Ok(());
+        }
+        Err(CalibrationError::OtherFile { file: self.model.file.clone(), model: model.display().to_string() })
+    }
+
     /// Checks the ranges of a graph that `to_f16` has passed against the limit of f16: every value that is f16, or becomes it, must fit.
     ///
     /// # Errors
     /// [`CalibrationError::Other`] where the nodes are not those measured, [`CalibrationError::Overflow`].
     pub fn check(&self, graph: &Graph) -> Result<Activations, CalibrationError> {
         let ranges = self.by_value(graph)?;
-        let label = |range: &Range| range.node.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| range.name.clone());
-        if let Some(broken) = self.values.iter().find(|range| range.non_finite > 0 || range.max_abs.is_none()) {
-            let (inputs, file) = (self.inputs.to_string(), self.model.file.clone());
-            return Err(CalibrationError::NotFinite { node: label(broken), inputs, file });
-        }
+        self.check_finite()?;
         let halves = halves(graph);
         let mut used: Vec<(ValueId, &Range)> = ranges.into_iter().filter(|(id, _)| halves.contains(id)).collect();
         let magnitude = |range: &Range| range.max_abs.unwrap_or(f64::INFINITY);
@@ -299,6 +355,11 @@ impl Calibration {
         let asked = "made with other arguments (outputs, folding, block form)".into();
         CalibrationError::Other { file: self.model.file.clone(), found: found.into(), asked }
     }
+}
+
+/// The node that makes a value, or the value's own name.
+fn label(range: &Range) -> String {
+    range.node.clone().filter(|node| !node.is_empty()).unwrap_or_else(|| range.name.clone())
 }
 
 /// Values that are f16 or are cast to it.

@@ -255,8 +255,8 @@ impl BuildArgs {
         plan.stride_in = self.stride_in;
         plan.external = self.external_data;
         plan.verify = self.verify;
-        (plan.lowering, plan.rationale) = self.lowering.choose()?;
-        (plan.lowering.precision, plan.calibration) = self.precision.choose()?;
+        (plan.lowering, plan.rationale) = self.lowering.choose(self.precision.dtype)?;
+        (plan.lowering.precision, plan.calibration) = self.precision.choose(self.lowering.target.into())?;
         plan.versions = Versions::of_opset(self.opset);
         plan.versions.ir = self.ir_version.unwrap_or(plan.versions.ir);
         plan.labels = self.description.labels()?;

@@ -107,7 +107,13 @@ pub(crate) fn attributes(graph: &Graph, node: &crate::graph::Node) -> Vec<Attrib
         Op::Flatten => vec![int("axis", 1)],
         Op::Gemm => vec![int("transB", 1)],
         Op::Cast => vec![int("to", i64::from(graph.value(node.output).element.to_proto()))],
-        Op::Relu | Op::Add | Op::Sum | Op::GlobalAveragePool => Vec::new(),
+        Op::QuantizeLinear { axis } | Op::DequantizeLinear { axis } => {
+            // The axis of one scale means nothing.
+            let scales = node.inputs.get(1).map_or(0, |&id| graph.value(id).shape.len());
+            if scales == 1 { vec![int("axis", axis as i64)] } else { Vec::new() }
+        }
+        Op::Pad { .. } => vec![string("mode", "constant")],
+        Op::Relu | Op::Add | Op::Sum | Op::GlobalAveragePool | Op::Slice { .. } | Op::Clip => Vec::new(),
     }
 }
 
@@ -117,6 +123,10 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
 
 fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { i, ..attribute(name, AttributeType::Int) }
+}
+
+fn string(name: &str, s: &'static str) -> AttributeProto {
+    AttributeProto { s: s.into(), ..attribute(name, AttributeType::String) }
 }
 
 fn float(name: &str, f: f32) -> AttributeProto {

@@ -65,7 +65,7 @@ impl Graph {
         self.add_value(Value { name: name.into(), element: ElementType::F32, shape, weight: Some(weight) })
     }
 
-    /// Appends a node and the value it makes, both called `name`; the value's type is that of the first input.
+    /// Appends a node and the value it makes, both called `name`; the value's type follows from the operands.
     ///
     /// # Errors
     /// [`ShapeError`] if the operator cannot take these inputs.
@@ -73,7 +73,7 @@ impl Graph {
         let name = name.into();
         let operands: Vec<&Value> = inputs.iter().map(|&id| self.value(id)).collect();
         let shape = shape::infer(&name, &op, &operands)?;
-        let element = operands.first().map_or(ElementType::F32, |v| v.element);
+        let element = shape::element(&op, &operands);
         let output = self.add_value(Value { name: name.clone(), element, shape, weight: None });
         self.nodes.push(Node { name, op, inputs: inputs.to_vec(), output, origin: Origin::default() });
         Ok(output)

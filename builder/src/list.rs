@@ -74,7 +74,7 @@ pub struct Listing {
     /// Version of this structure.
     pub schema_version: u32,
     /// What `--dtype` takes.
-    pub dtypes: [Dtype; 2],
+    pub dtypes: [Dtype; Dtype::ALL.len()],
     /// In the order of their families.
     pub networks: Vec<Listed>,
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use onnx_file::budget;
+use onnx_file::digest;
 use onnx_file::metadata::{Key, Metadata};
 use onnx_file::proto::{GraphProto, ModelProto};
 use onnx_file::read::{ReadError, Whole};
@@ -22,11 +23,16 @@ use onnx_file::read::{ReadError, Whole};
 pub use result::{Declined, Form, Obstacle, OptimizeError, Optimized, Refusal, Rewrite, SCHEMA_VERSION};
 
 use crate::build::{LabelsChoice, PreprocessChoice};
+use crate::calibration::Calibration;
+use crate::export::OPSETS;
 use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
+use crate::import::label;
 use crate::output::{External, overwritten, refusal};
 use crate::passes::{self, Lowering, PassRun, Stage};
+use crate::precision::{Effect, Precision};
 use crate::target::Rationale;
 use crate::validate::validate;
+use extract::Scope;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -43,6 +49,8 @@ pub struct Plan {
     pub rationale: Rationale,
     /// When weights go into a file of their own.
     pub external: External,
+    /// Ranges of values, where they are to become integers.
+    pub calibration: Option<Calibration>,
     /// Take initializers that are also inputs for constants, as they are below IR 4.
     pub constant_initializers: bool,
     /// Labels to store.
@@ -82,13 +90,17 @@ impl Model {
         Self { inputs_are_constant: true, ..self }
     }
 
-    fn extract(&self, graph: &GraphProto) -> extract::Extracted {
-        extract::extract(graph, self.inputs_are_constant)
+    fn extract(&self, graph: &GraphProto, scope: Scope) -> extract::Extracted {
+        extract::extract(graph, self.inputs_are_constant, scope)
     }
 
     /// The stages of its grouped convolutions.
     pub fn stages(&self) -> Vec<Stage> {
-        self.proto.graph.as_ref().map(|graph| passes::stages(&self.extract(graph).graph)).unwrap_or_default()
+        self.proto
+            .graph
+            .as_ref()
+            .map(|graph| passes::stages(&self.extract(graph, Scope::Convolutions).graph))
+            .unwrap_or_default()
     }
 
     /// How many places of it a pass of `lowering` would rewrite.
@@ -97,7 +109,7 @@ impl Model {
     /// [`OptimizeError::Request`] where `lowering` asks for what this model has not.
     pub fn rewrites(&self, lowering: &Lowering, pass: Pass) -> Result<usize, OptimizeError> {
         let Some(graph) = &self.proto.graph else { return Ok(0) };
-        let runs = run(&mut self.extract(graph).graph, lowering)?;
+        let runs = run(&mut self.extract(graph, Scope::Convolutions).graph, lowering)?;
         Ok(runs.iter().filter(|run| run.pass == pass).map(|run| run.rewrites).sum())
     }
 
@@ -117,11 +129,14 @@ impl Model {
         tracing::info!(model = path, target = %rationale.target, "lowering");
         let mut graph = self.proto.graph.take().unwrap_or_default();
         let nodes = graph.node.len();
-        let mut extracted = self.extract(&graph);
+        let scope = if lowering.precision.int8().is_some() { Scope::Integers } else { Scope::Convolutions };
+        self.check(lowering)?;
+        let mut extracted = self.extract(&graph, scope);
         let ops: Vec<String> = graph.node.iter().map(|node| node.op_type.clone()).collect();
         rationale.check(&passes::stages(&extracted.graph)).map_err(OptimizeError::Request)?;
         let mut lowered = extracted.graph.clone();
-        let runs = run(&mut lowered, lowering)?;
+        let lowering = &without_real_nodes(lowering, &graph, &extracted.graph);
+        let runs = run_all(&mut lowered, &extracted.graph, lowering)?;
         if !lowered.outputs.is_empty() {
             number(&mut lowered);
             validate(&lowered)?;
@@ -132,7 +147,11 @@ impl Model {
         let changes = splice::splice(&mut graph, &mut extracted, &lowered, &runs, &path, self.proto.ir_version)?;
         let declined = declined(extracted.unproven, &runs, &changes, &ops);
         self.proto.graph = Some(graph);
-        describe(&mut self.proto, rationale, &runs);
+        let precision = match lowering.precision.int8() {
+            Some(int8) => Effect::Int8(int8.outcome(changes.largest_pair)),
+            None => Effect::F32,
+        };
+        describe(&mut self.proto, rationale, &runs, &precision);
         let (files, bytes) = write::write(self.proto, &path, output, external)?;
         Ok(Optimized {
             schema_version: SCHEMA_VERSION,
@@ -140,6 +159,7 @@ impl Model {
             target: rationale.target.clone(),
             reasons: rationale.reasons.clone(),
             passes: runs,
+            precision,
             nodes,
             untouched: nodes - changes.touched.len(),
             rewritten: changes.rewritten,
@@ -150,6 +170,25 @@ impl Model {
             bytes,
             seconds: start.elapsed().as_secs_f64(),
         })
+    }
+}
+
+impl Model {
+    /// Refuses what this model cannot become.
+    fn check(&self, lowering: &Lowering) -> Result<(), OptimizeError> {
+        if lowering.precision.half().is_some() {
+            let reason = "an existing file is not turned to f16; build it from its checkpoint with --dtype f16";
+            return Err(OptimizeError::Request(reason.into()));
+        }
+        let opset = self.proto.opset_import.iter().find(|opset| matches!(opset.domain.as_str(), "" | "ai.onnx"));
+        let opset = opset.map_or(0, |opset| opset.version);
+        if lowering.precision.int8().is_some() && opset < *OPSETS.start() {
+            return Err(OptimizeError::Request(format!(
+                "--dtype int8 needs opset {} or later, which knows a scale for each channel, and the model has {opset}; export it again with a later one",
+                OPSETS.start()
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -168,6 +207,11 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
         return Err(OptimizeError::Request(reason));
     }
     let start = Instant::now();
+    if let Some(calibration) = &plan.calibration {
+        let digest = digest::file(&plan.input);
+        let source = |source| OptimizeError::Read(ReadError::Io { path: plan.input.clone(), source });
+        calibration.check_file(&plan.input, &digest.map_err(source)?)?;
+    }
     let mut model = Model::read(&plan.input)?;
     if plan.constant_initializers {
         model = model.with_constant_initializers();
@@ -214,6 +258,33 @@ fn run(graph: &mut Graph, lowering: &Lowering) -> Result<Vec<PassRun>, OptimizeE
     passes::run(graph, lowering).map_err(|error| OptimizeError::Request(error.to_string()))
 }
 
+/// Runs the passes on numbers, and then, on values that have the model's own names again, those on integers:
+/// calibrations know values by these.
+fn run_all(graph: &mut Graph, original: &Graph, lowering: &Lowering) -> Result<Vec<PassRun>, OptimizeError> {
+    if lowering.precision.int8().is_none() {
+        return run(graph, lowering);
+    }
+    let mut runs = run(graph, &Lowering { precision: Precision::F32, ..lowering.clone() })?;
+    for id in (0..original.value_count() as u32).map(ValueId) {
+        graph.value_mut(id).name.clone_from(&original.value(id).name);
+    }
+    let integers = Lowering { fold_bn: false, group_widths: Vec::new(), subsample: false, ..lowering.clone() };
+    runs.extend(run(graph, &integers)?);
+    Ok(runs)
+}
+
+/// The lowering without requests to keep nodes in f32 that no pass would change: nodes of the model that were not
+/// extracted.
+fn without_real_nodes(lowering: &Lowering, model: &GraphProto, extracted: &Graph) -> Lowering {
+    let mut lowering = lowering.clone();
+    if let Precision::Int8(int8) = &mut lowering.precision {
+        let is_extracted = |name: &String| extracted.nodes.iter().any(|node| node.name == *name);
+        let is_there = |name: &String| model.node.iter().any(|node| label(node) == *name);
+        int8.keep_f32.retain(|name| is_extracted(name) || !is_there(name));
+    }
+    lowering
+}
+
 /// Bytes of a weight of `graph`: a pass may make a large one of a small one.
 fn weight_bytes(graph: &Graph, id: ValueId) -> u64 {
     let value = graph.value(id);
@@ -229,12 +300,13 @@ fn number(graph: &mut Graph) {
 }
 
 /// Says in the metadata what was done; what other passes left there stays.
-fn describe(model: &mut ModelProto, rationale: &Rationale, runs: &[PassRun]) {
+fn describe(model: &mut ModelProto, rationale: &Rationale, runs: &[PassRun], precision: &Effect) {
     let mut metadata = Metadata::default();
     metadata.set(Key::Target, rationale.target.to_string());
     if !rationale.reasons.is_empty() {
         metadata.set(Key::Lowering, rationale.reasons.join("; "));
     }
     metadata.set(Key::Optimized, passes::summary(runs));
+    precision.describe(&mut metadata);
     metadata.write_into(model);
 }

@@ -3,6 +3,9 @@
 //! A pass is a plain function from a graph to what it rewrote and why it left the rest. It changes recipes, never numbers.
 
 mod fold_bn;
+mod integer_forms;
+mod names;
+mod quantize;
 mod report;
 mod subsample;
 mod to_f16;
@@ -12,9 +15,12 @@ use serde::Serialize;
 
 pub use fold_bn::fold_bn;
 pub(crate) use fold_bn::fold_bn_where;
+pub use integer_forms::{pad_image, ungroup};
+pub use names::UnknownNode;
+pub use quantize::quantize;
 pub use report::{Declined, Reason, Report};
 pub use subsample::subsample;
-pub use to_f16::{UnknownNode, to_f16};
+pub use to_f16::to_f16;
 pub use widen_groups::{Stage, Width, stages, widen_groups};
 
 use crate::graph::Graph;
@@ -22,7 +28,7 @@ pub use crate::graph::Pass;
 use crate::precision::Precision;
 
 /// What to do to a graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Lowering {
     /// Fold normalisations into the convolutions before them.
     pub fold_bn: bool,
@@ -30,6 +36,10 @@ pub struct Lowering {
     pub group_widths: Vec<Width>,
     /// Replace each strided 1x1 convolution by a subsampling and a dense one.
     pub subsample: bool,
+    /// Split each quantized grouped convolution into as many of one group, where it has no more groups than this.
+    pub ungroup: usize,
+    /// Give the image of a quantized network's first convolution channels of zeros, to a multiple of four.
+    pub pad_image: bool,
     /// Arithmetic to carry.
     pub precision: Precision,
     /// Run no pass after this one: to find the pass that a fault comes from.
@@ -39,7 +49,8 @@ pub struct Lowering {
 impl Default for Lowering {
     fn default() -> Self {
         let precision = Precision::default();
-        Self { fold_bn: true, group_widths: Vec::new(), subsample: false, precision, stop_after: None }
+        let (group_widths, ungroup) = (Vec::new(), 0);
+        Self { fold_bn: true, group_widths, subsample: false, ungroup, pad_image: false, precision, stop_after: None }
     }
 }
 
@@ -50,6 +61,9 @@ impl Lowering {
     }
 }
 
+/// Input channels that integer kernels take at once.
+const FOURS: usize = 4;
+
 /// A pass, when it runs, and how.
 struct Entry {
     pass: Pass,
@@ -58,7 +72,7 @@ struct Entry {
 }
 
 /// All passes, in the order in which they run.
-const PASSES: [Entry; 4] = [
+const PASSES: [Entry; 7] = [
     // First: every later pass then sees convolutions with a bias and no normalisation in between.
     Entry { pass: Pass::FoldBn, wanted: |lowering| lowering.fold_bn, run: |graph, _| Ok(fold_bn(graph)) },
     // On what is then final: the weights it spreads are scaled already, and its zeros stay exact.
@@ -74,6 +88,23 @@ const PASSES: [Entry; 4] = [
         pass: Pass::ToF16,
         wanted: |lowering| lowering.precision.half().is_some(),
         run: |graph, lowering| lowering.precision.half().map_or(Ok(Report::default()), |half| to_f16(graph, half)),
+    },
+    // As late, for the same reason.
+    Entry {
+        pass: Pass::Quantize,
+        wanted: |lowering| lowering.precision.int8().is_some(),
+        run: |graph, lowering| lowering.precision.int8().map_or(Ok(Report::default()), |int8| quantize(graph, int8)),
+    },
+    // On integers, which slicing and filling up leave as they are.
+    Entry {
+        pass: Pass::Ungroup,
+        wanted: |lowering| lowering.ungroup > 0 && lowering.precision.int8().is_some(),
+        run: |graph, lowering| Ok(ungroup(graph, lowering.ungroup)),
+    },
+    Entry {
+        pass: Pass::PadImage,
+        wanted: |lowering| lowering.pad_image && lowering.precision.int8().is_some(),
+        run: |graph, _| Ok(pad_image(graph, FOURS)),
     },
 ];
 
@@ -124,7 +155,7 @@ pub(crate) fn summary(runs: &[PassRun]) -> String {
 mod tests {
     use super::*;
     use crate::architecture::{Options, build};
-    use crate::precision::Half;
+    use crate::precision::{Half, Int8};
     use crate::variant::Variant;
 
     #[test]
@@ -133,21 +164,34 @@ mod tests {
         let all = Lowering {
             group_widths: vec![Width::at_least(8)],
             subsample: true,
-            precision: Precision::F16(Half::default()),
+            ungroup: 8,
+            pad_image: true,
             ..Lowering::default()
         };
-        let ran = |lowering: &Lowering| -> Vec<(Pass, usize)> {
-            let mut graph = build(&variant, &Options::classifier(&variant)).unwrap();
-            run(&mut graph, lowering).unwrap().iter().map(|run| (run.pass, run.rewrites)).collect()
-        };
-        let whole = ran(&all);
-        assert_eq!(whole.iter().map(|(pass, _)| *pass).collect::<Vec<_>>(), PASSES.map(|entry| entry.pass));
-        for (index, entry) in PASSES.iter().enumerate() {
-            let stopped = Lowering { stop_after: Some(entry.pass), ..all.clone() };
-            assert_eq!(ran(&stopped), whole[..=index]);
+        let precisions = [Precision::F16(Half::default()), Precision::Int8(Int8::default())];
+        let others = [&[Pass::Quantize, Pass::Ungroup, Pass::PadImage][..], &[Pass::ToF16]];
+        for (precision, others) in precisions.into_iter().zip(others) {
+            let passes = PASSES.iter().map(|entry| entry.pass);
+            let wanted: Vec<Pass> = passes.filter(|pass| !others.contains(pass)).collect();
+            check(&variant, &Lowering { precision, ..all.clone() }, &wanted);
         }
         let none = Lowering { fold_bn: false, ..Lowering::default() };
-        assert_eq!(ran(&none), []);
+        assert_eq!(ran(&variant, &none), []);
+    }
+
+    fn ran(variant: &Variant, lowering: &Lowering) -> Vec<(Pass, usize)> {
+        let mut graph = build(variant, &Options::classifier(variant)).unwrap();
+        run(&mut graph, lowering).unwrap().iter().map(|run| (run.pass, run.rewrites)).collect()
+    }
+
+    /// Runs all of `wanted`, and up to each of them.
+    fn check(variant: &Variant, all: &Lowering, wanted: &[Pass]) {
+        let whole = ran(variant, all);
+        assert_eq!(whole.iter().map(|(pass, _)| *pass).collect::<Vec<_>>(), wanted);
+        for (index, pass) in wanted.iter().enumerate() {
+            let stopped = Lowering { stop_after: Some(*pass), ..all.clone() };
+            assert_eq!(ran(variant, &stopped), whole[..=index]);
+        }
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! with graphs and passes. [`evaluate`] runs a graph, whatever passes have made of it. Where the two agree, the
 //! passes are right.
 
+mod integers;
 mod kernels;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ndarray::{Array4, ArrayD, Axis, Ix2, Ix4};
+
+use onnx_file::element::ElementType;
 
 use crate::architecture::{EPSILON, StrideIn, hidden};
 use crate::graph::{Conv, Op, Pool, ValueId};
@@ -178,15 +182,26 @@ pub fn evaluate<R: Read>(
     values.extend(graph.inputs.iter().map(|&id| (id, images.clone().into_dyn())));
     let mut remaining = graph.use_counts();
     for node in &graph.nodes {
+        let count = node.op.data_inputs(node.inputs.len());
+        let mut data: Vec<Cow<'_, ArrayD<f64>>> = Vec::new();
         let mut weights: Vec<Vec<f64>> = Vec::new();
-        let mut data: Vec<&ArrayD<f64>> = Vec::new();
-        for &id in &node.inputs {
-            match &graph.value(id).weight {
-                Some(weight) => weights.push(weight.eval_f64(source)?),
-                None => data.extend(values.get(&id)),
+        for (index, &id) in node.inputs.iter().enumerate() {
+            let operand = match &graph.value(id).weight {
+                Some(weight) => {
+                    let shape = weight.shape();
+                    Cow::Owned(ArrayD::from_shape_vec(shape, weight.eval_f64(source)?).unwrap_or_default())
+                }
+                None => values.get(&id).map(Cow::Borrowed).unwrap_or_default(),
+            };
+            if index < count {
+                data.push(operand);
+            } else {
+                weights.push(operand.iter().copied().collect());
             }
         }
-        let result = apply(&node.op, &data, &weights, activation);
+        let operands: Vec<&ArrayD<f64>> = data.iter().map(AsRef::as_ref).collect();
+        let result = apply(&node.op, &operands, &weights, activation, graph.value(node.output).element);
+        drop(data);
         values.insert(node.output, result);
         for &id in &node.inputs {
             remaining[id.0 as usize] -= 1;
@@ -199,7 +214,13 @@ pub fn evaluate<R: Read>(
 }
 
 /// One operator; `data` and `weights` are its operands in order, as validation has checked them.
-fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>], activation: Activation) -> ArrayD<f64> {
+fn apply(
+    op: &Op,
+    data: &[&ArrayD<f64>],
+    weights: &[Vec<f64>],
+    activation: Activation,
+    made: ElementType,
+) -> ArrayD<f64> {
     let image =
         |index: usize| data[index].view().into_dimensionality::<Ix4>().map(|v| v.to_owned()).unwrap_or_default();
     match op {
@@ -231,5 +252,10 @@ fn apply(op: &Op, data: &[&ArrayD<f64>], weights: &[Vec<f64>], activation: Activ
             kernels::gemm(&x, &weights[0], &weights[1]).into_dyn()
         }
         Op::Cast => data[0].clone(),
+        Op::QuantizeLinear { axis } => integers::quantize(data[0], weights, *axis, made),
+        Op::DequantizeLinear { axis } => integers::dequantize(data[0], weights, *axis),
+        Op::Slice { start, len } => data[0].slice_axis(Axis(1), (*start..start + len).into()).to_owned(),
+        Op::Pad { channels } => integers::pad(data[0], *channels, weights[1][0]),
+        Op::Clip => data[0].mapv(|v| v.max(weights[0][0]).min(weights[1][0])),
     }
 }

@@ -13,6 +13,7 @@ use crate::optimize::{Optimized, Refusal};
 use crate::passes;
 use crate::precision::Effect;
 use crate::precision::half::{Safety, UNCHECKED};
+use crate::precision::int8::{Flavour, Outcome};
 use crate::target::Purpose;
 use crate::verify::{Basis, Verdict};
 
@@ -47,7 +48,7 @@ pub fn list(listing: &Listing) -> String {
     let _ = writeln!(
         text,
         "Every one can be built in {} (--dtype).",
-        listing.dtypes.map(|dtype| dtype.name()).join(" or ")
+        alternatives(&listing.dtypes.map(|dtype| dtype.name()))
     );
     let _ = writeln!(
         text,
@@ -199,13 +200,14 @@ pub fn verdict(verdict: &Verdict) -> String {
     }
     let basis = match verdict.basis {
         Basis::Exact => "",
+        Basis::Quantized => "compared with the checkpoint in the same integers",
         Basis::Rounded => "compared with the checkpoint's weights rounded to f16, as this program rounds",
-        Basis::WithinRounding => "another program's f16: at most twice what rounding the weights does",
+        Basis::WithinRounding => "another program's rounding: at most twice what rounding as here does",
     };
     let _ = write!(text, "{basis}");
     let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
     if verdict.basis != Basis::Exact {
-        let _ = writeln!(text, "; rounding them moves an output by up to {rounding:.2e}");
+        let _ = writeln!(text, "; rounding moves an output by up to {rounding:.2e}");
     }
     let [height, width] = verdict.image_size;
     let _ = writeln!(
@@ -244,6 +246,9 @@ pub fn summary(summary: &Summary) -> String {
     if let Effect::F16(safety) = &summary.precision {
         half(&mut text, safety);
     }
+    if let Effect::Int8(outcome) = &summary.precision {
+        integers(&mut text, outcome);
+    }
     let passes = passes::summary(&summary.passes);
     let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
     let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
@@ -253,7 +258,7 @@ pub fn summary(summary: &Summary) -> String {
         summary.variant,
         match summary.precision {
             Effect::F32 => String::new(),
-            Effect::F16(_) => format!("{}, ", summary.precision.dtype()),
+            Effect::F16(_) | Effect::Int8(_) => format!("{}, ", summary.precision.dtype()),
         },
         millions(summary.parameters),
         giga(summary.multiply_adds),
@@ -284,6 +289,18 @@ fn half(text: &mut Lines, safety: &Safety) {
     }
     if !safety.kept.is_empty() {
         let _ = writeln!(text, "f16: kept in f32: {}", safety.kept.join(", "));
+    }
+}
+
+/// What became integers, and how.
+fn integers(text: &mut Lines, outcome: &Outcome) {
+    let _ = writeln!(text, "int8: values: {}", outcome.activations());
+    let _ = writeln!(text, "int8: weights: {}", outcome.weights());
+    if !outcome.kept.is_empty() {
+        let _ = writeln!(text, "int8: kept in f32: {}", outcome.kept.join(", "));
+    }
+    if outcome.flavour == Flavour::Symmetric {
+        let _ = writeln!(text, "int8: the form is TensorRT's by its documentation; it was checked, not run");
     }
 }
 
@@ -350,6 +367,14 @@ fn counts(counts: &std::collections::BTreeMap<String, usize>) -> String {
 
 fn counts_by<K>(counts: &std::collections::BTreeMap<K, usize>, name: impl Fn(&K) -> String) -> String {
     counts.iter().map(|(key, n)| format!("{} x{n}", name(key))).collect::<Vec<_>>().join(", ")
+}
+
+/// `f32, f16 or int8`.
+fn alternatives(names: &[&str]) -> String {
+    match names {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn millions(n: u64) -> String {

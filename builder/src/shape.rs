@@ -1,5 +1,7 @@
 //! What each operator makes of its operands' shapes.
 
+use onnx_file::element::ElementType;
+
 use crate::graph::op::{Conv, Dim, Op, Pool, Shape, Value};
 
 /// Operands that an operator cannot take.
@@ -23,6 +25,16 @@ pub fn infer(node: &str, op: &Op, operands: &[&Value]) -> Result<Shape, ShapeErr
     infer_shapes(op, &shapes).map_err(|reason| ShapeError { node: node.into(), op: op.name(), reason })
 }
 
+/// The type of the value that `op` makes of `operands`: that of the first, but where integers are made or read.
+pub fn element(op: &Op, operands: &[&Value]) -> ElementType {
+    let operand = |index: usize| operands.get(index).map(|value| value.element);
+    match op {
+        Op::QuantizeLinear { .. } => operand(2).unwrap_or(ElementType::U8),
+        Op::DequantizeLinear { .. } => operand(1).unwrap_or(ElementType::F32),
+        _ => operand(0).unwrap_or(ElementType::F32),
+    }
+}
+
 fn infer_shapes(op: &Op, shapes: &[&Shape]) -> Result<Shape, String> {
     match op {
         Op::Conv(conv) => infer_conv(conv, shapes),
@@ -35,6 +47,24 @@ fn infer_shapes(op: &Op, shapes: &[&Shape]) -> Result<Shape, String> {
             Ok(data.clone())
         }
         Op::Relu | Op::Cast => Ok(exactly::<1>(shapes)?[0].clone()),
+        Op::QuantizeLinear { axis } | Op::DequantizeLinear { axis } => infer_scaled(*axis, shapes),
+        Op::Slice { start, len } => {
+            let data = exactly::<4>(shapes)?[0];
+            let channels = channels(data)?;
+            if *len == 0 || start.checked_add(*len).is_none_or(|end| end > channels) {
+                return Err(format!("takes {len} channels from {start} on of {channels}"));
+            }
+            Ok(with_channels(data, *len))
+        }
+        Op::Pad { channels: more } => {
+            let data = exactly::<3>(shapes)?[0];
+            Ok(with_channels(data, channels(data)?.checked_add(*more).ok_or("has too many channels")?))
+        }
+        Op::Clip => {
+            let [data, bounds @ ..] = exactly::<3>(shapes)?;
+            bounds.iter().try_for_each(|bound| expect(bound, &[]))?;
+            Ok(data.clone())
+        }
         Op::Add => same(&exactly::<2>(shapes)?),
         Op::Sum => same(shapes),
         Op::Concat => infer_concat(shapes),
@@ -86,6 +116,29 @@ fn infer_conv(conv: &Conv, shapes: &[&Shape]) -> Result<Shape, String> {
         [reach, conv.stride[axis], conv.padding[axis] + conv.padding[axis + 2]]
     };
     Ok(vec![n.clone(), Dim::Fixed(out), window(height, extent(0))?, window(width, extent(1))?])
+}
+
+/// Data with one scale, or one for each index along `axis`; a zero point, if any, for each scale.
+fn infer_scaled(axis: usize, shapes: &[&Shape]) -> Result<Shape, String> {
+    let (data, scale, zero) = match shapes {
+        [data, scale] => (data, scale, scale),
+        [data, scale, zero] => (data, scale, zero),
+        _ => return Err(format!("takes 2 or 3 operands, not {}", shapes.len())),
+    };
+    if scale != zero {
+        return Err("takes a scale and a zero point of one shape".into());
+    }
+    match scale.as_slice() {
+        [] | [Dim::Fixed(1)] => Ok((*data).clone()),
+        [count] if data.get(axis) == Some(count) => Ok((*data).clone()),
+        _ => Err(format!("takes one scale, or one for each index along axis {axis}")),
+    }
+}
+
+fn with_channels(data: &Shape, channels: usize) -> Shape {
+    let mut shape = data.clone();
+    shape[1] = Dim::Fixed(channels);
+    shape
 }
 
 fn infer_pool(pool: &Pool, data: &Shape) -> Result<Shape, String> {

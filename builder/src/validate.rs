@@ -7,7 +7,6 @@ use onnx_file::element::ElementType;
 
 use crate::graph::{Dim, Graph, Node, Op, ValueId};
 use crate::shape::{self, ShapeError};
-use crate::weight::Weight;
 
 /// What is wrong with a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,29 +130,39 @@ fn check_weight(graph: &Graph, id: ValueId) -> Result<(), GraphError> {
     let value = graph.value(id);
     let Some(weight) = &value.weight else { return Ok(()) };
     let found = crate::graph::fixed(&weight.shape());
-    let rounded = matches!(weight, Weight::Half { .. });
-    if found == value.shape && (!rounded || value.element == ElementType::F16) {
+    let rounded = weight.element();
+    if found == value.shape && rounded.is_none_or(|element| element == value.element) {
         return Ok(());
     }
-    let tell = |element: &str, shape: &[Dim]| format!("{element}{}", text(shape));
-    let found = tell(if rounded { "f16 " } else { "" }, &found);
-    let declared = tell(&if rounded { format!("{} ", value.element) } else { String::new() }, &value.shape);
+    let tell = |element: Option<ElementType>, shape: &[Dim]| match element {
+        Some(element) => format!("{element} {}", text(shape)),
+        None => text(shape),
+    };
+    let (found, declared) = (tell(rounded, &found), tell(rounded.map(|_| value.element), &value.shape));
     Err(GraphError::Weight { name: value.name.clone(), found, declared })
 }
 
 /// Every operator computes in one type. A normalisation's statistics, and its scale and shift, may have their own (ONNX
-/// BatchNormalization-15, T2 and T1); a Cast goes from any floating-point type to any.
+/// BatchNormalization-15, T2 and T1); a Cast goes from any floating-point type to any; integers stand between a
+/// QuantizeLinear and a DequantizeLinear.
 fn check_elements(graph: &Graph, node: &Node) -> Result<(), GraphError> {
     let taken: Vec<ElementType> = node.inputs.iter().map(|&id| graph.value(id).element).collect();
     let made = graph.value(node.output).element;
-    let float = |element: &ElementType| {
-        matches!(element, ElementType::F16 | ElementType::BF16 | ElementType::F32 | ElementType::F64)
-    };
+    use ElementType::{I8, I32, I64, U8};
+    let float = |element: &ElementType| element.is_float();
     let fits = match (&node.op, &taken[..]) {
         (Op::Cast, _) => taken.iter().chain([&made]).all(float),
         (Op::BatchNorm { .. }, [data, scale, bias, mean, variance]) => {
             *data == made && scale == bias && mean == variance && taken.iter().all(float)
         }
+        (Op::QuantizeLinear { .. }, [data, scale, zero @ ..]) => {
+            float(data) && data == scale && matches!(made, U8 | I8) && zero.iter().all(|zero| *zero == made)
+        }
+        (Op::DequantizeLinear { .. }, [data, scale, zero @ ..]) => {
+            matches!(data, U8 | I8 | I32) && *scale == made && float(scale) && zero.iter().all(|zero| zero == data)
+        }
+        (Op::Slice { .. }, [data, places @ ..]) => *data == made && places.iter().all(|place| *place == I64),
+        (Op::Pad { .. }, [data, I64, fill]) => *data == made && fill == data,
         _ => taken.iter().all(|element| *element == made),
     };
     if fits {
@@ -174,6 +183,7 @@ mod tests {
     use crate::architecture::{Options, build};
     use crate::graph::Value;
     use crate::variant::Variant;
+    use crate::weight::Weight;
 
     fn graph() -> Graph {
         let variant = Variant::parse("26_32x4d").unwrap();

@@ -5,10 +5,13 @@
 //! names, merged groups or folded normalisations. It runs twice: as it is, and with every ReLU made leaky on both sides,
 //! so that no wrong weight hides behind a channel that these images leave at zero.
 //!
+//! An int8 model is compared with the checkpoint quantized alike (`verify/integer.rs`).
+//!
 //! A model with f16 weights is compared in two steps (`verify/half.rs`), since rounding moves the function by far more
 //! than a wrong weight may.
 
 mod half;
+mod integer;
 mod memory;
 mod result;
 
@@ -19,6 +22,7 @@ use std::path::Path;
 
 use ndarray::{Array4, ArrayD};
 use onnx_file::budget;
+use onnx_file::metadata::Metadata;
 use onnx_file::proto::ModelProto;
 
 use crate::architecture::StrideIn;
@@ -71,7 +75,8 @@ pub(crate) fn compare(
     let head = found.head();
     let (variant, channels) = (found.variant, found.channels);
     let usual = variant.default_image_size();
-    let ours = half::is_ours(&proto);
+    let mut ours = half::is_ours(&proto);
+    let says = Metadata::of(&proto);
     let Imported { graph, weights: mut initializers } = import(proto, Some([2, channels, usual, usual]))
         .map_err(|source| VerifyError::Import { model: name(), source })?;
     let valid = validate(&graph).map_err(|source| VerifyError::Graph { model: name(), source })?;
@@ -81,22 +86,33 @@ pub(crate) fn compare(
     budget::check("comparing on images of this size", memory.saturating_mul(2))
         .map_err(|source| VerifyError::Memory { model: name(), source })?;
     let images = images(&graph, seed);
-    let network = half::Lowered::like(&graph, &variant, &head, stride_in, &images)?;
-    let rounded = half::has_half(&graph).then_some(&network);
+    let is_integer = integer::has_integers(&graph);
+    let network = if is_integer {
+        let int8 = if ours { integer::read(&graph, &mut initializers, &says) } else { None };
+        ours = int8.is_some();
+        let mut source = Source::remembering(Origin::Checkpoint(checkpoint));
+        integer::lowered(&graph, &variant, &head, stride_in, &images, int8, &mut source)?
+    } else {
+        half::Lowered::like(&graph, &variant, &head, stride_in, &images)?
+    };
+    let rounded = (is_integer || half::has_half(&graph)).then_some(&network);
     let basis = match (rounded, ours) {
         (None, _) => Basis::Exact,
+        (Some(_), true) if is_integer => Basis::Quantized,
         (Some(_), true) => Basis::Rounded,
         (Some(_), false) => Basis::WithinRounding,
     };
     let forwards = if rounded.is_some() { 3 } else { 1 };
-    let total = 2 * (convolutions(&graph) + forwards * convolutions(network.graph()));
+    // Integers end at 0 behind a ReLU, leaky or not.
+    let activations = if is_integer { &[Activation::Relu][..] } else { &[Activation::Relu, Activation::Leaky] };
+    let total = activations.len() as u64 * (convolutions(&graph) + forwards * convolutions(network.graph()));
     let mut done = 0;
     let mut step = || {
         done += 1;
         progress(done, total);
     };
     let mut compared = Vec::new();
-    for activation in [Activation::Relu, Activation::Leaky] {
+    for &activation in activations {
         let mut model = Watched { source: &mut initializers, step: &mut step };
         let outputs = evaluate(valid, &mut model, &images, activation)
             .map_err(|source| VerifyError::Tensor { model: name(), source })?;
@@ -115,7 +131,7 @@ pub(crate) fn compare(
             let twin = lowered.as_ref().and_then(|lowered| counterpart(lowered, output)).map(|(_, twin)| twin);
             let rounding_l2 = twin.map(|twin| distance(twin, expected));
             let (relative_l2, tolerance) = match (basis, twin, rounding_l2) {
-                (Basis::Rounded, Some(twin), _) => (distance(output, twin), TOLERANCE),
+                (Basis::Rounded | Basis::Quantized, Some(twin), _) => (distance(output, twin), TOLERANCE),
                 (_, _, rounding) => (distance(output, expected), TOLERANCE.max(2.0 * rounding.unwrap_or(0.0))),
             };
             let leaky = activation == Activation::Leaky;

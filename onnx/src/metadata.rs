@@ -59,11 +59,17 @@ pub enum Key {
     F16Weights,
     /// What is known of the activations in f16.
     F16Activations,
+    /// What the weights of an int8 model use of their 8 bits, by the name of the flag's value.
+    WeightRange,
+    /// What the integers of an int8 model's weights are.
+    Int8Weights,
+    /// What those of its activations are, and what their ranges come from.
+    Int8Activations,
 }
 
 impl Key {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Variant,
         Self::Weights,
         Self::WeightsSha256,
@@ -82,6 +88,9 @@ impl Key {
         Self::KeepF32,
         Self::F16Weights,
         Self::F16Activations,
+        Self::WeightRange,
+        Self::Int8Weights,
+        Self::Int8Activations,
     ];
 
     /// The key as it stands in the file.
@@ -105,6 +114,9 @@ impl Key {
             Self::KeepF32 => "resnext.keep_f32",
             Self::F16Weights => "resnext.f16_weights",
             Self::F16Activations => "resnext.f16_activations",
+            Self::WeightRange => "resnext.weight_range",
+            Self::Int8Weights => "resnext.int8_weights",
+            Self::Int8Activations => "resnext.int8_activations",
         }
     }
 

@@ -29,13 +29,27 @@ impl std::fmt::Display for Port {
     }
 }
 
-/// The one input that takes images, `[N, 3, H, W]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where the channels of an image stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// `[N, C, H, W]`, as torch has them.
+    Nchw,
+    /// `[N, H, W, C]`, as TensorFlow has them.
+    Nhwc,
+}
+
+/// The one input that takes images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImageInput {
     /// Its name.
     pub name: String,
-    /// F32 or F16.
+    /// F32, F16, F64, or U8 for pixels as they are in a file, from 0 to 255.
     pub element_type: ElementType,
+    /// Where the channels stand.
+    pub layout: Layout,
+    /// 1 for grey, 3 for RGB, 4 for RGB and opacity.
+    pub channels: usize,
     /// Fixed batch size, if it is fixed.
     pub batch: Option<usize>,
     /// Fixed height in pixels, if it is fixed.
@@ -45,7 +59,16 @@ pub struct ImageInput {
 }
 
 impl ImageInput {
-    /// The one input that takes images: four dimensions, three channels in the second, f32 or f16.
+    /// The shape of `batch` images of this height and width.
+    pub fn shape(&self, batch: usize, height: usize, width: usize) -> Vec<usize> {
+        match self.layout {
+            Layout::Nchw => vec![batch, self.channels, height, width],
+            Layout::Nhwc => vec![batch, height, width, self.channels],
+        }
+    }
+
+    /// The one input that takes images: four dimensions, 1, 3 or 4 channels in the second or the
+    /// last, f32, f16, f64 or u8.
     ///
     /// # Errors
     /// [`NoImageInput`] where there is none, or the model needs other inputs besides.
@@ -55,9 +78,22 @@ impl ImageInput {
             [image] if [image.batch, image.height, image.width].contains(&Some(0)) => Err(NoImageInput::Empty),
             [image] if inputs.len() == 1 => Ok(image.clone()),
             [_] => Err(NoImageInput::MoreInputs),
-            [] if inputs.iter().any(Port::is_channels_last) => Err(NoImageInput::ChannelsLast),
             [] => Err(NoImageInput::None),
             _ => Err(NoImageInput::Several),
+        }
+    }
+}
+
+/// `x f32 [N, 3, 224, 224]`: what a reader needs to feed it.
+impl std::fmt::Display for ImageInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let extent = |extent: Option<usize>, open: &str| extent.map_or_else(|| open.to_owned(), |n| n.to_string());
+        let (height, width) = (extent(self.height, "H"), extent(self.width, "W"));
+        let (batch, channels) = (extent(self.batch, "N"), self.channels);
+        write!(f, "{} {} ", self.name, self.element_type.name())?;
+        match self.layout {
+            Layout::Nchw => write!(f, "[{batch}, {channels}, {height}, {width}]"),
+            Layout::Nhwc => write!(f, "[{batch}, {height}, {width}, {channels}]"),
         }
     }
 }
@@ -71,11 +107,8 @@ pub enum NoImageInput {
     /// There are other inputs.
     #[error("it needs inputs besides the images")]
     MoreInputs,
-    /// Channels come last.
-    #[error("it takes images as [N, H, W, 3]; only [N, 3, H, W] is supported")]
-    ChannelsLast,
     /// None takes images.
-    #[error("no input takes images, f32 or f16 [N, 3, H, W]")]
+    #[error("no input takes images, [N, C, H, W] or [N, H, W, C] of 1, 3 or 4 channels, f32, f16, f64 or u8")]
     None,
     /// Several take images.
     #[error("more than one input takes images")]
@@ -110,17 +143,58 @@ impl Port {
 
     /// The port as an input for images, if it can be one.
     pub fn as_image(&self) -> Option<ImageInput> {
-        let element_type = self.element_type.filter(|of| matches!(of, ElementType::F32 | ElementType::F16))?;
-        let [batch, channels, height, width] = self.shape.as_deref()? else { return None };
-        // A dynamic channel count is taken for 3: a fully dynamic export says no more.
-        if channels.is_some_and(|channels| channels != 3) {
-            return None;
-        }
-        Some(ImageInput { name: self.name.clone(), element_type, batch: *batch, height: *height, width: *width })
+        let takes =
+            |of: &ElementType| matches!(of, ElementType::F32 | ElementType::F16 | ElementType::F64 | ElementType::U8);
+        let element_type = self.element_type.filter(takes)?;
+        let [batch, second, third, last] = *self.shape.as_deref()? else { return None };
+        let is_alpha_or_grey = |extent| matches!(extent, Some(1 | 4));
+        let (layout, channels) = match (second, last) {
+            (Some(3), _) => (Layout::Nchw, 3),
+            (_, Some(3)) => (Layout::Nhwc, 3),
+            (Some(channels), _) if is_alpha_or_grey(second) => (Layout::Nchw, channels),
+            (_, Some(channels)) if is_alpha_or_grey(last) => (Layout::Nhwc, channels),
+            // A fully dynamic export says no more.
+            (None, _) => (Layout::Nchw, 3),
+            _ => return None,
+        };
+        let (height, width) = match layout {
+            Layout::Nchw => (third, last),
+            Layout::Nhwc => (second, third),
+        };
+        Some(ImageInput { name: self.name.clone(), element_type, layout, channels, batch, height, width })
     }
 
     /// Whether the port takes images with the channels last.
     pub fn is_channels_last(&self) -> bool {
-        matches!(self.shape.as_deref(), Some([_, _, _, Some(3)]))
+        self.as_image().is_some_and(|image| image.layout == Layout::Nhwc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_found_where_they_stand_and_what_has_none_is_no_image() {
+        let found = |shape: &[Option<usize>], element_type: ElementType| {
+            let port = Port { name: "x".into(), element_type: Some(element_type), shape: Some(shape.to_vec()) };
+            port.as_image().map(|image| image.to_string())
+        };
+        let (n, f32) = (None, ElementType::F32);
+        for (shape, expected) in [
+            ([n, Some(3), Some(8), Some(9)], Some("x f32 [N, 3, 8, 9]")),
+            ([Some(2), Some(8), Some(9), Some(3)], Some("x f32 [2, 8, 9, 3]")),
+            ([n, Some(1), Some(28), Some(28)], Some("x f32 [N, 1, 28, 28]")),
+            ([n, Some(28), Some(28), Some(1)], Some("x f32 [N, 28, 28, 1]")),
+            ([n, Some(4), n, n], Some("x f32 [N, 4, H, W]")),
+            ([n, n, n, Some(3)], Some("x f32 [N, H, W, 3]")),
+            ([n, n, n, n], Some("x f32 [N, 3, H, W]")),
+            ([n, Some(64), Some(7), Some(7)], None),
+        ] {
+            assert_eq!(found(&shape, f32).as_deref(), expected, "{shape:?}");
+        }
+        assert_eq!(found(&[n, Some(8), Some(8), Some(3)], ElementType::U8).as_deref(), Some("x u8 [N, 8, 8, 3]"));
+        assert_eq!(found(&[n, Some(3), Some(8), Some(8)], ElementType::I64), None);
+        assert_eq!(found(&[n, Some(3), Some(8)], f32), None);
     }
 }

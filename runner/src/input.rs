@@ -1,10 +1,11 @@
-//! What goes into a model: images, arrays from files, or seeded noise, as named tensors `[N, 3, H, W]`.
+//! What goes into a model: images, arrays from files, or seeded noise, as named tensors in the layout that it takes.
 
 pub mod arrays;
 pub mod broken;
 pub mod classify;
 pub mod decode;
 pub mod demand;
+pub mod feed;
 pub mod folders;
 pub mod noise;
 pub mod pipeline;
@@ -14,7 +15,7 @@ pub mod shapes;
 use half::f16;
 use onnx_file::element::ElementType;
 
-use crate::model::file::ImageInput;
+use crate::model::file::{ImageInput, Layout};
 use crate::model::tensor::{Data, Tensor};
 
 pub use folders::{Found, expand, find, is_image_name};
@@ -51,19 +52,53 @@ pub fn to_f64(data: &Data) -> Vec<f64> {
     }
 }
 
-/// A tensor for `image` of the given shape from f32 values, rounded to the input's element type.
-pub fn tensor(image: &ImageInput, shape: [usize; 4], values: Vec<f32>) -> Tensor {
+/// Prepared images, each `[3, H, W]` one after the other, as `image` takes them.
+pub fn image_tensor(image: &ImageInput, count: usize, (height, width): (usize, usize), values: Vec<f32>) -> Tensor {
+    let values = with_channels(image, height * width, values);
+    let shape = image.shape(count, height, width);
     let data = match image.element_type {
         ElementType::F16 => Data::F16(values.into_iter().map(f16::from_f32).collect()),
+        ElementType::F64 => Data::F64(values.into_iter().map(f64::from).collect()),
+        // From 0 to 1 at this point: the graph itself normalises pixels that it takes as they are.
+        ElementType::U8 => Data::U8(values.into_iter().map(|value| (value * 255.0).round() as u8).collect()),
         _ => Data::F32(values),
     };
-    Tensor { name: image.name.clone(), shape: shape.to_vec(), data }
+    Tensor { name: image.name.clone(), shape, data }
 }
 
-/// Seeded noise for `image`, `[batch, 3, height, width]`; the file's fixed extents win over the given ones.
+/// Weights of red, green and blue in grey, as Pillow has them (ITU-R 601-2).
+const GREY: [f32; 3] = [0.299, 0.587, 0.114];
+/// What stands for full opacity in an image that has been normalised.
+const OPAQUE: f32 = 1.0;
+
+/// From RGB planes to the channels and the layout of `image`; nothing is moved where these are the same.
+fn with_channels(image: &ImageInput, plane: usize, values: Vec<f32>) -> Vec<f32> {
+    let (channels, last) = (image.channels, image.layout == Layout::Nhwc);
+    if channels == 3 && !last {
+        return values;
+    }
+    let images = values.len() / (3 * plane.max(1));
+    let mut out = vec![0.0; images * channels * plane];
+    for (rgb, out) in values.chunks_exact(3 * plane.max(1)).zip(out.chunks_exact_mut(channels * plane.max(1))) {
+        for pixel in 0..plane {
+            let of = |channel: usize| rgb[channel * plane + pixel];
+            for channel in 0..channels {
+                let value = match (channels, channel) {
+                    (1, _) => (0..3).map(|channel| GREY[channel] * of(channel)).sum(),
+                    (_, 3) => OPAQUE,
+                    (_, channel) => of(channel),
+                };
+                out[if last { pixel * channels + channel } else { channel * plane + pixel }] = value;
+            }
+        }
+    }
+    out
+}
+
+/// Seeded noise for `image`; the file's fixed extents win over the given ones.
 pub fn noise_tensor(image: &ImageInput, batch: usize, (height, width): (usize, usize), seed: u64) -> Tensor {
-    let shape = [batch, 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
-    tensor(image, shape, noise::noise(shape.iter().product(), seed))
+    let shape = image.shape(batch, image.height.unwrap_or(height), image.width.unwrap_or(width));
+    noise::tensor(&image.name, image.element_type, shape, seed)
 }
 
 /// Makes given tensors suit a model: the one named as its input, or the only one; f16, f32 and f64 are converted.
@@ -81,7 +116,10 @@ pub fn fit(tensors: &[Tensor], model: &str, image: &ImageInput) -> Result<Tensor
     };
     let suits = |(extent, wanted): (&usize, Option<usize>)| wanted.is_none_or(|wanted| wanted == *extent);
     // The batch is not checked: a fixed one is filled in pieces.
-    let wanted = [None, Some(3), image.height, image.width];
+    let wanted = match image.layout {
+        Layout::Nchw => [None, Some(image.channels), image.height, image.width],
+        Layout::Nhwc => [None, image.height, image.width, Some(image.channels)],
+    };
     if given.shape.len() != 4 || !given.shape.iter().zip(wanted).all(suits) || given.shape[0] == 0 {
         let wanted: Vec<String> =
             wanted[1..].iter().map(|extent| extent.map_or("?".to_owned(), |n| n.to_string())).collect();
@@ -95,6 +133,11 @@ pub fn fit(tensors: &[Tensor], model: &str, image: &ImageInput) -> Result<Tensor
         (Data::F16(values), ElementType::F16) => Data::F16(values.clone()),
         (Data::F32(values), ElementType::F16) => Data::F16(values.iter().map(|&value| f16::from_f32(value)).collect()),
         (Data::F64(values), ElementType::F16) => Data::F16(values.iter().map(|&value| f16::from_f64(value)).collect()),
+        (Data::U8(values), ElementType::U8) => Data::U8(values.clone()),
+        (_, ElementType::U8) => {
+            return Err(unfit(format!("{} holds {}, the model takes u8", given.name, given.data.element_type())));
+        }
+        (data @ (Data::F16(_) | Data::F32(_) | Data::F64(_)), ElementType::F64) => Data::F64(to_f64(data)),
         (Data::F16(values), _) => Data::F32(values.iter().map(|value| value.to_f32()).collect()),
         (Data::F32(values), _) => Data::F32(values.clone()),
         (Data::F64(values), _) => Data::F32(values.iter().map(|&value| value as f32).collect()),

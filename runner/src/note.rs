@@ -75,6 +75,13 @@ pub enum Note {
         /// What they are compared against.
         against: Named,
     },
+    /// Kernels of the library compute wrong results on this processor, as `doctor` found out.
+    WrongKernels {
+        /// The library.
+        library: String,
+        /// The operators that are wrong.
+        operators: Vec<String>,
+    },
     /// Images of a set that are one file, and count as often as they are listed.
     SameImages {
         /// How many beyond the first of each.
@@ -114,6 +121,11 @@ pub enum Note {
     },
     /// The weights are random: trained ones give other ranges.
     RandomWeightRanges {
+        /// The model file's name.
+        model: String,
+    },
+    /// The model takes four channels: images are given as opaque.
+    Opaque {
         /// The model file's name.
         model: String,
     },

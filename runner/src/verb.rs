@@ -13,8 +13,10 @@ pub mod infer;
 pub mod outcome;
 pub mod outputs;
 pub mod publish;
+pub mod quantize;
 pub mod quickstart;
 pub mod setup;
+pub mod shapes;
 #[cfg(test)]
 mod tests;
 pub mod tune;
@@ -43,6 +45,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Bench(bench) => bench::run::run(global, &bench),
         Verb::Eval(eval) => eval::run::run(global, &eval),
         Verb::Tune(tune) => tune::run::run(global, &tune),
+        Verb::Quantize(quantize) => quantize::run::run(global, &quantize),
         Verb::Calibrate(calibrate) => calibrate::run::run(global, &calibrate),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -103,7 +103,9 @@ fn what_does_not_go_with_f16_is_a_usage_error() {
     let half = ["--dtype", "f16"];
     let (mistaken, folded) = (["--keep-f32", "layer1.0.con2"], ["--keep-f32", "layer1.0.bn2"]);
     for (flags, parts) in [
-        (&["--dtype", "int8"][..], &["invalid value 'int8'", "f32, f16"][..]),
+        (&["--dtype", "int4"][..], &["invalid value 'int4'", "f32, f16, int8"][..]),
+        (&["--dtype", "int8"], &["resnext-run calibrate", "--calibration"]),
+        (&["--weight-range", "full"], &["--dtype int8"]),
         (&["--keep-io-types"], &["--dtype f16"]),
         (&["--keep-f32", "fc"], &["--dtype f16"]),
         (&["--calibration", "none.json"], &["--dtype f16"]),

@@ -20,6 +20,7 @@ mod half;
 #[cfg(unix)]
 mod hostile;
 mod inspected;
+mod int8;
 mod lowering;
 mod optimize;
 mod optimize_described;

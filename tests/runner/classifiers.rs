@@ -51,7 +51,9 @@ fn every_way_to_end_a_classifier_is_read_as_it_is_meant() {
         let right = numbers(&expected["probabilities"]);
         for (class, right) in top.iter().zip(&right) {
             let found = class["probability"].as_f64().unwrap_or(f64::NAN);
-            assert!((found - right).abs() < 1e-5, "{name}: {found} and not {right}");
+            // f16 rounds the image; grey is weighted without rounding to levels.
+            let allowed = if name == "f16" || name == "grey" { 2e-3 } else { 1e-5 };
+            assert!((found - right).abs() < allowed, "{name}: {found} and not {right}");
         }
         if right.is_empty() && name != "top_k" {
             assert!(top[0]["probability"].is_null(), "{name}: {result}");
@@ -122,4 +124,38 @@ fn labels_and_preprocessing_are_given_or_found_beside_the_model() {
     assert_eq!((&result["preprocess"]["squash"], &result["preprocess"]["std"][0]), (&Value::Bool(true), &1.0.into()));
     let result = parsed(&infer(&["--preprocess", "v2"]).1);
     assert_eq!((&result["preprocess"]["resize"], &result["preprocess"]["crop"]), (&33.into(), &32.into()));
+}
+
+#[test]
+fn what_is_fed_is_said_and_models_of_several_inputs_are_measured_and_compared() {
+    let (code, output) = run_in(&folder(), &["infer", "u8_nhwc.onnx", "image.png"]);
+    assert_eq!(code, Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("input u8 [N, 32, 32, 3]; output logits: logits"), "{}", stdout(&output));
+    for file in ["two_inputs.onnx", "nhwc.onnx", "u8_nhwc.onnx", "four.onnx", "f64.onnx"] {
+        let (code, output) = run_in(&folder(), &["compare", file, file, "-b", "2", "--json"]);
+        assert_eq!(code, Some(0), "{file}: {}{}", stdout(&output), stderr(&output));
+        assert_eq!(parsed(&output)["rows"][1]["status"], "agrees", "{file}");
+        let bench = ["bench", file, "-b", "2", "--iterations", "3", "--warmup", "1", "--processes", "1", "--json"];
+        let (code, output) = run_in(&folder(), &bench);
+        assert_eq!(code, Some(0), "{file}: {}{}", stdout(&output), stderr(&output));
+    }
+    let place = tempfile::tempdir().expect("temporary folder");
+    let inputs = place.path().join("inputs.npz").display().to_string();
+    let (code, output) =
+        run_in(&folder(), &["compare", "two_inputs.onnx", "two_inputs.onnx", "--save-inputs", &inputs]);
+    assert_eq!(code, Some(0), "{}", stderr(&output));
+    let (code, output) =
+        run_in(&folder(), &["compare", "two_inputs.onnx", "two_inputs.onnx", "--load-inputs", &inputs]);
+    assert_eq!(code, Some(0), "{}", stderr(&output));
+    let (code, output) = run_in(&folder(), &["infer", "two_inputs.onnx", "image.png"]);
+    assert_eq!(code, Some(3));
+    assert!(stderr(&output).contains("needs inputs besides the images"), "{}", stderr(&output));
+}
+
+#[test]
+fn probabilities_near_zero_are_as_exact_as_one_is() {
+    let (code, output) = run_in(&folder(), &["compare", "sigmoid.onnx", "sigmoid.onnx", "--json"]);
+    assert_eq!(code, Some(0), "{}", stderr(&output));
+    let tolerance = &parsed(&output)["rows"][1]["outputs"][0]["tolerance"];
+    assert!(tolerance["atol"].as_f64() >= Some(7e-6), "{tolerance}");
 }

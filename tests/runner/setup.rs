@@ -231,3 +231,44 @@ fn a_damaged_installation_is_told_and_replaced() {
     let said = stderr(&setup(pip.path(), root.path(), &[]));
     assert!(said.contains("cpu is damaged: it holds no onnxruntime library"), "{said}");
 }
+
+#[test]
+fn doctor_asks_the_kernels_once_and_results_carry_what_it_found() {
+    let home = tempfile::tempdir().expect("folder");
+    let library = library(Package::Cpu).path;
+    let run = |arguments: &[&str]| {
+        let mut command = bare(home.path());
+        command.args(arguments).arg("--ort-lib").arg(&library).output().expect("the program starts")
+    };
+    let kernels = |output: &Output| {
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        found["kernels"][0].clone()
+    };
+    let first = kernels(&run(&["doctor", "--json"]));
+    assert!(first["error"].is_null(), "{first}");
+    let answers = first["answers"].as_array().expect("answers");
+    let float = answers.iter().filter(|answer| answer["is_integer"] == false);
+    assert!(answers.len() > 10 && float.clone().count() > 1, "{first}");
+    assert!(float.clone().all(|answer| answer["wrong"] == 0), "{first}");
+    // Where 16-bit sums saturate, integers are wrong, and that is what it is for.
+    let can = |set: &str| resnext_runner::host::machine::Host::read().instruction_sets.iter().any(|has| has == set);
+    if can("avx512vnni") || can("neon") {
+        assert!(answers.iter().all(|answer| answer["wrong"] == 0), "{first}");
+    }
+    assert_eq!(kernels(&run(&["doctor", "--json"])), first, "the same, its duration included");
+    assert_ne!(kernels(&run(&["doctor", "--json", "--no-cache"])), first, "asked again");
+    let folder = home.path().join(".cache/resnext-onnx/kernels");
+    let kept = fs::read_dir(folder).expect("kept").next().expect("one").expect("entry").path();
+    let mut planted: serde_json::Value = serde_json::from_slice(&fs::read(&kept).expect("read")).expect("JSON");
+    planted["answers"][0]["wrong"] = 7.into();
+    fs::write(&kept, planted.to_string()).expect("written");
+    let said = stdout(&run(&["doctor"]));
+    assert!(said.contains("7 of") && said.contains("whose weights have 7 bits"), "{said}");
+    let model = runner::write(home.path(), "m.onnx", &runner::small_network());
+    let model = model.to_str().expect("UTF-8");
+    for arguments in [&["bench", model, "--duration", "0.1"][..], &["compare", model]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "nothing is refused: {}", stderr(&output));
+        assert!(stdout(&output).contains("computes wrong results on this processor"), "{}", stdout(&output));
+    }
+}

@@ -93,7 +93,7 @@ const BELOW_PASSES: [&str; 7] = [
 /// Where verbs are.
 const VERBS: &str = "resnext_runner::verb";
 /// Verbs that run others: they see what those are asked and what they find, not their flags or their words.
-const RUN_OTHERS: [&str; 2] = ["tune", "quickstart"];
+const RUN_OTHERS: [&str; 3] = ["tune", "quickstart", "quantize"];
 /// Modules of a verb that are its own, whoever asks.
 const OWN: [&str; 3] = ["args", "document", "csv"];
 /// The module of a verb that any other may read.

@@ -11,7 +11,6 @@ use crate::graph::Dim;
 use crate::note::Note;
 use crate::passes::{self, PassRun};
 use crate::precision::Effect;
-use crate::precision::half::UNCHECKED;
 use crate::published::{self, Published};
 use crate::variant::Stem;
 
@@ -70,14 +69,7 @@ pub(crate) fn describe(
         metadata.set(Key::Lowering, plan.rationale.reasons.join("; "));
     }
     metadata.set(Key::Passes, passes::summary(runs));
-    if let Effect::F16(safety) = effect {
-        metadata.set(Key::Dtype, effect.dtype().name());
-        if !safety.kept.is_empty() {
-            metadata.set_json(Key::KeepF32, &safety.kept);
-        }
-        metadata.set(Key::F16Weights, safety.weights.to_string());
-        metadata.set(Key::F16Activations, safety.activations.as_ref().map_or(UNCHECKED.into(), ToString::to_string));
-    }
+    effect.describe(&mut metadata);
     Description { metadata, notes }
 }
 

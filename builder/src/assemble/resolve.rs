@@ -34,8 +34,8 @@ pub(crate) struct Resolved {
 /// Settles `plan`. What can be refused without the weights is refused before they are downloaded.
 pub(crate) fn resolve(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved, BuildError> {
     check_destination(plan)?;
-    if plan.calibration.is_some() && plan.lowering.precision.dtype() != Dtype::F16 {
-        let reason = "a calibration says whether f16 holds a network's values, and this build is f32; drop it, or build with --dtype f16";
+    if plan.calibration.is_some() && plan.lowering.precision.dtype() == Dtype::F32 {
+        let reason = "a calibration is for --dtype f16 and int8, and this build is f32; drop it, or give the --dtype";
         return Err(BuildError::Request(reason.into()));
     }
     let mut notes = Vec::new();

@@ -8,6 +8,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use onnx_file::budget;
 use onnx_file::digest;
+use onnx_file::element::ElementType;
 use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
@@ -29,7 +30,7 @@ use crate::precision::{Effect, Precision};
 use crate::published;
 use crate::validate::Valid;
 use crate::verify::{Meaning, Verdict, compare};
-use crate::weight::{BytesError, Rounding, WeightBytes, materialize};
+use crate::weight::{BytesError, Rounding, WeightBytes, largest_pair, materialize};
 use crate::weights::{Source, WeightsError};
 
 /// What is to be written, and why it is what it is.
@@ -84,6 +85,9 @@ pub(crate) fn write(
 fn check_ranges<'a: 's, 's>(job: Job<'a>, digest: &mut Digest<'a, 's>) -> Result<Option<Activations>, BuildError> {
     let Some(calibration) = &job.plan.calibration else { return Ok(None) };
     calibration.check_origin(&origin(job.resolved, digest.finish()?))?;
+    if job.plan.lowering.precision.int8().is_some() {
+        return Ok(None);
+    }
     Ok(Some(calibration.check(job.valid.graph())?))
 }
 
@@ -147,6 +151,7 @@ struct Weights<'a> {
     done: u64,
     total: u64,
     rounding: Rounding,
+    largest_pair: i32,
 }
 
 impl<'a> Weights<'a> {
@@ -155,7 +160,7 @@ impl<'a> Weights<'a> {
             let value = job.valid.graph().value(id);
             value.shape.iter().filter_map(Dim::fixed).product::<usize>() as u64 * value.element.size() as u64
         });
-        Self { job, source, progress, done: 0, total: sizes.sum(), rounding: Rounding::default() }
+        Self { job, source, progress, done: 0, total: sizes.sum(), rounding: Rounding::default(), largest_pair: 0 }
     }
 
     fn next(&mut self, id: ValueId, tensor: &TensorProto) -> Result<WeightBytes, BuildError> {
@@ -168,6 +173,10 @@ impl<'a> Weights<'a> {
         budget::check(&format!("the weight '{}'", tensor.name), elements.saturating_mul(8 + 4))?;
         let bytes = materialize(&tensor.name, weight, value.element, &mut self.source, &mut self.rounding);
         let bytes = bytes.map_err(|error| self.error(error, id, &tensor.name))?;
+        if value.element == ElementType::I8 {
+            let pair = largest_pair(bytemuck::cast_slice(bytes.as_ref()), &weight.shape());
+            self.largest_pair = self.largest_pair.max(pair);
+        }
         self.done += bytes.as_ref().len() as u64;
         (self.progress)(Progress::Writing { done: self.done, total: self.total });
         Ok(bytes)
@@ -262,6 +271,7 @@ impl<'a: 's, 's> Writer<'a, 's> {
                 let (weights, activations) = (std::mem::take(&mut self.weights.rounding), self.activations.take());
                 Effect::F16(Safety { kept: half.keep_f32.clone(), weights, activations })
             }
+            Precision::Int8(int8) => Effect::Int8(int8.outcome(self.weights.largest_pair)),
         };
         let description = describe(plan, resolved, runs, self.digest.finish()?, &self.effect);
         self.notes = description.notes;

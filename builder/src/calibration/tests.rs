@@ -29,6 +29,8 @@ fn calibration(values: &[(&str, f64)]) -> Calibration {
         name: name.into(),
         node: node.map(String::from),
         op: op.map(String::from),
+        min: None,
+        max: None,
         max_abs: Some(values.iter().find(|(other, _)| *other == node.unwrap_or(name)).map_or(10.0, |(_, max)| *max)),
         non_finite: 0,
     };

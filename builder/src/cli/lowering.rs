@@ -9,8 +9,11 @@ use super::DescriptionArgs;
 use crate::build::{BuildError, External};
 use crate::optimize;
 use crate::passes::{Lowering, Pass, Width};
+use crate::precision::Dtype;
 use crate::target::{Rationale, Target};
 use crate::tuning::Tuning;
+
+use super::precision::PrecisionArgs;
 
 /// Which passes to run.
 #[derive(Clone, Debug, Default, Args)]
@@ -89,7 +92,7 @@ impl LoweringArgs {
     ///
     /// # Errors
     /// [`BuildError::Tuning`].
-    pub fn choose(&self) -> Result<(Lowering, Rationale), BuildError> {
+    pub fn choose(&self, dtype: Dtype) -> Result<(Lowering, Rationale), BuildError> {
         let target = Target::from(self.target);
         let (lowering, rationale) = match &self.tuning {
             Some(path) => {
@@ -100,7 +103,7 @@ impl LoweringArgs {
                 let group_widths = self.group_width.iter().map(|&n| Width::at_least(n as usize)).collect();
                 (Lowering { group_widths, subsample: self.subsample, ..Lowering::default() }, Rationale::default())
             }
-            None => (target.lowering(), target.into()),
+            None => (target.lowering(dtype), Rationale::of(target, dtype)),
         };
         Ok((Lowering { fold_bn: !self.no_fold_bn, stop_after: self.stop_after, ..lowering }, rationale))
     }
@@ -117,6 +120,9 @@ pub struct OptimizeArgs {
     /// Which passes to run.
     #[command(flatten)]
     pub lowering: LoweringArgs,
+    /// Arithmetic carried by the graph.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
     /// What to store of labels and preprocessing.
     #[command(flatten)]
     pub description: DescriptionArgs,
@@ -143,7 +149,10 @@ impl OptimizeArgs {
     /// # Errors
     /// [`BuildError::Tuning`].
     pub fn plan(&self) -> Result<optimize::Plan, BuildError> {
-        let (lowering, rationale) = self.lowering.choose()?;
+        let (mut lowering, rationale) = self.lowering.choose(self.precision.dtype)?;
+        let calibration;
+        (lowering.precision, calibration) = self.precision.choose(self.lowering.target.into())?;
+        let named = self.lowering.tuning.iter().chain(&self.precision.calibration).cloned();
         Ok(optimize::Plan {
             input: self.input.clone(),
             output: self.output.clone(),
@@ -152,9 +161,10 @@ impl OptimizeArgs {
             rationale,
             external: self.external_data,
             constant_initializers: self.constant_initializers,
+            calibration,
             labels: self.description.labels()?,
             preprocess: self.description.preprocess()?,
-            files: self.lowering.tuning.iter().cloned().chain(self.description.files()).collect(),
+            files: named.chain(self.description.files()).collect(),
         })
     }
 }

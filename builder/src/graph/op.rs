@@ -126,9 +126,44 @@ pub enum Op {
     Gemm,
     /// Converts the elements to the type of the output value.
     Cast,
+    /// Real numbers to 8-bit integers (ONNX QuantizeLinear-13): x / scale rounded half to even, plus the zero point,
+    /// saturated. Inputs: data, scale, zero point, which has the type of the result. Scale and zero point are one number,
+    /// or one for each index along `axis`.
+    QuantizeLinear {
+        /// The dimension that scales belong to, where there are several.
+        axis: usize,
+    },
+    /// Integers to real numbers (ONNX DequantizeLinear-13): (x - zero point) * scale. Inputs: data, scale, and the zero
+    /// point where it is not 0; as in [`Op::QuantizeLinear`].
+    DequantizeLinear {
+        /// The dimension that scales belong to, where there are several.
+        axis: usize,
+    },
+    /// Neighbouring channels of a value (ONNX Slice-13 along axis 1); inputs: data, starts, ends, axes.
+    Slice {
+        /// First channel kept.
+        start: usize,
+        /// Number of channels kept.
+        len: usize,
+    },
+    /// More channels behind those of a value (ONNX Pad-13); inputs: data, pads, the number to fill them with.
+    Pad {
+        /// Channels added.
+        channels: usize,
+    },
+    /// min(max(x, low), high) (ONNX Clip-13); inputs: data, low, high.
+    Clip,
 }
 
 impl Op {
+    /// How many of `operands` inputs are data; what follows are parameters.
+    pub const fn data_inputs(&self, operands: usize) -> usize {
+        match self {
+            Op::Add | Op::Sum | Op::Concat => operands,
+            _ => 1,
+        }
+    }
+
     /// The ONNX operator's name.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -143,6 +178,11 @@ impl Op {
             Op::Flatten => "Flatten",
             Op::Gemm => "Gemm",
             Op::Cast => "Cast",
+            Op::QuantizeLinear { .. } => "QuantizeLinear",
+            Op::DequantizeLinear { .. } => "DequantizeLinear",
+            Op::Slice { .. } => "Slice",
+            Op::Pad { .. } => "Pad",
+            Op::Clip => "Clip",
         }
     }
 }

@@ -42,6 +42,12 @@ pub enum Pass {
     Subsample,
     /// Arithmetic in f16.
     ToF16,
+    /// Arithmetic in 8-bit integers.
+    Quantize,
+    /// Quantized grouped convolutions into several of one group.
+    Ungroup,
+    /// Channels of zeros for the image.
+    PadImage,
 }
 
 impl Pass {
@@ -52,6 +58,9 @@ impl Pass {
             Self::WidenGroups => "widen_groups",
             Self::Subsample => "subsample",
             Self::ToF16 => "to_f16",
+            Self::Quantize => "quantize",
+            Self::Ungroup => "ungroup",
+            Self::PadImage => "pad_image",
         }
     }
 }

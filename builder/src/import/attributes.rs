@@ -86,6 +86,25 @@ impl Attributes<'_> {
             "Clip" if self.get("min").is_some_and(|a| a.f == 0.0) && self.get("max").is_none() => {
                 self.only(&["min"]).map(|()| Op::Relu)
             }
+            "QuantizeLinear" | "DequantizeLinear" => {
+                self.only(&["axis", "block_size", "output_dtype", "precision", "saturate"])?;
+                for attribute in ["block_size", "output_dtype", "precision"] {
+                    self.expect(attribute, 0)?;
+                }
+                let axis = usize::try_from(self.int("axis", 1)).map_err(|_| "an axis counted from the end")?;
+                let quantize = name == "QuantizeLinear";
+                Ok(if quantize { Op::QuantizeLinear { axis } } else { Op::DequantizeLinear { axis } })
+            }
+            // Where it starts and how much it adds stands in constants.
+            "Slice" => self.only(&[]).map(|()| Op::Slice { start: 0, len: 0 }),
+            "Pad" => {
+                self.only(&["mode"])?;
+                match self.get("mode") {
+                    Some(mode) if &mode.s[..] != b"constant" => Err("only a constant is filled in".into()),
+                    _ => Ok(Op::Pad { channels: 0 }),
+                }
+            }
+            "Clip" => self.only(&[]).map(|()| Op::Clip),
             // To which type is for the value it makes to say. `saturate` is about float8.
             "Cast" => self.only(&["to", "saturate"]).map(|()| Op::Cast),
             _ => Err("no operator of a ResNet or ResNeXt".into()),

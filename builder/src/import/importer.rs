@@ -115,10 +115,8 @@ impl Importer {
         let weight = inputs.get(1).and_then(|name| self.constants.get(name)).map(|tensor| tensor.dims.clone());
         let plane = inputs.first().map_or(Plane::Of([None; 2]), |name| self.plane(name));
         let op = attributes.op(&node.op_type, &weight.unwrap_or_default(), plane).map_err(wrong)?;
-        let data = match op {
-            Op::Conv(_) | Op::BatchNorm { .. } => 1,
-            _ => inputs.len(),
-        };
+        let op = self.settled(op, &inputs).map_err(wrong)?;
+        let data = op.data_inputs(inputs.len());
         let mut operands = Vec::new();
         for (index, name) in inputs.iter().enumerate() {
             let operand = if index < data { self.data(node, name) } else { self.parameter(name) };
@@ -129,6 +127,24 @@ impl Importer {
             self.graph.value_mut(id).element = attributes.cast_to().map_err(wrong)?;
         }
         Ok(id)
+    }
+
+    /// The operator with what its constant inputs say: where a Slice starts and ends, and how much a Pad adds.
+    fn settled(&self, op: Op, inputs: &[&str]) -> Result<Op, String> {
+        let integers = |input: usize| self.constants.integers(inputs.get(input)?);
+        match op {
+            Op::Slice { .. } => match (integers(1).as_deref(), integers(2).as_deref(), integers(3).as_deref()) {
+                (Some(&[start]), Some(&[end]), Some([1])) if inputs.len() == 4 && (0..end).contains(&start) => {
+                    Ok(Op::Slice { start: start as usize, len: (end - start) as usize })
+                }
+                _ => Err("only channels next to each other, by constants, are understood".into()),
+            },
+            Op::Pad { .. } => match integers(1).as_deref() {
+                Some(&[0, 0, 0, 0, 0, channels, 0, 0]) if channels >= 0 => Ok(Op::Pad { channels: channels as usize }),
+                _ => Err("only channels behind the others are understood".into()),
+            },
+            op => Ok(op),
+        }
     }
 
     /// Appends an operation that makes the value called `output`, for the model's node `node`.

@@ -49,8 +49,35 @@ pub(super) struct Unproven {
     pub(super) because: Obstacle,
 }
 
+/// What is extracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Convolutions and normalisations: what the passes on numbers rewrite.
+    Convolutions,
+    /// Every operator that has a rule in integers, too; what has none is told.
+    Integers,
+}
+
+/// Operators that move elements, or compute with shapes: there is nothing in them to quantize.
+const BOOKKEEPING: [&str; 14] = [
+    "Cast",
+    "Concat",
+    "Constant",
+    "Dropout",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
 /// Extracts what can be proven. Initializers that are also inputs are constants only where `inputs_are_constant`.
-pub(super) fn extract(model: &GraphProto, inputs_are_constant: bool) -> Extracted {
+pub(super) fn extract(model: &GraphProto, inputs_are_constant: bool, scope: Scope) -> Extracted {
     let inputs: HashSet<&str> = model.input.iter().map(|input| input.name.as_str()).collect();
     let overridable = |name: &str| !inputs_are_constant && inputs.contains(name);
     let stored = model.initializer.iter().filter(|tensor| !overridable(&tensor.name)).cloned();
@@ -73,7 +100,11 @@ pub(super) fn extract(model: &GraphProto, inputs_are_constant: bool) -> Extracte
         if extractor.constants.fold(node, &known) {
             constant.insert(index);
         } else {
-            match extractor.node(index, node) {
+            let taken = match extractor.node(index, node) {
+                Ok(false) => extractor.other(index, node, scope),
+                taken => taken,
+            };
+            match taken {
                 Ok(true) => {
                     extracted.insert(index);
                 }
@@ -164,6 +195,91 @@ impl<'a> Extractor<'a> {
         operands[0] = self.data(data, &op, operands[1], element)?;
         self.add(index, node, output, op, &operands)?;
         Ok(true)
+    }
+
+    /// Extracts a node of another operator that has a rule in integers.
+    fn other(&mut self, index: usize, node: &'a NodeProto, scope: Scope) -> Result<bool, Obstacle> {
+        if scope == Scope::Convolutions {
+            return Ok(false);
+        }
+        let is_bookkeeping = BOOKKEEPING.contains(&node.op_type.as_str());
+        let refused = || if is_bookkeeping { Ok(false) } else { Err(Obstacle::NoRule) };
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+            return refused();
+        }
+        let ([output], [_, ..]) = (&node.output[..], &node.input[..]) else { return refused() };
+        let op = match self.ruled(node) {
+            Ok(Some(op)) => op,
+            Ok(None) => return refused(),
+            Err(reason) => return if is_bookkeeping { Ok(false) } else { Err(Obstacle::Form { reason }) },
+        };
+        let inputs = if op == Op::GlobalAveragePool { &node.input[..1] } else { &node.input[..] };
+        let data = op.data_inputs(inputs.len());
+        let mut operands = Vec::new();
+        for (index, name) in inputs.iter().enumerate() {
+            operands.push(if index >= data {
+                let element = self.element(name)?;
+                self.constant(name, element)?
+            } else if self.constants.get(name).is_some() {
+                return if is_bookkeeping { Ok(false) } else { Err(Obstacle::OnConstant { operand: name.clone() }) };
+            } else {
+                match (self.values.get(name), op, inputs.iter().find_map(|input| self.values.get(input).copied())) {
+                    (Some(&known), ..) => known,
+                    (None, Op::Gemm, _) => self.features(name, node.input.get(1))?,
+                    (None, Op::Add, Some(like)) => self.shaped_like(name, like),
+                    _ => return if is_bookkeeping { Ok(false) } else { Err(Obstacle::NothingExtracted) },
+                }
+            });
+        }
+        match self.add(index, node, output, op, &operands) {
+            Err(_) if is_bookkeeping => Ok(false),
+            added => added.map(|()| true),
+        }
+    }
+
+    /// The operator of a node that has a rule in integers.
+    fn ruled(&self, node: &NodeProto) -> Result<Option<Op>, String> {
+        let attributes = Attributes(&node.attribute);
+        let is_one = |name: &str| attributes.get(name).is_none_or(|a| a.f == 1.0);
+        match node.op_type.as_str() {
+            "Relu" | "Add" | "MaxPool" | "GlobalAveragePool" | "Concat" | "Clip" => {
+                attributes.op(&node.op_type, &[], Plane::Irrelevant).map(Some)
+            }
+            "Flatten" if attributes.int("axis", 1) == 1 => Ok(Some(Op::Flatten)),
+            "Gemm" if !is_one("alpha") || !is_one("beta") => Err("it scales its operands".into()),
+            "Gemm" if attributes.int("transA", 0) != 0 || attributes.int("transB", 0) != 1 => {
+                Err("its weight is not [outputs, inputs]".into())
+            }
+            "Gemm" => Ok(Some(Op::Gemm)),
+            "ReduceMean" => {
+                let stored = node.input.get(1).and_then(|name| self.constants.integers(name));
+                let axes = attributes.get("axes").map(|attribute| attribute.ints.clone()).or(stored);
+                let plane = matches!(axes.as_deref(), Some([2 | -2, 3 | -1] | [3 | -1, 2 | -2]));
+                Ok((plane && attributes.int("keepdims", 1) == 1).then_some(Op::GlobalAveragePool))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A value that nothing extracted makes, with as many features as a linear layer's weight calls for.
+    fn features(&mut self, name: &str, weight: Option<&String>) -> Result<ValueId, Obstacle> {
+        let dims = weight.and_then(|weight| self.constants.get(weight)).map(|tensor| &tensor.dims[..]);
+        let Some(&[_, features]) = dims else {
+            return Err(Obstacle::Computed { parameter: weight.cloned().unwrap_or_default() });
+        };
+        let impossible = |_| Obstacle::Form { reason: "its weight has an impossible shape".into() };
+        let features = usize::try_from(features).map_err(impossible)?;
+        let id = self.graph.add_input(name, vec![Dim::Unknown, Dim::Fixed(features)]);
+        self.values.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// A value that nothing extracted makes, added to one like `like`.
+    fn shaped_like(&mut self, name: &str, like: ValueId) -> ValueId {
+        let shape = self.graph.value(like).shape.clone();
+        let id = self.graph.add_input(name, shape);
+        self.values.insert(name.to_owned(), id);
+        id
     }
 
     /// Remembers what a node made.

@@ -10,9 +10,11 @@ use onnx_file::raw::TensorError;
 use onnx_file::read::ReadError;
 use serde::Serialize;
 
+use crate::calibration::CalibrationError;
 use crate::graph::Pass;
 use crate::note::WithSentence;
 use crate::passes::{PassRun, Reason};
+use crate::precision::Effect;
 use crate::target::Purpose;
 use crate::validate::GraphError;
 
@@ -32,6 +34,9 @@ pub struct Optimized {
     pub reasons: Vec<String>,
     /// Passes that ran.
     pub passes: Vec<PassRun>,
+    /// The arithmetic that the graph carries, and what it did to the weights.
+    #[serde(flatten)]
+    pub precision: Effect,
     /// Nodes of the model.
     pub nodes: usize,
     /// Nodes that passed through as they were.
@@ -130,6 +135,15 @@ pub enum Obstacle {
     },
     /// 8-bit integers in floating-point clothes, for which runtimes have kernels of their own.
     Quantized,
+    /// An operator that has no rule in integers.
+    NoRule,
+    /// Nothing that it takes is made by a node that could be extracted.
+    NothingExtracted,
+    /// It computes on a constant.
+    OnConstant {
+        /// Which.
+        operand: String,
+    },
     /// A convolution over another number of dimensions than two.
     Dimensions {
         /// How many.
@@ -156,6 +170,8 @@ pub enum Form {
         /// With the normalisation after it folded in.
         folded: bool,
     },
+    /// An operator between integers.
+    Integers(&'static str),
     /// Another operator.
     Other(String),
     /// Nothing by itself: it is part of the node before.
@@ -223,6 +239,9 @@ pub enum OptimizeError {
         /// Bytes of the model.
         bytes: u64,
     },
+    /// The calibration file, or what it speaks against.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// A bug in a pass.
     #[error("internal error: a pass left an invalid graph: {0}")]
     Graph(#[from] GraphError),
@@ -241,7 +260,11 @@ impl OptimizeError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Request(_) | Self::TooLarge { .. } => Exit::Usage,
-            Self::Read(_) | Self::Tensor { .. } | Self::NotFinite { .. } | Self::Overflow { .. } => Exit::BadInput,
+            Self::Calibration(_)
+            | Self::Read(_)
+            | Self::Tensor { .. }
+            | Self::NotFinite { .. }
+            | Self::Overflow { .. } => Exit::BadInput,
             Self::Output { .. } => Exit::Output,
             Self::Graph(_) => Exit::Internal,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use onnx_file::element::ElementType;
 use onnx_file::proto::tensor_shape_proto::{Dimension, dimension};
 use onnx_file::proto::{
     AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
@@ -11,16 +12,18 @@ use onnx_file::proto::{
 use super::extract::Extracted;
 use super::result::{Form, OptimizeError, Rewrite};
 use crate::export;
-use crate::graph::{Conv, Dim, Graph, Node, Op, Origin, ValueId};
+use crate::graph::{Conv, Dim, Graph, Node, Op, Origin, Pass, ValueId};
 use crate::import::uses;
 use crate::passes::{self, PassRun};
-use crate::weight::{BytesError, Rounding, Weight, materialize};
+use crate::weight::{BytesError, Rounding, Weight, largest_pair, materialize};
 
 /// What became of the model's nodes.
 pub(super) struct Changes {
     pub(super) rewritten: Vec<Rewrite>,
     /// Positions of the nodes that are gone or not as they were.
     pub(super) touched: HashSet<usize>,
+    /// The largest sum of two weights of one sign that a kernel may add in 16 bits.
+    pub(super) largest_pair: i32,
 }
 
 /// Replaces the nodes of `model` that `lowered` has changed, adds those that it has added, and gives both their weights;
@@ -34,61 +37,80 @@ pub(super) fn splice(
     ir_version: i64,
 ) -> Result<Changes, OptimizeError> {
     let now: HashMap<usize, &Node> = lowered.nodes.iter().filter_map(|node| Some((position(node)?, node))).collect();
-    let before: Vec<Node> = extracted.graph.nodes.clone();
+    let before: HashMap<usize, Node> =
+        extracted.graph.nodes.iter().filter_map(|node| Some((position(node)?, node.clone()))).collect();
+    let names = Names::of(model);
+    let mut splicer =
+        Splicer { names, values: HashMap::new(), initializers: Vec::new(), largest_pair: 0, lowered, runs, path };
+    splicer.rename_outputs(extracted);
+    let producers = lowered.producers();
     let mut rewritten = Vec::new();
     let mut changed = HashSet::new();
     let mut gone = HashSet::new();
-    for old in &before {
+    for old in &extracted.graph.nodes {
         let Some(at) = position(old) else { continue };
+        let proto = &model.node[at];
+        let from = form(&extracted.graph, old, proto, false);
         let to = match now.get(&at) {
             None => {
                 gone.insert(at);
                 Form::Folded
             }
-            Some(new) if *new != old => {
+            Some(new) if *new != old || splicer.values.contains_key(&new.output) => {
                 changed.insert(at);
                 // A convolution that folds a normalisation makes what that one made.
-                form(lowered, new, &model.node[at], new.output != old.output)
+                let folded = || form(lowered, new, proto, new.output != old.output);
+                integers(lowered, new, old, &producers).unwrap_or_else(folded)
             }
             Some(_) => continue,
         };
-        rewritten.push(Rewrite {
-            node: old.name.clone(),
-            from: form(&extracted.graph, old, &model.node[at], false),
-            to,
-        });
-    }
-    let mut splicer = Splicer { names: Names::of(model), values: HashMap::new(), lowered, runs, path };
-    let parameters = parameters(model, &changed, &gone);
-    let kept = model.initializer.len();
-    // Nodes that passes added stand in `lowered` before the node that they were added for, and so they do in the model.
-    let mut added: HashMap<usize, Vec<NodeProto>> = HashMap::new();
-    let mut pending = Vec::new();
-    for node in &lowered.nodes {
-        let Some(at) = position(node) else {
-            pending.push(splicer.added(node, extracted)?);
-            continue;
-        };
-        if changed.contains(&at) {
-            splicer.changed(&mut model.node[at], node, extracted, &mut model.initializer)?;
+        // A node may change for the names of what it takes and makes alone.
+        if from != to {
+            rewritten.push(Rewrite { node: old.name.clone(), from, to });
         }
-        added.insert(at, std::mem::take(&mut pending));
     }
+    let parameters = parameters(model, &changed, &gone);
     // Names of what the nodes that compute constants make: positions move.
     let makes = |&at: &usize| model.node[at].output.first().cloned();
     let constant: HashSet<String> = extracted.constant.iter().filter_map(makes).collect();
-    let nodes = std::mem::take(&mut model.node).into_iter().enumerate();
-    for (at, node) in nodes.filter(|(at, _)| !gone.contains(at)) {
-        model.node.extend(added.remove(&at).unwrap_or_default());
-        model.node.push(node);
+    // Nodes that passes added stand before the first that takes what they make.
+    let mut added: HashMap<String, &Node> = HashMap::new();
+    for node in lowered.nodes.iter().filter(|node| position(node).is_none()) {
+        added.insert(splicer.value(node.output, &node.name, extracted), node);
     }
-    model.node.extend(pending);
+    let mut nodes = Vec::with_capacity(model.node.len());
+    for (at, mut node) in std::mem::take(&mut model.node).into_iter().enumerate() {
+        if gone.contains(&at) {
+            continue;
+        }
+        if let (true, Some(old), Some(new)) = (changed.contains(&at), before.get(&at), now.get(&at)) {
+            splicer.changed(&mut node, old, new, extracted)?;
+        }
+        let mut taken = Vec::new();
+        uses(&node, &mut |name| taken.push(name.to_owned()));
+        splicer.place(&taken, &mut added, &mut nodes, extracted)?;
+        nodes.push(node);
+    }
+    let outputs: Vec<String> = model.output.iter().map(|output| output.name.clone()).collect();
+    splicer.place(&outputs, &mut added, &mut nodes, extracted)?;
+    model.node = nodes;
     if ir_version < 4 {
-        model.input.extend(model.initializer[kept..].iter().map(declared));
+        model.input.extend(splicer.initializers.iter().map(declared));
     }
+    model.initializer.append(&mut splicer.initializers);
+    let largest_pair = splicer.largest_pair;
     drop_unused(model, parameters, &constant);
     changed.extend(gone);
-    Ok(Changes { rewritten, touched: changed })
+    Ok(Changes { rewritten, touched: changed, largest_pair })
+}
+
+/// What a node is that computes between integers.
+fn integers(lowered: &Graph, new: &Node, old: &Node, producers: &[Option<usize>]) -> Option<Form> {
+    let quantized = |id: &ValueId| {
+        let producer = producers[id.0 as usize].map(|at| lowered.nodes[at].origin);
+        matches!(producer, Some(Origin::Added(Pass::Quantize | Pass::Ungroup | Pass::PadImage)))
+    };
+    new.inputs.iter().any(quantized).then(|| Form::Integers(old.op.name()))
 }
 
 /// The position in the model of a node that comes from it.
@@ -110,63 +132,118 @@ fn form(graph: &Graph, node: &Node, proto: &NodeProto, folded: bool) -> Form {
 /// Turns nodes of the lowered graph into nodes of the model.
 struct Splicer<'a> {
     names: Names,
-    /// Names of the values that the model did not have.
+    /// Names of the values that the model did not have, or that have another name there now.
     values: HashMap<ValueId, String>,
+    initializers: Vec<TensorProto>,
+    largest_pair: i32,
     lowered: &'a Graph,
     runs: &'a [PassRun],
     path: &'a str,
 }
 
 impl Splicer<'_> {
-    /// A node that a pass added. Its operands are the model's own or made by nodes added before it.
-    fn added(&mut self, node: &Node, extracted: &Extracted) -> Result<NodeProto, OptimizeError> {
-        let output = self.names.fresh("", &node.name);
-        let input = |&id: &ValueId| extracted.name(id).or(self.values.get(&id).map(String::as_str)).map(str::to_owned);
-        let proto = NodeProto {
-            op_type: node.op.name().into(),
-            input: node.inputs.iter().filter_map(input).collect(),
-            output: vec![output.clone()],
-            attribute: export::attributes(self.lowered, node),
-            name: node.name.clone(),
-            ..Default::default()
-        };
-        self.values.insert(node.output, output);
-        Ok(proto)
+    /// Where a pass lets another value leave in the place of an old one, that one takes the name, since the rest of the
+    /// model asks for it.
+    fn rename_outputs(&mut self, extracted: &Extracted) {
+        for (&old, &new) in extracted.graph.outputs.iter().zip(&self.lowered.outputs) {
+            if let (true, Some(name)) = (old != new, extracted.name(old)) {
+                let inner = self.names.fresh("", &format!("{name}.inner"));
+                self.values.insert(old, inner);
+                self.values.insert(new, name.to_owned());
+            }
+        }
     }
 
-    /// Makes the model's node `old` compute what `new` does; its new weights are appended to `initializers`.
-    fn changed(
-        &mut self,
-        old: &mut NodeProto,
-        new: &Node,
-        extracted: &mut Extracted,
-        initializers: &mut Vec<TensorProto>,
-    ) -> Result<(), OptimizeError> {
-        let mut inputs = Vec::with_capacity(new.inputs.len());
-        for (input, id) in new.inputs.iter().enumerate() {
-            if let Some(name) = extracted.name(*id).or(self.values.get(id).map(String::as_str)) {
-                inputs.push(name.to_owned());
-                continue;
-            }
-            let before = old.input.get(input).map_or("", String::as_str);
-            let name = self.names.fresh(before, &format!("{}.{input}", new.name));
-            initializers.push(self.weight(*id, &name, &new.name, extracted)?);
-            self.values.insert(*id, name.clone());
-            inputs.push(name);
+    /// The name in the model of a value; a new one like `otherwise` where it has none yet.
+    fn value(&mut self, id: ValueId, otherwise: &str, extracted: &Extracted) -> String {
+        if let Some(name) = self.values.get(&id).map(String::as_str).or(extracted.name(id)) {
+            return name.to_owned();
         }
-        old.input = inputs;
-        old.output = vec![extracted.name(new.output).unwrap_or_default().to_owned()];
-        if let Op::Conv(conv) = new.op {
-            set(old, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
-            let strides = conv.stride.map(|stride| stride as i64);
-            set(old, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
+        let name = self.names.fresh("", otherwise);
+        self.values.insert(id, name.clone());
+        name
+    }
+
+    /// Puts what makes the values `taken`, as far as passes added it, behind `nodes`.
+    fn place(
+        &mut self,
+        taken: &[String],
+        added: &mut HashMap<String, &Node>,
+        nodes: &mut Vec<NodeProto>,
+        extracted: &mut Extracted,
+    ) -> Result<(), OptimizeError> {
+        for name in taken {
+            let Some(node) = added.remove(name) else { continue };
+            let proto = NodeProto {
+                op_type: node.op.name().into(),
+                input: self.inputs(node, &[], extracted)?,
+                output: vec![name.clone()],
+                attribute: export::attributes(self.lowered, node),
+                name: node.name.clone(),
+                ..Default::default()
+            };
+            self.place(&proto.input, added, nodes, extracted)?;
+            nodes.push(proto);
         }
         Ok(())
     }
 
+    /// Makes the model's node `proto`, which was extracted as `old`, compute what `new` does.
+    fn changed(
+        &mut self,
+        proto: &mut NodeProto,
+        old: &Node,
+        new: &Node,
+        extracted: &mut Extracted,
+    ) -> Result<(), OptimizeError> {
+        if proto.op_type != old.op.name() && new.op == old.op && new.inputs[1..] == old.inputs[1..] {
+            // Another way to write what was extracted, such as a product for a normalisation: only what it takes is
+            // another value now.
+            let was = extracted.name(old.inputs[0]).unwrap_or_default().to_owned();
+            let is = self.value(new.inputs[0], &new.name, extracted);
+            proto.input.iter_mut().filter(|name| **name == was).for_each(|name| name.clone_from(&is));
+            proto.output = vec![self.value(new.output, &new.name, extracted)];
+            return Ok(());
+        }
+        let before = std::mem::take(&mut proto.input);
+        proto.input = self.inputs(new, &before, extracted)?;
+        proto.output = vec![self.value(new.output, &new.name, extracted)];
+        if proto.op_type != new.op.name() {
+            proto.op_type = new.op.name().into();
+            proto.attribute = export::attributes(self.lowered, new);
+        } else if let Op::Conv(conv) = new.op {
+            set(proto, "group", |attribute| attribute.i = conv.group as i64, AttributeType::Int);
+            let strides = conv.stride.map(|stride| stride as i64);
+            set(proto, "strides", |attribute| attribute.ints = strides.to_vec(), AttributeType::Ints);
+        }
+        Ok(())
+    }
+
+    /// The names of what `node` takes; its new weights are called after the names in their places `before`.
+    fn inputs(
+        &mut self,
+        node: &Node,
+        before: &[String],
+        extracted: &mut Extracted,
+    ) -> Result<Vec<String>, OptimizeError> {
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for (input, &id) in node.inputs.iter().enumerate() {
+            let is_new = extracted.name(id).is_none() && !self.values.contains_key(&id);
+            if is_new && self.lowered.value(id).weight.is_some() {
+                let before = before.get(input).map_or("", String::as_str);
+                let name = self.names.fresh(before, &format!("{}.{input}", node.name));
+                let weight = self.weight(id, &name, &node.name, extracted)?;
+                self.initializers.push(weight);
+                self.values.insert(id, name);
+            }
+            inputs.push(self.value(id, &format!("{}.{input}", node.name), extracted));
+        }
+        Ok(inputs)
+    }
+
     /// The bytes of a new weight of the node `node`.
     fn weight(
-        &self,
+        &mut self,
         id: ValueId,
         name: &str,
         node: &str,
@@ -184,6 +261,10 @@ impl Splicer<'_> {
             }
             BytesError::Overflow { index, value } => OptimizeError::Overflow { path, name: tensor, node, index, value },
         })?;
+        if value.element == ElementType::I8 {
+            let pair = largest_pair(bytemuck::cast_slice(bytes.as_ref()), &weight.shape());
+            self.largest_pair = self.largest_pair.max(pair);
+        }
         Ok(TensorProto {
             name: name.into(),
             data_type: value.element.to_proto(),

@@ -47,6 +47,16 @@ pub enum Reason {
     Depthwise,
     /// 3 groups of 24 make no multiple of 16 but all together.
     NoDivisor,
+    /// More groups than are to be convolutions of their own.
+    ManyGroups,
+    /// An operator that no runtime has an integer kernel for.
+    NoIntegerKernel,
+    /// An operator that computes in integers only between others that do.
+    NotBetweenIntegers,
+    /// Values that the calibration has no range of.
+    NoRange,
+    /// Weights or values in another type than f32.
+    NotF32,
     /// A strided 1x1 convolution that also reads the zeros around the image.
     Padded,
 }

@@ -17,21 +17,11 @@ use std::collections::{HashMap, HashSet};
 
 use onnx_file::element::ElementType::{self, F16, F32};
 
+use super::names::{Names, UnknownNode, check_kept};
 use super::report::Report;
 use crate::graph::{Graph, Node, Op, Origin, Pass, Value, ValueId};
 use crate::precision::Half;
-use crate::suggest;
 use crate::weight::Weight;
-
-/// A node to be kept that is not there.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--keep-f32: the graph has no node '{name}'{}", suggest::question(close))]
-pub struct UnknownNode {
-    /// The name asked for.
-    pub name: String,
-    /// The nearest names there are.
-    pub close: Vec<String>,
-}
 
 /// Turns `graph` to f16; a rewrite is a node that computes in it.
 ///
@@ -39,16 +29,13 @@ pub struct UnknownNode {
 /// [`UnknownNode`]; the graph is then as it was.
 pub fn to_f16(graph: &mut Graph, half: &Half) -> Result<Report, UnknownNode> {
     let kept: HashSet<&str> = half.keep_f32.iter().map(String::as_str).collect();
-    if let Some(name) = half.keep_f32.iter().find(|name| graph.nodes.iter().all(|node| node.name != **name)) {
-        let close = suggest::nearest(name, graph.nodes.iter().map(|node| node.name.as_str()));
-        return Err(UnknownNode { name: name.clone(), close });
-    }
+    check_kept(graph, &half.keep_f32)?;
     let ends = if half.keep_io_types { F32 } else { F16 };
     for id in graph.inputs.clone() {
         graph.value_mut(id).element = ends;
     }
     let old = std::mem::take(&mut graph.nodes);
-    let names = names(graph, &old);
+    let names = Names::of(graph, &old);
     let mut rewriter = Rewriter { graph, names, weights: HashMap::new(), casts: HashMap::new() };
     let mut report = Report::default();
     for node in old {
@@ -62,16 +49,9 @@ pub fn to_f16(graph: &mut Graph, half: &Half) -> Result<Report, UnknownNode> {
     Ok(report)
 }
 
-/// Every name that a new node or value must not take.
-fn names(graph: &Graph, nodes: &[Node]) -> HashSet<String> {
-    let used = nodes.iter().flat_map(|node| node.inputs.iter().chain([&node.output])).chain(&graph.inputs);
-    let values = used.map(|&id| graph.value(id).name.clone());
-    values.chain(nodes.iter().map(|node| node.name.clone())).collect()
-}
-
 struct Rewriter<'a> {
     graph: &'a mut Graph,
-    names: HashSet<String>,
+    names: Names,
     /// Constants by what they were and the type they are needed in.
     weights: HashMap<(ValueId, ElementType), ValueId>,
     /// Values by what they are made as and the type they are needed in.
@@ -102,7 +82,7 @@ impl Rewriter<'_> {
         value.element = element;
         value.weight = exact.map(|of| if element == F16 { Weight::Half { of: Box::new(of) } } else { of });
         let done = if self.weights.contains_key(&(id, other)) {
-            value.name = self.fresh(&format!("{}.{element}", value.name));
+            value.name = self.names.fresh(&format!("{}.{element}", value.name));
             self.graph.add_value(value)
         } else {
             *self.graph.value_mut(id) = value;
@@ -122,7 +102,7 @@ impl Rewriter<'_> {
             return done;
         }
         let (shape, name) = (value.shape.clone(), format!("{}.{element}", value.name));
-        let name = self.fresh(&name);
+        let name = self.names.fresh(&name);
         let output = self.graph.add_value(Value { name: name.clone(), element, shape, weight: None });
         self.graph.nodes.push(Node {
             name,
@@ -144,21 +124,11 @@ impl Rewriter<'_> {
         let made_by = self.graph.nodes.iter().find(|node| node.output == id).map(|node| node.name.clone());
         let name = self.graph.value(id).name.clone();
         let taken = self.graph.nodes.iter().any(|node| Some(&self.graph.value(node.output).name) == made_by.as_ref());
-        let inner = made_by.filter(|_| !taken).unwrap_or_else(|| self.fresh(&format!("{name}.inner")));
+        let inner = made_by.filter(|_| !taken).unwrap_or_else(|| self.names.fresh(&format!("{name}.inner")));
         self.graph.value_mut(id).name = inner;
         let output = self.cast(id, element);
         self.graph.value_mut(output).name = name;
         self.graph.outputs[position] = output;
-    }
-
-    fn fresh(&mut self, stem: &str) -> String {
-        let mut name = stem.to_string();
-        let mut number = 2;
-        while !self.names.insert(name.clone()) {
-            name = format!("{stem}{number}");
-            number += 1;
-        }
-        name
     }
 }
 

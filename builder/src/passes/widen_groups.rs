@@ -27,17 +27,28 @@ pub struct Width {
     pub multiple_of: usize,
     /// Even a depthwise convolution, and a dense one where no number of neighbours gives the width.
     pub forced: bool,
+    /// Where more groups than this would be left, wider ones: up to [`Width::WIDEST`] channels.
+    #[serde(skip)]
+    pub most_groups: usize,
 }
 
 impl Width {
     /// At least `n` channels a group, wherever there are fewer; 1 leaves every group as it is.
     pub const fn at_least(n: usize) -> Self {
-        Self { at_least: n, multiple_of: 1, forced: true }
+        Self { at_least: n, multiple_of: 1, forced: true, most_groups: usize::MAX }
     }
 
     /// Multiples of a kernel's block of `n` channels, where neighbours give them.
     pub const fn blocks_of(n: usize) -> Self {
-        Self { at_least: n, multiple_of: n, forced: false }
+        Self { at_least: n, multiple_of: n, forced: false, most_groups: usize::MAX }
+    }
+
+    /// Channels a group from which on fewer groups are no gain.
+    const WIDEST: usize = 32;
+
+    /// Blocks of `n` channels, and wider groups where more than `most` of them would be left.
+    pub const fn few_blocks_of(n: usize, most: usize) -> Self {
+        Self { most_groups: most, ..Self::blocks_of(n) }
     }
 
     /// How many groups to merge: the least divisor of `groups` that gives widths as asked, or all of them.
@@ -46,7 +57,8 @@ impl Width {
     /// [`Reason`] where the groups stay as they are.
     pub fn merge(self, groups: usize, inputs: usize, outputs: usize) -> Result<usize, Reason> {
         let fits = |width: usize| width >= self.at_least && width.is_multiple_of(self.multiple_of.max(1));
-        let fit = |k: &usize| groups.is_multiple_of(*k) && fits(inputs * k) && fits(outputs * k);
+        let few = |k: usize| groups / k <= self.most_groups || inputs * k >= Self::WIDEST;
+        let fit = |k: &usize| groups.is_multiple_of(*k) && fits(inputs * k) && fits(outputs * k) && few(*k);
         if groups == 1 || fit(&1) {
             return Err(Reason::WideEnough);
         }
@@ -163,7 +175,7 @@ mod tests {
             let conv = Conv { group, kernel: [kernel; 2], stride, padding, dilation };
             let plain = one_conv(conv, widths, 7);
             let mut wide = plain.clone();
-            let changed = widen_groups(&mut wide, |_| Some(Width { at_least, multiple_of, forced: true })).rewrites;
+            let changed = widen_groups(&mut wide, |_| Some(Width { multiple_of, ..Width::at_least(at_least) })).rewrites;
             let valid = validate(&wide).unwrap();
             let Op::Conv(now) = wide.nodes[0].op else { panic!("a convolution") };
             prop_assert_eq!(changed == 1, now.group != group);
@@ -207,6 +219,10 @@ mod tests {
         assert_eq!(Width::at_least(1).merge(32, 4, 4), Err(Reason::WideEnough));
         assert_eq!(Width::at_least(300).merge(32, 4, 4), Ok(32));
         assert_eq!(Width { multiple_of: 16, ..Width::at_least(1) }.merge(4, 24, 24), Ok(2));
+        // Stages of 32x4d and 64x4d: 8 groups of 16, 8 of 32, then 32 channels whatever the number.
+        let few = Width::few_blocks_of(16, 8);
+        let merged = [(32, 4), (32, 8), (32, 16), (32, 32), (64, 4), (64, 8)].map(|(g, n)| few.merge(g, n, n));
+        assert_eq!(merged, [Ok(4), Ok(4), Ok(2), Err(Reason::WideEnough), Ok(8), Ok(4)]);
         assert_eq!(Width { multiple_of: 16, ..Width::at_least(1) }.merge(6, 4, 4), Ok(6), "24 is no multiple of 16");
     }
 

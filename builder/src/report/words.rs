@@ -16,6 +16,11 @@ impl Display for Reason {
             Self::WideEnough => "its groups are as wide as asked for",
             Self::Depthwise => "it is depthwise, for which runtimes have kernels of their own",
             Self::NoDivisor => "no number of neighbouring groups has the width asked for",
+            Self::ManyGroups => "it has more groups than are worth convolutions of their own",
+            Self::NoIntegerKernel => "no rule for it in integers",
+            Self::NotBetweenIntegers => "what it takes is not rounded to integers",
+            Self::NoRange => "the calibration has no range of what it takes or makes",
+            Self::NotF32 => "its weights or values are not f32",
             Self::Padded => "its padding: a MaxPool before it does not read the zeros around the image",
         })
     }
@@ -62,6 +67,9 @@ impl Display for Obstacle {
             Self::Quantized => {
                 f.write_str("it is quantized: providers compute it in 8-bit integers, and a new weight would be f32")
             }
+            Self::NoRule => f.write_str("no rule for it in integers"),
+            Self::NothingExtracted => f.write_str("nothing that it takes can become integers"),
+            Self::OnConstant { operand } => write!(f, "it computes on the constant '{operand}'"),
             Self::Dimensions { dimensions } => write!(f, "it convolves {dimensions} dimensions, not two"),
             Self::Form { reason } => f.write_str(reason),
         }
@@ -71,7 +79,11 @@ impl Display for Obstacle {
 impl Display for Form {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self::Conv { groups, channels, stride: [height, width], folded } = self else {
-            return f.write_str(if let Self::Other(op) = self { op } else { "folded into the node before" });
+            return match self {
+                Self::Other(op) => f.write_str(op),
+                Self::Integers(op) => write!(f, "{op} in integers"),
+                _ => f.write_str("folded into the node before"),
+            };
         };
         match groups {
             1 => f.write_str("one group")?,

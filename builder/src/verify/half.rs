@@ -30,8 +30,7 @@ use crate::weights::WeightsError;
 
 /// Whether this program rounded the weights of `model`.
 pub(super) fn is_ours(model: &ModelProto) -> bool {
-    let rounded = Metadata::of(model).get(Key::Dtype) == Some(ElementType::F16.name());
-    model.producer_name == "resnext-build" && rounded
+    model.producer_name == "resnext-build" && Metadata::of(model).get(Key::Dtype).is_some()
 }
 
 /// Whether a weight of `graph` is f16.
@@ -56,28 +55,19 @@ impl Lowered {
         stride_in: StrideIn,
         images: &Array4<f64>,
     ) -> Result<Self, VerifyError> {
-        let stages = variant.blocks.len();
-        let (count, channels, height, width) = images.dim();
-        let mut outputs: Vec<Output> = (1..=stages).map(Output::Stage).collect();
-        outputs.extend(head.last().map(|_| Output::Logits));
-        let options = Options {
-            batch: Dim::Fixed(count),
-            image: [Dim::Fixed(height), Dim::Fixed(width)],
-            channels,
-            hidden: head.split_last().map(|(_, hidden)| hidden.to_vec()).unwrap_or_default(),
-            classes: head.last().copied().unwrap_or(1),
-            outputs,
-            block_form: block_form(model),
-            stride_in,
-        };
-        let mut exact = architecture::build(variant, &options)?;
+        let mut exact = network(model, variant, head, stride_in, images)?;
         let left = scales(model);
         fold_bn_where(&mut exact, |scale| !left.contains(scale));
         let mut rounded = exact.clone();
         let half = Half { keep_f32: kept(model, &exact), ..Half::default() };
         // Its names are the graph's own.
         let _ = to_f16(&mut rounded, &half);
-        Ok(Self { exact, rounded, stages })
+        Ok(Self::new(exact, rounded, variant.blocks.len()))
+    }
+
+    /// A network of so many stages, before and after rounding.
+    pub(super) fn new(exact: Graph, rounded: Graph, stages: usize) -> Self {
+        Self { exact, rounded, stages }
     }
 
     /// The network before rounding.
@@ -112,9 +102,34 @@ impl Lowered {
     }
 }
 
-/// The block form, by the operators that join the groups of a block.
+/// The network `variant` in the block form of `model`, for images of the given shape: all stages, and its classifier.
+pub(super) fn network(
+    model: &Graph,
+    variant: &Variant,
+    head: &[usize],
+    stride_in: StrideIn,
+    images: &Array4<f64>,
+) -> Result<Graph, VerifyError> {
+    let (count, channels, height, width) = images.dim();
+    let mut outputs: Vec<Output> = (1..=variant.blocks.len()).map(Output::Stage).collect();
+    outputs.extend(head.last().map(|_| Output::Logits));
+    let options = Options {
+        batch: Dim::Fixed(count),
+        image: [Dim::Fixed(height), Dim::Fixed(width)],
+        channels,
+        hidden: head.split_last().map(|(_, hidden)| hidden.to_vec()).unwrap_or_default(),
+        classes: head.last().copied().unwrap_or(1),
+        outputs,
+        block_form: block_form(model),
+        stride_in,
+    };
+    Ok(architecture::build(variant, &options)?)
+}
+
+/// The block form, by the operators that join the groups of a block; parts of an integer convolution are none.
 fn block_form(model: &Graph) -> BlockForm {
-    let joins = |op: Op| model.nodes.iter().any(|node| node.op == op);
+    let is_float = |node: &crate::graph::Node| model.value(node.output).element.is_float();
+    let joins = |op: Op| model.nodes.iter().any(|node| node.op == op && is_float(node));
     match (joins(Op::Sum), joins(Op::Concat)) {
         (true, _) => BlockForm::Branches,
         (false, true) => BlockForm::Concat,

@@ -68,7 +68,9 @@ pub enum Basis {
     Exact,
     /// That of the checkpoint with each weight rounded to f16, as this program rounds.
     Rounded,
-    /// The checkpoint's forward pass, within twice what rounding its weights to f16 does to it: another program's way of
+    /// That of the checkpoint rounded to integers, as this program rounds.
+    Quantized,
+    /// The checkpoint's forward pass, within twice what rounding to f16 or to integers does to it: another program's way of
     /// rounding is not known.
     WithinRounding,
 }
@@ -84,7 +86,7 @@ pub struct Compared {
     pub leaky: bool,
     /// L2 norm of the difference over that of the checkpoint's; infinite where a value is not a number.
     pub relative_l2: f64,
-    /// What rounding the weights to f16 does to it, by the same measure; none where the model has no f16 weights.
+    /// What rounding to f16 or to integers does to it, by the same measure; none where the model is f32.
     pub rounding_l2: Option<f64>,
     /// Largest distance that passes.
     pub tolerance: f64,

@@ -52,6 +52,11 @@ pub(crate) fn materialize<R: Read>(
             let rounded = rounding.round(name, &exact);
             rounded.map(WeightBytes::Bytes).map_err(|index| BytesError::Overflow { index, value: exact[index] })
         }
+        (ElementType::I8 | ElementType::U8 | ElementType::I32 | ElementType::I64, _) => {
+            let exact = weight.eval_f64(source).map_err(BytesError::Read)?;
+            check_finite(&exact, |v| v.is_finite())?;
+            Ok(WeightBytes::Bytes(integer_bytes(&exact, element)))
+        }
         (ElementType::F64, _) => {
             let data = weight.eval_f64(source).map_err(BytesError::Read)?;
             check_finite(&data, |v| v.is_finite())?;
@@ -72,6 +77,16 @@ pub(crate) fn materialize<R: Read>(
                 _ => WeightBytes::Numbers(data),
             })
         }
+    }
+}
+
+/// Whole numbers, which recipes keep within their type's range.
+fn integer_bytes(numbers: &[f64], element: ElementType) -> Vec<u8> {
+    match element {
+        ElementType::I8 => numbers.iter().map(|&n| (n as i8) as u8).collect(),
+        ElementType::U8 => numbers.iter().map(|&n| n as u8).collect(),
+        ElementType::I32 => numbers.iter().flat_map(|&n| (n as i32).to_le_bytes()).collect(),
+        _ => numbers.iter().flat_map(|&n| (n as i64).to_le_bytes()).collect(),
     }
 }
 
@@ -112,6 +127,10 @@ mod tests {
         assert_eq!(bytes(ElementType::F32, &[1.0]).unwrap(), 1f32.to_le_bytes());
         assert_eq!(bytes(ElementType::F64, &[0.1]).unwrap(), 0.1f64.to_le_bytes());
         assert_eq!(bytes(ElementType::BF16, &[1.0]).unwrap(), [0x80, 0x3f]);
+        assert_eq!(bytes(ElementType::I8, &[-128.0, 1.0]).unwrap(), [0x80, 1]);
+        assert_eq!(bytes(ElementType::U8, &[255.0]).unwrap(), [255]);
+        assert_eq!(bytes(ElementType::I32, &[-2.0]).unwrap(), (-2i32).to_le_bytes());
+        assert_eq!(bytes(ElementType::I64, &[i64::from(i32::MAX) as f64]).unwrap(), i64::from(i32::MAX).to_le_bytes());
         // A hair above the middle of two f16: rounding to f32 first would give the one below.
         let hair = 1.0 + 1.0 / 2048.0 + 2f64.powi(-40);
         assert_eq!(bytes(ElementType::F16, &[hair]).unwrap(), [0x01, 0x3c]);
@@ -119,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_refused_in_every_type() {
-        for element in [ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::F64] {
+        for element in [ElementType::I8, ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::F64] {
             for broken in [f64::NAN, f64::INFINITY] {
                 let error = bytes(element, &[0.0, broken]).unwrap_err();
                 assert!(matches!(error, BytesError::NotFinite { index: 1 }), "{element}: {error:?}");

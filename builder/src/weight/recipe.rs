@@ -6,6 +6,9 @@
 
 use std::sync::Arc;
 
+use onnx_file::element::ElementType;
+
+use super::integer::{self, Part, WeightRange};
 use super::rounding::to_half;
 
 /// The parameters of an inference-mode batch normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
@@ -21,6 +24,19 @@ pub struct Norm {
     pub variance: Weight,
     /// Added to the variance.
     pub epsilon: f64,
+}
+
+/// The weights of a convolution or a linear layer, and its bias, as integers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integers {
+    /// `[out, channels, kH, kW]` or `[out, channels]`.
+    pub weight: Weight,
+    /// `[out]`.
+    pub bias: Option<Weight>,
+    /// Scale of the data that the weights are multiplied by.
+    pub data_scale: f32,
+    /// What the weights use of their 8 bits.
+    pub range: WeightRange,
 }
 
 /// How to compute a constant.
@@ -73,12 +89,58 @@ pub enum Weight {
         /// What to round.
         of: Box<Weight>,
     },
+    /// One of the constants that weights become in 8 bits.
+    Integer {
+        /// All of them.
+        of: Arc<Integers>,
+        /// Which.
+        part: Part,
+    },
+    /// Zeros behind the input channels of a convolution's weight.
+    Padded {
+        /// `[out_channels, in_channels, kH, kW]`.
+        of: Box<Weight>,
+        /// Input channels with them.
+        channels: usize,
+    },
+    /// Numbers that the recipe itself holds: a scale, a zero point.
+    Numbers {
+        /// Their shape.
+        shape: Vec<usize>,
+        /// Row-major.
+        values: Vec<f64>,
+    },
 }
 
 impl Weight {
     /// A tensor of the source.
     pub fn stored(name: impl Into<String>, shape: &[usize]) -> Self {
         Self::Stored { name: name.into(), shape: shape.to_vec() }
+    }
+
+    /// One number.
+    pub fn number(value: f64) -> Self {
+        Self::Numbers { shape: Vec::new(), values: vec![value] }
+    }
+
+    /// The type that the result must have in a file, where the recipe says so.
+    pub fn element(&self) -> Option<ElementType> {
+        match self {
+            Self::Half { .. } => Some(ElementType::F16),
+            Self::Integer { part: Part::Weights, .. } => Some(ElementType::I8),
+            Self::Integer { part: Part::Bias, .. } => Some(ElementType::I32),
+            Self::Integer { .. } => Some(ElementType::F32),
+            Self::Slice { of, .. } | Self::Widened { of, .. } | Self::Padded { of, .. } => of.element(),
+            Self::Stored { .. } | Self::Scaled { .. } | Self::Shifted { .. } | Self::Numbers { .. } => None,
+        }
+    }
+
+    /// The recipe without the zeros that widening or padding adds around its result.
+    fn without_zeros(&self) -> &Self {
+        match self {
+            Self::Widened { of, .. } | Self::Padded { of, .. } => of.without_zeros(),
+            other => other,
+        }
     }
 
     /// Part of this one.
@@ -100,8 +162,15 @@ impl Weight {
                 shape[1] *= merge;
                 shape
             }
+            Self::Padded { of, channels } => {
+                let mut shape = of.shape();
+                shape[1] = *channels;
+                shape
+            }
             Self::Scaled { of, .. } | Self::Half { of } => of.shape(),
             Self::Shifted { norm, .. } => norm.bias.shape(),
+            Self::Integer { of, part } => of.shape(*part),
+            Self::Numbers { shape, .. } => shape.clone(),
         }
     }
 
@@ -109,7 +178,14 @@ impl Weight {
     pub fn for_each_stored<'a>(&'a self, visit: &mut impl FnMut(&'a str, &'a [usize])) {
         match self {
             Self::Stored { name, shape } => visit(name, shape),
-            Self::Slice { of, .. } | Self::Widened { of, .. } | Self::Half { of } => of.for_each_stored(visit),
+            Self::Slice { of, .. } | Self::Widened { of, .. } | Self::Padded { of, .. } | Self::Half { of } => {
+                of.for_each_stored(visit);
+            }
+            Self::Integer { of, .. } => {
+                of.weight.for_each_stored(visit);
+                of.bias.iter().for_each(|bias| bias.for_each_stored(visit));
+            }
+            Self::Numbers { .. } => {}
             Self::Scaled { of, norm } => {
                 of.for_each_stored(visit);
                 norm.for_each_stored(visit);
@@ -164,8 +240,50 @@ impl Weight {
                 let shift = |c: usize| T::from_f64(bias[c] + (own[c] - mean[c]) * multipliers[c]);
                 Ok((0..mean.len()).map(shift).collect())
             }
+            Self::Padded { of, channels } => {
+                let shape = of.shape();
+                let outputs: usize = shape[..1].iter().product();
+                let (data, plane) = (of.eval(read, stored)?, shape[2..].iter().product::<usize>());
+                let mut padded = vec![T::default(); outputs * channels * plane];
+                let rows = data.chunks_exact((shape[1] * plane).max(1));
+                for (old, new) in rows.zip(padded.chunks_exact_mut((channels * plane).max(1))) {
+                    new[..old.len()].copy_from_slice(old);
+                }
+                Ok(padded)
+            }
+            Self::Integer { of, part } => Ok(of.eval(*part, read)?.into_iter().map(T::from_f64).collect()),
+            Self::Numbers { values, .. } => Ok(values.iter().map(|&value| T::from_f64(value)).collect()),
             Self::Half { of } => Ok(of.eval_f64(read)?.into_iter().map(|w| T::from_f64(to_half(w).to_f64())).collect()),
         }
+    }
+}
+
+impl Integers {
+    fn shape(&self, part: Part) -> Vec<usize> {
+        let shape = self.weight.shape();
+        if part == Part::Weights { shape } else { shape.into_iter().take(1).collect() }
+    }
+
+    /// Computes a part; every number is exact in f64.
+    fn eval<R: Read>(&self, part: Part, read: &mut R) -> Result<Vec<f64>, R::Error> {
+        // Zeros that widening adds change no scale, so the scales are those of the weights without them.
+        let narrow = self.weight.without_zeros();
+        let weights = narrow.eval_f64(read)?;
+        let bias = self.bias.as_ref().map(|bias| bias.eval_f64(read)).transpose()?;
+        let scales = integer::scales(self.range, &weights, &narrow.shape(), bias.as_deref(), self.data_scale);
+        let steps = scales.iter().map(|&scale| f64::from(self.data_scale) * f64::from(scale));
+        Ok(match part {
+            Part::Scales => scales.iter().map(|&scale| f64::from(scale)).collect(),
+            Part::BiasScales => steps.map(|step| f64::from(step as f32)).collect(),
+            Part::Bias => {
+                bias.iter().flatten().zip(steps).map(|(bias, step)| (bias / step).round_ties_even()).collect()
+            }
+            Part::Weights => {
+                let mut weights = if *narrow == self.weight { weights } else { self.weight.eval_f64(read)? };
+                integer::round(&mut weights, &scales);
+                weights
+            }
+        })
     }
 }
 
@@ -248,3 +366,7 @@ fn widen<T: Number>(data: &[T], shape: &[usize], groups: usize, merge: usize) ->
     }
     wide
 }
+
+#[cfg(test)]
+#[path = "recipe/tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod examination;
+pub mod known;
 pub mod launch;
 pub mod native;
 pub mod options;

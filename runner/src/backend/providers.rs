@@ -4,15 +4,17 @@ use super::onnxruntime::served::OnnxRuntime;
 use super::open::Backend;
 use std::path::PathBuf;
 
+use super::onnxruntime::known::cache;
 use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
 use super::onnxruntime::provider::{Kind, Provider};
 use super::onnxruntime::runtime::find::{Library, Search};
 use super::onnxruntime::spec::{SessionOptions, Source, Spec};
 use super::onnxruntime::worker::Launcher;
-use crate::host::machine::memory;
+use crate::host::machine::{Host, memory};
 use crate::model::candidate::{Candidate, Candidates};
 use crate::model::demand::Demand;
 use crate::model::file::ModelFile;
+use crate::note::Note;
 
 use super::onnxruntime::options::ProviderOptions;
 use crate::exit::Failure;
@@ -47,6 +49,24 @@ impl Providers {
             allow_fallback: options.allow_fallback,
             verbose: global.verbose,
         })
+    }
+
+    /// What is known of the libraries that results should carry: kernels that `doctor` found to be wrong.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        let host = Host::read();
+        let mut notes = Vec::new();
+        for (_, library) in &self.each {
+            let known = cache::look_up(library, &host).into_iter();
+            let note = known.map(|known| known.wrong().map(|answer| answer.name.clone()).collect::<Vec<_>>());
+            let library = library.path.display().to_string();
+            notes.extend(
+                note.filter(|operators| !operators.is_empty())
+                    .map(|operators| Note::WrongKernels { library: library.clone(), operators })
+                    .filter(|note| !notes.contains(note))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        notes
     }
 
     /// How many there are.
@@ -99,6 +119,7 @@ impl Providers {
             session: self.session.clone(),
             model: Source::Probe,
             outputs: file.fetched.clone(),
+            shapes: file.shaped.clone(),
             allow_fallback: self.allow_fallback,
             verbose: self.verbose,
         };

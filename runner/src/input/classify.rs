@@ -90,7 +90,7 @@ impl Classifier {
         let mut values = std::mem::take(buffer);
         values.clear();
         images.iter().for_each(|image| values.extend_from_slice(image));
-        let input = input::tensor(&self.image, [images.len(), 3, self.extent.0, self.extent.1], values);
+        let input = input::image_tensor(&self.image, images.len(), self.extent, values);
         let one = Batch { size: 1, fixed: true };
         let outputs = batch::run(model, &input, if self.output.one_by_one { one } else { self.batch });
         if let Data::F32(values) = input.data {
@@ -210,6 +210,7 @@ mod tests {
     use crate::model::fake::Fake;
     use crate::model::output::Values;
     use onnx_file::element::ElementType;
+    use onnx_file::port::Layout;
 
     fn output(meaning: Meaning) -> ClassOutput {
         ClassOutput { name: "out".into(), meaning, values: None, numbers: None, one_by_one: false }
@@ -221,8 +222,15 @@ mod tests {
 
     /// What is made of `given` as the outputs of a run of `images` images.
     fn read(output: ClassOutput, given: Vec<Tensor>, images: usize) -> Result<Vec<Answer>, ModelError> {
-        let image =
-            ImageInput { name: "x".into(), element_type: ElementType::F32, batch: None, height: None, width: None };
+        let image = ImageInput {
+            name: "x".into(),
+            element_type: ElementType::F32,
+            layout: Layout::Nchw,
+            channels: 3,
+            batch: None,
+            height: None,
+            width: None,
+        };
         let batch = Batch { size: images, fixed: false };
         let classifier = Classifier { image, batch, extent: (1, 1), output };
         let mut fake = Fake::new(move |_| Ok(given.clone()));

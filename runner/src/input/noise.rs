@@ -1,10 +1,30 @@
 //! Seeded noise as network input: the same numbers on every platform.
 
+use half::f16;
+use onnx_file::element::ElementType;
+
+use crate::model::tensor::{Data, Tensor};
 use crate::stats::random::SplitMix64;
 
 /// `count` numbers with mean 0 and standard deviation 1, within ±3.47: about what normalised images are.
 pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     Noise::new(seed).take(count).collect()
+}
+
+/// A tensor of seeded noise: of pixels as they are in a file, around the middle; of integers, 0 and 1, which are indices
+/// and masks of whatever is asked for.
+pub fn tensor(name: &str, element_type: ElementType, shape: Vec<usize>, seed: u64) -> Tensor {
+    /// Levels that a standard deviation is, so that none of the noise goes beyond 0 and 255.
+    const SPREAD: f32 = 36.0;
+    let numbers = || Noise::new(seed).take(shape.iter().product());
+    let data = match element_type {
+        ElementType::F16 => Data::F16(numbers().map(f16::from_f32).collect()),
+        ElementType::F64 => Data::F64(numbers().map(f64::from).collect()),
+        ElementType::U8 => Data::U8(numbers().map(|number| (128.0 + SPREAD * number).round() as u8).collect()),
+        ElementType::I64 => Data::I64(numbers().map(|number| i64::from(number > 0.0)).collect()),
+        _ => Data::F32(numbers().collect()),
+    };
+    Tensor { name: name.to_owned(), shape, data }
 }
 
 /// The numbers of [`noise`] without end.

@@ -6,6 +6,7 @@
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image, images::ImageRef};
 use image::{Rgb, RgbImage, imageops};
+use onnx_file::element::ElementType;
 use onnx_file::metadata::{Crop, IMAGENET_V1, Interpolation, Preprocess};
 
 use super::demand;
@@ -40,6 +41,16 @@ pub fn asked_by(file: &ModelFile, image: &ImageInput) -> Result<(Preprocess, Vec
             IMAGENET_V1
         }
     };
+    if image.element_type == ElementType::U8 {
+        // The graph takes pixels as they are, and normalises them itself.
+        (preprocess.mean, preprocess.std) = ([0.0; 3], [1.0; 3]);
+    } else if image.channels == 1 {
+        // Grey is normalised as a whole.
+        let mean = |of: [f64; 3]| [of.iter().sum::<f64>() / 3.0; 3];
+        (preprocess.mean, preprocess.std) = (mean(preprocess.mean), mean(preprocess.std));
+    } else if image.channels == 4 {
+        notes.push(Note::Opaque { model: file.name() });
+    }
     let (crop_height, crop_width) = preprocess.crop.height_width();
     let fixed = |extent: Option<usize>, crop: u32| extent.map_or(crop, |n| u32::try_from(n).unwrap_or(u32::MAX));
     let (height, width) = (fixed(image.height, crop_height), fixed(image.width, crop_width));

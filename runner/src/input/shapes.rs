@@ -14,12 +14,12 @@ fn demand(file: &ModelFile, batches: &[usize]) -> Option<Demand> {
     let (preprocess, _) = preprocess::asked_by(file, &image).ok()?;
     let (height, width) = preprocess.height_width();
     let shape =
-        |batch| vec![image.batch.unwrap_or(batch), 3, image.height.unwrap_or(height), image.width.unwrap_or(width)];
+        |batch| image.shape(image.batch.unwrap_or(batch), image.height.unwrap_or(height), image.width.unwrap_or(width));
     Some(Demand {
         input: image.name.clone(),
         // The probe run has a batch of one.
         least: shape(1),
         most: shape(batches.iter().copied().max().unwrap_or(1)),
-        is_open: image.batch.is_none() || image.height.is_none() || image.width.is_none(),
+        is_open: !file.shaped.is_empty() || image.batch.is_none() || image.height.is_none() || image.width.is_none(),
     })
 }

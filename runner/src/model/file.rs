@@ -1,5 +1,6 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use onnx_file::budget::OverBudget;
@@ -10,7 +11,7 @@ use onnx_file::proto::GraphProto;
 
 use super::precision::Precision;
 use super::said::{Asked, Foreign, Source};
-pub use onnx_file::port::{ImageInput, Port};
+pub use onnx_file::port::{ImageInput, Layout, Port};
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,8 @@ pub struct ModelFile {
     pub foreign: Foreign,
     /// What the user says of it.
     pub asked: Asked,
+    /// Shapes of inputs that were asked for, by name.
+    pub shaped: BTreeMap<String, Vec<Option<usize>>>,
     /// The outputs that are fetched from a run; all where nothing is said.
     pub fetched: Option<Vec<String>>,
     /// Coarsest arithmetic found in the file.
@@ -122,13 +125,14 @@ impl ModelFile {
             metadata: Metadata::of(&model),
             foreign: Foreign::read(path, &model),
             asked: Asked::default(),
+            shaped: BTreeMap::new(),
             fetched: None,
             precision: Precision::of(&graph),
             graph,
         })
     }
 
-    /// The one input that takes images: four dimensions, three channels in the second, f32 or f16.
+    /// The one input that takes images: four dimensions, 1, 3 or 4 channels in the second or the last, f32, f16, f64 or u8.
     ///
     /// # Errors
     /// [`MetadataError::NotAnImageModel`] where there is none, or the model needs other inputs besides.

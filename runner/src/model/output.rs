@@ -30,6 +30,21 @@ pub struct ClassOutput {
     pub one_by_one: bool,
 }
 
+/// `logits, logits`: its name and what its numbers are.
+impl std::fmt::Display for ClassOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let meaning = match self.meaning {
+            Meaning::Logits => "logits, made probabilities by a softmax",
+            Meaning::Probabilities => "probabilities",
+            Meaning::LogProbabilities => "logarithms of probabilities",
+            Meaning::IndependentProbabilities => "a probability of each class by itself",
+            Meaning::Classes => "the best classes",
+            Meaning::Scores => "scores",
+        };
+        write!(f, "{}: {meaning}", self.name)
+    }
+}
+
 /// The numbers of the classes that another output names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Values {

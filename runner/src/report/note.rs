@@ -40,6 +40,10 @@ impl fmt::Display for Note {
             Note::Throttled { allowed, processors } => {
                 write!(f, "the control group allows {allowed:.2} of {processors} processors: runs are throttled")
             }
+            Note::WrongKernels { library, operators } => {
+                let operators = operators.join(", ");
+                write!(f, "{library} computes wrong results on this processor ({operators}); see `resnext-run doctor`")
+            }
             Note::SameImages { count, first, again, in_several_classes } => {
                 let of = if *in_several_classes { ", under different classes too" } else { "" };
                 write!(f, "{count} images are counted again under another name{of}: {again} is {first}")
@@ -86,10 +90,11 @@ impl fmt::Display for Note {
         ),
         Note::PreprocessingScaled { model, input: [height, width], crop: [crop_height, crop_width], resize } => write!(
             f,
-            "{model} takes {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop \
+            "{model} is given {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop \
              is {height}x{width} and the shorter side is resized to {resize:.0}"
         ),
         Note::RandomWeights { model } => write!(f, "the weights of {model} are random: its classes mean nothing"),
+        Note::Opaque { model } => write!(f, "{model} takes a fourth channel, which is 1 for every pixel of an image"),
         Note::LabelsFrom { model, source } => write!(f, "the names of the classes of {model} are those of {source}"),
         Note::PreprocessingFrom { model, source } => {
             write!(f, "images are prepared for {model} as {source} says")

@@ -51,6 +51,17 @@ pub struct McNemar {
     pub difference_shown: bool,
 }
 
+/// What the share of pairs lost, less those gained, is below with 95% confidence: Wald's bound of a difference of paired
+/// proportions after adding half a pair to each count of disagreements (Agresti and Min 2005), so that no loss among few
+/// pairs is no proof.
+pub fn loss_bound(lost: usize, gained: usize, pairs: usize) -> f64 {
+    // The 95th percentile of the normal distribution.
+    const Z: f64 = 1.644_853_626_951_472_7;
+    let (lost, gained, pairs) = (lost as f64 + 0.5, gained as f64 + 0.5, pairs as f64 + 2.0);
+    let difference = lost - gained;
+    (difference + Z * (lost + gained - difference * difference / pairs).sqrt()) / pairs
+}
+
 /// The exact (binomial) two-sided McNemar test.
 pub fn mcnemar(only_first: usize, only_second: usize) -> McNemar {
     let n = only_first + only_second;
@@ -82,6 +93,14 @@ mod tests {
 
     fn close(found: f64, expected: f64, tolerance: f64) {
         assert!((found - expected).abs() <= tolerance, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn a_loss_is_below_its_bound_and_no_loss_among_few_pairs_is_no_proof() {
+        // 300 pairs, none different: (0 + 1.6449 sqrt(1)) / 302.
+        close(loss_bound(0, 0, 300), 1.644_853_626_951_472_7 / 302.0, 1e-15);
+        close(loss_bound(5, 1, 300), (4.0 + 1.644_853_626_951_472_7 * (7.0f64 - 16.0 / 302.0).sqrt()) / 302.0, 1e-15);
+        assert!(loss_bound(0, 0, 10) > 0.1 && loss_bound(0, 9, 100) < 0.0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line: clap's types, and the plans made of them. Nothing here touches a file.
 
 use super::doctor::args::Doctor;
+use super::quantize::args::Quantize;
 use super::quickstart::args::Quickstart;
 use super::setup::args::Setup;
 use crate::terminal::args::Global;
@@ -54,6 +55,8 @@ pub enum Verb {
     Tune(Tune),
     /// Measure the ranges of all values inside a network, and check whether f16 holds them
     Calibrate(Calibrate),
+    /// Write an int8 file of a model, its ranges measured on images, and measure what it loses
+    Quantize(Quantize),
     /// Write shell completions to standard output
     Completions {
         /// The shell
@@ -78,7 +81,7 @@ mod tests {
 
     #[test]
     fn every_flag_stands_under_a_heading_and_the_headings_have_one_order() {
-        const ORDER: [&str; 6] = ["Model", "Input", "Provider", "Measuring", "Output", "Display"];
+        const ORDER: [&str; 7] = ["Model", "Input", "Provider", "Measuring", "Output", "Limits", "Display"];
         let mut cli = super::Cli::command();
         cli.build();
         for verb in cli.get_subcommands().filter(|verb| verb.get_name() != "help") {

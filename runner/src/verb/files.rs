@@ -46,8 +46,7 @@ pub(crate) fn save(path: Option<&Path>, tensors: &[Tensor]) -> Result<(), Failur
 
 /// The arrays of a file that the inputs of `models` are named after, or the only one.
 pub(crate) fn load_inputs(path: &Path, models: &[ModelFile]) -> Result<Vec<Tensor>, Failure> {
-    let images = models.iter().map(ModelFile::image_input).collect::<Result<Vec<_>, _>>()?;
-    let names = images.iter().map(|image| image.name.as_str()).collect();
+    let names = models.iter().flat_map(|model| &model.inputs).map(|input| input.name.as_str()).collect();
     arrays::load_named(path, &names).map_err(|error| Failure::new(Exit::BadInput, error.to_string()))
 }
 

@@ -233,12 +233,12 @@ fn calibration() -> Report<Calibration> {
             name: node.into(),
             node: Some(node.into()),
             op: Some("Conv".into()),
+            min: Some(-1.5),
+            max: Some(max),
             max_abs: Some(max),
             non_finite,
         },
         stage: stage.into(),
-        min: Some(-1.5),
-        max: Some(max),
     };
     let layer = |n: usize| value("layer1", &format!("layer1.{n}.conv2"), [12.25, 7e4, 3.5, 2.75][n], (n == 3) as u64);
     let values: Vec<Value> = std::iter::once(value("stem", "conv1", 2.0, 0))

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::known::{self, Kernels, cache};
 use super::provider::{Kind, Provider};
 use super::runtime::error::RuntimeError;
 use super::runtime::find::{Library, Origin, Search};
@@ -9,6 +10,7 @@ use super::runtime::intact::{self, Look};
 use super::spec::{SessionOptions, Source, Spec};
 use super::worker::Launcher;
 use crate::host::machine as host;
+use crate::host::machine::Host;
 use crate::model::opened::ModelError;
 
 /// Everything `doctor` found out.
@@ -21,6 +23,9 @@ pub struct Findings {
     pub no_library: Option<RuntimeError>,
     /// Each provider, on the library that would serve it.
     pub providers: Vec<ProviderFinding>,
+    /// Whether the kernels of each usable library compute what they should on this processor.
+    #[serde(default)]
+    pub kernels: Vec<Kernels>,
 }
 
 /// A library found.
@@ -118,7 +123,10 @@ pub enum Hint {
 }
 
 /// Looks at the machine, the libraries and the providers.
-pub fn examine(launcher: &Launcher, search: &Search) -> Findings {
+///
+/// Whether the kernels compute what they should is asked once for each library and processor, and again where `again` is
+/// set.
+pub fn examine(launcher: &Launcher, search: &Search, again: bool) -> Findings {
     let (libraries, no_library) = match search.libraries() {
         Ok(libraries) => (libraries, None),
         Err(error) => (Vec::new(), Some(error)),
@@ -141,7 +149,22 @@ pub fn examine(launcher: &Launcher, search: &Search) -> Findings {
         },
     });
     let providers = providers.collect();
-    Findings { libraries: described, no_library, providers }
+    let kernels = usable.iter().map(|library| kernels(launcher, library, again)).collect();
+    Findings { libraries: described, no_library, providers, kernels }
+}
+
+/// What the kernels of a library compute, as it was found out before or is now.
+fn kernels(launcher: &Launcher, library: &Library, again: bool) -> Kernels {
+    let host = Host::read();
+    if let Some(known) = cache::look_up(library, &host).filter(|_| !again) {
+        // The same library may lie elsewhere.
+        return Kernels { library: library.path.display().to_string(), ..known };
+    }
+    let found = known::ask(launcher, library);
+    if found.error.is_none() {
+        cache::keep(library, &host, &found);
+    }
+    found
 }
 
 fn describe(launcher: &Launcher, library: &Library) -> LibraryFinding {
@@ -176,6 +199,7 @@ pub fn examine_provider(launcher: &Launcher, library: &Library, kind: Kind) -> P
         session: SessionOptions { intra_op_threads: 1, inter_op_threads: 1, config: Default::default() },
         model: Source::Probe,
         outputs: None,
+        shapes: Default::default(),
         allow_fallback: false,
         verbose: false,
     };

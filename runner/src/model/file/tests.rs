@@ -67,8 +67,7 @@ fn the_image_input_is_found_beside_weights_listed_as_inputs() {
 fn a_model_that_takes_no_images_is_refused_with_its_inputs_named() {
     for (inputs, said) in [
         (vec![value("ids", DataType::Int64, &[1, 128])], "no input takes images"),
-        (vec![value("x", DataType::Float, &[1, 224, 224, 3])], "[N, H, W, 3]"),
-        (vec![value("x", DataType::Float, &[1, 1, 28, 28])], "no input takes images"),
+        (vec![value("x", DataType::Float, &[1, 64, 28, 28])], "no input takes images"),
         (vec![], "inputs are: none"),
         (vec![value("x", DataType::Float, &[1, 3, 8, 8]), value("size", DataType::Int64, &[2])], "inputs besides"),
     ] {

@@ -13,10 +13,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::host::environment::{Environment, load_average_now};
-use crate::input;
-use crate::input::{demand, preprocess};
+use crate::input::feed::Feed;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
@@ -125,19 +123,16 @@ impl Measured {
 }
 
 /// An open candidate, or why it could not be opened or is gone.
-type Opened<'a> = Result<(Box<dyn Model + 'a>, ImageInput, (usize, usize)), ModelError>;
+type Opened<'a> = Result<(Box<dyn Model + 'a>, Feed), ModelError>;
 
 /// Opens a candidate. What its file says is checked before, since opening may take minutes.
-fn open_for_images<'a>(candidate: &mut Candidate<'a>) -> Opened<'a> {
-    let bad = |error: MetadataError| ModelError::BadModel(error.to_string());
+fn open_and_feed<'a>(candidate: &mut Candidate<'a>) -> Opened<'a> {
     if let Some(file) = candidate.file {
-        let image = file.image_input().map_err(bad)?;
-        preprocess::extent(Some(file), &image).map_err(bad)?;
+        Feed::of_file(file).map_err(|error| ModelError::BadModel(error.to_string()))?;
     }
     let model = candidate.open()?;
-    let image = candidate.image_input(model.as_ref())?;
-    let extent = preprocess::extent(candidate.file, &image).map_err(bad)?;
-    Ok((model, image, extent))
+    let feed = Feed::of_opened(candidate, model.as_ref())?;
+    Ok((model, feed))
 }
 
 /// One pass through the plan with fresh processes.
@@ -190,7 +185,7 @@ impl Turn<'_> {
     }
 
     fn open<'a>(&self, candidate: &mut Candidate<'a>, measured: &mut Measured) -> Opened<'a> {
-        let opened = open_for_images(candidate);
+        let opened = open_and_feed(candidate);
         let loaded = opened.as_ref().ok().map(|(model, ..)| model.loaded().clone());
         let error = opened.as_ref().err().cloned();
         measured.processes.push(Process { loaded, peak_resident_bytes: None, device_bytes: None, error });
@@ -220,7 +215,7 @@ impl Turn<'_> {
     }
 
     fn warm_up_row(&mut self, open: &mut [Opened<'_>], row: &mut Row) -> Vec<Tensor> {
-        let (model, image, extent) = match &mut open[row.candidate] {
+        let (model, feed) = match &mut open[row.candidate] {
             Ok(opened) => opened,
             Err(error) => {
                 row.error.get_or_insert(error.clone());
@@ -230,16 +225,18 @@ impl Turn<'_> {
         if row.error.is_some() || self.stopped() {
             return Vec::new();
         }
-        if let Some(fixed) = image.batch.filter(|&fixed| fixed != row.batch) {
+        if let Some(fixed) = feed.fixed_batch().filter(|&fixed| fixed != row.batch) {
             let reason = format!("the model's batch size is fixed at {fixed}");
             row.error = Some(ModelError::BadInput(reason));
             return Vec::new();
         }
-        if let Err(over) = demand::of(*extent, row.batch, 0) {
-            row.error = Some(ModelError::OutOfMemory(over.to_string()));
-            return Vec::new();
-        }
-        let inputs = vec![input::noise_tensor(image, row.batch, *extent, self.plan.seed)];
+        let inputs = match feed.synthetic(row.batch, self.plan.seed) {
+            Ok(inputs) => inputs,
+            Err(over) => {
+                row.error = Some(ModelError::OutOfMemory(over.to_string()));
+                return Vec::new();
+            }
+        };
         match warmup::warm_up(model.as_mut(), &inputs, row.scope, self.plan, self.stop) {
             Ok(warmed) => row.warmups.push(warmed),
             Err(error) => self.lose(open, row, error),

@@ -29,13 +29,22 @@ pub struct Calibrate {
     /// Inputs at once; all values inside the network are in memory for each of them
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
+    /// Write the ranges, which `resnext-build --calibration` takes: the same as --export-json
+    #[arg(short, long, value_name = "FILE", help_heading = "Output", conflicts_with = "export_json")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
-    pub(crate) exports: Exports,
+    exports: Exports,
 }
 
 impl Calibrate {
+    /// Where results go.
+    pub(crate) fn exports(&self) -> Exports {
+        let export_json = self.exports.export_json.clone().or_else(|| self.output.clone());
+        Exports { export_json, ..self.exports.clone() }
+    }
+
     /// What was asked for.
     ///
     /// # Errors

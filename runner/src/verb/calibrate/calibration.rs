@@ -20,8 +20,9 @@ use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
-use crate::model::opened::{Loaded, ModelError};
+use crate::model::opened::{Loaded, ModelError, Part};
 use crate::model::precision::Precision;
+use crate::model::tensor::{Data, Tensor};
 use crate::note::Note;
 use crate::stats::range::Range;
 use crate::verb::outcome::Report;
@@ -65,20 +66,50 @@ pub fn calibrate(
     let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
     let feed = inputs::Feed { image: &image, preprocess, batch };
     let mut ranges = Ranges::default();
+    let mut fed = Range::default();
     let inputs = feed.each(&request.inputs, stop, progress, &mut |input, part| {
+        fed.merge(&range_of(input, part));
         ranges.merge(opened.ranges(std::slice::from_ref(input), part)?);
         Ok(())
     })?;
     let interrupted = stop.load(Ordering::Relaxed) && inputs.count() + inputs.broken.len() < request.inputs.count();
-    let (values, elements) = ranges.values(&made)?;
+    let (mut values, elements) = ranges.values(&made)?;
+    let without = made.len() - values.len();
+    values.insert(0, input_value(&image.name, &fed));
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
-    let without = made.len() - values.len();
     notes.extend((without > 0).then_some(Note::NoRange { count: without }));
     notes.extend(caveats(&request.inputs, file));
     let calibration =
         Calibration { model, inputs, provider: candidate.provider.clone(), loaded, values, elements, weights, verdict };
     Ok(Report { environment, notes, interrupted, result: calibration })
+}
+
+/// The range of what was fed in one batch.
+fn range_of(input: &Tensor, part: Part) -> Range {
+    match &input.data {
+        Data::F32(data) => Range::of(part.of(&input.shape, data), f64::from),
+        Data::F16(data) => Range::of(part.of(&input.shape, data), f64::from),
+        _ => Range::default(),
+    }
+}
+
+/// The graph's input, which no node makes.
+fn input_value(name: &str, range: &Range) -> Value {
+    Value { range: described_range(name.to_owned(), None, range), stage: "input".into() }
+}
+
+/// What a build reads of a range; `made_by` is the node and its operator.
+fn described_range(name: String, made_by: Option<&GraphValue>, range: &Range) -> measured::Range {
+    measured::Range {
+        name,
+        node: made_by.map(|made| made.node.clone()),
+        op: made_by.map(|made| made.op.clone()),
+        min: range.bounds.map(|[low, _]| low),
+        max: range.bounds.map(|[_, high]| high),
+        max_abs: range.max_abs(),
+        non_finite: range.non_finite,
+    }
 }
 
 fn described(file: &ModelFile) -> Result<Measured, MetadataError> {
@@ -111,18 +142,8 @@ impl Ranges {
             let Some(range) = measured else { continue };
             elements.count += range.count;
             elements.below_f16_normal += range.below_normal;
-            values.push(Value {
-                range: measured::Range {
-                    name: made.value.clone(),
-                    node: Some(made.node.clone()),
-                    op: Some(made.op.clone()),
-                    max_abs: range.max_abs(),
-                    non_finite: range.non_finite,
-                },
-                stage: made.stage.clone(),
-                min: range.bounds.map(|[low, _]| low),
-                max: range.bounds.map(|[_, high]| high),
-            });
+            let range = described_range(made.value.clone(), Some(made), range);
+            values.push(Value { range, stage: made.stage.clone() });
         }
         Ok((values, elements))
     }

@@ -11,7 +11,9 @@ pub fn csv(calibration: &Calibration) -> String {
         let range = &value.range;
         let [node, op] = [&range.node, &range.op].map(|name| name.clone().unwrap_or_default());
         let mut line = vec![value.stage.clone(), node, op, range.name.clone()];
-        line.extend([value.min, value.max, range.max_abs, range.max_abs.and_then(f16_headroom)].map(number));
+        line.extend(
+            [value.range.min, value.range.max, range.max_abs, range.max_abs.and_then(f16_headroom)].map(number),
+        );
         line.push(range.non_finite.to_string());
         line
     });

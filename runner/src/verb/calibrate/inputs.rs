@@ -143,7 +143,7 @@ impl Feed<'_> {
             batch.resize(self.batch.size, last);
         }
         let (height, width) = self.preprocess.height_width();
-        let input = input::tensor(self.image, [batch.len(), 3, height, width], batch.concat());
+        let input = input::image_tensor(self.image, batch.len(), (height, width), batch.concat());
         take(&input, Part { kept, of: batch.len() })?;
         *count += kept as u64;
         Ok(())

@@ -35,16 +35,12 @@ impl Inputs {
 /// A value inside the network, over all inputs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Value {
-    /// Its name, the node that makes it, its magnitude: what a build reads.
+    /// Its name, the node that makes it (none for the input), its ends and magnitude: what a build reads.
     #[serde(flatten)]
     pub range: Range,
     /// Part of the network: `stem`, `layer1`, ..., `head`.
     #[serde(skip)]
     pub stage: String,
-    /// Smallest finite element; `None` where none is finite.
-    pub min: Option<f64>,
-    /// Largest finite element.
-    pub max: Option<f64>,
 }
 
 /// All values together.
@@ -67,7 +63,7 @@ pub struct Calibration {
     pub provider: String,
     /// Library, options, placement, of the copy with all values as outputs.
     pub loaded: Loaded,
-    /// Every floating-point value that a node makes, in the order of the graph.
+    /// The input, and every floating-point value that a node makes, in the order of the graph.
     pub values: Vec<Value>,
     /// All of them together.
     pub elements: Elements,

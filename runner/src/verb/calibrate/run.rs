@@ -30,8 +30,9 @@ use resnext_builder::calibration;
 const SYNTHETIC: usize = 16;
 
 pub(crate) fn run(global: &Global, arguments: &Calibrate) -> Result<ExitCode, Failure> {
-    let calibration = measured(global, &arguments.options()?, &arguments.exports.outputs())?;
-    publish(global, &calibration, &arguments.exports)?;
+    let exports = arguments.exports();
+    let calibration = measured(global, &arguments.options()?, &exports.outputs())?;
+    publish(global, &calibration, &exports)?;
     Ok(calibration.exit_code())
 }
 

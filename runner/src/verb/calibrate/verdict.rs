@@ -107,12 +107,12 @@ mod tests {
                 name: ["b", "c", "d"][at].into(),
                 node: Some(["conv", "relu", "fc"][at].into()),
                 op: None,
+                min: max_abs.map(|largest| -largest),
+                max: max_abs,
                 max_abs,
                 non_finite,
             },
             stage: String::new(),
-            min: max_abs.map(|largest| -largest),
-            max: max_abs,
         };
         of.into_iter().enumerate().map(value).collect()
     }

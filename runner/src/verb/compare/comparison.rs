@@ -9,10 +9,10 @@ use super::tolerance;
 use serde::Serialize;
 
 use crate::host::environment::Environment;
-use crate::input;
+use crate::input::feed::Feed;
 use crate::model::batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::{ImageInput, ModelFile};
+use crate::model::file::ModelFile;
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::precision::Precision;
 use crate::model::tensor::{Data, Tensor};
@@ -21,7 +21,8 @@ use crate::verb::outcome::Report;
 
 use super::difference::Difference;
 use super::metrics::Metrics;
-use super::tolerance::{Tolerance, ToleranceOverride};
+use super::tolerance::{Numbers, Tolerance, ToleranceOverride};
+use onnx_file::meaning::{Meaning, Meanings};
 
 /// What to compare by.
 pub struct Request<'a> {
@@ -198,7 +199,7 @@ pub fn compare(
         };
         match &ran.runs {
             Err(error) => Row { error: Some(error.clone()), ..row },
-            Ok(runs) => compared(row, runs, reference.as_ref(), first == Some(index), request.tolerance),
+            Ok(runs) => compared(row, about.file, runs, reference.as_ref(), first == Some(index), request.tolerance),
         }
     });
     let rows: Vec<Row> = rows.collect();
@@ -219,19 +220,22 @@ fn run_twice(candidate: &mut Candidate<'_>, request: &Request<'_>) -> Ran {
     let mut loaded = None;
     let runs = (|| {
         let name = candidate.file.map_or_else(|| candidate.model.clone(), ModelFile::name);
-        let fit = |image: &ImageInput| {
-            input::fit(request.inputs, &name, image).map_err(|error| ModelError::BadInput(error.to_string()))
-        };
+        let fit =
+            |feed: &Feed| feed.fit(request.inputs, &name).map_err(|error| ModelError::BadInput(error.to_string()));
         // What its file says is checked before, since opening may take minutes.
         if let Some(file) = candidate.file {
-            fit(&file.image_input().map_err(|error| ModelError::BadModel(error.to_string()))?)?;
+            fit(&Feed::of_file(file).map_err(|error| ModelError::BadModel(error.to_string()))?)?;
         }
         let mut model = candidate.open()?;
-        let image = candidate.image_input(model.as_ref())?;
-        let input = fit(&image)?;
+        let feed = Feed::of_opened(candidate, model.as_ref())?;
+        let inputs = fit(&feed)?;
         loaded = Some(model.loaded().clone());
-        let batch = batch::Batch::of(image.batch, request.batch);
-        let mut run = || batch::run(model.as_mut(), &input, batch);
+        let batch = batch::Batch::of(feed.fixed_batch(), request.batch);
+        let mut run = || match inputs.as_slice() {
+            [only] => batch::run(model.as_mut(), only, batch),
+            // Nobody knows along which dimensions several inputs could be divided.
+            several => model.run(several),
+        };
         Ok(Runs { first: run()?, again: run()? })
     })();
     Ran { loaded, runs }
@@ -272,6 +276,7 @@ fn reference<'a>(
 /// The row, compared with the reference.
 fn compared(
     row: Row,
+    file: Option<&ModelFile>,
     runs: &Runs,
     reference: Option<&Reference<'_>>,
     is_reference: bool,
@@ -281,7 +286,8 @@ fn compared(
     let Some(reference) = reference else { return row };
     row.precision = row.precision.max(reference.precision);
     let precision = row.precision;
-    let choose = |rms| Tolerance::choose(asked, precision, rms);
+    let meanings = file.map(|file| Meanings::of(&file.graph, file.opset));
+    let meaning = |name: &str| meanings.as_ref().map_or(Meaning::Scores, |meanings| meanings.meaning(name));
     let mut unsteady = false;
     let pairs = pair(&runs.first, reference.outputs, &mut row.failures);
     for (found, expected) in pairs {
@@ -292,6 +298,8 @@ fn compared(
             row.failures.push(Difference::Shape { output: output.name.clone(), found, reference });
             continue;
         }
+        let numbers = Numbers::of(output, meaning(&output.name));
+        let choose = |rms| Tolerance::of(numbers, asked, precision, rms);
         let metrics = if is_reference {
             match runs.again.get(found).filter(|again| again.shape == output.shape) {
                 Some(again) => Metrics::of(again, output, choose, 0.0),

@@ -11,14 +11,15 @@ use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
 use crate::input::decode::Exif;
+use crate::input::feed::Feed;
 use crate::input::pipeline::{Extent, prepare};
 use crate::input::{demand, preprocess};
 use crate::model::candidate::Candidate;
-use crate::model::file::ModelFile;
+use crate::model::file::{MetadataError, ModelFile};
 use crate::model::tensor::Tensor;
 
 use super::args::Compare;
-use super::options::{InputsFrom, Options};
+use super::options::{InputsFrom, Options, USUAL_BATCH};
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
@@ -29,6 +30,7 @@ use crate::terminal::progress::Bar;
 use crate::verb::files::{load, load_inputs, save};
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+use crate::verb::shapes;
 use onnx_file::exit::Exit;
 
 /// Block outputs added to a model at once while searching for the first that differs: few enough that the runtime still
@@ -63,16 +65,18 @@ pub(crate) struct Compared {
 
 /// The comparison, without printing anything.
 pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>) -> Result<Compared, Failure> {
-    let files = read_models(&options.models)?;
+    let mut files = read_models(&options.models)?;
+    shapes::shape(&mut files, &options.shapes)?;
     outputs.apart_from(&files, &options.read())?;
     let (inputs, inputs_source) = inputs(&files, &options.inputs, options.batch)?;
+    let batch = options.batch.or_else(|| fixed_batch(&files[0])).unwrap_or(USUAL_BATCH);
     save(options.save_inputs.as_deref(), &inputs)?;
     let reference = match &options.reference {
         Some(path) => Some((load(path)?, path.display().to_string())),
         None => None,
     };
     let providers = Providers::of(global, &options.providers)?;
-    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
+    let mut candidates = providers.candidates(&files, &demands(&files, &[batch]));
     if options.layers && candidates.len() < 2 {
         return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
     }
@@ -80,11 +84,12 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
         inputs: &inputs,
         inputs_source,
         reference: reference.as_ref().map(|(outputs, name)| (outputs.as_slice(), name.clone())),
-        batch: options.batch,
+        batch,
         tolerance: options.tolerance,
     };
     let mut bar = Bar::new(global.quiet);
     let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
+    comparison.notes.extend(providers.notes());
     let mut failed = None;
     if options.layers {
         match search(&mut candidates, comparison.rows_to_search(), &inputs, options, &mut bar) {
@@ -123,23 +128,33 @@ fn search(
     })
 }
 
+fn fixed_batch(file: &ModelFile) -> Option<usize> {
+    Feed::of_file(file).ok()?.fixed_batch()
+}
+
 /// The inputs, and where they came from.
-fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<Tensor>, String), Failure> {
+fn inputs(files: &[ModelFile], from: &InputsFrom, asked: Option<usize>) -> Result<(Vec<Tensor>, String), Failure> {
     if let InputsFrom::File(path) = from {
         return Ok((load_inputs(path, files)?, path.display().to_string()));
     }
     let file = &files[0];
+    let count = asked.or_else(|| fixed_batch(file)).unwrap_or(USUAL_BATCH);
+    if let InputsFrom::Noise { seed } = from {
+        let feed = Feed::of_file(file)?;
+        // Images fill up a fixed batch; of other inputs nobody knows how they could.
+        if let (Feed::Tensors(_), Some(fixed)) = (&feed, feed.fixed_batch().filter(|fixed| *fixed != count)) {
+            let text = format!("{}: its batch size is fixed at {fixed}, and not {count}", file.path.display());
+            return Err(Failure::new(Exit::BadInput, text));
+        }
+        let over = |source| MetadataError::Budget { path: file.path.clone(), source };
+        return Ok((feed.synthetic(count, *seed).map_err(over)?, format!("noise, seed {seed}")));
+    }
     let image = file.image_input()?;
     let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();
     let paths = match from {
-        InputsFrom::Noise { seed } => {
-            demand::check(file, (height, width), count, count)?;
-            let noise = input::noise_tensor(&image, count, (height, width), *seed);
-            return Ok((vec![noise], format!("noise, seed {seed}")));
-        }
         InputsFrom::Images(paths) => paths.as_slice(),
-        InputsFrom::File(_) => &[],
+        InputsFrom::File(_) | InputsFrom::Noise { .. } => &[],
     };
     let images = input::expand(paths)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
@@ -158,7 +173,7 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<(Vec<T
         Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
         None if images.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no images")),
         None => {
-            let tensor = input::tensor(&image, [images.len(), 3, height, width], values);
+            let tensor = input::image_tensor(&image, images.len(), (height, width), values);
             Ok((vec![tensor], format!("{} images", images.len())))
         }
     }

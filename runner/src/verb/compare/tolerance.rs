@@ -5,6 +5,8 @@ use serde::Serialize;
 use crate::model::file::ModelFile;
 use crate::model::opened::Loaded;
 use crate::model::precision::Precision;
+use crate::model::tensor::{Data, Tensor};
+use onnx_file::meaning::Meaning;
 
 /// What the user asked for; `None` leaves the choice to the precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -39,6 +41,46 @@ fn default(precision: Precision) -> f64 {
     }
 }
 
+/// What an output's numbers are, as far as it matters to how exact they can be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Numbers {
+    /// Sums of products.
+    Any,
+    /// Numbers from 0 to 1 that a softmax or a sigmoid made: what they are exact to is a share of 1, however small they
+    /// are themselves.
+    Probabilities,
+    /// Integers, with the difference that is allowed.
+    Levels(f64),
+}
+
+impl Numbers {
+    /// Of `output`, whose graph says that they mean this.
+    pub fn of(output: &Tensor, meaning: Meaning) -> Numbers {
+        match (&output.data, meaning) {
+            // Quantized numbers are rounded: a level is what the last digit is to others.
+            (Data::U8(_), _) => Numbers::Levels(1.0),
+            (Data::I64(_), _) => Numbers::Levels(0.0),
+            (_, Meaning::Probabilities | Meaning::IndependentProbabilities) => Numbers::Probabilities,
+            _ => Numbers::Any,
+        }
+    }
+}
+
+/// How many of the largest steps near 1 two right results may lie apart: a sigmoid adds, exponentiates and divides, and
+/// its argument has errors of its own.
+const PROBABILITY_STEPS: f64 = 64.0;
+
+/// The distance of 1 from the next larger number.
+fn step_near_one(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => f64::from(f32::EPSILON),
+        Precision::Tf32 | Precision::F16 => 2f64.powi(-10),
+        Precision::Bf16 => 2f64.powi(-7),
+        // One of 256 levels.
+        Precision::Int8 => 2f64.powi(-8),
+    }
+}
+
 impl Tolerance {
     /// The tolerance for an output whose reference has the given root mean square.
     pub fn choose(asked: ToleranceOverride, precision: Precision, root_mean_square: f64) -> Self {
@@ -47,6 +89,21 @@ impl Tolerance {
             atol: asked.atol.unwrap_or(factor * root_mean_square),
             rtol: asked.rtol.unwrap_or(factor),
             precision,
+        }
+    }
+
+    /// The tolerance for numbers of this kind, whose reference has the given root mean square.
+    pub fn of(numbers: Numbers, asked: ToleranceOverride, precision: Precision, root_mean_square: f64) -> Self {
+        let chosen = Tolerance::choose(asked, precision, root_mean_square);
+        match numbers {
+            Numbers::Any => chosen,
+            Numbers::Probabilities => {
+                let atol = chosen.atol.max(PROBABILITY_STEPS * step_near_one(precision));
+                Tolerance { atol: asked.atol.unwrap_or(atol), ..chosen }
+            }
+            Numbers::Levels(atol) => {
+                Tolerance { atol: asked.atol.unwrap_or(atol), rtol: asked.rtol.unwrap_or(0.0), precision }
+            }
         }
     }
 
@@ -101,6 +158,25 @@ mod tests {
         let chosen = Tolerance::choose(ToleranceOverride::default(), Precision::F32, 2.0);
         assert_eq!((chosen.atol, chosen.rtol), (2e-4, 1e-4));
         assert!((chosen.allows(-10.0) - 1.2e-3).abs() < 1e-15);
+    }
+
+    #[test]
+    fn probabilities_are_exact_to_steps_near_one_however_small_they_are() {
+        let of = |numbers, atol| Tolerance::of(numbers, ToleranceOverride { atol, rtol: None }, Precision::F32, 1e-6);
+        let probabilities = of(Numbers::Probabilities, None);
+        assert!(probabilities.allows(1e-9) > 2.1e-7, "what onnxruntime differs by from itself, near 0");
+        assert!(probabilities.allows(1e-9) < 1e-5 && probabilities.allows(0.5) < 1e-4, "and no more is allowed");
+        assert!(of(Numbers::Any, None).allows(1e-9) < 2.1e-7);
+        assert_eq!(of(Numbers::Probabilities, Some(1e-9)).atol, 1e-9);
+    }
+
+    #[test]
+    fn integers_are_compared_as_integers() {
+        let tensor = |data| Tensor { name: "y".into(), shape: vec![1], data };
+        let of = |data| Numbers::of(&tensor(data), Meaning::Logits);
+        let allows = |numbers| Tolerance::of(numbers, ToleranceOverride::default(), Precision::Int8, 1e6).allows(200.0);
+        assert_eq!(allows(of(Data::I64(vec![200]))), 0.0);
+        assert_eq!(allows(of(Data::U8(vec![200]))), 1.0, "one level, and not a share of 200");
     }
 
     #[test]

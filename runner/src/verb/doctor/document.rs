@@ -1,6 +1,7 @@
 //! A check-up to be read.
 
 use crate::backend::onnxruntime::examination::{Findings, LibraryFinding, ProviderFinding, State};
+use crate::backend::onnxruntime::known::Kernels;
 use crate::backend::onnxruntime::runtime::find::Origin;
 use crate::host::machine::Host;
 use crate::report::document::Column;
@@ -29,8 +30,36 @@ pub fn document(findings: &Report<Findings>) -> Document {
         table.rows.push(vec![provider.provider.name().into(), state]);
     }
     document.table(table);
+    document.list("Kernels", findings.kernels.iter().flat_map(kernels).collect());
     document.aside(|document| document.list("How to fix them", findings.providers.iter().flat_map(hint).collect()));
     document
+}
+
+/// What the kernels of a library compute, and what to do where it is wrong.
+fn kernels(found: &Kernels) -> Vec<String> {
+    if let Some(error) = &found.error {
+        return vec![format!("{}: could not be asked: {}", found.library, crate::report::document::one_line(error))];
+    }
+    let wrong = found.wrong().map(|answer| {
+        let (name, wrong, of) = (&answer.name, answer.wrong, answer.of);
+        format!("{}: {name}: {wrong} of {of} elements are wrong", found.library)
+    });
+    let mut lines: Vec<String> = wrong.collect();
+    if lines.is_empty() {
+        return vec![format!("{}: {} operators compute what they should", found.library, found.answers.len())];
+    }
+    lines.extend(cures(found).iter().map(|cure| format!("fix: {cure}")));
+    lines
+}
+
+/// What helps against wrong kernels.
+fn cures(found: &Kernels) -> Vec<&'static str> {
+    let has = |is_integer: bool| found.wrong().any(|answer| answer.is_integer == is_integer);
+    let integer = "results of 8-bit models cannot be trusted with this library on this processor: run an f32 model, or one \
+                   whose weights have 7 bits, or another onnxruntime, such as `resnext-run setup cpu` installs";
+    let float = "no result can be trusted with this library on this processor: use another onnxruntime, such as \
+                 `resnext-run setup cpu` installs";
+    [has(true).then_some(integer), has(false).then_some(float)].into_iter().flatten().collect()
 }
 
 fn machine(host: &Host) -> Vec<String> {

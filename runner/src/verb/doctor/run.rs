@@ -19,15 +19,15 @@ use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Doctor) -> Result<ExitCode, Failure> {
     arguments.exports.outputs().apart_from(&[], &[])?;
-    let findings = measured(global, &arguments.library.options())?;
+    let findings = measured(global, &arguments.library.options(), arguments.no_cache)?;
     publish(global, &findings, &arguments.exports)?;
     Ok(findings.exit_code())
 }
 
 /// The check-up, without printing it.
-pub(crate) fn measured(global: &Global, options: &LibraryOptions) -> Result<Report<Findings>, Failure> {
+pub(crate) fn measured(global: &Global, options: &LibraryOptions, again: bool) -> Result<Report<Findings>, Failure> {
     let launcher = check_up_launcher(global, options)?;
-    let findings = examination::examine(&launcher, &Search::new(options.ort_lib.clone()));
+    let findings = examination::examine(&launcher, &Search::new(options.ort_lib.clone()), again);
     Ok(Report::of(Environment::read(), findings))
 }
 

@@ -12,6 +12,7 @@ use onnx_file::meaning::Meaning;
 /// Describes what is in each image.
 pub fn document(inference: &Report<Inference>) -> Document {
     let mut document = Document::default();
+    document.paragraph(format!("input {}; output {}", inference.input, inference.output));
     let column = match inference.output.meaning {
         Meaning::IndependentProbabilities => "probability (of each class by itself)",
         Meaning::Scores => "score",

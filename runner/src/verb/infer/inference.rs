@@ -14,7 +14,7 @@ use crate::input::pipeline::{Extent, Prepared, prepare};
 use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::MetadataError;
+use crate::model::file::{ImageInput, MetadataError};
 use crate::model::opened::{Loaded, Model, ModelError};
 use crate::model::output::ClassOutput;
 use crate::note::Note;
@@ -80,6 +80,8 @@ pub struct Inference {
     pub loaded: Loaded,
     /// How images were prepared.
     pub preprocess: Preprocess,
+    /// The input that images go into: its type, layout and channels.
+    pub input: ImageInput,
     /// The output that says the classes, and what its numbers are.
     pub output: ClassOutput,
     /// One for each image, in order.
@@ -119,7 +121,7 @@ pub fn infer(
     let batch = Batch::of(image.batch, request.batch.min(request.images.len()));
     let ahead = Extent::for_batch(batch.size);
     demand::check(file, preprocess.height_width(), batch.size, ahead.window.min(request.images.len()))?;
-    let model = candidate.open()?;
+    let (model, input) = (candidate.open()?, image.clone());
     let loaded = model.loaded().clone();
     let mut batches = Batches {
         model,
@@ -145,7 +147,7 @@ pub fn infer(
     let path = |at: &usize| request.images[*at].display().to_string();
     notes.extend(Note::orientation(request.exif, oriented.len(), oriented.first().map(path)));
     let model = file.path.display().to_string();
-    let inference = Inference { model, loaded, preprocess, output, images: batches.done, error };
+    let inference = Inference { model, loaded, preprocess, input, output, images: batches.done, error };
     Ok(Report { environment, notes, interrupted: false, result: inference })
 }
 

@@ -8,10 +8,10 @@ use resnext_builder::optimize::Model;
 use super::files::Folder;
 use super::result::{Choice, Out, Request, Round, Timing, Trial, TuneError};
 use crate::host::environment::Environment;
-use crate::input;
-use crate::input::preprocess;
+use crate::input::feed::Feed;
 use crate::input::shapes::demands;
 use crate::model::candidate::{Candidate, Candidates, Phase, Progress};
+use crate::model::file::MetadataError;
 use crate::model::file::ModelFile;
 use crate::model::opened::ModelError;
 use crate::note::Note;
@@ -75,7 +75,10 @@ impl<'s> Search<'s> {
             self.go_on()?;
             paths.push(self.folder.write(self.model, choice)?);
         }
-        let files = paths.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut files = paths.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        for file in &mut files {
+            file.shape(&self.request.shapes)?;
+        }
         let candidates = self.candidates.of(&files, &demands(&files, &plan.batches));
         let mut candidates: Vec<_> = candidates.into_iter().map(|one| stoppable(one, self.stop)).collect();
         let out = self.check(&files, &mut candidates)?;
@@ -110,12 +113,13 @@ impl<'s> Search<'s> {
 
     /// Why each candidate does not compute what the original computes, or that it does.
     fn check(&mut self, files: &[ModelFile], candidates: &mut [Candidate<'_>]) -> Result<Vec<Option<Out>>, TuneError> {
-        let image = files[0].image_input()?;
-        let (preprocess, _) = preprocess::asked_by(&files[0], &image)?;
-        let batch = image.batch.unwrap_or(1);
-        let noise = input::noise_tensor(&image, batch, preprocess.height_width(), self.request.plan.seed);
+        let feed = Feed::of_file(&files[0])?;
+        let batch = feed.fixed_batch().unwrap_or(1);
+        let inputs = feed
+            .synthetic(batch, self.request.plan.seed)
+            .map_err(|source| MetadataError::Budget { path: files[0].path.clone(), source })?;
         let request = compare::Request {
-            inputs: &[noise],
+            inputs: &inputs,
             inputs_source: "noise".into(),
             reference: None,
             batch,

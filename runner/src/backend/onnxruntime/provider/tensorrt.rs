@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::host::cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -63,13 +64,7 @@ impl TensorRt {
     /// Where engines are kept unless told otherwise: `resnext-onnx/tensorrt` in the user's cache folder
     /// (`XDG_CACHE_HOME` or `~/.cache`; on Windows `LOCALAPPDATA`).
     pub fn default_cache() -> Option<PathBuf> {
-        let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
-        let cache = if cfg!(windows) {
-            set("LOCALAPPDATA")
-        } else {
-            set("XDG_CACHE_HOME").or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        };
-        cache.map(|cache| cache.join("resnext-onnx").join("tensorrt"))
+        cache::folder().map(|folder| folder.join("tensorrt"))
     }
 
     pub(crate) fn settings(&self) -> BTreeMap<String, String> {

@@ -28,6 +28,7 @@ pub(crate) fn folder(
     let digest = match model {
         Source::File(path) => model_digest(path).map_err(ModelError::BadModel)?,
         Source::Probe => "probe".to_owned(),
+        Source::Known => "known".to_owned(),
     };
     let gpus = host::gpus();
     let number = options.get("device_id").and_then(|value| value.parse().ok()).unwrap_or(0usize);

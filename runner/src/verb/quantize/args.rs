@@ -1,0 +1,72 @@
+//! Flags of `quantize`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use resnext_builder::cli::TargetChoice;
+use resnext_builder::weight::WeightRange;
+
+use super::options::Options;
+use crate::backend::onnxruntime::args::ProviderArgs;
+use crate::backend::onnxruntime::provider::OptionError;
+use crate::verb::flags::{Exports, images_at_once};
+
+/// `quantize`.
+#[derive(Debug, Args)]
+pub struct Quantize {
+    /// The ONNX model, in f32
+    pub(crate) model: PathBuf,
+    /// Where to write the int8 file
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: PathBuf,
+    /// Images (JPEG, PNG, WebP), or folders of them: every second measures the ranges, the others judge
+    #[arg(long, value_name = "DIR", num_args = 1.., required = true, help_heading = "Input")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Judge by these images instead, and measure the ranges on all of --images
+    #[arg(long, value_name = "DIR", help_heading = "Input")]
+    pub(crate) eval: Option<PathBuf>,
+    /// Compile for a provider; 'cpu' is onnxruntime's on this machine's processor
+    #[arg(long, value_enum, default_value_t, help_heading = "Lowering")]
+    target: TargetChoice,
+    /// What weights use of their 8 bits [default: the target's]
+    #[arg(long, value_enum, value_name = "RANGE", help_heading = "Precision")]
+    weight_range: Option<WeightRange>,
+    /// Nodes to keep in f32, by their names in the graph
+    #[arg(long, value_name = "NODE", value_delimiter = ',', help_heading = "Precision")]
+    keep_f32: Vec<String>,
+    /// Fail where the loss of top-1 may be larger, in points, by its one-sided 95% bound
+    #[arg(long, value_name = "POINTS", help_heading = "Precision")]
+    max_loss: Option<f64>,
+    /// Images at once
+    #[arg(short, long, value_name = "N", default_value = "8", value_parser = images_at_once, help_heading = "Input")]
+    batch_size: usize,
+    /// Replace an existing output
+    #[arg(long, help_heading = "Output")]
+    force: bool,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+    #[command(flatten)]
+    pub(crate) exports: Exports,
+}
+
+impl Quantize {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`OptionError`] for options that no provider asked for takes.
+    pub(crate) fn options(&self) -> Result<Options, OptionError> {
+        Ok(Options {
+            model: self.model.clone(),
+            output: self.output.clone(),
+            force: self.force,
+            images: self.images.clone(),
+            eval: self.eval.clone(),
+            target: self.target.into(),
+            weight_range: self.weight_range,
+            keep_f32: self.keep_f32.clone(),
+            max_loss: self.max_loss,
+            batch: self.batch_size,
+            providers: self.providers.options()?,
+        })
+    }
+}
