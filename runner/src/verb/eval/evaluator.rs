@@ -65,6 +65,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
             provider: candidate.provider.clone(),
             loaded: opened.as_ref().ok().map(|model| model.loaded().clone()),
             preprocess,
+            input: image.clone(),
             output: output.clone(),
             images: 0,
             not_finite: Vec::new(),
