@@ -29,7 +29,8 @@ pub(crate) fn lines_of(paths: &[PathBuf], lines: usize, of_kit: bool) -> Result<
             paths[at].display()
         ));
     }
-    if let Some([before, after]) = paths.array_windows().find(|[one, other]| by_numbers(one, other).is_gt()) {
+    let mut neighbours = paths.iter().zip(paths.iter().skip(1));
+    if let Some((before, after)) = neighbours.find(|(one, other)| by_numbers(one, other).is_gt()) {
         return Err(format!(
             "it goes by the order of names, and {} comes before {} as text but after it as a number; list them by name",
             before.display(),
