@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::model::shaped::InputShape;
+
+/// Synthetic images where nothing else is said.
+pub(crate) const USUAL_BATCH: usize = 4;
 
 /// Where inputs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +28,17 @@ pub enum InputsFrom {
 pub struct Options {
     /// Models; the first on the first provider is what the others are compared with.
     pub models: Vec<PathBuf>,
+    /// Shapes of inputs, where the models leave them open.
+    pub shapes: Vec<InputShape>,
     /// Where they run.
     pub providers: ProviderOptions,
     /// What goes in.
     pub inputs: InputsFrom,
     /// Where the inputs used are kept.
     pub save_inputs: Option<PathBuf>,
-    /// Batch size, and number of synthetic images.
-    pub batch: usize,
+    /// Batch size, and number of synthetic images; the first model's own where it is fixed, and [`USUAL_BATCH`] otherwise,
+    /// unless given.
+    pub batch: Option<usize>,
     /// A file of outputs to compare with instead of the first candidate's.
     pub reference: Option<PathBuf>,
     /// Tolerances, where they do not follow from the precision.
@@ -45,10 +52,11 @@ impl Options {
     pub fn of(models: Vec<PathBuf>, providers: ProviderOptions) -> Options {
         Options {
             models,
+            shapes: Vec::new(),
             providers,
             inputs: InputsFrom::Noise { seed: 0 },
             save_inputs: None,
-            batch: 4,
+            batch: None,
             reference: None,
             tolerance: ToleranceOverride::default(),
             layers: false,
