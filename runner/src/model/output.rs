@@ -134,13 +134,21 @@ impl<'f> Finder<'f> {
         let Some(port) = self.file.outputs.iter().find(|port| port.name == name) else {
             return Err(self.refuse(format!("it has no output '{name}'")));
         };
-        self.possible(port).ok_or_else(|| match port.element_type {
+        let no_classes = || match port.element_type {
             Some(of) if is_read(of) => self.refuse(format!("output '{name}' has no number for each class")),
             _ => self.refuse(format!(
                 "the type of output '{name}' is none that is read ({})",
                 READ.map(ElementType::name).join(", ")
             )),
-        })
+        };
+        let possible = self.possible(port).ok_or_else(no_classes)?;
+        if self.fits_labels(&possible) {
+            return Ok(possible);
+        }
+        let (labels, numbers) = (self.labels.unwrap_or(0), possible.numbers.unwrap_or(0));
+        Err(self.refuse(format!(
+            "{labels} classes have names, and output '{name}' has {numbers} numbers; give all names with --labels FILE"
+        )))
     }
 
     fn find(&self) -> Result<Possible<'f>, MetadataError> {

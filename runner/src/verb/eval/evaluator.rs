@@ -78,7 +78,13 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         };
         Ok(Evaluator {
             model: opened.ok(),
-            classifier: Classifier { image, batch, extent: preprocess.height_width(), output },
+            classifier: Classifier {
+                image,
+                batch,
+                extent: preprocess.height_width(),
+                output,
+                labels: Some(labels.len()).filter(|count| *count > 0),
+            },
             preprocess,
             preparation: 0,
             labels,
