@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::input::decode::Exif;
-use crate::model::file::ModelFile;
+use crate::model::file::{ModelFile, Port};
 use crate::model::opened::{Loaded, Scope};
 use crate::model::output::ClassOutput;
 use crate::model::said::Source;
@@ -150,6 +150,11 @@ pub enum Note {
         /// What the number is.
         meaning: Meaning,
     },
+    /// Outputs could say classes, and their types are not read.
+    OutputsUnread {
+        /// Names, types and shapes.
+        outputs: Vec<Port>,
+    },
     /// The graph does not tell what the scores are.
     ScoresUnexplained {
         /// The output.
@@ -268,6 +273,13 @@ pub struct Named {
     pub model: String,
 }
 
+impl Named {
+    /// A model on a provider.
+    pub(crate) fn of(provider: &str, model: &str) -> Named {
+        Named { provider: provider.to_owned(), model: model.to_owned() }
+    }
+}
+
 impl Note {
     /// Where not every result comes from one version of the library.
     pub(crate) fn library<'a>(loaded: impl Iterator<Item = &'a Loaded>) -> Option<Note> {
@@ -312,7 +324,9 @@ impl Note {
             (Meaning::Scores, _) if file.asked.softmax.is_none() => Some(Note::ScoresUnexplained { output: name() }),
             _ => None,
         };
-        labels.into_iter().chain(numbers).collect()
+        let unread = ClassOutput::unread(file);
+        let unread = (!unread.is_empty()).then_some(Note::OutputsUnread { outputs: unread });
+        labels.into_iter().chain(numbers).chain(unread).collect()
     }
 
     /// Where the weights are random, so that nobody takes the classes for a result.

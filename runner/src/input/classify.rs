@@ -120,7 +120,7 @@ impl Classifier {
             let class = |(at, class): (usize, &f64)| {
                 let score = values.as_ref().and_then(|values| values.get(at).copied());
                 let index = (*class >= 0.0 && class.fract() == 0.0).then_some(*class as usize);
-                let wrong = || ModelError::Failed(format!("output {} holds {class}, which is no class", output.name));
+                let wrong = || ModelError::BadModel(format!("output {} holds {class}, which is no class", output.name));
                 Ok((index.ok_or_else(wrong)?, score))
             };
             let mut ranked = row.iter().enumerate().map(class).collect::<Result<Vec<_>, ModelError>>()?;
@@ -156,7 +156,7 @@ impl Classifier {
                 return Err(ModelError::BadModel(format!("output {name} is one number for each image, {UNDECIDED}")));
             }
             _ if (0.0..=1.0).contains(&number) || !number.is_finite() => [1.0 - number, number],
-            _ => return Err(ModelError::Failed(format!("output {name} is {number}, which is no probability"))),
+            _ => return Err(ModelError::BadModel(format!("output {name} is {number}, which is no probability"))),
         };
         Ok(Answer::Scores(pair.to_vec()))
     }
@@ -323,7 +323,7 @@ mod tests {
         assert!(class == 1 && (probability.unwrap() - 0.880_797).abs() < 1e-6);
         assert_eq!(one(Meaning::IndependentProbabilities, 0.25).unwrap(), Some((0, Some(0.75))));
         assert_eq!(one(Meaning::Logits, f32::NAN).unwrap(), None);
-        assert!(matches!(one(Meaning::IndependentProbabilities, 1.5), Err(ModelError::Failed(_))));
+        assert!(matches!(one(Meaning::IndependentProbabilities, 1.5), Err(ModelError::BadModel(_))));
         assert!(matches!(one(Meaning::Scores, 0.5), Err(ModelError::BadModel(_))));
     }
 
@@ -342,7 +342,7 @@ mod tests {
             [(3, Some(0.5)), (7, Some(0.25))]
         );
         let odd = Tensor { name: "out".into(), shape: vec![1], data: Data::I64(vec![-1]) };
-        assert!(matches!(read(output(Meaning::Classes), vec![odd], 1), Err(ModelError::Failed(_))));
+        assert!(matches!(read(output(Meaning::Classes), vec![odd], 1), Err(ModelError::BadModel(_))));
     }
 
     #[test]

@@ -73,6 +73,13 @@ impl ClassOutput {
         Ok(output)
     }
 
+    /// The outputs of `file` that could say classes by their shape, were their type one that is read.
+    pub fn unread(file: &ModelFile) -> Vec<Port> {
+        let finder = Finder::new(file);
+        let unread = |port: &&Port| !port.element_type.is_some_and(is_read) && finder.by_shape(port).is_some();
+        file.outputs.iter().filter(unread).cloned().collect()
+    }
+
     /// The outputs that are fetched.
     pub fn fetched(&self) -> Vec<String> {
         std::iter::once(&self.name).chain(self.values.iter().map(|values| &values.name)).cloned().collect()
@@ -86,6 +93,14 @@ impl ClassOutput {
             (_, numbers) => numbers,
         }
     }
+}
+
+/// Types of outputs that are read.
+const READ: [ElementType; 6] =
+    [ElementType::F32, ElementType::F16, ElementType::F64, ElementType::I64, ElementType::I32, ElementType::U8];
+
+fn is_read(of: ElementType) -> bool {
+    READ.contains(&of)
 }
 
 /// An output that may say the classes.
@@ -119,7 +134,13 @@ impl<'f> Finder<'f> {
         let Some(port) = self.file.outputs.iter().find(|port| port.name == name) else {
             return Err(self.refuse(format!("it has no output '{name}'")));
         };
-        let no_classes = || self.refuse(format!("output '{name}' has no number for each class"));
+        let no_classes = || match port.element_type {
+            Some(of) if is_read(of) => self.refuse(format!("output '{name}' has no number for each class")),
+            _ => self.refuse(format!(
+                "the type of output '{name}' is none that is read ({})",
+                READ.map(ElementType::name).join(", ")
+            )),
+        };
         let possible = self.possible(port).ok_or_else(no_classes)?;
         if self.fits_labels(&possible) {
             return Ok(possible);
@@ -200,7 +221,12 @@ impl<'f> Finder<'f> {
 
     /// The output as one of class scores, if its type and shape allow that.
     fn possible(&self, port: &'f Port) -> Option<Possible<'f>> {
-        port.element_type?;
+        port.element_type.filter(|of| is_read(*of))?;
+        self.by_shape(port)
+    }
+
+    /// The same by the shape alone.
+    fn by_shape(&self, port: &'f Port) -> Option<Possible<'f>> {
         if self.meanings.is_picked(&port.name) {
             return None;
         }

@@ -27,6 +27,11 @@ impl fmt::Display for Source {
     }
 }
 
+/// A number and what is counted.
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 impl fmt::Display for Note {
     // One table, so that a note without its sentence does not compile.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +51,8 @@ impl fmt::Display for Note {
             }
             Note::SameImages { count, first, again, in_several_classes } => {
                 let of = if *in_several_classes { ", under different classes too" } else { "" };
-                write!(f, "{count} images are counted again under another name{of}: {again} is {first}")
+                let images = counted(*count, "image is", "images are");
+                write!(f, "{images} counted again under another name{of}: {again} is {first}")
             }
             Note::GpuShared { processes } => {
                 let processes = processes.join(", ");
@@ -103,6 +109,10 @@ impl fmt::Display for Note {
             let what = if *meaning == Meaning::Logits { "logit" } else { "probability" };
             write!(f, "output {output} is one number for each image: it is taken for the {what} of class 1 of two")
         }
+        Note::OutputsUnread { outputs } => {
+            let outputs: Vec<String> = outputs.iter().map(ToString::to_string).collect();
+            write!(f, "left out, being of types that are not read: {}", outputs.join("; "))
+        }
         Note::ScoresUnexplained { output } => write!(
             f,
             "the graph does not tell what the scores of output {output} are: no probabilities are made of them \
@@ -111,7 +121,9 @@ impl fmt::Display for Note {
         Note::TooFewLabels { count } => write!(f, "the model file names {count} classes, and the model has more"),
         Note::NoLabels => f.write_str("the model file names no classes: they are given by index"),
         Note::ImagesMissing { count, labels } => {
-            write!(f, "{count} images of {labels} are not there and are left out")
+            let left = counted(*count, "image", "images");
+            let are = if *count == 1 { "is" } else { "are" };
+            write!(f, "{left} of {labels} {are} not there and {are} left out")
         }
         Note::ClassesInOrder { model } => {
             let model = if model.is_empty() { "the model file" } else { model };
@@ -133,7 +145,8 @@ impl fmt::Display for Note {
         Note::EmptyClassFolders { folders } => {
             let shown: Vec<&str> = folders.iter().take(5).map(String::as_str).collect();
             let more = if folders.len() > shown.len() { ", ..." } else { "" };
-            write!(f, "{} class folders hold no images that are read: {}{more}", folders.len(), shown.join(", "))
+            let hold = counted(folders.len(), "class folder holds", "class folders hold");
+            write!(f, "{hold} no images that are read: {}{more}", shown.join(", "))
         }
         Note::LeftOut { kind, count, files } => {
             let kind = if kind.is_empty() { "files without an ending".to_owned() } else { format!(".{kind}") };
@@ -144,12 +157,14 @@ impl fmt::Display for Note {
             write!(f, "the same image under several classes ({count} in all): {}", first.join(", "))
         }
         Note::Orientation { applied, count, first } => {
-            let what = if *applied {
-                "were turned as they say (--exif ignore leaves them as they are)"
+            let have = counted(*count, "image has", "images have");
+            let (were, as_said, more) = if *count == 1 { ("was", "it says", "") } else { ("were", "they say", ", ...") };
+            write!(f, "{have} an EXIF orientation and {were} ")?;
+            if *applied {
+                write!(f, "turned as {as_said} (--exif ignore turns none): {first}{more}")
             } else {
-                "were not turned, as torchvision does not (--exif apply turns them)"
-            };
-            write!(f, "{count} images have an EXIF orientation and {what}: {first}{}", if *count > 1 { ", ..." } else { "" })
+                write!(f, "not turned, as torchvision does not (--exif apply turns them): {first}{more}")
+            }
         }
         Note::ClassesAsOther { model, other } => {
             write!(f, "{model} names no classes: it is taken to number them as {other} does")

@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::exit::exit_code;
 use crate::host::environment::Environment;
-use crate::note::Note;
+use crate::model::opened::ModelError;
+use crate::note::{Named, Note};
 use crate::report::document::Document;
 
 /// The result of a verb: data that is written as JSON as it is, a form for people, a form for spreadsheets, and what it
@@ -28,6 +29,16 @@ pub trait Outcome: Serialize + Sized {
 
     /// Whether what was tested failed the test; that comes before all else.
     fn mismatch(&self) -> bool {
+        false
+    }
+
+    /// Who gave no result or an incomplete one, and why.
+    fn failures(&self) -> Vec<(Named, &ModelError)> {
+        Vec::new()
+    }
+
+    /// Whether nothing was found before the run was stopped.
+    fn is_empty(&self) -> bool {
         false
     }
 
@@ -59,6 +70,16 @@ impl<T> Report<T> {
     /// A result that is whole, without caveats.
     pub fn of(environment: Environment, result: T) -> Report<T> {
         Report { environment, notes: Vec::new(), interrupted: false, result }
+    }
+}
+
+impl<T: Outcome> Report<T> {
+    /// The exit code: an interrupt's where nothing was found before it, that of the result otherwise.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        if self.interrupted && self.result.is_empty() {
+            return Exit::Interrupted.into();
+        }
+        self.result.exit_code()
     }
 }
 

@@ -1,8 +1,11 @@
 //! A result to standard output and to the files asked for.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::report::document::Document;
+use onnx_file::text::Terminal;
+
+use crate::report::document::{Document, Line};
 use crate::report::{json, markdown, text};
 
 use super::files::write;
@@ -47,7 +50,22 @@ pub(crate) fn publish(global: &Global, report: &Report<impl Outcome>, exports: &
         None if exports.json => terminal::print(&json),
         None => show(global, document),
     };
+    for failure in failures(report) {
+        let _ = writeln!(Terminal::new(io::stderr()), "error: {failure}");
+    }
     written.and(shown)
+}
+
+/// Who gave no result and why, each once: results go elsewhere, and whoever watches has to know.
+fn failures(report: &Report<impl Outcome>) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for (who, error) in report.failures() {
+        let line = format!("{}: {error}", Line::from(who.to_string()));
+        if !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    said
 }
 
 /// A result as text; where it was asked to be quiet, without what is beside the point.

@@ -339,3 +339,20 @@ fn models_are_called_by_file_name_unless_two_share_it() {
     assert_eq!(names["a/m.onnx"], "a/m.onnx");
     assert_eq!(names["c/other.onnx"], "other.onnx");
 }
+
+#[test]
+fn an_interrupt_before_any_result_is_told_by_the_exit_code_and_one_after_is_not() {
+    let file = model_file();
+    let plan = Plan { min_runs: 20, min_seconds: 0.0, warmup: WarmUp::Runs(1), processes: Some(1), ..Plan::default() };
+    let measured = |stopped: bool| {
+        let mut candidates = [candidate(&file, "cpu", 0.0, 10.0)];
+        super::bench::measurement::bench(&mut candidates, &plan, &AtomicBool::new(stopped), &mut |_| {})
+    };
+    let code = |exit: onnx_file::exit::Exit| format!("{:?}", std::process::ExitCode::from(exit));
+    let stopped = measured(true);
+    assert!(stopped.interrupted);
+    assert_eq!(format!("{:?}", stopped.exit_code()), code(onnx_file::exit::Exit::Interrupted));
+    let mut whole = measured(false);
+    whole.interrupted = true;
+    assert_eq!(format!("{:?}", whole.exit_code()), code(onnx_file::exit::Exit::Success));
+}

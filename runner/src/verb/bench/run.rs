@@ -1,6 +1,7 @@
 //! `bench`: latency and throughput.
 
 use super::{csv, document};
+use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::input::shapes::demands;
+use crate::model::opened::ModelError;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
@@ -57,6 +59,14 @@ impl Outcome for measurement::Bench {
 
     fn csv(&self) -> String {
         csv::csv(self)
+    }
+
+    fn failures(&self) -> Vec<(Named, &ModelError)> {
+        self.rows.iter().filter_map(|row| Some((Named::of(&row.provider, &row.model), row.error.as_ref()?))).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.iter().all(|row| row.latency_ms.is_none())
     }
 
     fn exits(&self) -> Vec<Exit> {

@@ -1,6 +1,7 @@
 //! `compare`: the same inputs through every provider and model, and a verdict.
 
 use super::{csv, document};
+use crate::note::Named;
 use crate::note::Note;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
@@ -16,6 +17,7 @@ use crate::input::pipeline::{Extent, prepare};
 use crate::input::{demand, preprocess};
 use crate::model::candidate::Candidate;
 use crate::model::file::{MetadataError, ModelFile};
+use crate::model::opened::ModelError;
 use crate::model::tensor::Tensor;
 
 use super::args::Compare;
@@ -193,6 +195,10 @@ impl Outcome for Comparison {
 
     fn mismatch(&self) -> bool {
         Comparison::mismatch(self)
+    }
+
+    fn failures(&self) -> Vec<(Named, &ModelError)> {
+        self.rows.iter().filter_map(|row| Some((Named::of(&row.provider, &row.model), row.error.as_ref()?))).collect()
     }
 
     fn exits(&self) -> Vec<Exit> {

@@ -1,8 +1,9 @@
 //! `eval`: accuracy on labelled images.
 
 use super::labelled::{Dataset, DatasetError};
-use super::result::Evaluation;
+use super::result::{Evaluated, Evaluation};
 use super::{csv, document};
+use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::input::shapes::demands;
+use crate::model::opened::ModelError;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::output::note;
@@ -95,6 +97,15 @@ impl Outcome for Evaluation {
     /// A model that failed on an image.
     fn mismatch(&self) -> bool {
         self.model_failed()
+    }
+
+    fn failures(&self) -> Vec<(Named, &ModelError)> {
+        let of = |one: &'_ Evaluated| Named::of(&one.provider, &one.model);
+        self.candidates.iter().filter_map(|one| Some((of(one), one.error.as_ref()?))).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.candidates.iter().all(|one| one.images == 0 && one.not_finite.is_empty())
     }
 
     fn exits(&self) -> Vec<Exit> {

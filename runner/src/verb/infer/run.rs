@@ -1,6 +1,7 @@
 //! `infer`: classifies images.
 
 use super::{csv, document};
+use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::input::shapes::demands;
+use crate::model::opened::ModelError;
 use crate::terminal::args::Global;
 use crate::terminal::progress::Bar;
 use crate::verb::about::tell;
@@ -75,6 +77,10 @@ impl Outcome for Inference {
     /// A model that failed on an image.
     fn mismatch(&self) -> bool {
         self.model_failed()
+    }
+
+    fn failures(&self) -> Vec<(Named, &ModelError)> {
+        self.error.iter().map(|error| (Named::of(&self.loaded.provider, &self.model), error)).collect()
     }
 
     fn exits(&self) -> Vec<Exit> {

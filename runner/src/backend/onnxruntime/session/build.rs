@@ -39,7 +39,8 @@ pub(crate) fn commit(
     strict: bool,
 ) -> Result<(Session, Vec<PlacedNode>), ModelError> {
     let unavailable = |error: ort::Error| {
-        ModelError::Unavailable(format!("{} could not be registered: {}", provider.kind(), said(&error)))
+        let hint = hint(provider.kind(), spec);
+        ModelError::Unavailable(format!("{} could not be registered: {}\nhint: {hint}", provider.kind(), said(&error)))
     };
     let mut builder = configured(runtime, spec, strict).map_err(|error| ModelError::Failed(said(&error)))?;
     builder = with_provider(runtime, builder, provider, spec).map_err(unavailable)?;
@@ -51,6 +52,15 @@ pub(crate) fn commit(
     let session = committed.map_err(|error| load_failed(&error, provider.kind(), &spec.model))?;
     let placed = native::placement(&session).map_err(|error| ModelError::Failed(said(&error)))?;
     Ok((session, placed))
+}
+
+/// What to do about a provider that does not register.
+fn hint(kind: Kind, spec: &Spec) -> String {
+    if spec.library.has(kind) {
+        return "`resnext-run doctor` tells what it misses".to_owned();
+    }
+    let library = spec.library.path.display();
+    format!("{library} does not hold it; install one that does with `resnext-run setup {}`", kind.package())
 }
 
 /// A builder with everything that does not depend on the provider.

@@ -136,8 +136,8 @@ pub(crate) fn selecting(outputs: &[String], options: RunOptions) -> RunOptions<H
 
 /// Whether tensors of this type are moved.
 fn moved(ty: TensorElementType) -> bool {
-    use TensorElementType::{Float16, Float32, Float64, Int64, Uint8};
-    matches!(ty, Float32 | Float16 | Float64 | Int64 | Uint8)
+    use TensorElementType::{Float16, Float32, Float64, Int32, Int64, Uint8};
+    matches!(ty, Float32 | Float16 | Float64 | Int32 | Int64 | Uint8)
 }
 
 /// The tensor's elements where they lie, as a value.
@@ -188,7 +188,7 @@ pub(crate) fn value(tensor: &Tensor) -> Result<DynTensor, ModelError> {
     }
 }
 
-/// A tensor with a copy of the elements of a value on the host.
+/// A tensor with a copy of the elements of a value on the host; i32 become i64, which hold the same numbers.
 ///
 /// # Errors
 /// [`ModelError::Failed`] for element types that the harness does not move.
@@ -202,6 +202,9 @@ pub(crate) fn tensor(name: &str, value: &DynValue) -> Result<Tensor, ModelError>
         Some(TensorElementType::Float16) => take::<f16>(value).map(|(shape, data)| (shape, Data::F16(data))),
         Some(TensorElementType::Float64) => take::<f64>(value).map(|(shape, data)| (shape, Data::F64(data))),
         Some(TensorElementType::Int64) => take::<i64>(value).map(|(shape, data)| (shape, Data::I64(data))),
+        Some(TensorElementType::Int32) => {
+            take::<i32>(value).map(|(shape, data)| (shape, Data::I64(data.into_iter().map(i64::from).collect())))
+        }
         Some(TensorElementType::Uint8) => take::<u8>(value).map(|(shape, data)| (shape, Data::U8(data))),
         _ => return Err(ModelError::Failed(format!("output `{name}` is {}, which is not moved", value.dtype()))),
     };
