@@ -91,7 +91,7 @@ fn other_networks_are_named() {
     for (names, expected) in [
         (&["cls_token", "blocks.0.attn.qkv.weight"][..], "vision transformer"),
         (&["features.denseblock1.denselayer1.conv1.weight"], "DenseNet"),
-        (&["features.0.weight", "classifier.6.weight"], "AlexNet or VGG"),
+        (&["features.0.weight", "classifier.6.weight"], "AlexNet, VGG"),
         (&["trunk_output.block1.block1-0.f.a.0.weight"], "RegNet"),
         (&["s1.b1.conv1.conv.weight", "stem.conv.weight"], "RegNet"),
         (&["conv_stem.weight", "blocks.0.0.conv_dw.weight"], "EfficientNet"),

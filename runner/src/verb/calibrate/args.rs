@@ -29,11 +29,11 @@ pub struct Calibrate {
     /// Inputs at once; all values inside the network are in memory for each of them
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: usize,
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
     /// Write the ranges, which `resnext-build --calibration` takes: the same as --export-json
     #[arg(short, long, value_name = "FILE", help_heading = "Output", conflicts_with = "export_json")]
     output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
     #[command(flatten)]
     exports: Exports,
 }
