@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::input::decode::Exif;
 
 /// Where inputs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub enum InputsFrom {
     },
     /// A file of arrays.
     File(PathBuf),
-    /// Images, or folders of them, prepared as the first model says.
-    Images(Vec<PathBuf>),
+    /// Images, or folders of them, prepared as the first model says, and what becomes of those that lie on a side.
+    Images(Vec<PathBuf>, Exif),
 }
 
 /// What to compare, by what.
@@ -30,6 +31,8 @@ pub struct Options {
     pub inputs: InputsFrom,
     /// Where the inputs used are kept.
     pub save_inputs: Option<PathBuf>,
+    /// Where the first candidate's outputs are kept.
+    pub save_outputs: Option<PathBuf>,
     /// Batch size, and number of synthetic images.
     pub batch: usize,
     /// A file of outputs to compare with instead of the first candidate's.
@@ -48,6 +51,7 @@ impl Options {
             providers,
             inputs: InputsFrom::Noise { seed: 0 },
             save_inputs: None,
+            save_outputs: None,
             batch: 4,
             reference: None,
             tolerance: ToleranceOverride::default(),
@@ -60,7 +64,7 @@ impl Options {
         let inputs = match &self.inputs {
             InputsFrom::Noise { .. } => &[],
             InputsFrom::File(path) => std::slice::from_ref(path),
-            InputsFrom::Images(paths) => paths.as_slice(),
+            InputsFrom::Images(paths, _) => paths.as_slice(),
         };
         inputs.iter().chain(&self.reference).cloned().collect()
     }
