@@ -127,7 +127,7 @@ fn an_output_is_never_an_input_and_no_two_outputs_are_one_file() {
     let before = |name: &str| fs::read(at(name)).unwrap();
     let preprocess = r#"{"resize":8,"crop":8,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#;
     for (name, held) in [
-        ("l.txt", "a\nb\nc\n"),
+        ("l.txt", "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n"),
         ("p.json", preprocess),
         ("config.json", "{}"),
         ("preprocessor_config.json", "{}"),
