@@ -33,7 +33,7 @@ mod tensor;
 mod values;
 mod zip;
 
-pub use choice::{Choice, Undecided};
+pub use choice::{ChannelOrder, Choice, Undecided};
 pub use error::{CheckpointError, Fault, Place};
 pub use folder::{shard_names, weights_in};
 pub use format::Format;
@@ -57,6 +57,7 @@ pub struct Checkpoint {
     naming: Naming,
     head: Option<Head>,
     undecided: Option<Undecided>,
+    channel_order: ChannelOrder,
     normalisation: Option<Box<[values::Data; 2]>>,
     left_out: Vec<String>,
 }
@@ -105,14 +106,14 @@ impl Checkpoint {
             let (source, format, names) = container::read(path, choice).map_err(refuse)?;
             (vec![source], format, names)
         };
-        let state_dict::Names { mut tensors, mut nested_under, alternatives, skipped } = names;
+        let state_dict::Names { mut tensors, mut nested_under, alternatives, skipped, from_torchvision } = names;
         if let (Format::Safetensors, Some(key)) = (format, &choice.key) {
             tensors = safetensors::under(tensors, key).map_err(refuse)?;
             nested_under = Some(key.clone());
         }
         let tensors = tensors.into_iter().map(|(info, stored)| (info, values::Data::Stored(stored))).collect();
-        let names::Named { tensors, prefix, naming, head, undecided, normalisation, left_out } =
-            names::normalise(tensors, choice).map_err(refuse)?;
+        let names::Named { tensors, prefix, naming, head, undecided, channel_order, normalisation, left_out } =
+            names::normalise(tensors, choice, from_torchvision).map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
         let index: HashMap<String, usize> =
             tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
@@ -133,6 +134,7 @@ impl Checkpoint {
             naming,
             head,
             undecided,
+            channel_order,
             normalisation,
             left_out,
         })
@@ -224,8 +226,19 @@ impl Checkpoint {
         let (Some(mean), Some(std)) = (read("mean", &layer[0])?, read("std", &layer[1])?) else { return Ok(None) };
         // Of values from 0 to 255 where they are that large.
         let scale = if mean.iter().chain(&std).any(|value| *value > 2.0) { 255.0 } else { 1.0 };
-        let scaled = |values: [f64; 3]| values.map(|value| value / scale);
+        let scaled = |mut values: [f64; 3]| {
+            if self.channel_order == ChannelOrder::Bgr {
+                values.reverse();
+            }
+            values.map(|value| value / scale)
+        };
         Ok(Some(Normalisation { mean: scaled(mean), std: scaled(std) }))
+    }
+
+    /// The order of colours that the file's network takes. With BGR, the stem's input channels are read in reverse, so that
+    /// the network of [`Checkpoint::tensors`] takes RGB, and so is [`Checkpoint::normalisation`].
+    pub fn channel_order(&self) -> ChannelOrder {
+        self.channel_order
     }
 
     /// Tensors that were left out, by their names in the file.

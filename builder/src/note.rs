@@ -78,6 +78,17 @@ pub enum Note {
         /// Whose.
         naming: Naming,
     },
+    /// The checkpoint's network takes BGR images; its stem was reversed, so that the model takes RGB.
+    ChannelsReversed,
+    /// Detectron's mean and deviation of pixels were taken, as the network is one of BGR images; nobody said how to resize.
+    PixelMeans {
+        /// Whether pixels of 0 to 255 are only shifted by the mean, not divided.
+        undivided: bool,
+        /// Shorter side after resizing, as stored.
+        resize: u32,
+        /// Height and width of the centre crop, as stored.
+        crop: Crop,
+    },
     /// The classifier is not torchvision's `fc`.
     Classifier {
         /// Its linear layers, by their names in the file.

@@ -10,5 +10,6 @@ pub mod opened;
 pub mod output;
 pub mod precision;
 pub mod said;
+pub mod shaped;
 pub mod tensor;
 pub mod values;

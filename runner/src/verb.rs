@@ -16,6 +16,7 @@ pub mod publish;
 pub mod quantize;
 pub mod quickstart;
 pub mod setup;
+pub mod shapes;
 #[cfg(test)]
 mod tests;
 pub mod tune;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
-use ndarray::Array4;
+use ndarray::{Array4, Axis};
 use resnext_builder::architecture::StrideIn;
-use resnext_builder::checkpoint::{Checkpoint, CheckpointError, Choice, Fault, Naming, WeightsKind};
+use resnext_builder::checkpoint::{ChannelOrder, Checkpoint, CheckpointError, Choice, Fault, Naming, WeightsKind};
 use resnext_builder::cli::Cli;
 use resnext_builder::reference::{Activation, forward};
 use resnext_builder::weights::{Origin, Source, inferred};
@@ -67,7 +67,11 @@ fn each_of_them_computes_what_torch_computes() {
             .unwrap_or_else(|error| panic!("{file} {flags:?}: {error}"));
         let found = inferred(&checkpoint).unwrap_or_else(|error| panic!("{file} {flags:?}: {error}"));
         let (shape, values) = expected(&format!("{network}.input"));
-        let images = Array4::from_shape_vec([shape[0], shape[1], shape[2], shape[3]], values).unwrap();
+        let mut images = Array4::from_shape_vec([shape[0], shape[1], shape[2], shape[3]], values).unwrap();
+        if checkpoint.channel_order() == ChannelOrder::Bgr {
+            // torch's image is BGR, and the model takes RGB.
+            images.invert_axis(Axis(1));
+        }
         let mut source = Source::new(Origin::Checkpoint(&checkpoint));
         let outputs =
             forward(&found.variant, StrideIn::Conv3x3, &found.head(), &mut source, &images, Activation::Relu).unwrap();
@@ -153,6 +157,18 @@ fn what_is_not_clear_is_refused_with_what_there_is() {
     assert!(matches!(*error.fault, Fault::NoSuchHead { .. }), "{error}");
     let error = open("key_unusual.pth", &[]).unwrap_err();
     holds(&error.to_string(), &["the keys are `generator`, `epoch`", "--weights-key generator"]);
+    let error = open("moco.pth", &["--prefix", "encoder_x."]).unwrap_err();
+    holds(&error.to_string(), &["did you mean 'encoder_k.' or 'encoder_q.'?"]);
+    let error = open("head_extra.pth", &["--drop-head", "auxx"]).unwrap_err();
+    holds(&error.to_string(), &["did you mean 'aux'?"]);
+    for (file, key, near) in [
+        ("torchvision_ema.pth", "model_em", "did you mean 'model_ema'?"),
+        ("prefix_model.safetensors", "modle", "did you mean 'model'?"),
+        ("caffe2_blobs.pkl", "blob", "did you mean 'blobs'?"),
+    ] {
+        let error = open(file, &["--weights-key", key]).unwrap_err();
+        holds(&error.to_string(), &[near]);
+    }
     let error = open("torchvision_ema.pth", &["--weights-key", "ema"]).unwrap_err();
     holds(&error.to_string(), &["no weights under the key `ema`", "`model_ema`"]);
 }
@@ -171,6 +187,58 @@ fn a_normalising_layer_in_the_checkpoint_is_the_models_preprocessing() {
     let output =
         run(folder.path(), &["--weights", &path("prefix_normalised.pth"), "-o", "n.onnx", "--preprocess", "v2"]);
     assert!(!text(&output.stderr).contains("normalising layer"), "{}", text(&output.stderr));
+}
+
+/// Preprocessing that a build of `file` stores, and what the build says.
+fn stored_preprocessing(file: &str, flags: &[&str]) -> (serde_json::Value, String) {
+    let (metadata, said) = metadata(file, flags);
+    (serde_json::from_str(&metadata["resnext.preprocess"]).unwrap(), said)
+}
+
+#[track_caller]
+fn near(found: &serde_json::Value, exact: [f64; 3]) {
+    for (index, exact) in exact.into_iter().enumerate() {
+        assert!((found[index].as_f64().unwrap() - exact).abs() < 1e-6, "{found}");
+    }
+}
+
+#[test]
+fn networks_of_bgr_images_become_models_of_rgb_images() {
+    const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+    const STD: [f64; 3] = [0.229, 0.224, 0.225];
+    for file in ["caffe2_protocol4.pkl", "detectron2.pth"] {
+        let (stored, text) = stored_preprocessing(file, &[]);
+        holds(&text, &["takes BGR images", "takes RGB", "123.675, 116.28, 103.53, divided by 58.395, 57.12, 57.375"]);
+        near(&stored["mean"], MEAN);
+        near(&stored["std"], STD);
+        said(file, &[]);
+    }
+    // The network's own layer goes before, its colours in the opposite order too.
+    let (stored, text) = stored_preprocessing("detectron2_pixels.pth", &[]);
+    holds(&text, &["takes BGR images", "own normalising layer"]);
+    near(&stored["mean"], [123.675 / 255.0, 116.28 / 255.0, 103.53 / 255.0]);
+    near(&stored["std"], [3.0 / 255.0, 2.0 / 255.0, 1.0 / 255.0]);
+    // What says that it is torchvision's takes RGB, under whatever names, and so does what the user says.
+    for (file, flags) in [("detectron2.pkl", &[][..]), ("detectron2.pth", &["--channel-order", "rgb"][..])] {
+        let (_, text) = stored_preprocessing(file, flags);
+        assert!(!text.contains("BGR"), "{file}: {text}");
+        said(file, flags);
+    }
+    holds(&said("torchvision_references.pth", &["--channel-order", "bgr"]), &["takes BGR images"]);
+    // Only three channels are colours.
+    assert_eq!(open("grey.pth", &["--channel-order", "bgr"]).unwrap().channel_order(), ChannelOrder::Rgb);
+}
+
+#[test]
+fn a_stem_is_reversed_by_whole_kernels() {
+    let [plain, reversed] = ["rgb", "bgr"].map(|order| {
+        let checkpoint = open("torchvision_references.pth", &["--channel-order", order]).unwrap();
+        (checkpoint.read_f64("conv1.weight").unwrap(), checkpoint.read_f64("layer1.0.conv1.weight").unwrap())
+    });
+    assert_eq!(plain.1, reversed.1);
+    let flipped: Vec<f64> = plain.0.chunks(3 * 49).flat_map(|of| of.chunks(49).rev().flatten().copied()).collect();
+    assert_eq!(reversed.0, flipped);
+    assert_ne!(reversed.0, plain.0);
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub(crate) fn spec(library: Library, kind: Kind, model: &Path) -> Spec {
         session: SessionOptions { intra_op_threads: 1, inter_op_threads: 1, config: Default::default() },
         model: Source::File(model.to_path_buf()),
         outputs: None,
+        shapes: Default::default(),
         allow_fallback: false,
         verbose: false,
     }

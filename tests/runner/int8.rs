@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::common::runner::{launcher, library, program, spec, stderr};
 use onnx_file::metadata::{Key, Labels, Metadata};
@@ -19,8 +20,8 @@ use resnext_builder::precision::Dtype;
 use resnext_builder::target::{Rationale, Target};
 use resnext_builder::weight::WeightRange;
 use resnext_runner::backend::onnxruntime::provider::Kind;
-use resnext_runner::backend::onnxruntime::runtime;
 use resnext_runner::backend::onnxruntime::runtime::package::Package;
+use resnext_runner::backend::onnxruntime::runtime::{self, Runtime};
 use resnext_runner::input::noise::noise;
 use resnext_runner::model::file::ModelFile;
 use resnext_runner::model::opened::Model;
@@ -39,6 +40,7 @@ fn text(path: &Path) -> &str {
 fn shapes(path: &Path, target: Target, precision: &PrecisionArgs) {
     let mut plan = Plan::new(None, Weights::File(trained("shapes.safetensors")), Destination::File(path.to_owned()));
     let read = |name: &str| fs::read_to_string(trained(name)).expect(name);
+    plan.force = true;
     plan.image = Some([Dim::Fixed(64), Dim::Fixed(64)]);
     plan.labels = LabelsChoice::Given(Labels::parse(&read("labels.txt")));
     plan.preprocess = PreprocessChoice::Given(serde_json::from_str(&read("preprocess.json")).expect("preprocessing"));
@@ -89,7 +91,9 @@ fn every_second(folder: &Path, name: &str, first: usize) -> PathBuf {
 
 /// The operators of a model as onnxruntime's CPU provider runs it, its fusions made.
 fn fused(folder: &Path, model: &Path) -> BTreeMap<String, usize> {
-    let runtime = runtime::load(&library(Package::Cpu).path, false).expect("a library");
+    // A process has one environment.
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| runtime::load(&library(Package::Cpu).path, false).expect("a library"));
     let optimised = folder.join("optimised.onnx");
     let builder = SessionBuilder::new(&runtime.environment).expect("a builder");
     let builder = builder.with_optimized_model_path(&optimised).expect("a path");
@@ -204,7 +208,7 @@ fn the_file_is_a_quarter_says_what_it_is_and_is_the_same_each_time() {
 fn a_calibration_of_other_weights_is_refused() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let (_, ranges) = calibrated(folder.path(), 0);
-    let changed = fs::read_to_string(&ranges).expect("ranges").replace("\"sha256\":\"", "\"sha256\":\"0");
+    let changed = fs::read_to_string(&ranges).expect("ranges").replace("\"source_sha256\":\"", "\"source_sha256\":\"0");
     fs::write(&ranges, changed).expect("written");
     let path = folder.path().join("int8.onnx");
     let mut plan = Plan::new(None, Weights::File(trained("shapes.safetensors")), Destination::File(path.clone()));
@@ -213,6 +217,35 @@ fn a_calibration_of_other_weights_is_refused() {
     let refused = build(&plan, &mut |_| {}).expect_err("another network");
     assert!(refused.to_string().contains("was measured on"), "{refused}");
     assert!(!path.exists());
+}
+
+#[test]
+fn quantize_measures_what_it_loses_and_fails_where_that_may_be_too_much() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (model, output) = (folder.path().join("f32.onnx"), folder.path().join("int8.onnx"));
+    shapes(&model, Target::Portable, &PrecisionArgs::default());
+    let heldout = trained("heldout");
+    let quantize = |images: &Path, most: &str| {
+        let mut command = Command::new(program());
+        command.args(["quantize", text(&model), "--images", text(images), "-o", text(&output), "--force", "--json"]);
+        let output = command.args(["--max-loss", most, "--ort-lib"]).arg(library(Package::Cpu).path).output();
+        let output = output.expect("it starts");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), found, stderr(&output))
+    };
+    let (code, found, said) = quantize(&heldout, "4");
+    assert_eq!((code, &found["exceeded"]), (Some(0), &Value::Bool(false)), "{said}{found}");
+    let accuracy = &found["accuracy"];
+    assert_eq!((accuracy["labelled"].as_bool(), accuracy["images"].as_u64()), (Some(true), Some(150)), "{accuracy}");
+    assert!(accuracy["loss_points"].as_f64() < accuracy["loss_bound_points"].as_f64(), "{accuracy}");
+    // 150 images show no loss below a point.
+    let (code, found, said) = quantize(&heldout, "0.5");
+    assert_eq!((code, &found["exceeded"]), (Some(1), &Value::Bool(true)), "{said}{found}");
+    // Without class folders the answers of the f32 file are what counts.
+    let (code, found, said) = quantize(&heldout.join("star"), "100");
+    assert_eq!((code, found["accuracy"]["labelled"].as_bool()), (Some(0), Some(false)), "{said}{found}");
+    assert_eq!(found["accuracy"]["images"].as_u64(), Some(12));
+    assert_eq!(fused(folder.path(), &output).get("Conv"), None);
 }
 
 /// torch's exports, in integers by `optimize`.

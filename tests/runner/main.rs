@@ -12,6 +12,7 @@ mod classifiers;
 mod datasets;
 mod endings;
 mod eval;
+mod extents;
 mod fallback;
 mod faults;
 mod gpu;

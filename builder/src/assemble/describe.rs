@@ -6,7 +6,7 @@ use super::plan::{LabelsChoice, Plan, PreprocessChoice};
 use super::resolve::Resolved;
 use crate::architecture::CHANNELS;
 use crate::architecture::Output;
-use crate::checkpoint::Normalisation;
+use crate::checkpoint::{ChannelOrder, Checkpoint, Normalisation};
 use crate::graph::Dim;
 use crate::note::Note;
 use crate::passes::{self, PassRun};
@@ -94,6 +94,15 @@ fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes:
             notes.push(Note::NormalisationFound { resize, crop });
             return own;
         }
+    }
+    let order = resolved.checkpoint.as_ref().map(Checkpoint::channel_order);
+    if let (PreprocessChoice::Known, None, Some(ChannelOrder::Bgr)) = (&plan.preprocess, known, order) {
+        // Detectron's configurations give a deviation to its ResNeXts alone, and it is ImageNet's.
+        let undivided = variant.cardinality == 1;
+        notes.push(Note::PixelMeans { undivided, resize, crop });
+        let imagenet = Preprocess::imagenet(Recipe::V1, side);
+        let std = if undivided { [1.0 / 255.0; 3] } else { imagenet.std };
+        return Preprocess { mean: imagenet.mean, std, ..stored };
     }
     match (&plan.preprocess, known, &resolved.checkpoint, variant.stem) {
         (PreprocessChoice::Given(_), ..) if plan.image.is_none() && crop.extents() != [usual; 2] => {

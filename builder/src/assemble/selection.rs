@@ -3,7 +3,7 @@
 use super::error::BuildError;
 use super::plan::{LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::architecture::{Output, StrideIn};
-use crate::checkpoint::{Checkpoint, Naming};
+use crate::checkpoint::{ChannelOrder, Checkpoint, Naming};
 use crate::note::Note;
 use crate::sidecar::Sidecar;
 
@@ -51,6 +51,9 @@ pub(crate) fn notes(checkpoint: &Checkpoint) -> Vec<Note> {
     }
     if checkpoint.naming() != Naming::Torchvision {
         notes.push(Note::Naming { naming: checkpoint.naming() });
+    }
+    if checkpoint.channel_order() == ChannelOrder::Bgr {
+        notes.push(Note::ChannelsReversed);
     }
     if let Some(head) = checkpoint.head() {
         if head.layers != ["fc"] {

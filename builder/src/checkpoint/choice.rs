@@ -2,6 +2,15 @@
 
 use serde::Serialize;
 
+/// The order in which a network takes the colour channels of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ChannelOrder {
+    /// Red, green, blue: what every model written here takes.
+    Rgb,
+    /// Blue, green, red: Caffe's, which OpenCV gives.
+    Bgr,
+}
+
 /// Which part of a checkpoint is meant, and what may be passed over. The default lets the file decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
@@ -11,6 +20,8 @@ pub struct Choice {
     pub prefix: Option<String>,
     /// Heads to leave out.
     pub drop_heads: Vec<String>,
+    /// Order of the colour channels that the network takes; `None` is what its names say.
+    pub channel_order: Option<ChannelOrder>,
     /// Leave every head out.
     pub no_head: bool,
     /// Exact `module.Name`s of objects to pass over unbuilt, beside those known to be harmless.

@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::suggest;
+
 /// A checkpoint that was refused: the file, and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {}", path.display(), legible(&fault.to_string()))]
@@ -150,7 +152,10 @@ pub enum Fault {
     #[error("{}", no_weights(keys, candidates))]
     NoWeights { keys: Vec<String>, candidates: Vec<String> },
     /// No weights under the key that was asked for.
-    #[error("no weights under the key `{key}`; {}", known_ones("weights lie under", known, "no key leads to weights"))]
+    #[error(
+        "no weights under the key `{key}`; {}",
+        known_ones(key, "weights lie under", known, "no key leads to weights")
+    )]
     NoSuchKey { key: String, known: Vec<String> },
     /// Several prefixes under which there is a network.
     #[error("two or more networks are in the file, their names under {}: choose one with --prefix", quoted(known))]
@@ -158,7 +163,7 @@ pub enum Fault {
     /// No network under the prefix that was asked for.
     #[error(
         "no network of the family under the prefix `{prefix}`; {}",
-        known_ones("there is one under", known, "none is found under any prefix")
+        known_ones(prefix, "there is one under", known, "none is found under any prefix")
     )]
     NoSuchPrefix { prefix: String, known: Vec<String> },
     /// Linear layers that are not one plain classifier.
@@ -176,7 +181,7 @@ pub enum Fault {
     /// No head of the name that was asked for.
     #[error(
         "no head `{head}` to drop; {}",
-        known_ones("linear layers beside the stages are", known, "there are no linear layers beside the stages")
+        known_ones(head, "linear layers beside the stages are", known, "there are no linear layers beside the stages")
     )]
     NoSuchHead { head: String, known: Vec<String> },
     /// The outermost value is no dictionary.
@@ -366,8 +371,10 @@ fn quoted(names: &[String]) -> String {
     list.join(", ")
 }
 
-fn known_ones(some: &str, names: &[String], none: &str) -> String {
-    if names.is_empty() { none.to_owned() } else { format!("{some} {}", quoted(names)) }
+/// What there is in place of `asked`, and which of it may have been meant.
+fn known_ones(asked: &str, some: &str, names: &[String], none: &str) -> String {
+    let near = suggest::nearest(asked, names.iter().map(String::as_str));
+    if names.is_empty() { none.to_owned() } else { format!("{some} {}{}", quoted(names), suggest::question(&near)) }
 }
 
 fn no_weights(keys: &[String], candidates: &[String]) -> String {

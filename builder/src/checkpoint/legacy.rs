@@ -49,14 +49,15 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
     let (object, _) = next("the pickle of the object", Mode::Full)?;
     let (keys, keys_at) = next("the pickle of the storage keys", Mode::Literal)?;
 
-    let Names { tensors, nested_under, alternatives, skipped } = state_dict::find(&object, choice.key.as_deref())?;
+    let Names { tensors, nested_under, alternatives, skipped, from_torchvision } =
+        state_dict::find(&object, choice.key.as_deref())?;
     let blobs = storages(source, &object, &keys, keys_at, offset)?;
     let tensors = tensors.into_iter().map(|(info, view)| match blobs.get(view.storage.as_str()) {
         Some(blob) => Ok((info, Stored { file: 0, blob: blob.clone(), layout: view.layout })),
         None => Err(Fault::StorageMissing { tensor: info.name, storage: view.storage }),
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;
-    Ok(Names { tensors, nested_under, alternatives, skipped })
+    Ok(Names { tensors, nested_under, alternatives, skipped, from_torchvision })
 }
 
 fn check_byte_order(system: &Pickle, offset: u64) -> Result<(), Fault> {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 pub use head::Head;
 pub use scheme::Naming;
 
-use super::choice::{Choice, Undecided};
+use super::choice::{ChannelOrder, Choice, Undecided};
 use super::error::Fault;
 use super::tensor::TensorInfo;
 use super::values::Data;
@@ -39,18 +39,24 @@ pub(super) struct Named {
     pub(super) naming: Naming,
     pub(super) head: Option<Head>,
     pub(super) undecided: Option<Undecided>,
-    /// Mean and deviation of a layer before the network that normalises images.
+    /// The order of the colour channels of the file's network, where it takes three. The tensors here are those of RGB.
+    pub(super) channel_order: ChannelOrder,
+    /// Mean and deviation of a layer before the network that normalises images, in the file's order.
     pub(super) normalisation: Option<Box<[Data; 2]>>,
     /// Tensors that are not part of the network, by their names in the file.
     pub(super) left_out: Vec<String>,
 }
 
-/// Gives `tensors` torchvision's names.
+/// Gives `tensors` torchvision's names, and its order of colours. `from_torchvision`: the file says that it is of it.
 ///
 /// # Errors
 ///
 /// If there is not what `choice` names.
-pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Result<Named, Fault> {
+pub(super) fn normalise(
+    tensors: Vec<(TensorInfo, Data)>,
+    choice: &Choice,
+    from_torchvision: bool,
+) -> Result<Named, Fault> {
     let mut tensors = join_pruned(tensors);
     let mut left_out = Vec::new();
     tensors.retain(|(info, _)| {
@@ -69,6 +75,7 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
                 naming: Naming::Torchvision,
                 head: None,
                 undecided,
+                channel_order: ChannelOrder::Rgb,
                 normalisation: None,
                 left_out,
             });
@@ -101,10 +108,28 @@ pub(super) fn normalise(tensors: Vec<(TensorInfo, Data)>, choice: &Choice) -> Re
     if naming == Naming::Caffe2 {
         complete_statistics(&mut tensors);
     }
+    let usual = if from_torchvision { ChannelOrder::Rgb } else { naming.channel_order() };
+    let mut channel_order = choice.channel_order.unwrap_or(usual);
+    if channel_order == ChannelOrder::Bgr && !reverse_stem(&mut tensors) {
+        channel_order = ChannelOrder::Rgb;
+    }
     let tensors = tensors.into_iter().map(|tensor| (TensorInfo { name: tensor.name, ..tensor.info }, tensor.data));
     let prefix = if wrapper { format!("{}{prefix}", WRAPPERS[0]) } else { format!("{stripped}{prefix}") };
     let prefix = (!prefix.is_empty()).then_some(prefix);
-    Ok(Named { tensors: tensors.collect(), prefix, naming, head, undecided, normalisation, left_out })
+    let tensors = tensors.collect();
+    Ok(Named { tensors, prefix, naming, head, undecided, channel_order, normalisation, left_out })
+}
+
+/// Makes the stem's convolution take the three colours in the opposite order; false where it takes no three.
+fn reverse_stem(tensors: &mut [Tensor]) -> bool {
+    let stem = tensors.iter_mut().find(|tensor| tensor.body && tensor.name == "conv1.weight");
+    let Some(stem) = stem.filter(|stem| stem.info.shape.get(1) == Some(&crate::architecture::CHANNELS)) else {
+        return false;
+    };
+    let (channels, inner) = (crate::architecture::CHANNELS, stem.info.shape[2..].iter().product());
+    let of = std::mem::replace(&mut stem.data, Data::Constant { value: 0.0, elements: 0 });
+    stem.data = Data::Reversed { of: Box::new(of), channels, inner };
+    true
 }
 
 /// Weights of a loss, and the mean and deviation of a normalising layer before the network.
@@ -119,19 +144,20 @@ fn is_aside(tensor: &Tensor) -> bool {
 
 /// Takes the three means and deviations of a normalising layer out of `tensors`, where there is one such layer.
 fn take_normalisation(tensors: &mut Vec<Tensor>, left_out: &mut Vec<String>) -> Option<Box<[Data; 2]>> {
-    let find = |last: &str| {
+    let find = |lasts: [&str; 2]| {
         let fits = |tensor: &Tensor| {
-            let name = tensor.name.rsplit('.').next();
+            let name = tensor.name.rsplit('.').next().unwrap_or_default();
             !tensor.body
-                && name == Some(last)
+                && lasts.contains(&name)
                 && tensor.info.dtype.is_float()
                 && tensor.info.shape.iter().product::<usize>() == 3
         };
         let mut found = tensors.iter().enumerate().filter(|(_, tensor)| fits(tensor));
         let (index, tensor) = found.next()?;
-        found.next().is_none().then(|| (index, tensor.name.strip_suffix(last).unwrap_or_default().to_owned()))
+        let layer = tensor.name.rsplit_once('.').map(|(layer, _)| layer.to_owned());
+        found.next().is_none().then_some((index, layer))
     };
-    let ((mean, layer), (std, other)) = (find("mean")?, find("std")?);
+    let ((mean, layer), (std, other)) = (find(["mean", "pixel_mean"])?, find(["std", "pixel_std"])?);
     if layer != other {
         return None;
     }

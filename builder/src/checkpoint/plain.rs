@@ -44,7 +44,11 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Option<Names<Stor
         }
     });
     if let (None, Some(key)) = (&nested, &choice.key) {
-        return Err(Fault::NoSuchKey { key: key.clone(), known: Vec::new() });
+        let leads = |(own, value, _): &(Value, Value, _)| match pickle.node(*value) {
+            Some(Node::Dict(items)) if !items.is_empty() => pickle.str(*own).map(str::to_owned),
+            _ => None,
+        };
+        return Err(Fault::NoSuchKey { key: key.clone(), known: root.iter().filter_map(leads).collect() });
     }
     let (nested_under, items) = nested.map_or((None, &root[..]), |(key, items)| (Some(key), items));
     let tensors = arrays(&pickle, items)?;
@@ -52,7 +56,8 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Option<Names<Stor
         return Ok(None);
     }
     scan::refuse_unknown(&pickle.unknown, false)?;
-    Ok(Some(Names { tensors, nested_under, ..Names::default() }))
+    let from_torchvision = state_dict::is_from_torchvision(&pickle, root);
+    Ok(Some(Names { tensors, nested_under, from_torchvision, ..Names::default() }))
 }
 
 fn arrays(pickle: &Pickle, items: &Items) -> Result<Vec<(TensorInfo, Stored)>, Fault> {

@@ -53,7 +53,7 @@ pub(super) fn read(source: &Source) -> Result<Names<Stored>, Fault> {
     if tensors.is_empty() {
         return Err(Fault::NoWeights { keys: Vec::new(), candidates: Vec::new() });
     }
-    Ok(Names { tensors, nested_under: None, alternatives: Vec::new(), skipped: Vec::new() })
+    Ok(Names { tensors, ..Names::default() })
 }
 
 /// The tensors whose names begin with `key` and a dot, without those: the format has no dictionaries in one another.

@@ -20,12 +20,23 @@ pub(super) struct Names<T> {
     pub(super) nested_under: Option<String>,
     pub(super) alternatives: Vec<Alternative>,
     pub(super) skipped: Vec<Skipped>,
+    /// Whether the file says that its network is torchvision's, under the names of another library.
+    pub(super) from_torchvision: bool,
 }
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
-        Self { tensors: Vec::new(), nested_under: None, alternatives: Vec::new(), skipped: Vec::new() }
+        let (tensors, alternatives, skipped) = (Vec::new(), Vec::new(), Vec::new());
+        Self { tensors, nested_under: None, alternatives, skipped, from_torchvision: false }
     }
+}
+
+/// Whether a file in Detectron2's names says that it was converted from torchvision's.
+pub(super) fn is_from_torchvision(pickle: &Pickle, root: &Items) -> bool {
+    let says = |(key, value, _): &(Value, Value, _)| {
+        pickle.str(*key) == Some("__author__") && pickle.str(*value) == Some("torchvision")
+    };
+    root.iter().any(says)
 }
 
 /// A tensor as the pickle describes it.
@@ -71,7 +82,8 @@ pub(super) fn find(pickle: &Pickle, key: Option<&str>) -> Result<Names<View>, Fa
     }
     refuse_shared_storages(&tensors)?;
     let nested_under = (!path.is_empty()).then(|| path.join("."));
-    Ok(Names { tensors, nested_under, alternatives, skipped: skipped(pickle, root) })
+    let from_torchvision = is_from_torchvision(pickle, root);
+    Ok(Names { tensors, nested_under, alternatives, skipped: skipped(pickle, root), from_torchvision })
 }
 
 /// Every storage that the pickle mentions, by key: bytes per element and number of elements.

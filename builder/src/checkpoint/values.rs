@@ -48,6 +48,15 @@ pub(super) enum Data {
     Stored(Stored),
     /// The product of two tensors of one shape, element by element.
     Product(Box<[Stored; 2]>),
+    /// With the order of the second dimension reversed.
+    Reversed {
+        /// `[out_channels, in_channels, ...]`.
+        of: Box<Data>,
+        /// Extent of the second dimension.
+        channels: usize,
+        /// Elements under each index of it.
+        inner: usize,
+    },
     /// One number everywhere: the file needs none.
     Constant { value: f64, elements: usize },
 }
@@ -110,6 +119,11 @@ pub(super) fn read<T: Real>(sources: &[Source], name: &str, data: &Data) -> Resu
                 *value = T::from_f64(value.to_f64() * factor.to_f64());
             }
             Ok(product)
+        }
+        Data::Reversed { of, channels, inner } => {
+            let values: Vec<T> = read(sources, name, of)?;
+            let outer = values.chunks_exact((channels * inner).max(1));
+            Ok(outer.flat_map(|filter| filter.chunks_exact((*inner).max(1)).rev().flatten().copied()).collect())
         }
         Data::Constant { value, elements } => Ok(vec![T::from_f64(*value); *elements]),
     }

@@ -54,7 +54,8 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
         }
     }
     let Some(weights) = weights else { return Err(no_data_pkl(&entries)) };
-    let Names { tensors, nested_under, alternatives, skipped } = state_dict::find(&weights, choice.key.as_deref())?;
+    let Names { tensors, nested_under, alternatives, skipped, from_torchvision } =
+        state_dict::find(&weights, choice.key.as_deref())?;
     let tensors = tensors.into_iter().map(|(info, view)| {
         let name = format!("{root}data/{}", view.storage);
         let Some(entry) = by_name.get(name.as_str()) else {
@@ -67,7 +68,7 @@ pub(super) fn read(source: &Source, choice: &Choice) -> Result<Names<Stored>, Fa
         Ok((info, Stored { file: 0, blob: blob(entry), layout: view.layout }))
     });
     let tensors: Vec<(TensorInfo, Stored)> = tensors.collect::<Result<_, _>>()?;
-    Ok(Names { tensors, nested_under, alternatives, skipped })
+    Ok(Names { tensors, nested_under, alternatives, skipped, from_torchvision })
 }
 
 /// The folder, with its slash, that holds `data.pkl` and everything else.

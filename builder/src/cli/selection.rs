@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::build::BuildError;
-use crate::checkpoint::Choice;
+use crate::checkpoint::{ChannelOrder, Choice};
 
 /// Which part of a checkpoint is meant.
 #[derive(Clone, Debug, Default, Args)]
@@ -17,6 +17,10 @@ pub struct SelectionArgs {
     /// Leave out a head that is not the classifier, by its name in the file; may be given several times
     #[arg(help_heading = "Input", long, value_name = "NAME", value_delimiter = ',')]
     pub drop_head: Vec<String>,
+    /// Order of the colour channels that the checkpoint's network takes [default: bgr with Caffe2's and Detectron2's names,
+    /// else rgb]; the model written takes RGB
+    #[arg(help_heading = "Input", long, value_name = "ORDER", value_enum)]
+    pub channel_order: Option<ChannelOrder>,
     /// Pass over objects of these classes beside the weights, unbuilt: exact names, module.Name
     #[arg(help_heading = "Input", long, value_name = "NAMES", value_delimiter = ',')]
     pub skip_objects: Vec<String>,
@@ -41,6 +45,7 @@ impl SelectionArgs {
             key: self.weights_key.clone(),
             prefix: self.prefix.clone(),
             drop_heads: self.drop_head.clone(),
+            channel_order: self.channel_order,
             no_head: false,
             skip: self.skip_objects.clone(),
         })

@@ -125,6 +125,15 @@ impl Display for Note {
             }
             Self::OtherWeights { others } => other_weights(f, others),
             Self::Naming { naming } => f.write_str(naming_of(*naming)),
+            Self::ChannelsReversed => f.write_str(
+                "the checkpoint's network takes BGR images: the input channels of its first convolution are reversed, so the model written takes RGB; --channel-order rgb leaves them as they are",
+            ),
+            Self::PixelMeans { undivided, resize, crop } => write!(
+                f,
+                "mean and deviation of the preprocessing are Detectron's for such networks, in RGB: pixels of 0 to 255 less 123.675, 116.28, 103.53, {}; resize {resize} and crop {crop} are v1's, as nothing says them; --preprocess FILE sets others",
+                if *undivided { "not divided" } else { "divided by 58.395, 57.12, 57.375" },
+                crop = crop.shorter()
+            ),
             Self::Classifier { layers } => match &layers[..] {
                 [only] => write!(f, "classifier: '{only}'"),
                 several => write!(
@@ -202,11 +211,9 @@ pub(super) fn naming_of(naming: Naming) -> &'static str {
         Naming::Transformers => {
             "names are those of transformers' ResNet; where its configuration has downsample_in_bottleneck, add --stride-in 1x1"
         }
-        Naming::Detectron2 => {
-            "names are Detectron2's: it takes BGR images, and so does the model written; where its configuration has STRIDE_IN_1X1, add --stride-in 1x1"
-        }
+        Naming::Detectron2 => "names are Detectron2's; where its configuration has STRIDE_IN_1X1, add --stride-in 1x1",
         Naming::Caffe2 => {
-            "names are Caffe2's, as in Detectron's model zoo: its networks take BGR images, and so does the model written; X-101-32x8d has its stride in the 3x3 as here, R-50 and R-101 of that zoo in the first 1x1 (--stride-in 1x1)"
+            "names are Caffe2's, as in Detectron's model zoo; X-101-32x8d has its stride in the 3x3 as here, R-50 and R-101 of that zoo in the first 1x1 (--stride-in 1x1)"
         }
         Naming::Sequential { .. } => {
             "names are the numbers of an nn.Sequential, taken for a ResNet's children in order"

@@ -119,6 +119,7 @@ impl Providers {
             session: self.session.clone(),
             model: Source::Probe,
             outputs: file.fetched.clone(),
+            shapes: file.shaped.clone(),
             allow_fallback: self.allow_fallback,
             verbose: self.verbose,
         };

@@ -40,14 +40,15 @@ impl Feed {
         }
     }
 
-    /// What the opened model of a candidate takes: as it declares it, or, where it declares nothing, as its file does.
+    /// What the opened model of a candidate takes: as it declares it, or, where it declares nothing, as its file does; shapes that were
+    /// asked for stand in what is known of the file.
     ///
     /// # Errors
     /// [`ModelError::BadModel`] as for [`Feed::of_file`].
     pub fn of_opened(candidate: &Candidate<'_>, model: &dyn Model) -> Result<Feed, ModelError> {
         let bad = |error: MetadataError| ModelError::BadModel(error.to_string());
         let inputs = model.inputs();
-        if let Some(file) = candidate.file.filter(|_| inputs.is_empty()) {
+        if let Some(file) = candidate.file.filter(|file| inputs.is_empty() || !file.shaped.is_empty()) {
             return Feed::of_file(file).map_err(bad);
         }
         match ImageInput::among(inputs) {

@@ -20,6 +20,6 @@ fn demand(file: &ModelFile, batches: &[usize]) -> Option<Demand> {
         // The probe run has a batch of one.
         least: shape(1),
         most: shape(batches.iter().copied().max().unwrap_or(1)),
-        is_open: image.batch.is_none() || image.height.is_none() || image.width.is_none(),
+        is_open: !file.shaped.is_empty() || image.batch.is_none() || image.height.is_none() || image.width.is_none(),
     })
 }

@@ -1,5 +1,6 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use onnx_file::budget::OverBudget;
@@ -93,6 +94,8 @@ pub struct ModelFile {
     pub foreign: Foreign,
     /// What the user says of it.
     pub asked: Asked,
+    /// Shapes of inputs that were asked for, by name.
+    pub shaped: BTreeMap<String, Vec<Option<usize>>>,
     /// The outputs that are fetched from a run; all where nothing is said.
     pub fetched: Option<Vec<String>>,
     /// Coarsest arithmetic found in the file.
@@ -122,6 +125,7 @@ impl ModelFile {
             metadata: Metadata::of(&model),
             foreign: Foreign::read(path, &model),
             asked: Asked::default(),
+            shaped: BTreeMap::new(),
             fetched: None,
             precision: Precision::of(&graph),
             graph,

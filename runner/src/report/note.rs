@@ -90,7 +90,7 @@ impl fmt::Display for Note {
         ),
         Note::PreprocessingScaled { model, input: [height, width], crop: [crop_height, crop_width], resize } => write!(
             f,
-            "{model} takes {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop \
+            "{model} is given {height}x{width} pixels where its preprocessing crops {crop_height}x{crop_width}: the crop \
              is {height}x{width} and the shorter side is resized to {resize:.0}"
         ),
         Note::RandomWeights { model } => write!(f, "the weights of {model} are random: its classes mean nothing"),

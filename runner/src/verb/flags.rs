@@ -43,15 +43,20 @@ pub(crate) struct Batch {
 /// Batch size, of verbs that measure several sizes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Batches {
-    /// Batch sizes
-    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = images_at_once, help_heading = "Input")]
+    /// Batch sizes; the model's own where it is fixed, and 1 otherwise, unless given
+    #[arg(short, long, value_name = "N,...", value_delimiter = ',', value_parser = images_at_once, help_heading = "Input")]
     batch_size: Vec<usize>,
 }
 
 impl Batches {
-    /// The sizes, each once, in the order given.
+    /// The sizes, each once, in the order given; 1 where none is.
     pub(crate) fn sizes(&self) -> Vec<usize> {
-        each_once(&self.batch_size)
+        if self.are_asked() { each_once(&self.batch_size) } else { vec![1] }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn are_asked(&self) -> bool {
+        !self.batch_size.is_empty()
     }
 }
 

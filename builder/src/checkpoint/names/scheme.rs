@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::checkpoint::choice::ChannelOrder;
+
 /// Whose names a file's tensors have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,6 +48,14 @@ impl Naming {
         (2..=4).rev().find_map(|first| {
             before(&format!("{first}.0.conv1.weight")).map(|prefix| (Self::Sequential { first }, prefix))
         })
+    }
+
+    /// The order of colours that the library trains its networks on.
+    pub(super) fn channel_order(self) -> ChannelOrder {
+        match self {
+            Self::Detectron2 | Self::Caffe2 => ChannelOrder::Bgr,
+            Self::Torchvision | Self::Transformers | Self::Sequential { .. } => ChannelOrder::Rgb,
+        }
     }
 
     /// torchvision's name of `name`, and whether it is a part of stem or stages; `None` where the naming has none.

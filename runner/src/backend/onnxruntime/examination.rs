@@ -199,6 +199,7 @@ pub fn examine_provider(launcher: &Launcher, library: &Library, kind: Kind) -> P
         session: SessionOptions { intra_op_threads: 1, inter_op_threads: 1, config: Default::default() },
         model: Source::Probe,
         outputs: None,
+        shapes: Default::default(),
         allow_fallback: false,
         verbose: false,
     };

@@ -66,6 +66,7 @@ pub fn ask(launcher: &Launcher, library: &Library) -> Kernels {
         session: SessionOptions { intra_op_threads: 1, inter_op_threads: 1, config: Default::default() },
         model: Source::Known,
         outputs: None,
+        shapes: Default::default(),
         allow_fallback: false,
         verbose: false,
     };

@@ -109,7 +109,7 @@ impl LocalModel {
         };
         let ports = convert::ports(&session);
         let mut model = LocalModel { session, loaded, ports, bound, outputs, graph };
-        let inputs = probe::inputs(&model.session)?;
+        let inputs = probe::inputs(&model.session, &spec.shapes)?;
         let started = Instant::now();
         model.first_run(&inputs).map_err(|error| probe_failed(&error))?;
         model.loaded.first_run_seconds = started.elapsed().as_secs_f64();

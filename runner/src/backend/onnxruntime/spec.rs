@@ -44,6 +44,9 @@ pub struct Spec {
     pub model: Source,
     /// The outputs that a run gives; all tensors of a type that is moved where nothing is said.
     pub outputs: Option<Vec<String>>,
+    /// Shapes of inputs that were asked for, by name: the first run has them too.
+    #[serde(default)]
+    pub shapes: BTreeMap<String, Vec<Option<usize>>>,
     /// Accept nodes on other providers than the one asked for.
     pub allow_fallback: bool,
     /// Let onnxruntime's warnings through to standard error.

@@ -7,6 +7,7 @@ use crate::backend::onnxruntime::provider::OptionError;
 use crate::model::opened::Scope;
 use crate::verb::flags::each_once;
 use crate::verb::flags::*;
+use crate::verb::shapes::Shapes;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Bench {
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]
     batches: Batches,
+    #[command(flatten)]
+    shapes: Shapes,
     #[command(flatten)]
     seed: Seed,
     #[command(flatten)]
@@ -62,7 +65,7 @@ impl Bench {
     /// [`OptionError`] for options that no provider asked for takes.
     pub(crate) fn options(&self) -> Result<Options, OptionError> {
         let providers = self.providers.options()?;
-        Ok(Options { models: self.models.clone(), providers, plan: self.plan() })
+        Ok(Options { models: self.models.clone(), shapes: self.shapes.shape.clone(), providers, plan: self.plan() })
     }
 
     /// The plan of the measurement.
@@ -80,6 +83,7 @@ impl Bench {
         };
         Plan {
             batches: self.batches.sizes(),
+            batch_is_asked: self.batches.are_asked(),
             scopes: each_once(&self.scope).into_iter().map(scope).collect(),
             warmup: self.warmup.unwrap_or(WarmUp::UntilSteady),
             min_runs: self.iterations.unwrap_or(default.min_runs),

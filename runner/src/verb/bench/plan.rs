@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
+use crate::input::feed::Feed;
+use crate::model::file::ModelFile;
 use crate::model::opened::{Block, Scope};
 use crate::stats::ratio::PROCESSES_NEEDED;
+use crate::verb::flags::each_once;
 
 /// Most runs in one block: bounds the memory that raw samples take.
 const MOST_RUNS: usize = 100_000;
@@ -37,6 +40,10 @@ pub enum WarmUp {
 pub struct Plan {
     /// Batch size.
     pub batches: Vec<usize>,
+    /// Whether these sizes were asked for: every model is measured at each then, and otherwise one with a fixed batch at
+    /// that alone.
+    #[serde(skip)]
+    pub batch_is_asked: bool,
     /// What the clock encloses.
     pub scopes: Vec<Scope>,
     /// Warm-up.
@@ -56,10 +63,15 @@ pub struct Plan {
     pub seed: u64,
 }
 
+fn fixed_batch(file: &ModelFile) -> Option<usize> {
+    Feed::of_file(file).ok()?.fixed_batch()
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Plan {
             batches: vec![1],
+            batch_is_asked: true,
             scopes: vec![Scope::EndToEnd],
             warmup: WarmUp::UntilSteady,
             min_runs: 10,
@@ -73,6 +85,23 @@ impl Default for Plan {
 }
 
 impl Plan {
+    /// The plan for these models: where no batch size was asked for, those that the models fix.
+    pub fn for_models(&self, files: &[ModelFile]) -> Plan {
+        let fixed: Vec<usize> = files.iter().filter_map(fixed_batch).collect();
+        if self.batch_is_asked || fixed.is_empty() {
+            return self.clone();
+        }
+        Plan { batches: each_once(&fixed), ..self.clone() }
+    }
+
+    /// The batch sizes at which a model is measured; `file` is its own.
+    pub(crate) fn batches_of(&self, file: Option<&ModelFile>) -> Vec<usize> {
+        match file.and_then(fixed_batch) {
+            Some(fixed) if !self.batch_is_asked => vec![fixed],
+            _ => self.batches.clone(),
+        }
+    }
+
     /// How many processes a row are worth it, where the start of one of each row, loading and warm-up together, took
     /// `start_s` and one run of each row takes `runs_s`: all starts may take twice as long as what is measured, or some
     /// seconds a row where that is more. Below the number that an interval needs there is one.

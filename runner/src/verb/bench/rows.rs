@@ -101,7 +101,7 @@ impl Row {
     pub(crate) fn all(candidates: &[Candidate<'_>], plan: &Plan) -> Vec<Row> {
         let mut rows = Vec::new();
         for (index, candidate) in candidates.iter().enumerate() {
-            for &batch in &plan.batches {
+            for batch in plan.batches_of(candidate.file) {
                 for &scope in &plan.scopes {
                     rows.push(Row {
                         candidate: index,

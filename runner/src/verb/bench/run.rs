@@ -19,6 +19,7 @@ use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+use crate::verb::shapes;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Bench) -> Result<ExitCode, Failure> {
@@ -33,10 +34,11 @@ pub(crate) fn measured(
     options: &Options,
     outputs: &Outputs<'_>,
 ) -> Result<Report<measurement::Bench>, Failure> {
-    let files = read_models(&options.models)?;
+    let mut files = read_models(&options.models)?;
+    shapes::shape(&mut files, &options.shapes)?;
     outputs.apart_from(&files, &[])?;
     let providers = Providers::of(global, &options.providers)?;
-    let plan = &options.plan;
+    let plan = &options.plan.for_models(&files);
     let mut candidates = providers.candidates(&files, &demands(&files, &plan.batches));
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);

@@ -7,6 +7,7 @@ use crate::backend::onnxruntime::provider::OptionError;
 use crate::input::decode::Exif;
 use crate::verb::flags::*;
 use crate::verb::outputs::Outputs;
+use crate::verb::shapes::Shapes;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -21,9 +22,11 @@ pub struct Compare {
     /// What becomes of an image whose EXIF orientation says that it lies on a side
     #[arg(long, value_enum, default_value = "apply", help_heading = "Input")]
     pub(crate) exif: Exif,
-    /// Batch size, and number of synthetic images
-    #[arg(short, long, value_name = "N", default_value = "4", value_parser = images_at_once, help_heading = "Input")]
-    pub(crate) batch_size: usize,
+    /// Batch size, and number of synthetic images; the first model's own where it is fixed, and 4 otherwise, unless given
+    #[arg(short, long, value_name = "N", value_parser = images_at_once, help_heading = "Input")]
+    pub(crate) batch_size: Option<usize>,
+    #[command(flatten)]
+    shapes: Shapes,
     /// Compare with these outputs (.npz, .npy, .safetensors) instead of the first candidate's
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) reference: Option<PathBuf>,
@@ -68,6 +71,7 @@ impl Compare {
         };
         Ok(Options {
             models: self.models.clone(),
+            shapes: self.shapes.shape.clone(),
             providers: self.providers.options()?,
             inputs,
             save_inputs: self.save_inputs.clone(),

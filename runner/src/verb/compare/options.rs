@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::options::ProviderOptions;
 use crate::input::decode::Exif;
+use crate::model::shaped::InputShape;
+
+/// Synthetic images where nothing else is said.
+pub(crate) const USUAL_BATCH: usize = 4;
 
 /// Where inputs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub enum InputsFrom {
 pub struct Options {
     /// Models; the first on the first provider is what the others are compared with.
     pub models: Vec<PathBuf>,
+    /// Shapes of inputs, where the models leave them open.
+    pub shapes: Vec<InputShape>,
     /// Where they run.
     pub providers: ProviderOptions,
     /// What goes in.
@@ -33,8 +39,9 @@ pub struct Options {
     pub save_inputs: Option<PathBuf>,
     /// Where the first candidate's outputs are kept.
     pub save_outputs: Option<PathBuf>,
-    /// Batch size, and number of synthetic images.
-    pub batch: usize,
+    /// Batch size, and number of synthetic images; the first model's own where it is fixed, and [`USUAL_BATCH`] otherwise,
+    /// unless given.
+    pub batch: Option<usize>,
     /// A file of outputs to compare with instead of the first candidate's.
     pub reference: Option<PathBuf>,
     /// Tolerances, where they do not follow from the precision.
@@ -48,11 +55,12 @@ impl Options {
     pub fn of(models: Vec<PathBuf>, providers: ProviderOptions) -> Options {
         Options {
             models,
+            shapes: Vec::new(),
             providers,
             inputs: InputsFrom::Noise { seed: 0 },
             save_inputs: None,
             save_outputs: None,
-            batch: 4,
+            batch: None,
             reference: None,
             tolerance: ToleranceOverride::default(),
             layers: false,

@@ -21,7 +21,7 @@ use crate::model::file::{MetadataError, ModelFile};
 use crate::model::tensor::Tensor;
 
 use super::args::Compare;
-use super::options::{InputsFrom, Options};
+use super::options::{InputsFrom, Options, USUAL_BATCH};
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
@@ -32,6 +32,7 @@ use crate::terminal::progress::Bar;
 use crate::verb::files::{load, load_inputs, save};
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+use crate::verb::shapes;
 use onnx_file::exit::Exit;
 
 /// Block outputs added to a model at once while searching for the first that differs: few enough that the runtime still
@@ -66,9 +67,11 @@ pub(crate) struct Compared {
 
 /// The comparison, without printing anything.
 pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>) -> Result<Compared, Failure> {
-    let files = read_models(&options.models)?;
+    let mut files = read_models(&options.models)?;
+    shapes::shape(&mut files, &options.shapes)?;
     outputs.apart_from(&files, &options.read())?;
-    let Given { inputs, source, oriented } = inputs(&files, &options.inputs, options.batch)?;
+    let batch = options.batch.or_else(|| fixed_batch(&files[0])).unwrap_or(USUAL_BATCH);
+    let Given { inputs, source, oriented } = inputs(&files, &options.inputs, batch)?;
     if let (Some(path), Some(first)) = (&options.save_outputs, files.first()) {
         // Otherwise that is found when all runs are over.
         arrays::check(path, first.outputs.len()).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
@@ -79,7 +82,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
         None => None,
     };
     let providers = Providers::of(global, &options.providers)?;
-    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
+    let mut candidates = providers.candidates(&files, &demands(&files, &[batch]));
     if options.layers && candidates.len() < 2 {
         return Err(Failure::new(Exit::Usage, "--layers needs two candidates: give another model or provider"));
     }
@@ -87,7 +90,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
         inputs: &inputs,
         inputs_source: source,
         reference: reference.as_ref().map(|(outputs, name)| (outputs.as_slice(), name.clone())),
-        batch: options.batch,
+        batch,
         tolerance: options.tolerance,
     };
     let mut bar = Bar::new(global.quiet);
@@ -140,6 +143,10 @@ struct Given {
     oriented: Option<Note>,
 }
 
+fn fixed_batch(file: &ModelFile) -> Option<usize> {
+    Feed::of_file(file).ok()?.fixed_batch()
+}
+
 /// The inputs, and where they came from.
 fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<Given, Failure> {
     let file = &files[0];
@@ -149,7 +156,11 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<Given,
         }
         InputsFrom::Noise { seed } => {
             let feed = Feed::of_file(file)?;
-            let count = if matches!(feed, Feed::Images(..)) { count } else { feed.fixed_batch().unwrap_or(count) };
+            // Images fill up a fixed batch; of other inputs nobody knows how they could.
+            if let (Feed::Tensors(_), Some(fixed)) = (&feed, feed.fixed_batch().filter(|fixed| *fixed != count)) {
+                let text = format!("{}: its batch size is fixed at {fixed}, and not {count}", file.path.display());
+                return Err(Failure::new(Exit::BadInput, text));
+            }
             let over = |source| MetadataError::Budget { path: file.path.clone(), source };
             let inputs = feed.synthetic(count, *seed).map_err(over)?;
             Ok(Given { inputs, source: format!("noise, seed {seed}"), oriented: None })

@@ -6,6 +6,7 @@ use crate::exit::Failure;
 use crate::input::decode::Exif;
 use crate::verb::about::About;
 use crate::verb::flags::*;
+use crate::verb::shapes::ImageSize;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub struct Eval {
     /// What becomes of an image whose EXIF orientation says that it lies on a side
     #[arg(long, value_enum, default_value = "ignore", help_heading = "Input")]
     pub(crate) exif: Exif,
+    #[command(flatten)]
+    size: ImageSize,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]
@@ -57,6 +60,7 @@ impl Eval {
             class_order: self.class_order,
             exif: self.exif,
             batch: self.batch.batch_size,
+            image_size: self.size.image_size,
             providers: self.providers.options()?,
         })
     }

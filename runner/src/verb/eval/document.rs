@@ -24,6 +24,7 @@ pub fn document(evaluation: &Report<Evaluation>) -> Document {
         "{} images of {}, in batches of {}",
         evaluation.images, evaluation.folder, evaluation.batch
     ));
+    document.aside(|document| document.list("Inputs and outputs", ports(evaluation, &names)));
     document.table(accuracy(evaluation, &names));
     let several = evaluation.candidates.len() > 1;
     for candidate in evaluation.candidates.iter().filter(|candidate| !candidate.classes.is_empty()) {
@@ -61,6 +62,19 @@ pub fn document(evaluation: &Report<Evaluation>) -> Document {
 fn called(candidate: &Evaluated, names: &BTreeMap<&str, String>) -> String {
     let name = names.get(candidate.model.as_str()).cloned().unwrap_or_else(|| candidate.model.clone());
     format!("{} {name}", candidate.provider)
+}
+
+/// What each model is fed and what is read of it; once for a model on several providers.
+fn ports(evaluation: &Evaluation, names: &BTreeMap<&str, String>) -> Vec<String> {
+    let mut ports: Vec<String> = Vec::new();
+    for Evaluated { model, input, output, .. } in &evaluation.candidates {
+        let name = names.get(model.as_str()).unwrap_or(model);
+        let line = format!("{name}: input {input}; output {output}");
+        if !ports.contains(&line) {
+            ports.push(line);
+        }
+    }
+    ports
 }
 
 fn rate(rate: Option<Wilson>) -> [Cell; 2] {

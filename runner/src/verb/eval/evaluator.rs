@@ -65,6 +65,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
             provider: candidate.provider.clone(),
             loaded: opened.as_ref().ok().map(|model| model.loaded().clone()),
             preprocess,
+            input: image.clone(),
             output: output.clone(),
             images: 0,
             not_finite: Vec::new(),
@@ -77,7 +78,13 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         };
         Ok(Evaluator {
             model: opened.ok(),
-            classifier: Classifier { image, batch, extent: preprocess.height_width(), output },
+            classifier: Classifier {
+                image,
+                batch,
+                extent: preprocess.height_width(),
+                output,
+                labels: Some(labels.len()).filter(|count| *count > 0),
+            },
             preprocess,
             preparation: 0,
             labels,

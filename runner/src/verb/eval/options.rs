@@ -23,6 +23,8 @@ pub struct Options {
     pub class_order: Option<ClassOrder>,
     /// What becomes of images that lie on a side.
     pub exif: Exif,
+    /// Height and width of the images, for models that leave them open.
+    pub image_size: Option<(usize, usize)>,
     /// Batch size, for models that leave it open.
     pub batch: usize,
     /// Where the models run.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::tally::{Cell, ClassRow, Difference};
 use crate::input::broken::Broken;
 use crate::input::pipeline::Time;
+use crate::model::file::ImageInput;
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::output::ClassOutput;
 use crate::stats::proportion::{McNemar, Wilson};
@@ -21,6 +22,8 @@ pub struct Evaluated {
     pub loaded: Option<Loaded>,
     /// How images were prepared.
     pub preprocess: Preprocess,
+    /// The input that images go into: its type, layout and channels.
+    pub input: ImageInput,
     /// The output that says the classes, and what its numbers are.
     pub output: ClassOutput,
     /// Images evaluated.

@@ -28,6 +28,7 @@ use crate::terminal::progress::Bar;
 use crate::verb::about::tell;
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+use crate::verb::shapes;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
@@ -42,9 +43,10 @@ pub(crate) fn measured(
     options: &Options,
     outputs: &Outputs<'_>,
 ) -> Result<Report<Evaluation>, Failure> {
-    let Options { models, folder, image_labels, asked, class_order, exif, batch, providers } = options;
+    let Options { models, folder, image_labels, asked, class_order, exif, batch, providers, image_size } = options;
     let mut files = read_models(models)?;
     tell(&mut files, asked)?;
+    shapes::image_size(&mut files, *image_size)?;
     let label_files = image_labels.iter().cloned().chain(LABEL_FILES.map(|name| folder.join(name)));
     let maps = truth::maps(image_labels.as_deref(), folder);
     let read: Vec<PathBuf> = label_files.chain(maps).chain([folder.to_owned()]).collect();

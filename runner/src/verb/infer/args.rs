@@ -6,6 +6,7 @@ use crate::exit::Failure;
 use crate::input::decode::Exif;
 use crate::verb::about::About;
 use crate::verb::flags::*;
+use crate::verb::shapes::ImageSize;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ pub struct Infer {
     /// What becomes of an image whose EXIF orientation says that it lies on a side
     #[arg(long, value_enum, default_value = "apply", help_heading = "Input")]
     pub(crate) exif: Exif,
+    #[command(flatten)]
+    size: ImageSize,
     #[command(flatten)]
     pub(crate) batch: Batch,
     #[command(flatten)]
@@ -47,6 +50,7 @@ impl Infer {
             exif: self.exif,
             top_k: self.top_k,
             batch: self.batch.batch_size,
+            image_size: self.size.image_size,
             providers: self.providers.options()?,
         })
     }

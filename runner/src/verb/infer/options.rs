@@ -19,6 +19,8 @@ pub struct Options {
     pub exif: Exif,
     /// Classes to report for each image.
     pub top_k: usize,
+    /// Height and width of the images, for models that leave them open.
+    pub image_size: Option<(usize, usize)>,
     /// Batch size, for models that leave it open.
     pub batch: usize,
     /// Where the model runs.

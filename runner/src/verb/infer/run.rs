@@ -20,6 +20,7 @@ use crate::terminal::progress::Bar;
 use crate::verb::about::tell;
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+use crate::verb::shapes;
 use onnx_file::exit::Exit;
 
 pub(crate) fn run(global: &Global, arguments: &Infer) -> Result<ExitCode, Failure> {
@@ -36,6 +37,7 @@ pub(crate) fn measured(
 ) -> Result<Report<Inference>, Failure> {
     let mut files = read_models(std::slice::from_ref(&options.model))?;
     tell(&mut files, &options.asked)?;
+    shapes::image_size(&mut files, options.image_size)?;
     outputs.apart_from(&files, &options.images)?;
     let Found { images, left_out } = input::find(&options.images)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;

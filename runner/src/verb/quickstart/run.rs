@@ -72,7 +72,7 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
 
     heading("5. measurement")?;
     let plan = bench::plan::Plan { min_seconds: BENCH_SECONDS, ..bench::plan::Plan::default() };
-    let options = bench::options::Options { models: vec![model], providers, plan };
+    let options = bench::options::Options { models: vec![model], shapes: Vec::new(), providers, plan };
     let measured = bench::run::measured(global, &options, &Outputs::default())?;
     keep(&measured, &dir.join("bench.json"))?;
     print(global, &measured)?;
@@ -136,6 +136,7 @@ fn classify(global: &Global, dir: &Path, provider: Kind) -> Result<Report<Infere
         images,
         top_k: 1,
         batch: 8,
+        image_size: None,
         providers: ProviderOptions::of(&[provider]),
     };
     let inference = infer::run::measured(global, &options, &Outputs::default())?;

@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::backend::onnxruntime::args::{ProviderArgs, seconds};
 use crate::verb::flags::{Batches, Exports, Seed, at_least_one};
+use crate::verb::shapes::Shapes;
 
 /// `tune`.
 #[derive(Debug, Args)]
@@ -18,6 +19,8 @@ pub struct Tune {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     batches: Batches,
+    #[command(flatten)]
+    shapes: Shapes,
     #[command(flatten)]
     seed: Seed,
     #[command(flatten)]
@@ -47,6 +50,7 @@ impl Tune {
         let min_seconds = self.duration.as_secs_f64();
         let plan = Plan {
             batches: self.batches.sizes(),
+            batch_is_asked: self.batches.are_asked(),
             min_seconds,
             processes: Some(self.processes),
             seed: self.seed.seed,
@@ -55,6 +59,7 @@ impl Tune {
         Ok(Options {
             model: self.model.clone(),
             output: self.output.clone(),
+            shapes: self.shapes.shape.clone(),
             providers: self.providers.options()?,
             widths: self.widths.clone(),
             plan,

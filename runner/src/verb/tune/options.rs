@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::model::shaped::InputShape;
 use crate::verb::bench::plan::Plan;
 
 /// What to tune, on what, for how long.
@@ -10,6 +11,8 @@ use crate::verb::bench::plan::Plan;
 pub struct Options {
     /// The model.
     pub model: PathBuf,
+    /// Shapes of inputs, where the model leaves them open.
+    pub shapes: Vec<InputShape>,
     /// Where the fastest form goes; what was found goes beside it.
     pub output: PathBuf,
     /// The one provider.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
+use crate::model::shaped::{InputShape, ShapeError};
 use crate::stats::ratio::RatioOfMedians;
 use crate::verb::bench::plan::Plan;
 use crate::verb::compare::difference::{Difference, joined};
@@ -18,6 +19,8 @@ use crate::verb::compare::difference::{Difference, joined};
 pub struct Request {
     /// The model.
     pub model: PathBuf,
+    /// Shapes of its inputs, where it leaves them open.
+    pub shapes: Vec<InputShape>,
     /// Where the winner will go; candidates are written beside it for a while.
     pub output: PathBuf,
     /// Widths to try.
@@ -158,6 +161,9 @@ pub enum TuneError {
         /// What is missing.
         reason: &'static str,
     },
+    /// A shape asked for is none of the model's.
+    #[error("--shape: {0}")]
+    Shape(#[from] ShapeError),
     /// The original itself gave no result.
     #[error("{model}: {source}")]
     Original {

@@ -26,6 +26,7 @@ use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
 use crate::verb::files::write;
 use crate::verb::publish::publish;
+use crate::verb::shapes;
 use onnx_file::exit::Exit;
 use onnx_file::outline::data_files;
 
@@ -41,7 +42,8 @@ pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     if same_file(&options.model, &options.output) {
         return Err(Failure::new(Exit::Usage, "the output is the model itself; give another -o"));
     }
-    let original = ModelFile::read(&options.model)?;
+    let mut original = ModelFile::read(&options.model)?;
+    shapes::shape(std::slice::from_mut(&mut original), &options.shapes)?;
     let outputs = arguments.exports.outputs().with("-o", Some(&options.output));
     let outputs = outputs.with("what was found, beside -o,", Some(&tuning_file));
     outputs.apart_from(std::slice::from_ref(&original), &[])?;
@@ -52,7 +54,7 @@ pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
         );
         return Err(Failure::new(Exit::Usage, text));
     }
-    let tuned = measured(global, options)?;
+    let tuned = measured(global, options, &original)?;
     if tuned.changed {
         lower(options, &tuned.tuning)?;
     } else {
@@ -88,7 +90,7 @@ fn lower(options: &Options, tuning: &Tuning) -> Result<(), Failure> {
         .map_err(|error| rewrite(&error))
 }
 
-fn measured(global: &Global, options: &Options) -> Result<Report<Tuned>, Failure> {
+fn measured(global: &Global, options: &Options, original: &ModelFile) -> Result<Report<Tuned>, Failure> {
     let providers = Providers::of(global, &options.providers)?;
     if providers.count() != 1 {
         let text = "a lowering is tuned for one provider; give one --ep";
@@ -98,7 +100,8 @@ fn measured(global: &Global, options: &Options) -> Result<Report<Tuned>, Failure
         model: options.model.clone(),
         output: options.output.clone(),
         widths: options.widths.clone(),
-        plan: options.plan.clone(),
+        shapes: options.shapes.clone(),
+        plan: options.plan.for_models(std::slice::from_ref(original)),
         threads: providers.threads(),
     };
     let stop = stop_on_interrupt(global.quiet, "stopping; interrupt again to stop at once");
@@ -115,7 +118,7 @@ fn failure(error: TuneError) -> Failure {
             Failure::new(failure.exit, format!("{model}: {}", failure.message))
         }
         TuneError::Interrupted => Failure::new(Exit::Interrupted, error.to_string()),
-        TuneError::Nothing { .. } => Failure::new(Exit::Usage, error.to_string()),
+        TuneError::Nothing { .. } | TuneError::Shape(_) => Failure::new(Exit::Usage, error.to_string()),
         TuneError::Write { .. } => Failure::new(Exit::Output, error.to_string()),
     }
 }

@@ -75,7 +75,10 @@ impl<'s> Search<'s> {
             self.go_on()?;
             paths.push(self.folder.write(self.model, choice)?);
         }
-        let files = paths.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut files = paths.iter().map(|path| ModelFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        for file in &mut files {
+            file.shape(&self.request.shapes)?;
+        }
         let candidates = self.candidates.of(&files, &demands(&files, &plan.batches));
         let mut candidates: Vec<_> = candidates.into_iter().map(|one| stoppable(one, self.stop)).collect();
         let out = self.check(&files, &mut candidates)?;

@@ -1,5 +1,7 @@
 //! What a model is tried with: inputs made up from what it declares, and, for `doctor`, a model made in memory.
 
+use std::collections::BTreeMap;
+
 use ort::session::Session;
 use ort::value::{TensorElementType, ValueType};
 
@@ -14,23 +16,26 @@ use crate::model::opened::ModelError;
 use crate::model::tensor::{Data, Tensor};
 
 /// Inputs of the smallest shape that an image classifier takes: a batch of one, 224 pixels high and wide where the
-/// model leaves that open, 1 for any other open extent.
+/// model and `asked`, the shapes asked for by name, leave that open, 1 for any other open extent.
 ///
 /// # Errors
 /// [`ModelError::BadModel`] for an input that is no tensor or of an element type the harness does not move.
-pub(crate) fn inputs(session: &Session) -> Result<Vec<Tensor>, ModelError> {
-    session.inputs().iter().map(|outlet| input(outlet.name(), outlet.dtype())).collect()
+pub(crate) fn inputs(
+    session: &Session,
+    asked: &BTreeMap<String, Vec<Option<usize>>>,
+) -> Result<Vec<Tensor>, ModelError> {
+    let shape = |name: &str| asked.get(name).map(Vec::as_slice).unwrap_or_default();
+    session.inputs().iter().map(|outlet| input(outlet.name(), outlet.dtype(), shape(outlet.name()))).collect()
 }
 
-fn input(name: &str, dtype: &ValueType) -> Result<Tensor, ModelError> {
+fn input(name: &str, dtype: &ValueType, asked: &[Option<usize>]) -> Result<Tensor, ModelError> {
     let ValueType::Tensor { ty, shape, .. } = dtype else {
         return Err(ModelError::BadModel(format!("input `{name}` is {dtype}; only tensors can be given")));
     };
     let image = shape.len() == 4;
     let extent = |(axis, &extent): (usize, &i64)| match usize::try_from(extent) {
         Ok(fixed) => fixed,
-        Err(_) if image && axis >= 2 => 224,
-        Err(_) => 1,
+        Err(_) => asked.get(axis).copied().flatten().unwrap_or(if image && axis >= 2 { 224 } else { 1 }),
     };
     let shape: Vec<usize> = shape.iter().enumerate().map(extent).collect();
     let count = shape

@@ -132,7 +132,7 @@ fn request(folder: &Path, widths: &[usize]) -> Request {
         ..Plan::default()
     };
     let output = folder.join("out.onnx");
-    Request { model: network(folder), output, widths: widths.to_vec(), plan, threads: 1 }
+    Request { model: network(folder), output, widths: widths.to_vec(), shapes: Vec::new(), plan, threads: 1 }
 }
 
 #[test]
