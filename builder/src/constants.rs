@@ -3,33 +3,39 @@
 //! Exporters leave many a weight behind a cast, a transposition or a dequantisation, biases behind an Expand, and shapes
 //! behind a chain of small integers. What follows from the file alone is a constant, however it is written.
 
+mod account;
 mod compute;
 mod known;
+mod shapes;
+mod value;
 
 use std::collections::HashMap;
 
 use onnx_file::element::ElementType;
 use onnx_file::proto::{NodeProto, TensorProto};
-use onnx_file::raw;
 
-pub(crate) use compute::{reshape, squeeze, unsqueeze};
+use account::Account;
+pub(crate) use account::TooLarge;
 pub(crate) use known::Known;
+pub(crate) use shapes::{flatten, reshape, squeeze, unsqueeze};
 
 /// Constants by name.
 #[derive(Debug, Default)]
 pub(crate) struct Constants {
     tensors: HashMap<String, TensorProto>,
-    /// Bytes that computed ones may still take: a small file must not ask for much memory.
-    left: u64,
+    /// What computed ones take: a small file must not ask for much memory.
+    account: Account,
 }
 
 impl Constants {
     /// Those that are stored.
     pub(crate) fn of(stored: impl IntoIterator<Item = TensorProto>) -> Self {
-        let tensors: HashMap<String, TensorProto> = stored.into_iter().map(|t| (t.name.clone(), t)).collect();
-        let bytes = tensors.values().filter_map(|tensor| raw::len(tensor).ok()).fold(0, u64::saturating_add);
-        // 4-bit integers become 32-bit numbers, and a transposed copy may follow.
-        Self { tensors, left: bytes.saturating_mul(16).saturating_add(16 << 20) }
+        let mut constants = Self::default();
+        for tensor in stored {
+            constants.account.stored(&tensor);
+            constants.insert(tensor);
+        }
+        constants
     }
 
     /// The constant called `name`.
@@ -44,18 +50,20 @@ impl Constants {
 
     /// Computes what `node` makes, if that is one value which follows from constants and from what is `known` of other
     /// values; whether it does.
-    pub(crate) fn fold(&mut self, node: &NodeProto, known: &dyn Fn(&str) -> Known) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] where it does, and memory for it is short.
+    pub(crate) fn fold(&mut self, node: &NodeProto, known: &dyn Fn(&str) -> Known) -> Result<bool, TooLarge> {
         if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-            return false;
+            return Ok(false);
         }
-        let Some(output) = node.output.first().filter(|name| !name.is_empty()) else { return false };
-        let Some(made) = compute::compute(node, &self.tensors, known, self.left) else { return false };
-        let aliased = matches!(node.op_type.as_str(), "Identity" | "Constant" | "Dropout");
-        if !aliased {
-            self.left = self.left.saturating_sub(raw::len(&made).unwrap_or(u64::MAX));
-        }
+        let Some(output) = node.output.first().filter(|name| !name.is_empty()) else { return Ok(false) };
+        let made = compute::compute(node, &self.tensors, known, &mut self.account);
+        self.account.done();
+        let Some(made) = made? else { return Ok(false) };
         self.insert(TensorProto { name: output.clone(), ..made });
-        true
+        Ok(true)
     }
 
     /// The integers of the constant called `name`.

@@ -1,6 +1,6 @@
 //! Which of a pickle's dictionaries holds the weights.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -106,8 +106,8 @@ pub(super) fn select<'a>(
     key: Option<&str>,
 ) -> Result<Option<Selected<'a>>, Fault> {
     let found = match key {
-        None => search(pickle, pickle.root, root, MAX_NESTING),
-        Some(key) => match follow(pickle, pickle.root, root, key, MAX_NESTING) {
+        None => search(pickle, pickle.root, root, MAX_NESTING, &mut Vain::new()),
+        Some(key) => match follow(pickle, pickle.root, root, key, MAX_NESTING, &mut Vain::new()) {
             Some(found) => Some(found),
             None => {
                 let known = alternatives(pickle, root, &[]).into_iter().map(|other| other.key).collect();
@@ -128,12 +128,28 @@ pub(super) fn candidates(pickle: &Pickle, root: &Items) -> Vec<String> {
 
 type Place<'a> = (Vec<String>, Value, &'a Items);
 
+/// Dictionaries that led nowhere, and how deep was searched in each: one may be under many keys, its own included.
+type Vain = HashMap<usize, usize>;
+
 /// The first of the usual keys that leads to tensors, else `items` where they hold tensors themselves.
-fn search<'a>(pickle: &'a Pickle, dictionary: Value, items: &'a Items, depth: usize) -> Option<Place<'a>> {
+fn search<'a>(
+    pickle: &'a Pickle,
+    dictionary: Value,
+    items: &'a Items,
+    depth: usize,
+    vain: &mut Vain,
+) -> Option<Place<'a>> {
+    let index = match dictionary {
+        Value::Node(index) => Some(index),
+        _ => None,
+    };
+    if index.and_then(|index| vain.get(&index)).is_some_and(|searched| *searched >= depth) {
+        return None;
+    }
     if depth > 0 {
         for nesting in PLAIN.iter().chain(&AVERAGED) {
             if let Some((value, inner)) = inner(pickle, items, nesting)
-                && let Some((mut path, found, items)) = search(pickle, value, inner, depth - 1)
+                && let Some((mut path, found, items)) = search(pickle, value, inner, depth - 1, vain)
             {
                 path.insert(0, (*nesting).to_owned());
                 return Some((path, found, items));
@@ -141,20 +157,30 @@ fn search<'a>(pickle: &'a Pickle, dictionary: Value, items: &'a Items, depth: us
         }
     }
     let holds_tensors = items.iter().any(|(_, value, _)| matches!(pickle.node(*value), Some(Node::Tensor(_))));
+    if !holds_tensors {
+        vain.extend(index.map(|index| (index, depth)));
+    }
     holds_tensors.then_some((Vec::new(), dictionary, items))
 }
 
 /// The dictionary that `key` leads to; a key of the file may have dots of its own.
-fn follow<'a>(pickle: &'a Pickle, start: Value, items: &'a Items, key: &str, depth: usize) -> Option<Place<'a>> {
+fn follow<'a>(
+    pickle: &'a Pickle,
+    start: Value,
+    items: &'a Items,
+    key: &str,
+    depth: usize,
+    vain: &mut Vain,
+) -> Option<Place<'a>> {
     if key.is_empty() {
-        return search(pickle, start, items, depth);
+        return search(pickle, start, items, depth, vain);
     }
     let ends = key.match_indices('.').map(|(at, _)| at).chain([key.len()]);
     for end in ends.collect::<Vec<_>>().into_iter().rev() {
         let (first, rest) = (&key[..end], key[end..].trim_start_matches('.'));
         if depth > 0
             && let Some((value, inner)) = inner(pickle, items, first)
-            && let Some((mut path, found, items)) = follow(pickle, value, inner, rest, depth - 1)
+            && let Some((mut path, found, items)) = follow(pickle, value, inner, rest, depth - 1, vain)
         {
             path.insert(0, first.to_owned());
             return Some((path, found, items));
@@ -208,5 +234,41 @@ pub(super) fn none(pickle: &Pickle, root: &Items) -> Fault {
     Fault::NoWeights {
         keys: root.iter().map(|(key, ..)| pickle.shown(*key)).collect(),
         candidates: candidates(pickle, root),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Dictionaries that hold `values`, each under all of the usual keys, and a tensor's place where it is wanted.
+    fn pickle(values: &[&[usize]]) -> Pickle {
+        let keys: Vec<&str> = PLAIN.iter().chain(&AVERAGED).copied().collect();
+        let count = values.len();
+        let mut nodes: Vec<Node> = Vec::new();
+        for inner in values {
+            let under =
+                |at: usize| keys.iter().enumerate().map(move |(key, _)| (Value::Node(count + key), Value::Node(at), 0));
+            nodes.push(Node::Dict(inner.iter().flat_map(|&at| under(at)).collect()));
+        }
+        nodes.extend(keys.iter().map(|key| Node::Str((*key).to_owned())));
+        let (name, root) = ("data.pkl".to_owned(), Value::Node(0));
+        Pickle { name, nodes, root, classes: Vec::new(), attributes: Vec::new(), unknown: Vec::new() }
+    }
+
+    #[test]
+    fn dictionaries_that_hold_each_other_are_searched_once() {
+        for values in [&[&[0][..]][..], &[&[1], &[0]], &[&[1, 2], &[2, 0], &[0, 1]]] {
+            let pickle = pickle(values);
+            let Some(Node::Dict(root)) = pickle.node(pickle.root) else { panic!("no dictionary") };
+            let mut vain = Vain::new();
+            let started = Instant::now();
+            // So deep that without what is remembered it would never end.
+            assert!(search(&pickle, pickle.root, root, 40, &mut vain).is_none());
+            assert!(started.elapsed() < Duration::from_secs(5), "{values:?}: {:?}", started.elapsed());
+            assert_eq!(vain.get(&0), Some(&40));
+        }
     }
 }

@@ -8,7 +8,7 @@ use onnx_file::proto::NodeProto;
 
 use super::importer::{Importer, View};
 use super::{Attributes, label};
-use crate::constants::{reshape, squeeze, unsqueeze};
+use crate::constants::{flatten, reshape, squeeze, unsqueeze};
 use crate::graph::{Dim, Op, ValueId};
 
 impl Importer {
@@ -34,10 +34,7 @@ impl Importer {
             "Flatten" => {
                 let axis = attributes.int("axis", 1);
                 let axis = usize::try_from(if axis < 0 { axis + from.len() as i64 } else { axis }).ok();
-                axis.filter(|axis| *axis <= from.len()).map(|axis| {
-                    let (outer, inner) = from.split_at(axis);
-                    vec![outer.iter().product(), inner.iter().product()]
-                })
+                axis.and_then(|axis| flatten(&from, axis))
             }
             "Reshape" => {
                 let allowed = |to: &Vec<i64>| attributes.int("allowzero", 0) == 0 || !to.contains(&0);
@@ -76,7 +73,9 @@ impl Importer {
         let own: Vec<usize> = self.graph.value(source.id).shape.iter().filter_map(Dim::fixed).collect();
         let whole = match (&own[..], &axes[..]) {
             ([..], [2, 3]) => own.len() == 4 && own == from,
-            (&[batch, channels, height, width], [2]) => from == [batch, channels, height * width],
+            (&[batch, channels, height, width], [2]) => {
+                height.checked_mul(width).is_some_and(|plane| from == [batch, channels, plane])
+            }
             _ => false,
         };
         if !whole {

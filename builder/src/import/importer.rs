@@ -96,7 +96,7 @@ impl Importer {
         }
         let (graph, values) = (&self.graph, &self.values);
         let known = |name: &str| values.get(name).map_or_else(Known::default, |view| known(graph, view));
-        if self.constants.fold(node, &known) {
+        if self.constants.fold(node, &known).map_err(|error| wrong(error.to_string()))? {
             return Ok(());
         }
         let view = match self.view(node, &output).map_err(wrong)? {

@@ -122,13 +122,14 @@ fn check(variant: &Variant, units: &[Unit]) -> Result<(), String> {
                 Block::Basic => vec![(inner, width), (width, out)],
                 Block::Bottleneck => vec![(inner, width), (width, width), (width, out)],
             };
-            let strides: usize = unit.main.iter().map(|conv| conv.stride).product();
+            let strides = unit.main.iter().try_fold(1usize, |all, conv| all.checked_mul(conv.stride));
             let projection = (stride != 1 || inner != out).then_some((inner, out, stride));
             let found = unit.shortcut.map(|conv| (conv.inner, conv.out, conv.stride));
-            if channels != expected || strides != stride || found != projection {
+            if channels != expected || strides != Some(stride) || found != projection {
                 return Err(format!(
-                    "block {block} of stage {} takes {channels:?} channels with stride {strides} and the shortcut {found:?}, where {variant} has {expected:?}, stride {stride} and {projection:?}",
-                    stage + 1
+                    "block {block} of stage {} takes {channels:?} channels with stride {} and the shortcut {found:?}, where {variant} has {expected:?}, stride {stride} and {projection:?}",
+                    stage + 1,
+                    strides.map_or("out of range".into(), |stride| stride.to_string())
                 ));
             }
             inner = out;
@@ -136,3 +137,6 @@ fn check(variant: &Variant, units: &[Unit]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,15 @@ pub(super) fn extract(model: &GraphProto, inputs_are_constant: bool, scope: Scop
     let mut unproven = Vec::new();
     for (index, node) in model.node.iter().enumerate() {
         let known = |name: &str| Known { element: extractor.elements.get(name).copied(), shape: None };
-        if extractor.constants.fold(node, &known) {
+        let folded = extractor.constants.fold(node, &known).unwrap_or_else(|error| {
+            unproven.push(Unproven {
+                node: label(node),
+                op: node.op_type.clone(),
+                because: Obstacle::Form { reason: error.to_string() },
+            });
+            false
+        });
+        if folded {
             constant.insert(index);
         } else {
             let taken = match extractor.node(index, node) {

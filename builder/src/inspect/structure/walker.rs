@@ -60,24 +60,36 @@ pub(super) struct Walker<'a> {
     computed: HashSet<&'a str>,
     pub(super) seen: HashSet<usize>,
     stem: usize,
+    /// Nodes and inputs that may still be walked over: each some times, however the file arranges them.
+    steps: usize,
 }
+
+/// How often the paths of a network may lead over a node, on average.
+const VISITS: usize = 16;
+/// Extents of a constant that are kept: a weight has at most four.
+const RANK: usize = 8;
 
 impl<'a> Walker<'a> {
     pub(super) fn new(graph: &'a GraphProto) -> Result<Self, String> {
         let outputs = |(index, node): (usize, &'a NodeProto)| node.output.iter().map(move |o| (o.as_str(), index));
-        let makers = graph.node.iter().enumerate().flat_map(outputs).collect();
-        let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor.dims.clone()));
+        let makers: HashMap<&str, usize> = graph.node.iter().enumerate().flat_map(outputs).collect();
+        in_order(graph, &makers)?;
+        let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), kept(&tensor.dims)));
         let mut constants: HashMap<&str, Vec<i64>> = stored.collect();
         let mut computed: HashSet<&str> = HashSet::new();
         let mut seen = HashSet::new();
         for (index, node) in graph.node.iter().enumerate() {
             let Some(output) = node.output.first() else { continue };
             let dims = match node.op_type.as_str() {
-                "Constant" => node.attribute.iter().find_map(|attribute| attribute.t.as_ref()).map(|t| t.dims.clone()),
+                "Constant" => node.attribute.iter().find_map(|attribute| attribute.t.as_ref()).map(|t| kept(&t.dims)),
                 "Identity" | "Cast" | "CastLike" | "DequantizeLinear" | "QuantizeLinear" => {
                     node.input.first().and_then(|input| constants.get(input.as_str()).cloned())
                 }
-                "Transpose" => node.input.first().and_then(|input| turned(node, constants.get(input.as_str())?)),
+                "Transpose" => node
+                    .input
+                    .first()
+                    .and_then(|input| turned(node, constants.get(input.as_str())?))
+                    .map(|dims| kept(&dims)),
                 _ => None,
             };
             let is_constant = |name: &String| constants.contains_key(name.as_str()) || computed.contains(name.as_str());
@@ -97,7 +109,15 @@ impl<'a> Walker<'a> {
         }
         let first = graph.node.iter().position(|node| node.op_type == "Conv");
         let stem = first.ok_or("there is no convolution")?;
-        Ok(Self { graph, makers, constants, computed, seen, stem })
+        let steps = graph.node.iter().map(|node| VISITS * (1 + node.input.len())).sum();
+        Ok(Self { graph, makers, constants, computed, seen, stem, steps })
+    }
+
+    /// Counts a visit of `node`.
+    fn step(&mut self, node: &NodeProto) -> Result<(), String> {
+        let left = self.steps.checked_sub(1 + node.input.len());
+        self.steps = left.ok_or("its paths lead over the same nodes again and again, which a ResNet's do not")?;
+        Ok(())
     }
 
     /// Data inputs: those that are no constants.
@@ -155,13 +175,15 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Walks back from `value` to the block's input: the last addition, or the stem.
-    fn walk(&mut self, value: &'a str) -> Result<Walk, String> {
+    /// Walks back from `value` to the block's input: the last addition, or the stem. A branch `within` a split splits no
+    /// further.
+    fn walk(&mut self, value: &'a str, within: bool) -> Result<Walk, String> {
         let mut walk = Walk::default();
         let mut value = value;
         loop {
             let &index = self.makers.get(value).ok_or("a path leads past the stem to an input")?;
             let node = &self.graph.node[index];
+            self.step(node)?;
             let data = self.data(node);
             let op = node.op_type.as_str();
             if index == self.stem || (op == "MaxPool" && window(node) > 1) || (op == "Add" && data.len() == 2) {
@@ -178,14 +200,19 @@ impl<'a> Walker<'a> {
                 "MaxPool" => {
                     walk.subsampled = true;
                     if let Some(conv) = walk.convs.last_mut() {
-                        conv.stride *= stride(node);
+                        let stride = conv.stride.checked_mul(stride(node));
+                        conv.stride =
+                            stride.ok_or_else(|| format!("the stride of '{}' is out of range", label(node)))?;
                     }
+                }
+                "Concat" | "Sum" if data.len() > 1 && within => {
+                    return Err(format!("a branch is split again, into those that '{}' joins", label(node)));
                 }
                 "Concat" | "Sum" if data.len() > 1 => {
                     let count = data.len();
                     let mut parts = Vec::with_capacity(count);
                     for part in data {
-                        parts.push(self.walk(part)?);
+                        parts.push(self.walk(part, true)?);
                     }
                     let joined = join(&parts).ok_or("branches that are joined differ from each other")?;
                     walk.convs.extend(joined);
@@ -215,6 +242,7 @@ impl<'a> Walker<'a> {
         while index != self.stem {
             self.seen.insert(index);
             let node = &self.graph.node[index];
+            self.step(node)?;
             let op = node.op_type.as_str();
             let ok = op == "MaxPool" || TRANSPARENT.contains(&op) || ARITHMETIC.contains(&op);
             let next = match self.data(node)[..] {
@@ -228,7 +256,7 @@ impl<'a> Walker<'a> {
 
     pub(super) fn unit(&mut self, add: &'a NodeProto) -> Result<Unit, String> {
         let [a, b] = self.data(add)[..] else { return Err("an addition of other than two values".into()) };
-        let (mut main, mut side) = (self.walk(a)?, self.walk(b)?);
+        let (mut main, mut side) = (self.walk(a, false)?, self.walk(b, false)?);
         if main.convs.len() < side.convs.len() {
             std::mem::swap(&mut main, &mut side);
         }
@@ -302,6 +330,22 @@ fn join(parts: &[Walk]) -> Option<Vec<Conv>> {
         Conv { out, inner, group, ..*conv }
     };
     Some(first.iter().enumerate().map(together).collect())
+}
+
+/// Refuses a graph whose nodes do not stand in the order of computation: a way back through it might never end.
+fn in_order(graph: &GraphProto, makers: &HashMap<&str, usize>) -> Result<(), String> {
+    for (index, node) in graph.node.iter().enumerate() {
+        let later = |name: &&String| makers.get(name.as_str()).is_some_and(|maker| *maker >= index);
+        if let Some(name) = node.input.iter().filter(|name| !name.is_empty()).find(later) {
+            return Err(format!("the node '{}' uses '{name}', which it or a later node makes", label(node)));
+        }
+    }
+    Ok(())
+}
+
+/// The extents of a constant; none where they are too many for a weight, as copies of them add up.
+fn kept(dims: &[i64]) -> Vec<i64> {
+    if dims.len() > RANK { Vec::new() } else { dims.to_vec() }
 }
 
 /// Side of a pooling window.

@@ -267,7 +267,7 @@ impl<'a, 'd> Session<'a, 'd> {
         self.record(predictions);
     }
 
-    /// Compares what each candidate predictions.
+    /// Compares what each candidate predicts.
     fn record(&mut self, predictions: Vec<Vec<Prediction>>) {
         let Some((first, others)) = self.evaluators.split_first() else { return };
         let mut predictions = predictions.into_iter();
