@@ -180,3 +180,22 @@ fn an_image_under_two_classes_and_images_that_lie_on_a_side_are_told() {
     let (_, _, notes) = result(folder.path(), &["set", "--exif", "apply"]);
     assert!(notes.contains("were turned as they say"), "{notes}");
 }
+
+#[test]
+fn every_verb_that_reads_images_tells_of_those_that_lie_on_a_side_and_leaves_them_if_asked() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    by_level(folder.path(), 2);
+    let turned = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/images/source/orientation_6.jpg");
+    fs::copy(turned, folder.path().join("d.jpg")).expect("copied");
+    for verb in [&["infer", "model.onnx", "d.jpg"][..], &["compare", "model.onnx"], &["calibrate", "model.onnx"]] {
+        let images = if verb.contains(&"d.jpg") { &[][..] } else { &["--images", "d.jpg"] };
+        for (exif, told) in [(&[][..], "were turned as they say"), (&["--exif", "ignore"], "were not turned")] {
+            let mut command = Command::new(program());
+            command.args(verb).args(images).args(exif).arg("--json").arg("--ort-lib").arg(library(Package::Cpu).path);
+            let output = command.current_dir(folder.path()).output().expect("the program starts");
+            let text = stdout(&output);
+            assert_eq!(output.status.code(), Some(0), "{verb:?}: {}", stderr(&output));
+            assert!(text.contains(told) && text.contains("d.jpg"), "{verb:?} {exif:?}: {text}");
+        }
+    }
+}

@@ -125,7 +125,31 @@ fn an_output_is_never_an_input_and_no_two_outputs_are_one_file() {
     fs::hard_link(at("m.onnx"), at("hard.json")).unwrap();
     symlink("m.onnx", at("soft.csv")).unwrap();
     let before = |name: &str| fs::read(at(name)).unwrap();
-    let inputs = ["m.onnx", "bias.data", "set/0/a.png", "set/labels.csv", "x.npy"];
+    let preprocess = r#"{"resize":8,"crop":8,"interpolation":"bilinear","mean":[0,0,0],"std":[1,1,1]}"#;
+    for (name, held) in [
+        ("l.txt", "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n"),
+        ("p.json", preprocess),
+        ("config.json", "{}"),
+        ("preprocessor_config.json", "{}"),
+        ("set/map_clsloc.txt", "n02119789 1 kit_fox\n"),
+    ] {
+        fs::write(at(name), held).unwrap();
+    }
+    fs::create_dir(at("others")).unwrap();
+    image(&at("others/b.png"));
+    let inputs = [
+        "m.onnx",
+        "bias.data",
+        "set/0/a.png",
+        "set/labels.csv",
+        "x.npy",
+        "l.txt",
+        "p.json",
+        "config.json",
+        "preprocessor_config.json",
+        "set/map_clsloc.txt",
+        "others/b.png",
+    ];
     let kept = inputs.map(before);
     for args in [
         &["infer", "m.onnx", "set", "--export-json", "m.onnx"][..],
@@ -140,6 +164,15 @@ fn an_output_is_never_an_input_and_no_two_outputs_are_one_file() {
         &["compare", "m.onnx", "--reference", "x.npy", "--save-inputs", "./x.npy"],
         &["tune", "m.onnx", "-o", "o.onnx", "--export-json", "m.onnx"],
         &["tune", "m.onnx", "-o", "bias.data", "--force"],
+        &["infer", "m.onnx", "set", "--labels", "l.txt", "--export-csv", "l.txt", "--force"],
+        &["infer", "m.onnx", "set", "--preprocess", "p.json", "--export-json", "p.json", "--force"],
+        &["eval", "m.onnx", "set", "--labels", "l.txt", "--export-csv", "l.txt", "--force"],
+        &["eval", "m.onnx", "set", "--preprocess", "p.json", "--export-json", "p.json", "--force"],
+        &["eval", "m.onnx", "set", "--export-csv", "set/map_clsloc.txt", "--force"],
+        &["calibrate", "m.onnx", "--preprocess", "p.json", "-o", "p.json", "--force"],
+        &["infer", "m.onnx", "set", "--export-json", "preprocessor_config.json", "--force"],
+        &["bench", "m.onnx", "--export-json", "config.json", "--force"],
+        &["quantize", "m.onnx", "-o", "o.onnx", "--images", "set", "--eval", "others", "--export-csv", "others/b.png"],
     ] {
         refused(folder.path(), 2, args, "which this run reads");
     }
@@ -149,6 +182,14 @@ fn an_output_is_never_an_input_and_no_two_outputs_are_one_file() {
         &["tune", "m.onnx", "-o", "o.onnx", "--export-json", "o.tuning.json"],
     ] {
         refused(folder.path(), 2, args, "name the same file");
+    }
+    for args in [
+        &["compare", "m.onnx", "--save-outputs", "r.txt"][..],
+        &["compare", "m.onnx", "--save-inputs", "-"],
+        &["compare", "m.onnx", "--save-outputs", "-"],
+    ] {
+        // Refused before anything runs: there is no provider here.
+        refused(folder.path(), 2, &[args, &["--ort-lib", "none"]].concat(), "arrays are kept in .npz");
     }
     assert_eq!(inputs.map(before), kept);
 }

@@ -89,6 +89,26 @@ fn format(path: &Path) -> Result<Format, ArrayError> {
     }
 }
 
+/// Whether a file of this name can hold arrays.
+///
+/// # Errors
+/// [`ArrayError::UnknownFormat`] where the name says no format.
+pub fn check_name(path: &Path) -> Result<(), ArrayError> {
+    format(path).map(|_| ())
+}
+
+/// Whether a file of this name can hold so many arrays.
+///
+/// # Errors
+/// As for [`check_name`], and [`ArrayError::Malformed`] where its format holds one.
+pub fn check(path: &Path, count: usize) -> Result<(), ArrayError> {
+    if matches!(format(path)?, Format::Npy) && count != 1 {
+        let reason = format!("an .npy file holds one array, not {count}: use .npz");
+        return Err(ArrayError::Malformed { path: path.to_owned(), reason });
+    }
+    Ok(())
+}
+
 /// Reads every array of a file. The array of an `.npy` file bears the file's name.
 ///
 /// # Errors
@@ -146,13 +166,9 @@ fn read(path: &Path, wanted: Wanted<'_>) -> Result<Held, ArrayError> {
 /// # Errors
 /// [`ArrayError`] where the file cannot be written, or an `.npy` file is asked to hold more than one array.
 pub fn save(path: &Path, tensors: &[Tensor]) -> Result<(), ArrayError> {
-    let format = format(path)?;
+    check(path, tensors.len())?;
     let io = |source| ArrayError::Write { path: path.to_owned(), source };
-    if matches!(format, Format::Npy) && tensors.len() != 1 {
-        let reason = format!("an .npy file holds one array, not {}: use .npz", tensors.len());
-        return Err(ArrayError::Malformed { path: path.to_owned(), reason });
-    }
-    write(path, &format, tensors).map_err(io)
+    write(path, &format(path)?, tensors).map_err(io)
 }
 
 fn write(path: &Path, format: &Format, tensors: &[Tensor]) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::broken::Defect;
 use clap::ValueEnum;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 /// Most pixels an image may have: 100 million, twice what large cameras take.
 pub const MOST_PIXELS: u64 = 100_000_000;
@@ -186,6 +186,11 @@ fn decode_as(bytes: &[u8], path: &Path, exif: Exif) -> Result<Decoded, ImageErro
         let reason = "it has no pixels".into();
         return Err(ImageError::Undecodable { path: path.to_owned(), reason });
     }
+    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        let reason = "its samples are floating-point numbers, and nothing says which of them is white; save it with 8 \
+                      or 16 bits a sample";
+        return Err(ImageError::Undecodable { path: path.to_owned(), reason: reason.into() });
+    }
     // A damaged orientation is no reason to refuse an image that shows.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
@@ -272,6 +277,18 @@ mod tests {
         assert!(refusal(b"\0\0\0\x1cftypheic\0\0\0\0").defect().to_string().contains("HEIC"));
         assert!(matches!(refusal(b"\0\0\x01\0\x01\0"), ImageError::UnknownFormat { .. }), "an icon");
         assert!(matches!(refusal(b"\xFF\xD8\xFF"), ImageError::Truncated { .. }));
+    }
+
+    #[test]
+    fn samples_that_are_floating_point_numbers_are_refused() {
+        let rgb = image::Rgb32FImage::from_pixel(2, 2, image::Rgb([10.0, 100.0, 255.0]));
+        let rgba = image::Rgba32FImage::from_pixel(2, 2, image::Rgba([0.1, 0.2, 0.3, 1.0]));
+        for image in [DynamicImage::from(rgb), DynamicImage::from(rgba)] {
+            let mut bytes = Cursor::new(Vec::new());
+            image.write_to(&mut bytes, ImageFormat::Tiff).unwrap();
+            let text = refusal(bytes.get_ref()).to_string();
+            assert!(text.contains("floating-point") && text.contains("8 or 16 bits"), "{text}");
+        }
     }
 
     #[test]

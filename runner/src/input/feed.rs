@@ -62,14 +62,18 @@ impl Feed {
         }
     }
 
-    /// The number of images, or whatever goes in at once, where it is fixed: the first extent that all inputs share.
+    /// The number of images, or whatever goes in at once, where it is fixed: `None` only where an input leaves its first
+    /// extent open. Otherwise it is the first extent that all inputs share which have one; where they share none, a run
+    /// takes one of each.
     pub fn fixed_batch(&self) -> Option<usize> {
         match self {
             Feed::Images(image, _) => image.batch,
             Feed::Tensors(ports) => {
-                let first = |port: &Port| port.shape.as_deref().and_then(|shape| shape.first().copied()).flatten();
-                let batch = ports.first().and_then(first)?;
-                ports.iter().all(|port| first(port) == Some(batch)).then_some(batch)
+                let first = |port: &Port| port.shape.as_deref().and_then(|shape| shape.first().copied());
+                let firsts: Option<Vec<usize>> = ports.iter().filter_map(first).collect();
+                let firsts = firsts?;
+                let shared = firsts.first().filter(|batch| firsts.iter().all(|first| first == *batch));
+                Some(shared.copied().unwrap_or(1))
             }
         }
     }
@@ -193,7 +197,8 @@ mod tests {
             Feed::of_file(&file(inputs.collect(), &[])).unwrap().fixed_batch()
         };
         assert_eq!(fixed(&[&[4, 2], &[4]]), Some(4));
-        assert_eq!(fixed(&[&[4, 2], &[2]]), None);
-        assert_eq!(fixed(&[&[-1, 2]]), None);
+        assert_eq!(fixed(&[&[4, 2], &[]]), Some(4), "a scalar belongs to every batch");
+        assert_eq!((fixed(&[&[4, 2], &[2]]), fixed(&[&[]])), (Some(1), Some(1)), "no batch size is asked for");
+        assert_eq!((fixed(&[&[-1, 2]]), fixed(&[&[4, 2], &[-1]])), (None, None));
     }
 }

@@ -10,7 +10,7 @@ use onnx_file::outline::{self, Outline, OutlineError};
 use onnx_file::proto::GraphProto;
 
 use super::precision::Precision;
-use super::said::{Asked, Foreign, Source};
+use super::said::{self, Asked, Foreign, Source};
 pub use onnx_file::port::{ImageInput, Layout, Port};
 
 /// Why a model file cannot be used.
@@ -130,6 +130,12 @@ impl ModelFile {
             precision: Precision::of(&graph),
             graph,
         })
+    }
+
+    /// Every file that it or what is said of it was read from, or that a run opens.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let named = self.named.iter().chain(&self.asked.files).cloned();
+        named.chain([self.path.clone()]).chain(said::beside_model(&self.path)).collect()
     }
 
     /// The one input that takes images: four dimensions, 1, 3 or 4 channels in the second or the last, f32, f16, f64 or u8.

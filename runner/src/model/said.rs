@@ -1,6 +1,6 @@
 //! What is said of a model besides its own properties: by the user, and by other programs, in the file or beside it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onnx_file::metadata::{Labels, Preprocess, Recipe, foreign};
 use onnx_file::proto::ModelProto;
@@ -19,6 +19,8 @@ pub struct Asked {
     pub labels: Option<Labels>,
     /// How images are prepared.
     pub preprocess: Option<AskedPreprocess>,
+    /// The files that this was read from.
+    pub files: Vec<PathBuf>,
 }
 
 /// How images are to be prepared.
@@ -79,6 +81,11 @@ impl Foreign {
         }
         found
     }
+}
+
+/// Where the files beside the model at `path` lie, be they there or not.
+pub(crate) fn beside_model(path: &Path) -> impl Iterator<Item = PathBuf> {
+    BESIDE.iter().map(move |name| path.with_file_name(name))
 }
 
 fn read_json(model: &Path, name: &str) -> Option<Value> {

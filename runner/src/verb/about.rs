@@ -12,6 +12,9 @@ use crate::model::file::ModelFile;
 use crate::model::output::ClassOutput;
 use crate::model::said::{Asked, AskedPreprocess};
 
+/// Stands for ImageNet's names of classes, where a file of them could be given.
+const IMAGENET: &str = "imagenet";
+
 /// How images are prepared.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Preparation {
@@ -41,11 +44,12 @@ pub(crate) struct About {
 
 impl Preparation {
     /// What was asked for.
-    pub(crate) fn asked(&self) -> Result<Option<AskedPreprocess>, Failure> {
-        let Some(path) = &self.preprocess else { return Ok(None) };
+    pub(crate) fn asked(&self) -> Result<Asked, Failure> {
+        let Some(path) = &self.preprocess else { return Ok(Asked::default()) };
+        let recipe = |recipe| Asked { preprocess: Some(AskedPreprocess::Recipe(recipe)), ..Asked::default() };
         match path.to_str() {
-            Some("v1") => return Ok(Some(AskedPreprocess::Recipe(Recipe::V1))),
-            Some("v2") => return Ok(Some(AskedPreprocess::Recipe(Recipe::V2))),
+            Some("v1") => return Ok(recipe(Recipe::V1)),
+            Some("v2") => return Ok(recipe(Recipe::V2)),
             _ => {}
         }
         let text = read(path)?;
@@ -54,7 +58,8 @@ impl Preparation {
             let shape = r#"{"resize":232,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#;
             bad(path, &format!("{error}; it should look like {shape}"))
         })?;
-        Ok(Some(AskedPreprocess::Exactly(parsed)))
+        let preprocess = Some(AskedPreprocess::Exactly(parsed));
+        Ok(Asked { preprocess, files: vec![path.clone()], ..Asked::default() })
     }
 }
 
@@ -67,8 +72,9 @@ impl About {
             _ => None,
         };
         let labels = self.labels.as_deref().map(labels).transpose()?;
-        let preprocess = self.preparation.asked()?;
-        Ok(Asked { output: self.use_output.clone(), softmax, labels, preprocess })
+        let mut asked = self.preparation.asked()?;
+        asked.files.extend(self.labels.clone().filter(|path| path != Path::new(IMAGENET)));
+        Ok(Asked { output: self.use_output.clone(), softmax, labels, ..asked })
     }
 }
 
@@ -84,7 +90,7 @@ pub(crate) fn tell(files: &mut [ModelFile], asked: &Asked) -> Result<(), Failure
 
 /// Names of classes, by index: `imagenet`, JSON in any usual form, or one a line.
 pub(crate) fn labels(path: &Path) -> Result<Labels, Failure> {
-    if path == Path::new("imagenet") {
+    if path == Path::new(IMAGENET) {
         return Ok(Labels::imagenet());
     }
     let text = read(path)?;

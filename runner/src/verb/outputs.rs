@@ -12,12 +12,17 @@ use onnx_file::open;
 use super::flags::Exports;
 use crate::exit::Failure;
 use crate::input;
+use crate::input::arrays;
 use crate::model::file::ModelFile;
 
 /// What a run writes, each with the flag that names it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outputs<'a> {
     named: Vec<(&'static str, &'a Path)>,
+    /// Those of them that hold arrays.
+    arrays: Vec<(&'static str, &'a Path)>,
+    /// What is read besides the inputs that are told of when this is checked.
+    read: Vec<PathBuf>,
     /// Whether what exists may be replaced.
     force: bool,
 }
@@ -48,12 +53,28 @@ impl<'a> Outputs<'a> {
         self
     }
 
-    /// Refuses outputs that cannot be written or would replace what is there, that are one file, or that are a file of
-    /// `models` or one of `inputs`; of a folder among the inputs, its images.
+    /// One file of arrays more, where it is asked for.
+    pub(crate) fn with_arrays(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
+        self.arrays.extend(path.map(|path| (flag, path)));
+        self.with(flag, path)
+    }
+
+    /// More files that the run reads.
+    pub(crate) fn apart_from_also(mut self, read: &[PathBuf]) -> Self {
+        self.read.extend_from_slice(read);
+        self
+    }
+
+    /// Refuses outputs that cannot be written or would replace what is there, that are one file, whose name says no format
+    /// that arrays are kept in, or that are a file of `models` or one of `inputs`; of a folder among the inputs, its
+    /// images.
     ///
     /// # Errors
     /// A usage error that names both.
     pub(crate) fn apart_from(&self, models: &[ModelFile], inputs: &[PathBuf]) -> Result<(), Failure> {
+        for (flag, path) in &self.arrays {
+            arrays::check_name(path).map_err(|error| usage(format!("{flag}: {error}")))?;
+        }
         // A device or a pipe takes what comes, and keeps nothing.
         let files: Vec<_> = self.named.iter().filter(|(_, path)| !is_device(path)).collect();
         for (at, (flag, path)) in files.iter().enumerate() {
@@ -68,9 +89,12 @@ impl<'a> Outputs<'a> {
         if !there {
             return Ok(());
         }
-        let read = models.iter().flat_map(|model| model.named.iter().chain([&model.path])).cloned();
+        let read = models.iter().flat_map(ModelFile::files);
         // What is wrong with a folder is told where it is read.
-        let given = inputs.iter().flat_map(|path| input::expand(std::slice::from_ref(path)).unwrap_or_default());
+        let given = inputs
+            .iter()
+            .chain(&self.read)
+            .flat_map(|path| input::expand(std::slice::from_ref(path)).unwrap_or_default());
         for input in read.chain(given) {
             if let Some((flag, path)) = files.iter().find(|(_, path)| writes(path, &input)) {
                 let (path, input) = (path.display(), input.display());

@@ -252,6 +252,7 @@ fn calibration() -> Report<Calibration> {
         inputs: Inputs {
             fed: Fed { source: InputSource::Images, count: 300, seed: None },
             broken: vec![Broken { path: "ring/3.jpg".into(), reason: Defect::Empty }],
+            oriented: vec![],
         },
         provider: "cpu".into(),
         loaded: Fake::new(|_| Ok(vec![])).loaded,

@@ -7,6 +7,7 @@ use clap::Args;
 use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::exit::Failure;
+use crate::input::decode::Exif;
 use crate::verb::about::Preparation;
 use crate::verb::flags::{Exports, at_least_one, images_at_once};
 
@@ -20,6 +21,9 @@ pub struct Calibrate {
     /// Images (JPEG, PNG, WebP), or folders of them, prepared as the model says; seeded synthetic inputs unless given
     #[arg(long, value_name = "DIR", num_args = 1.., help_heading = "Input")]
     pub(crate) images: Vec<PathBuf>,
+    /// What becomes of an image whose EXIF orientation says that it lies on a side
+    #[arg(long, value_enum, default_value = "apply", help_heading = "Input")]
+    pub(crate) exif: Exif,
     /// Images to take, at equal distances (all unless given); or synthetic inputs (16 unless given)
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Input")]
     pub(crate) count: Option<usize>,
@@ -56,7 +60,8 @@ impl Calibrate {
             count: self.count,
             seed: self.seed,
             batch: self.batch_size,
-            preprocess: self.preparation.asked()?,
+            asked: self.preparation.asked()?,
+            exif: self.exif,
             providers: self.providers.options()?,
         })
     }

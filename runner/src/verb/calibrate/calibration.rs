@@ -15,6 +15,7 @@ use onnx_file::outline::OutlineError;
 use resnext_builder::calibration::{self as measured, Measured};
 
 use crate::host::environment::Environment;
+use crate::input::decode::Exif;
 use crate::input::pipeline::Extent;
 use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
@@ -39,6 +40,8 @@ pub struct Request<'a> {
     pub inputs: Source<'a>,
     /// Inputs at once, for models that leave it open. All values of a batch are in memory together.
     pub batch: usize,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
 }
 
 /// Measures the ranges of all values of the candidate's model. Setting `stop` ends it after the batch in progress; what
@@ -64,7 +67,7 @@ pub fn calibrate(
     let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::intermediate(&file.graph, &made))?;
     let mut opened = (candidate.open)(copy.path())?;
     let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
-    let feed = inputs::Feed { image: &image, preprocess, batch };
+    let feed = inputs::Feed { image: &image, preprocess, batch, exif: request.exif };
     let mut ranges = Ranges::default();
     let mut fed = Range::default();
     let inputs = feed.each(&request.inputs, stop, progress, &mut |input, part| {
@@ -79,6 +82,7 @@ pub fn calibrate(
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
     notes.extend((without > 0).then_some(Note::NoRange { count: without }));
+    notes.extend(Note::orientation(request.exif, inputs.oriented.len(), inputs.oriented.first().cloned()));
     notes.extend(caveats(&request.inputs, file));
     let calibration =
         Calibration { model, inputs, provider: candidate.provider.clone(), loaded, values, elements, weights, verdict };

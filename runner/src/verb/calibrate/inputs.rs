@@ -61,6 +61,7 @@ pub(crate) struct Feed<'a> {
     pub(crate) image: &'a ImageInput,
     pub(crate) preprocess: Preprocess,
     pub(crate) batch: Batch,
+    pub(crate) exif: Exif,
 }
 
 impl Feed<'_> {
@@ -93,8 +94,9 @@ impl Feed<'_> {
     ) -> Result<Inputs, CalibrateError> {
         let mut inputs = Inputs::none(InputSource::Images, None);
         let mut waiting: Vec<Vec<f32>> = Vec::new();
-        let failed = prepare(paths, &[self.preprocess], Exif::Apply, Extent::for_batch(self.batch.size), |prepared| {
+        let failed = prepare(paths, &[self.preprocess], self.exif, Extent::for_batch(self.batch.size), |prepared| {
             let at = prepared.index;
+            inputs.oriented.extend(prepared.oriented.then(|| paths[at].display().to_string()));
             match prepared.tensors {
                 Ok(tensors) => waiting.extend(tensors),
                 Err(error) => {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::backend::onnxruntime::options::ProviderOptions;
-use crate::model::said::AskedPreprocess;
+use crate::input::decode::Exif;
+use crate::model::said::Asked;
 
 /// What to calibrate, on what.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +19,10 @@ pub struct Options {
     pub seed: u64,
     /// Inputs at once.
     pub batch: usize,
-    /// How images are prepared, instead of what the model says.
-    pub preprocess: Option<AskedPreprocess>,
+    /// What is said of the model: how images are prepared, instead of what it says itself.
+    pub asked: Asked,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
     /// The one provider.
     pub providers: ProviderOptions,
 }

@@ -18,12 +18,15 @@ pub struct Inputs {
     pub fed: Fed,
     /// Images that could not be read.
     pub broken: Vec<Broken>,
+    /// Images whose files say that they lie on a side.
+    #[serde(skip)]
+    pub oriented: Vec<String>,
 }
 
 impl Inputs {
     /// Before the first.
     pub(crate) fn none(source: InputSource, seed: Option<u64>) -> Inputs {
-        Inputs { fed: Fed { source, count: 0, seed }, broken: Vec::new() }
+        Inputs { fed: Fed { source, count: 0, seed }, broken: Vec::new(), oriented: Vec::new() }
     }
 
     /// How many the ranges hold for.

@@ -46,7 +46,7 @@ pub(crate) fn measured(
         return Err(Failure::new(Exit::Usage, "a model is calibrated on one provider; give one --ep"));
     }
     let mut files = read_models(std::slice::from_ref(&options.model))?;
-    files.iter_mut().for_each(|file| file.asked.preprocess = options.preprocess);
+    files.iter_mut().for_each(|file| file.asked = options.asked.clone());
     outputs.apart_from(&files, &options.images)?;
     let images = images(options)?;
     let providers = Providers::of(global, &options.providers)?;
@@ -56,7 +56,7 @@ pub(crate) fn measured(
     };
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
-    let request = Request { inputs, batch: options.batch };
+    let request = Request { inputs, batch: options.batch, exif: options.exif };
     let mut bar = Bar::new(global.quiet);
     let found = calibrate::calibrate(&mut candidates[0], &request, &stop, &mut |progress| bar.show(progress));
     drop(bar);

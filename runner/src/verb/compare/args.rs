@@ -4,6 +4,7 @@ use super::options::{InputsFrom, Options};
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::backend::onnxruntime::provider::OptionError;
+use crate::input::decode::Exif;
 use crate::verb::flags::*;
 use crate::verb::outputs::Outputs;
 use crate::verb::shapes::Shapes;
@@ -18,6 +19,9 @@ pub struct Compare {
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) inputs: Inputs,
+    /// What becomes of an image whose EXIF orientation says that it lies on a side
+    #[arg(long, value_enum, default_value = "apply", help_heading = "Input")]
+    pub(crate) exif: Exif,
     /// Batch size, and number of synthetic images; the first model's own where it is fixed, and 4 otherwise, unless given
     #[arg(short, long, value_name = "N", value_parser = images_at_once, help_heading = "Input")]
     pub(crate) batch_size: Option<usize>,
@@ -50,8 +54,8 @@ pub struct Compare {
 impl Compare {
     /// The files that it writes.
     pub(crate) fn outputs(&self) -> Outputs<'_> {
-        let outputs = self.exports.outputs().with("--save-outputs", self.save_outputs.as_deref());
-        outputs.with("--save-inputs", self.save_inputs.as_deref())
+        let outputs = self.exports.outputs().with_arrays("--save-outputs", self.save_outputs.as_deref());
+        outputs.with_arrays("--save-inputs", self.save_inputs.as_deref())
     }
 
     /// What was asked for.
@@ -63,7 +67,7 @@ impl Compare {
         let inputs = match load_inputs {
             Some(path) => InputsFrom::File(path.clone()),
             None if images.is_empty() => InputsFrom::Noise { seed: seed.seed },
-            None => InputsFrom::Images(images.clone()),
+            None => InputsFrom::Images(images.clone(), self.exif),
         };
         Ok(Options {
             models: self.models.clone(),
@@ -71,6 +75,7 @@ impl Compare {
             providers: self.providers.options()?,
             inputs,
             save_inputs: self.save_inputs.clone(),
+            save_outputs: self.save_outputs.clone(),
             batch: self.batch_size,
             reference: self.reference.clone(),
             tolerance: ToleranceOverride { atol: self.atol, rtol: self.rtol },

@@ -96,7 +96,7 @@ impl Metrics {
             if !(a.is_finite() && b.is_finite()) {
                 continue;
             }
-            let difference = (a - b).abs();
+            let difference = distance(found, reference, index, (a, b));
             finite += 1;
             squares += difference * difference;
             if difference > metrics.max_abs {
@@ -108,11 +108,6 @@ impl Metrics {
             if difference > tolerance.allows(b) + noise_floor {
                 metrics.beyond_tolerance += 1;
             }
-        }
-        if let (Data::I64(a), Data::I64(b)) = (&found.data, &reference.data) {
-            // Beyond 2^53 f64 no longer tells integers apart.
-            let unequal = a.iter().zip(b).filter(|(a, b)| a != b).count();
-            metrics.beyond_tolerance = metrics.beyond_tolerance.max(unequal);
         }
         metrics.rms = if finite == 0 { 0.0 } else { (squares / finite as f64).sqrt() };
         metrics.max_abs_at = unravel(worst, &found.shape);
@@ -146,10 +141,22 @@ pub fn largest_difference(first: &Tensor, second: &Tensor) -> f64 {
     if first.shape != second.shape || len(&first.data) != len(&second.data) {
         return f64::INFINITY;
     }
-    let pairs = to_f64(&first.data).into_iter().zip(to_f64(&second.data));
+    let pairs = to_f64(&first.data).into_iter().zip(to_f64(&second.data)).enumerate();
     pairs
-        .map(|(a, b)| if a == b { 0.0 } else { (a - b).abs() })
+        .map(|(index, (a, b))| match distance(first, second, index, (a, b)) {
+            // Infinities of one sign have no distance.
+            _ if a == b && a.is_infinite() => 0.0,
+            distance => distance,
+        })
         .fold(0.0, |largest, difference| if difference.is_nan() { f64::INFINITY } else { difference.max(largest) })
+}
+
+/// Distance of two elements, `rounded` being both in f64, which beyond 2^53 no longer tells integers apart.
+fn distance(first: &Tensor, second: &Tensor, index: usize, rounded: (f64, f64)) -> f64 {
+    match (&first.data, &second.data) {
+        (Data::I64(a), Data::I64(b)) => a[index].abs_diff(b[index]) as f64,
+        _ => (rounded.0 - rounded.1).abs(),
+    }
 }
 
 /// Root mean square of the finite elements.
@@ -220,7 +227,7 @@ fn unravel(mut index: usize, shape: &[usize]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::model::precision::Precision;
-    use crate::verb::compare::tolerance::ToleranceOverride;
+    use crate::verb::compare::tolerance::{Numbers, ToleranceOverride};
 
     fn tensor(shape: &[usize], values: &[f32]) -> Tensor {
         Tensor { name: "logits".into(), shape: shape.to_vec(), data: Data::F32(values.to_vec()) }
@@ -355,8 +362,22 @@ mod tests {
     #[test]
     fn large_integers_are_compared_exactly() {
         let of = |value| Tensor { name: "n".into(), shape: vec![1], data: Data::I64(vec![value]) };
-        let choose = |rms| Tolerance::choose(ToleranceOverride::default(), Precision::F32, rms);
-        assert_eq!(Metrics::of(&of((1 << 60) + 1), &of(1 << 60), choose, 0.0).beyond_tolerance, 1);
+        // By default integers are equal or not; of 2^60 a relative tolerance would allow much.
+        let exact = |rms| Tolerance::of(Numbers::Levels(0.0), ToleranceOverride::default(), Precision::F32, rms);
+        let found = Metrics::of(&of((1 << 60) + 1), &of(1 << 60), exact, 0.0);
+        assert_eq!((found.beyond_tolerance, found.max_abs), (1, 1.0));
+        assert_eq!(largest_difference(&of((1 << 60) + 1), &of(1 << 60)), 1.0);
+    }
+
+    #[test]
+    fn integers_may_differ_by_as_much_as_was_asked_for() {
+        let of = |values: &[i64]| Tensor { name: "n".into(), shape: vec![3], data: Data::I64(values.to_vec()) };
+        let asked = ToleranceOverride { atol: Some(2.0), rtol: None };
+        let choose = |rms| Tolerance::of(Numbers::Levels(0.0), asked, Precision::F32, rms);
+        let found = |values| Metrics::of(&of(values), &of(&[5, 1 << 60, 7]), choose, 0.0);
+        let (within, beyond) = (found(&[6, (1 << 60) + 2, 7]), found(&[6, (1 << 60) + 3, 7]));
+        assert_eq!((within.beyond_tolerance, within.differences()), (0, vec![]));
+        assert_eq!((beyond.beyond_tolerance, beyond.max_abs, beyond.max_abs_at), (1, 3.0, vec![1]));
     }
 
     #[test]

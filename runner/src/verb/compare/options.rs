@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::tolerance::ToleranceOverride;
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::input::decode::Exif;
 use crate::model::shaped::InputShape;
 
 /// Synthetic images where nothing else is said.
@@ -19,8 +20,8 @@ pub enum InputsFrom {
     },
     /// A file of arrays.
     File(PathBuf),
-    /// Images, or folders of them, prepared as the first model says.
-    Images(Vec<PathBuf>),
+    /// Images, or folders of them, prepared as the first model says, and what becomes of those that lie on a side.
+    Images(Vec<PathBuf>, Exif),
 }
 
 /// What to compare, by what.
@@ -36,6 +37,8 @@ pub struct Options {
     pub inputs: InputsFrom,
     /// Where the inputs used are kept.
     pub save_inputs: Option<PathBuf>,
+    /// Where the first candidate's outputs are kept.
+    pub save_outputs: Option<PathBuf>,
     /// Batch size, and number of synthetic images; the first model's own where it is fixed, and [`USUAL_BATCH`] otherwise,
     /// unless given.
     pub batch: Option<usize>,
@@ -56,6 +59,7 @@ impl Options {
             providers,
             inputs: InputsFrom::Noise { seed: 0 },
             save_inputs: None,
+            save_outputs: None,
             batch: None,
             reference: None,
             tolerance: ToleranceOverride::default(),
@@ -68,7 +72,7 @@ impl Options {
         let inputs = match &self.inputs {
             InputsFrom::Noise { .. } => &[],
             InputsFrom::File(path) => std::slice::from_ref(path),
-            InputsFrom::Images(paths) => paths.as_slice(),
+            InputsFrom::Images(paths, _) => paths.as_slice(),
         };
         inputs.iter().chain(&self.reference).cloned().collect()
     }

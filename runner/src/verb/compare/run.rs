@@ -6,11 +6,13 @@ use crate::note::Note;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::comparison::{Comparison, Request};
 use super::{comparison as compare, layers};
 use crate::input;
+use crate::input::arrays;
 use crate::input::decode::Exif;
 use crate::input::feed::Feed;
 use crate::input::pipeline::{Extent, prepare};
@@ -70,8 +72,12 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
     let mut files = read_models(&options.models)?;
     shapes::shape(&mut files, &options.shapes)?;
     outputs.apart_from(&files, &options.read())?;
-    let (inputs, inputs_source) = inputs(&files, &options.inputs, options.batch)?;
     let batch = options.batch.or_else(|| fixed_batch(&files[0])).unwrap_or(USUAL_BATCH);
+    let Given { inputs, source, oriented } = inputs(&files, &options.inputs, batch)?;
+    if let (Some(path), Some(first)) = (&options.save_outputs, files.first()) {
+        // Otherwise that is found when all runs are over.
+        arrays::check(path, first.outputs.len()).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    }
     save(options.save_inputs.as_deref(), &inputs)?;
     let reference = match &options.reference {
         Some(path) => Some((load(path)?, path.display().to_string())),
@@ -84,14 +90,14 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: &Outputs<'_>
     }
     let request = Request {
         inputs: &inputs,
-        inputs_source,
+        inputs_source: source,
         reference: reference.as_ref().map(|(outputs, name)| (outputs.as_slice(), name.clone())),
         batch,
         tolerance: options.tolerance,
     };
     let mut bar = Bar::new(global.quiet);
     let (mut comparison, outputs) = compare::compare(&mut candidates, &request, &mut |progress| bar.show(progress));
-    comparison.notes.extend(providers.notes());
+    comparison.notes.extend(oriented.into_iter().chain(providers.notes()));
     let mut failed = None;
     if options.layers {
         match search(&mut candidates, comparison.rows_to_search(), &inputs, options, &mut bar) {
@@ -130,53 +136,69 @@ fn search(
     })
 }
 
+/// What goes in.
+struct Given {
+    inputs: Vec<Tensor>,
+    /// Where they came from.
+    source: String,
+    /// What became of images that lie on a side.
+    oriented: Option<Note>,
+}
+
 fn fixed_batch(file: &ModelFile) -> Option<usize> {
     Feed::of_file(file).ok()?.fixed_batch()
 }
 
 /// The inputs, and where they came from.
-fn inputs(files: &[ModelFile], from: &InputsFrom, asked: Option<usize>) -> Result<(Vec<Tensor>, String), Failure> {
-    if let InputsFrom::File(path) = from {
-        return Ok((load_inputs(path, files)?, path.display().to_string()));
-    }
+fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<Given, Failure> {
     let file = &files[0];
-    let count = asked.or_else(|| fixed_batch(file)).unwrap_or(USUAL_BATCH);
-    if let InputsFrom::Noise { seed } = from {
-        let feed = Feed::of_file(file)?;
-        // Images fill up a fixed batch; of other inputs nobody knows how they could.
-        if let (Feed::Tensors(_), Some(fixed)) = (&feed, feed.fixed_batch().filter(|fixed| *fixed != count)) {
-            let text = format!("{}: its batch size is fixed at {fixed}, and not {count}", file.path.display());
-            return Err(Failure::new(Exit::BadInput, text));
+    match from {
+        InputsFrom::File(path) => {
+            Ok(Given { inputs: load_inputs(path, files)?, source: path.display().to_string(), oriented: None })
         }
-        let over = |source| MetadataError::Budget { path: file.path.clone(), source };
-        return Ok((feed.synthetic(count, *seed).map_err(over)?, format!("noise, seed {seed}")));
+        InputsFrom::Noise { seed } => {
+            let feed = Feed::of_file(file)?;
+            // Images fill up a fixed batch; of other inputs nobody knows how they could.
+            if let (Feed::Tensors(_), Some(fixed)) = (&feed, feed.fixed_batch().filter(|fixed| *fixed != count)) {
+                let text = format!("{}: its batch size is fixed at {fixed}, and not {count}", file.path.display());
+                return Err(Failure::new(Exit::BadInput, text));
+            }
+            let over = |source| MetadataError::Budget { path: file.path.clone(), source };
+            let inputs = feed.synthetic(count, *seed).map_err(over)?;
+            Ok(Given { inputs, source: format!("noise, seed {seed}"), oriented: None })
+        }
+        InputsFrom::Images(paths, exif) => images(file, paths, *exif, count),
     }
+}
+
+/// All images in one tensor, prepared as `file` says.
+fn images(file: &ModelFile, paths: &[PathBuf], exif: Exif, count: usize) -> Result<Given, Failure> {
     let image = file.image_input()?;
     let (preprocess, _) = preprocess::asked_by(file, &image)?;
     let (height, width) = preprocess.height_width();
-    let paths = match from {
-        InputsFrom::Images(paths) => paths.as_slice(),
-        InputsFrom::File(_) | InputsFrom::Noise { .. } => &[],
-    };
     let images = input::expand(paths)
         .map_err(|(path, error)| Failure::new(Exit::BadInput, format!("{}: {error}", path.display())))?;
     let window = Extent::for_batch(count).window.min(images.len());
     demand::check(file, (height, width), images.len(), window)?;
-    let mut values = Vec::new();
-    let bad =
-        prepare(&images, &[preprocess], Exif::Apply, Extent::for_batch(count), |prepared| match prepared.tensors {
+    let (mut values, mut oriented) = (Vec::new(), Vec::new());
+    let bad = prepare(&images, &[preprocess], exif, Extent::for_batch(count), |prepared| {
+        oriented.extend(prepared.oriented.then_some(prepared.index));
+        match prepared.tensors {
             Ok(tensors) => {
                 values.extend(tensors.into_iter().flatten());
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(error),
-        });
+        }
+    });
     match bad {
         Some(error) => Err(Failure::new(Exit::BadInput, error.to_string())),
         None if images.is_empty() => Err(Failure::new(Exit::BadInput, "the folders given hold no images")),
         None => {
             let tensor = input::image_tensor(&image, images.len(), (height, width), values);
-            Ok((vec![tensor], format!("{} images", images.len())))
+            let first = oriented.first().map(|&at: &usize| images[at].display().to_string());
+            let oriented = Note::orientation(exif, oriented.len(), first);
+            Ok(Given { inputs: vec![tensor], source: format!("{} images", images.len()), oriented })
         }
     }
 }

@@ -66,18 +66,18 @@ impl Numbers {
     }
 }
 
-/// How many of the largest steps near 1 two right results may lie apart: a sigmoid adds, exponentiates and divides, and
-/// its argument has errors of its own.
-const PROBABILITY_STEPS: f64 = 64.0;
-
-/// The distance of 1 from the next larger number.
-fn step_near_one(precision: Precision) -> f64 {
+/// What two right probabilities may lie apart however small they are: so many of the largest steps near 1, since a
+/// sigmoid adds, exponentiates and divides, and its argument has errors of its own.
+///
+/// Of coarse steps only a few: among a thousand classes most probabilities are near 0.001, and what allows more than
+/// the largest of them tells nothing apart.
+fn probability_floor(precision: Precision) -> f64 {
     match precision {
-        Precision::F32 => f64::from(f32::EPSILON),
-        Precision::Tf32 | Precision::F16 => 2f64.powi(-10),
-        Precision::Bf16 => 2f64.powi(-7),
-        // One of 256 levels.
-        Precision::Int8 => 2f64.powi(-8),
+        Precision::F32 => 64.0 * f64::from(f32::EPSILON),
+        Precision::Tf32 | Precision::F16 => 4.0 * 2f64.powi(-10),
+        Precision::Bf16 => 2.0 * 2f64.powi(-7),
+        // Of 256 levels.
+        Precision::Int8 => 2.0 * 2f64.powi(-8),
     }
 }
 
@@ -98,7 +98,7 @@ impl Tolerance {
         match numbers {
             Numbers::Any => chosen,
             Numbers::Probabilities => {
-                let atol = chosen.atol.max(PROBABILITY_STEPS * step_near_one(precision));
+                let atol = chosen.atol.max(probability_floor(precision));
                 Tolerance { atol: asked.atol.unwrap_or(atol), ..chosen }
             }
             Numbers::Levels(atol) => {
@@ -168,6 +168,27 @@ mod tests {
         assert!(probabilities.allows(1e-9) < 1e-5 && probabilities.allows(0.5) < 1e-4, "and no more is allowed");
         assert!(of(Numbers::Any, None).allows(1e-9) < 2.1e-7);
         assert_eq!(of(Numbers::Probabilities, Some(1e-9)).atol, 1e-9);
+    }
+
+    #[test]
+    fn a_permuted_softmax_of_a_thousand_classes_is_beyond_every_precision() {
+        const CLASSES: usize = 1000;
+        // Twelve uniform numbers make a logit that is spread as a network's are.
+        let mut uniform = crate::input::noise::Noise::new(3).map(f64::from);
+        let exponentials: Vec<f64> = (0..CLASSES).map(|_| uniform.by_ref().take(12).sum::<f64>().exp()).collect();
+        let sum: f64 = exponentials.iter().sum();
+        let softmax: Vec<f64> = exponentials.iter().map(|value| value / sum).collect();
+        let rms = (softmax.iter().map(|value| value * value).sum::<f64>() / CLASSES as f64).sqrt();
+        for precision in [Precision::F32, Precision::Tf32, Precision::F16, Precision::Bf16, Precision::Int8] {
+            let allowed = Tolerance::of(Numbers::Probabilities, ToleranceOverride::default(), precision, rms);
+            let beyond = |shift: usize| {
+                let other = |class: usize| softmax[(class + shift) % CLASSES];
+                (0..CLASSES)
+                    .filter(|&class| (other(class) - softmax[class]).abs() > allowed.allows(softmax[class]))
+                    .count()
+            };
+            assert!(beyond(0) == 0 && beyond(1) > 0, "{precision:?}: {allowed:?}");
+        }
     }
 
     #[test]

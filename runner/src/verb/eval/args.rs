@@ -56,7 +56,6 @@ impl Eval {
             models: models.to_vec(),
             folder,
             image_labels,
-            class_labels: about.labels.clone(),
             asked: about.asked()?,
             class_order: self.class_order,
             exif: self.exif,

@@ -17,8 +17,6 @@ pub struct Options {
     pub folder: PathBuf,
     /// The file that says which image is of which class, where it does not lie in the folder.
     pub image_labels: Option<PathBuf>,
-    /// The file that the names of classes were read from.
-    pub class_labels: Option<PathBuf>,
     /// What is said of the models.
     pub asked: Asked,
     /// How class folders are numbered, where that is said.

@@ -13,7 +13,7 @@ use super::classes::Classes;
 use super::dataset::LABEL_FILES;
 use super::evaluation as eval;
 use super::evaluation::Request;
-use super::same;
+use super::{same, truth};
 use crate::note::Note;
 
 use super::args::Eval;
@@ -45,14 +45,13 @@ pub(crate) fn measured(
     options: &Options,
     outputs: &Outputs<'_>,
 ) -> Result<Report<Evaluation>, Failure> {
-    let Options { models, folder, image_labels, class_labels, asked, class_order, exif, batch, providers, image_size } =
-        options;
+    let Options { models, folder, image_labels, asked, class_order, exif, batch, providers, image_size } = options;
     let mut files = read_models(models)?;
     tell(&mut files, asked)?;
     shapes::image_size(&mut files, *image_size)?;
-    let label_files =
-        image_labels.clone().into_iter().chain(class_labels.clone()).chain(LABEL_FILES.map(|name| folder.join(name)));
-    let read: Vec<PathBuf> = label_files.chain([folder.to_owned()]).collect();
+    let label_files = image_labels.iter().cloned().chain(LABEL_FILES.map(|name| folder.join(name)));
+    let maps = truth::maps(image_labels.as_deref(), folder);
+    let read: Vec<PathBuf> = label_files.chain(maps).chain([folder.to_owned()]).collect();
     outputs.apart_from(&files, &read)?;
     let bad = |error: DatasetError| Failure::new(Exit::BadInput, error.to_string());
     let mut classes = files.iter().map(Classes::of).collect::<Result<Vec<Classes>, _>>()?;

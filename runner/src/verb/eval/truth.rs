@@ -107,10 +107,14 @@ fn on_each_line(lines: impl Iterator<Item = impl AsRef<str>>, distinct: &[&str],
     Assigned { classes: lines.filter_map(|name| class.get(name.as_ref()).copied()).collect(), ..assigned }
 }
 
+/// Where the kit's file may lie: beside the file of labels, where there is one, and in the folder.
+pub(crate) fn maps(file: Option<&Path>, folder: &Path) -> impl Iterator<Item = PathBuf> {
+    file.map(|file| file.with_file_name(MAP)).into_iter().chain([folder.join(MAP)])
+}
+
 /// WordNet ids by the kit's number.
 fn read_map(file: &Path, folder: &Path) -> Option<BTreeMap<usize, String>> {
-    let beside = file.parent().unwrap_or(Path::new(""));
-    let text = [beside, folder].iter().find_map(|place| open::read_text(&place.join(MAP), open::SMALL).ok())?;
+    let text = maps(Some(file), folder).find_map(|map| open::read_text(&map, open::SMALL).ok())?;
     let line = |line: &str| {
         let mut words = line.split_whitespace();
         let id = words.next().filter(|word| is_wordnet_id(word))?;

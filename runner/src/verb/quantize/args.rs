@@ -9,6 +9,7 @@ use resnext_builder::weight::WeightRange;
 use super::options::Options;
 use crate::backend::onnxruntime::args::ProviderArgs;
 use crate::backend::onnxruntime::provider::OptionError;
+use crate::input::decode::Exif;
 use crate::verb::flags::{Exports, images_at_once};
 
 /// `quantize`.
@@ -25,6 +26,9 @@ pub struct Quantize {
     /// Judge by these images instead, and measure the ranges on all of --images
     #[arg(long, value_name = "DIR", help_heading = "Input")]
     pub(crate) eval: Option<PathBuf>,
+    /// What becomes of an image whose EXIF orientation says that it lies on a side
+    #[arg(long, value_enum, default_value = "apply", help_heading = "Input")]
+    exif: Exif,
     /// Compile for a provider; 'cpu' is onnxruntime's on this machine's processor
     #[arg(long, value_enum, default_value_t, help_heading = "Lowering")]
     target: TargetChoice,
@@ -58,6 +62,7 @@ impl Quantize {
             force: self.exports.force,
             images: self.images.clone(),
             eval: self.eval.clone(),
+            exif: self.exif,
             target: self.target.into(),
             weight_range: self.weight_range,
             keep_f32: self.keep_f32.clone(),

@@ -6,6 +6,7 @@ use resnext_builder::target::Target;
 use resnext_builder::weight::WeightRange;
 
 use crate::backend::onnxruntime::options::ProviderOptions;
+use crate::input::decode::Exif;
 
 /// What to quantize, on what, and how much it may lose.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Options {
     pub images: Vec<PathBuf>,
     /// Images to judge by; every second of `images` where none are given.
     pub eval: Option<PathBuf>,
+    /// What becomes of images that lie on a side.
+    pub exif: Exif,
     /// What the file is for.
     pub target: Target,
     /// What weights use of their 8 bits; the target's own unless given.

@@ -20,9 +20,9 @@ use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::host::environment::Environment;
 use crate::input;
-use crate::input::decode::Exif;
 use crate::input::shapes::demands;
 use crate::model::file::ModelFile;
+use crate::model::said::Asked;
 use crate::report::document::Document;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::stop_on_interrupt;
@@ -51,10 +51,11 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: Outputs<'_>)
         count: None,
         seed: 0,
         batch: options.batch,
-        preprocess: None,
+        asked: Asked::default(),
+        exif: options.exif,
         providers: options.providers.clone(),
     };
-    let outputs = outputs.with("-o", Some(&options.output));
+    let outputs = outputs.with("-o", Some(&options.output)).apart_from_also(&judged);
     let found = calibrate::run::measured(global, &calibrate, &outputs)?;
     if found.interrupted {
         return Err(Failure::new(Exit::Interrupted, "stopped before the last image: nothing was written"));
@@ -173,7 +174,7 @@ fn by_labels(
     datasets: &[Dataset],
 ) -> Result<Accuracy, Failure> {
     let mut candidates = providers.candidates(files, &demands(files, &[options.batch]));
-    let request = eval::Request { datasets: datasets.iter().collect(), batch: options.batch, exif: Exif::default() };
+    let request = eval::Request { datasets: datasets.iter().collect(), batch: options.batch, exif: options.exif };
     let stop = stop_on_interrupt(global.quiet, "stopping after the images in progress");
     let mut bar = Bar::new(global.quiet);
     let found = eval::eval(&mut candidates, &request, &stop, &mut |progress| bar.show(progress))?;
@@ -195,7 +196,7 @@ fn by_agreement(
     judged: &[PathBuf],
 ) -> Result<Accuracy, Failure> {
     let mut candidates = providers.candidates(files, &demands(files, &[options.batch]));
-    let exif = Exif::default();
+    let exif = options.exif;
     let request = infer::Request { images: judged, batch: options.batch, top_k: 1, exif, left_out: &[] };
     let mut answers: Vec<Vec<Option<usize>>> = Vec::new();
     for candidate in &mut candidates {

@@ -75,16 +75,25 @@ pub fn install_unless(
     // Only the holder of the lock has anything here: what is found was left by a process that was killed.
     let partial = root.join(".partial");
     let result = remove(&partial).and_then(|()| fill(package, &partial, source)).and_then(|tree| {
-        if damage.is_some() {
-            // Renamed and not removed: programs that have loaded from it keep what they have.
-            fs::rename(&folder, partial.join("damaged")).map_err(at(&folder))?;
-        }
-        fs::rename(&tree, &folder).map_err(at(&folder))?;
+        put(&tree, &folder, damage.is_some().then(|| partial.join("damaged")).as_deref())?;
         Ok(Installed { folder, already: false, damage })
     });
     let cleaned = remove(&partial);
     let installed = result?;
     cleaned.map(|()| installed)
+}
+
+/// Moves `tree` to `folder`; what was there goes to `aside`, or stays where `tree` cannot take its place.
+fn put(tree: &Path, folder: &Path, aside: Option<&Path>) -> Result<(), InstallError> {
+    if let Some(aside) = aside {
+        // Renamed and not removed: programs that have loaded from it keep what they have.
+        fs::rename(folder, aside).map_err(at(folder))?;
+    }
+    fs::rename(tree, folder).map_err(|error| {
+        // Told is why the new one could not be moved, whatever becomes of this.
+        let _ = aside.map(|aside| fs::rename(aside, folder));
+        at(folder)(error)
+    })
 }
 
 /// Downloads or takes the wheels, checks and unpacks them; returns the folder to be moved into place.
@@ -204,5 +213,28 @@ fn remove(folder: &Path) -> Result<(), InstallError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_stays_where_nothing_can_take_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let make = |name: &str| {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("library"), name).unwrap();
+        };
+        let held = || fs::read_to_string(at("folder").join("library")).unwrap();
+        make("folder");
+        let error = put(&at("missing"), &at("folder"), Some(&at("aside"))).unwrap_err();
+        assert!(error.to_string().contains("folder"), "{error}");
+        assert_eq!((held(), at("aside").exists()), ("folder".to_owned(), false));
+        make("tree");
+        put(&at("tree"), &at("folder"), Some(&at("aside"))).unwrap();
+        assert_eq!((held(), at("aside").exists()), ("tree".to_owned(), true));
     }
 }

@@ -189,6 +189,12 @@ fn a_fixed_batch_size_refuses_others() {
     let found = run(&mut candidates, &Plan { batches: vec![1, 2], ..short() });
     assert!(found.rows[0].error.as_ref().unwrap().to_string().contains("fixed at 2"));
     assert!(found.rows[1].error.is_none());
+    let inputs = vec![value("x", DataType::Float, &[1, 3, 2, 2]), value("table", DataType::Float, &[5])];
+    let several = crate::model::file::tests::file(inputs, &[]);
+    let mut candidates = [candidate(&several, "cpu", &log, |_, _| Ok(0.001))];
+    let found = run(&mut candidates, &Plan { batches: vec![1, 8], ..short() });
+    assert!(found.rows[0].error.is_none(), "{:?}", found.rows[0].error);
+    assert!(found.rows[1].error.as_ref().unwrap().to_string().contains("fixed at 1"), "a batch that nothing takes");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use onnx_file::proto::{GraphProto, ModelProto, OperatorSetIdProto, StringStringE
 use prost::Message;
 
 use super::*;
+use crate::input::decode::Exif;
 use crate::input::noise::noise;
 use crate::model::fake::Fake;
 use crate::model::file::tests::value;
@@ -80,7 +81,7 @@ fn calibrated(
         })))
     };
     let mut candidate = Candidate::of_file(file, "cpu", Box::new(open));
-    let found = calibrate(&mut candidate, &Request { inputs, batch }, &stop, &mut |_| {});
+    let found = calibrate(&mut candidate, &Request { inputs, batch, exif: Exif::Apply }, &stop, &mut |_| {});
     drop(candidate);
     (found, sizes.into_inner())
 }
