@@ -66,41 +66,47 @@ impl<'g> Meanings<'g> {
     }
 
     /// The values that `value` is computed from one by one, without a look at any other: through whatever moves numbers,
-    /// normalises them or picks the best. Two outputs that share the last of these rank the same scores.
+    /// normalises them or picks the best. Two outputs that share the last of these rank the same scores; two parts cut
+    /// from one value do not.
     pub fn lineage(&self, value: &'g str) -> Vec<&'g str> {
-        let mut lineage = vec![value];
-        while let Some((node, _)) = lineage.last().and_then(|last| self.made_by.get(last)) {
-            let step = step(node);
-            let goes_on = !matches!(step, Step::Known(Meaning::Logits) | Step::Combined | Step::Unknown);
-            let Some(before) = node.input.first().filter(|_| goes_on) else { break };
-            if lineage.contains(&before.as_str()) || lineage.len() > MOST_LOOKED_AT {
-                break;
-            }
-            lineage.push(before);
-        }
-        lineage
+        self.back(value, |node| {
+            let cuts = matches!(node.op_type.as_str(), "Split" | "Slice" | "Gather");
+            !cuts
+                && !matches!(
+                    step(node),
+                    Step::Known(Meaning::Logits) | Step::Combined | Step::Activation | Step::Unknown
+                )
+        })
     }
 
     /// Whether `value` holds what a `TopK` picked, best first: its places say nothing of the classes.
     pub fn is_picked(&self, value: &'g str) -> bool {
         let picked =
             |value: &&str| self.made_by.get(value).is_some_and(|(node, at)| node.op_type == "TopK" && *at == 0);
-        self.lineage(value).iter().any(picked)
+        let moves = |node: &NodeProto| !matches!(step(node), Step::Known(Meaning::Logits) | Step::Unknown);
+        self.back(value, moves).iter().any(picked)
     }
 
     /// Values and places of a `TopK`, where `value` is the places.
-    pub fn top_values(&self, value: &str) -> Option<&'g str> {
-        let mut value = value;
-        loop {
-            let (node, at) = self.made_by.get(value)?;
-            match step(node) {
-                Step::Through => value = node.input.first()?,
-                Step::Best if node.op_type == "TopK" && *at == 1 => {
-                    return node.output.first().map(String::as_str).filter(|name| !name.is_empty());
-                }
-                _ => return None,
+    pub fn top_values(&self, value: &'g str) -> Option<&'g str> {
+        let places = *self.back(value, |node| matches!(step(node), Step::Through)).last()?;
+        let (node, at) = self.made_by.get(places)?;
+        let values = node.output.first().filter(|name| node.op_type == "TopK" && *at == 1 && !name.is_empty());
+        values.map(String::as_str)
+    }
+
+    /// The value, what it is made of, and so on by first inputs, for as long as the nodes between are of that sort.
+    fn back(&self, value: &'g str, goes_on: impl Fn(&NodeProto) -> bool) -> Vec<&'g str> {
+        let mut values = vec![value];
+        let mut seen = HashSet::from([value]);
+        while let Some((node, _)) = values.last().and_then(|last| self.made_by.get(last)) {
+            let before = node.input.first().map(String::as_str).filter(|name| goes_on(node) && seen.insert(name));
+            match before {
+                Some(before) if values.len() <= MOST_LOOKED_AT => values.push(before),
+                _ => break,
             }
         }
+        values
     }
 
     fn follow(&self, value: &str, budget: &Cell<usize>) -> Meaning {
@@ -115,6 +121,12 @@ impl<'g> Meanings<'g> {
             match step(node) {
                 Step::Through => value = before,
                 Step::Known(meaning) => return meaning,
+                Step::Activation => {
+                    return match self.follow(before, budget) {
+                        Meaning::Logits => Meaning::Logits,
+                        _ => Meaning::Scores,
+                    };
+                }
                 Step::Softmax(meaning) if self.is_over_classes(node) => return meaning,
                 Step::Softmax(_) | Step::Unknown => return Meaning::Scores,
                 Step::Best if node.op_type == "TopK" && *at == 0 => value = before,
@@ -184,9 +196,13 @@ impl<'g> Meanings<'g> {
     fn is_written_out_softmax(&self, node: &NodeProto) -> bool {
         let (Some(above), Some(below)) = (node.input.first(), node.input.get(1)) else { return false };
         let made = |value: &str, op: &str| self.made_by.get(value).filter(|(node, _)| node.op_type == op);
-        node.op_type == "Div"
-            && made(above, "Exp").is_some()
-            && made(below, "ReduceSum").is_some_and(|(sum, _)| sum.input.first() == Some(above))
+        // Along the classes; axes in a tensor cannot be looked at, and without any the sum is over all images.
+        let along_classes = |sum: &NodeProto| match attribute(sum, "axes") {
+            Some(axes) => axes.ints.iter().all(|axis| *axis != 0 && *axis != -2) && !axes.ints.is_empty(),
+            None => sum.input.get(1).is_some_and(|axes| !axes.is_empty()),
+        };
+        let is_sum = |(sum, _): &(&NodeProto, usize)| sum.input.first() == Some(above) && along_classes(sum);
+        node.op_type == "Div" && made(above, "Exp").is_some() && made(below, "ReduceSum").is_some_and(is_sum)
     }
 }
 
@@ -198,6 +214,8 @@ enum Step {
     Known(Meaning),
     /// Likewise, where it goes along the classes.
     Softmax(Meaning),
+    /// Bends or shifts numbers one by one or channel by channel: logits stay logits.
+    Activation,
     /// Picks the best.
     Best,
     /// A whole classifier: its first output is the class, its second this.
@@ -261,11 +279,12 @@ fn default_domain(op: &str) -> Step {
         "Exp" => Step::Exponential,
         "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" | "Max" | "Min" | "Concat" | "ReduceMean" | "ReduceSum"
         | "ReduceMax" | "Where" => Step::Combined,
-        "If" | "Loop" | "Scan" | "Constant" | "ConstantOfShape" | "Tanh" | "Pow" | "Sqrt" | "Reciprocal" | "Neg"
-        | "Abs" | "Sign" | "Softplus" | "Hardmax" | "ArgMin" | "LpNormalization" | "ReduceL1" | "ReduceL2"
-        | "NonMaxSuppression" | "OneHot" | "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "Not"
-        | "Round" | "Floor" | "Ceil" | "SequenceConstruct" | "Shape" | "Size" => Step::Unknown,
-        _ => Step::Known(Meaning::Logits),
+        "Gemm" | "MatMul" | "MatMulInteger" | "QLinearMatMul" | "Conv" | "ConvInteger" | "ConvTranspose"
+        | "QLinearConv" | "Einsum" => Step::Known(Meaning::Logits),
+        "Relu" | "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Celu" | "Gelu" | "Mish" | "HardSwish" | "Swish"
+        | "ThresholdedRelu" | "BatchNormalization" => Step::Activation,
+        // A mean over a plane may be one of class maps or of features, and a new operator anything.
+        _ => Step::Unknown,
     }
 }
 

@@ -219,6 +219,35 @@ fn a_calibration_of_other_weights_is_refused() {
     assert!(!path.exists());
 }
 
+#[test]
+fn quantize_measures_what_it_loses_and_fails_where_that_may_be_too_much() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (model, output) = (folder.path().join("f32.onnx"), folder.path().join("int8.onnx"));
+    shapes(&model, Target::Portable, &PrecisionArgs::default());
+    let heldout = trained("heldout");
+    let quantize = |images: &Path, most: &str| {
+        let mut command = Command::new(program());
+        command.args(["quantize", text(&model), "--images", text(images), "-o", text(&output), "--force", "--json"]);
+        let output = command.args(["--max-loss", most, "--ort-lib"]).arg(library(Package::Cpu).path).output();
+        let output = output.expect("it starts");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), found, stderr(&output))
+    };
+    let (code, found, said) = quantize(&heldout, "4");
+    assert_eq!((code, &found["exceeded"]), (Some(0), &Value::Bool(false)), "{said}{found}");
+    let accuracy = &found["accuracy"];
+    assert_eq!((accuracy["labelled"].as_bool(), accuracy["images"].as_u64()), (Some(true), Some(150)), "{accuracy}");
+    assert!(accuracy["loss_points"].as_f64() < accuracy["loss_bound_points"].as_f64(), "{accuracy}");
+    // 150 images show no loss below a point.
+    let (code, found, said) = quantize(&heldout, "0.5");
+    assert_eq!((code, &found["exceeded"]), (Some(1), &Value::Bool(true)), "{said}{found}");
+    // Without class folders the answers of the f32 file are what counts.
+    let (code, found, said) = quantize(&heldout.join("star"), "100");
+    assert_eq!((code, found["accuracy"]["labelled"].as_bool()), (Some(0), Some(false)), "{said}{found}");
+    assert_eq!(found["accuracy"]["images"].as_u64(), Some(12));
+    assert_eq!(fused(folder.path(), &output).get("Conv"), None);
+}
+
 /// torch's exports, in integers by `optimize`.
 #[test]
 fn others_files_become_integers_wherever_there_is_a_rule() {

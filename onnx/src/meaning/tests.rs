@@ -97,7 +97,7 @@ fn arithmetic_on_probabilities_is_no_longer_decided_and_on_logits_it_is() {
     assert_eq!(meaning(mean("Softmax"), &[-1, 10], 17), Meaning::Scores);
     assert_eq!(meaning(mean("Identity"), &[-1, 10], 17), Meaning::Logits);
     let written_out =
-        vec![node("ReduceMax", "z > m"), node("Sub", "z m > d"), node("Exp", "d > e"), node("ReduceSum", "e > s")];
+        vec![node("ReduceMax", "z > m"), node("Sub", "z m > d"), node("Exp", "d > e"), node("ReduceSum", "e c > s")];
     assert_eq!(meaning([written_out, vec![node("Div", "e s > y")]].concat(), &[-1, 10], 17), Meaning::Probabilities);
     let logarithm = vec![node("Softmax", "z > a"), node("Log", "a > y")];
     assert_eq!(meaning(logarithm, &[-1, 10], 17), Meaning::LogProbabilities);
@@ -124,4 +124,46 @@ fn a_graph_that_branches_without_end_is_given_up_on() {
     let circle = vec![node("Identity", "y > b"), node("Identity", "b > y")];
     assert_eq!(meaning(circle.clone(), &[-1, 10], 17), Meaning::Scores);
     assert_eq!(Meanings::of(&after(circle, &[1, 2]), 17).lineage("y"), ["y", "b"]);
+}
+
+#[test]
+fn what_is_no_product_of_weights_is_not_taken_for_logits() {
+    for op in ["Tile", "Pad", "GatherElements", "Compress", "Resize", "CumSum", "Erf", "ReduceProd", "OfTheFuture"] {
+        let nodes = vec![node("Softmax", "z > p"), node(op, "p c > y")];
+        assert_eq!(meaning(nodes, &[-1, 10], 17), Meaning::Scores, "{op}");
+    }
+    for (op, expected) in [("Relu", Meaning::Logits), ("BatchNormalization", Meaning::Logits)] {
+        assert_eq!(meaning(vec![node(op, "z c > y")], &[-1, 10], 17), expected, "{op}");
+        assert_eq!(meaning(vec![node("Softmax", "z > p"), node(op, "p c > y")], &[-1, 10], 17), Meaning::Scores);
+    }
+    let features = vec![node("Relu", "z > r"), node("GlobalAveragePool", "r > p"), node("Flatten", "p > y")];
+    assert_eq!(meaning(features, &[-1, 2048], 17), Meaning::Scores, "class maps or features, nobody knows");
+}
+
+#[test]
+fn a_softmax_written_out_over_all_images_gives_no_probabilities() {
+    let sum = |sum: NodeProto| vec![node("Exp", "z > e"), sum, node("Div", "e s > y")];
+    let along = |axis: i64| {
+        let mut sum = node("ReduceSum", "e > s");
+        sum.attribute.push(AttributeProto { name: "axes".into(), ints: vec![axis], ..Default::default() });
+        sum
+    };
+    for (reduced, expected) in [
+        (along(1), Meaning::Probabilities),
+        (along(-1), Meaning::Probabilities),
+        (along(0), Meaning::Scores),
+        (node("ReduceSum", "e > s"), Meaning::Scores),
+    ] {
+        assert_eq!(meaning(sum(reduced.clone()), &[-1, 10], 11), expected, "{reduced:?}");
+    }
+}
+
+#[test]
+fn parts_cut_from_one_value_are_not_the_same_scores() {
+    let graph = after(vec![node("Split", "z > a b"), node("Softmax", "a > y"), node("Identity", "b > v")], &[-1, 5]);
+    let meanings = Meanings::of(&graph, 17);
+    assert_ne!(meanings.lineage("y").last(), meanings.lineage("v").last());
+    assert_eq!((meanings.meaning("y"), meanings.meaning("v")), (Meaning::Probabilities, Meaning::Logits));
+    let circle = after(vec![node("Identity", "y > b"), node("Identity", "b > y")], &[1, 2]);
+    assert_eq!(Meanings::of(&circle, 17).top_values("y"), None);
 }

@@ -69,6 +69,8 @@ pub struct Classifier {
     pub extent: (usize, usize),
     /// The output that says the classes.
     pub output: ClassOutput,
+    /// How many classes have names, where any have.
+    pub labels: Option<usize>,
 }
 
 impl Classifier {
@@ -107,7 +109,8 @@ impl Classifier {
         let output = named(&self.output.name)?;
         let rows = rows(output, images)?;
         let Meaning::Classes = self.output.meaning else {
-            return rows.into_iter().map(|row| self.scores(row)).collect();
+            let answers = rows.into_iter().map(|row| self.scores(row)).collect::<Result<Vec<_>, _>>()?;
+            return self.fit_labels(&answers).map(|()| answers);
         };
         let values = match &self.output.values {
             Some(values) => self::rows(named(&values.name)?, images)?.into_iter().map(Some).collect(),
@@ -128,6 +131,18 @@ impl Classifier {
             Ok(Answer::Ranked(ranked))
         };
         rows.into_iter().zip(values).map(ranked).collect()
+    }
+
+    /// Names go with classes one to one: of any other number each might be the name of its neighbour.
+    fn fit_labels(&self, answers: &[Answer]) -> Result<(), ModelError> {
+        match (self.labels, answers.first().and_then(Answer::classes)) {
+            (Some(labels), Some(classes)) if labels != classes => Err(ModelError::BadModel(format!(
+                "{labels} classes have names, and output {} has {classes} numbers for each image; give all names with \
+                 --labels FILE",
+                self.output.name
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Scores by class; of a single number, those of the two classes that it tells apart.
@@ -222,6 +237,16 @@ mod tests {
 
     /// What is made of `given` as the outputs of a run of `images` images.
     fn read(output: ClassOutput, given: Vec<Tensor>, images: usize) -> Result<Vec<Answer>, ModelError> {
+        read_named(output, given, images, None)
+    }
+
+    /// The same where so many classes have names.
+    fn read_named(
+        output: ClassOutput,
+        given: Vec<Tensor>,
+        images: usize,
+        labels: Option<usize>,
+    ) -> Result<Vec<Answer>, ModelError> {
         let image = ImageInput {
             name: "x".into(),
             element_type: ElementType::F32,
@@ -232,9 +257,20 @@ mod tests {
             width: None,
         };
         let batch = Batch { size: images, fixed: false };
-        let classifier = Classifier { image, batch, extent: (1, 1), output };
+        let classifier = Classifier { image, batch, extent: (1, 1), output, labels };
         let mut fake = Fake::new(move |_| Ok(given.clone()));
         classifier.answers(&mut fake, &vec![[0.0; 3].as_slice(); images], &mut Vec::new())
+    }
+
+    #[test]
+    fn names_that_are_not_one_for_each_class_are_refused() {
+        let given = || vec![tensor("out", &[1, 3], &[1.0, 2.0, 3.0])];
+        let run = |labels| read_named(output(Meaning::Logits), given(), 1, labels).map(|answers| answers.len());
+        assert_eq!([run(None), run(Some(3))], [Ok(1), Ok(1)]);
+        for labels in [2, 4] {
+            let error = run(Some(labels)).unwrap_err();
+            assert!(matches!(&error, ModelError::BadModel(text) if text.contains("--labels")), "{error}");
+        }
     }
 
     #[test]

@@ -119,7 +119,15 @@ impl<'f> Finder<'f> {
         let Some(port) = self.file.outputs.iter().find(|port| port.name == name) else {
             return Err(self.refuse(format!("it has no output '{name}'")));
         };
-        self.possible(port).ok_or_else(|| self.refuse(format!("output '{name}' has no number for each class")))
+        let no_classes = || self.refuse(format!("output '{name}' has no number for each class"));
+        let possible = self.possible(port).ok_or_else(no_classes)?;
+        if self.fits_labels(&possible) {
+            return Ok(possible);
+        }
+        let (labels, numbers) = (self.labels.unwrap_or(0), possible.numbers.unwrap_or(0));
+        Err(self.refuse(format!(
+            "{labels} classes have names, and output '{name}' has {numbers} numbers; give all names with --labels FILE"
+        )))
     }
 
     fn find(&self) -> Result<Possible<'f>, MetadataError> {

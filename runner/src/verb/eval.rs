@@ -12,6 +12,7 @@ pub mod labels_file;
 pub mod numbering;
 pub mod options;
 pub mod order;
+pub(crate) mod place;
 pub mod result;
 pub mod run;
 pub(crate) mod same;

@@ -7,7 +7,7 @@
 
 pub mod cache;
 pub mod case;
-mod graph;
+pub mod graph;
 
 use std::time::Instant;
 
@@ -21,7 +21,6 @@ use crate::model::opened::{Model, ModelError};
 use crate::model::tensor::{Data, Tensor};
 
 use case::{CASES, Case, Known};
-pub(crate) use graph::model;
 
 /// What the kernels of a library computed on this processor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -61,6 +61,11 @@ impl Classes {
         Classes { labels, count, written, ..Classes::default() }
     }
 
+    /// The same classes, with another order of class folders.
+    pub(crate) fn in_order(&self, order: Option<ClassOrder>) -> Classes {
+        Classes { order, ..self.clone() }
+    }
+
     /// The class that `name` means: a label or synonym, a WordNet id, or an index.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::labelled::{Dataset, DatasetError, Labelled, same_images, unknown};
 use crate::input;
 use crate::note::Note;
 
-use super::labels_file::listed;
+use super::labels_file::{labels_these, listed};
 use super::numbering::{Named, Numbering};
 use super::order::{Assigned, OrderError, assign};
 
@@ -69,11 +69,18 @@ impl Dataset {
             return listed(path, labels, classes);
         }
         let folders = ClassFolders::below(path)?;
-        let lying_there = LABEL_FILES.iter().map(|name| path.join(name)).find(|file| file.is_file());
-        match (in_class_folders(path, &folders, classes), lying_there) {
-            (Ok(dataset), _) if !dataset.images.is_empty() => Ok(dataset),
+        let lying_there: Vec<PathBuf> =
+            LABEL_FILES.iter().map(|name| path.join(name)).filter(|f| f.is_file()).collect();
+        match (in_class_folders(path, &folders, classes), lying_there.first()) {
+            (Ok((dataset, numbering)), _) if !dataset.images.is_empty() => {
+                let is_list = |file: &&PathBuf| classes.order.is_none() && labels_these(file, &dataset.images);
+                match (numbering, lying_there.iter().find(is_list)) {
+                    (Numbering::Name | Numbering::Number { .. }, Some(labels)) => as_listed(dataset, labels, classes),
+                    _ => Ok(dataset),
+                }
+            }
             // Folders that are no classes may be shards of a set whose labels are in a file.
-            (_, Some(labels)) => listed(path, &labels, classes),
+            (_, Some(labels)) => listed(path, labels, classes),
             (Err(error), None) => Err(error),
             (Ok(_), None) => Err(DatasetError::Empty {
                 path: path.to_owned(),
@@ -81,6 +88,33 @@ impl Dataset {
             }),
         }
     }
+}
+
+/// The images of `folders`, which only their place or number makes class folders, as a file of labels there has them: the
+/// folders may be shards of the set.
+///
+/// # Errors
+/// [`DatasetError::WhichOrder`] where the file does not label all of the images, so that neither is known to be meant.
+fn as_listed(folders: Dataset, labels: &Path, classes: &Classes) -> Result<Dataset, DatasetError> {
+    let refused = |why: String| {
+        let reason = format!(
+            "its folders can be numbered as classes, and {} lists images, {why}; choose the file with --image-labels, or \
+             the folders with --class-order name or --class-order number",
+            labels.display()
+        );
+        DatasetError::WhichOrder { path: folders.folder.clone(), reason }
+    };
+    let listed = listed(&folders.folder, labels, classes).map_err(|error| refused(format!("but: {error}")))?;
+    let class: BTreeMap<&Path, usize> = listed.images.iter().map(|image| (image.path.as_path(), image.class)).collect();
+    let of_file: Vec<Option<usize>> =
+        folders.images.iter().map(|image| class.get(image.path.as_path()).copied()).collect();
+    let missing = of_file.iter().filter(|class| class.is_none()).count();
+    if missing > 0 {
+        return Err(refused(format!("but not {missing} of the {} in them", of_file.len())));
+    }
+    let agree = listed.images.len() == folders.images.len()
+        && folders.images.iter().zip(of_file).all(|(image, class)| Some(image.class) == class);
+    Ok(if agree { folders } else { listed })
 }
 
 /// The first model whose names of classes may hold for one that has none.
@@ -129,7 +163,11 @@ impl ClassFolders {
     }
 }
 
-fn in_class_folders(path: &Path, folders: &ClassFolders, classes: &Classes) -> Result<Dataset, DatasetError> {
+fn in_class_folders(
+    path: &Path,
+    folders: &ClassFolders,
+    classes: &Classes,
+) -> Result<(Dataset, Numbering), DatasetError> {
     let names: Vec<&str> = folders.images.keys().map(String::as_str).collect();
     let assigned = match assign(&names, Named::Folders, classes) {
         Ok(assigned) => assigned,
@@ -164,7 +202,7 @@ fn in_class_folders(path: &Path, folders: &ClassFolders, classes: &Classes) -> R
     notes.extend(Note::left_out(&folders.left_out));
     notes.extend(same_images(&images));
     let supposed = assigned.numbering.supposes(names.len());
-    Ok(Dataset { folder: path.to_owned(), images, notes, supposed })
+    Ok((Dataset { folder: path.to_owned(), images, notes, supposed }, assigned.numbering))
 }
 
 /// The ways in which names can be numbered, and how to choose one.

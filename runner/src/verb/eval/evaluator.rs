@@ -78,7 +78,13 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         };
         Ok(Evaluator {
             model: opened.ok(),
-            classifier: Classifier { image, batch, extent: preprocess.height_width(), output },
+            classifier: Classifier {
+                image,
+                batch,
+                extent: preprocess.height_width(),
+                output,
+                labels: Some(labels.len()).filter(|count| *count > 0),
+            },
             preprocess,
             preparation: 0,
             labels,
@@ -261,7 +267,7 @@ impl<'a, 'd> Session<'a, 'd> {
         self.record(predictions);
     }
 
-    /// Compares what each candidate predictions.
+    /// Compares what each candidate predicts.
     fn record(&mut self, predictions: Vec<Vec<Prediction>>) {
         let Some((first, others)) = self.evaluators.split_first() else { return };
         let mut predictions = predictions.into_iter();

@@ -17,10 +17,7 @@ use onnx_file::open;
 pub(crate) fn listed(folder: &Path, labels: &Path, classes: &Classes) -> Result<Dataset, DatasetError> {
     let dataset = match table::read(labels)? {
         Table::Rows { rows, maybe_header } => of_rows(folder, labels, rows, maybe_header, classes)?,
-        Table::Numbers(numbers) => {
-            let images = truth::images(folder, labels, &numbers, classes)?;
-            Dataset { folder: folder.to_owned(), images, notes: Vec::new(), supposed: None }
-        }
+        Table::Numbers(numbers) => truth::dataset(folder, labels, &numbers, classes)?,
     };
     if dataset.images.is_empty() {
         let reason = format!("{} names no image that is there", labels.display());
@@ -149,4 +146,18 @@ pub(crate) fn lists_images(file: &Path) -> bool {
         input::is_image_name(Path::new(&name)) || name.starts_with("ILSVRC2012_val_")
     };
     text.lines().take(2).any(names_image)
+}
+
+/// Whether a file that lies in a folder says which of its `images` is of which class, and does not name the classes.
+pub(crate) fn labels_these(file: &Path, images: &[Labelled]) -> bool {
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    match table::read(file) {
+        Ok(Table::Rows { maybe_header: false, .. }) => true,
+        Ok(Table::Rows { rows, .. }) => {
+            let named: BTreeSet<Option<String>> = rows.iter().map(|row| stem(Path::new(&row.name))).collect();
+            lists_images(file) || images.iter().all(|image| named.contains(&stem(&image.path)))
+        }
+        Ok(Table::Numbers(numbers)) => numbers.len() == images.len() || truth::is_ground_truth(file),
+        Err(_) => lists_images(file),
+    }
 }

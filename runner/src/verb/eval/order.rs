@@ -60,9 +60,11 @@ pub(crate) fn assign(names: &[&str], from: Named, classes: &Classes) -> Result<A
             let mut ways = by_number(numbers, classes.count);
             match from {
                 Named::List => {
+                    // Without a 0 they may count from 1, which is to be told.
+                    let can_be_others = ways.len() > 1;
                     ways.truncate(1);
                     let indices = ways.iter_mut().filter(|way| way.numbering == Numbering::Number { first: 0 });
-                    indices.for_each(|way| way.numbering = Numbering::Said);
+                    indices.filter(|_| !can_be_others).for_each(|way| way.numbering = Numbering::Said);
                 }
                 Named::Folders if as_many && ways.iter().all(|way| way.classes != by_place().classes) => {
                     ways.insert(0, by_place());
@@ -198,6 +200,9 @@ mod tests {
         assert!(matches!(of(&sorted([0, 12].into_iter()), 12, None), Err(OrderError::Unknown(_))));
         let list = assign(&["1", "10", "2"], Named::List, &numbered(12)).unwrap();
         assert_eq!(list.classes, [1, 10, 2], "the numbers of a list are indices");
+        assert_eq!(list.numbering, Numbering::Number { first: 0 }, "which is told where they can count from 1");
+        let list = assign(&["0", "10", "2"], Named::List, &numbered(12)).unwrap();
+        assert_eq!((list.classes, list.numbering), (vec![0, 10, 2], Numbering::Said));
     }
 
     #[test]

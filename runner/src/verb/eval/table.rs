@@ -67,28 +67,28 @@ fn bad(path: &Path, line: u64, reason: impl Into<String>) -> DatasetError {
 
 /// `file,label` lines, separated by commas, tabs, semicolons or blanks. Kaggle's ImageNet solution
 /// (`ILSVRC2012_val_00048981,n03995372 85 1 499 272`), Caffe's `val.txt` and tiny-imagenet's annotations are of this form.
+/// Between blanks, the class is the rest of the line, for it may be of several words.
 fn separated(path: &Path, text: &str) -> Result<Table, DatasetError> {
     let first = text.lines().next().unwrap_or_default();
-    let separator = [b',', b'\t', b';'].into_iter().find(|&separator| first.as_bytes().contains(&separator));
+    let separator = [b'\t', b',', b';'].into_iter().find(|&separator| first.as_bytes().contains(&separator));
     let mut format = csv::ReaderBuilder::new();
     format.has_headers(false).flexible(true).delimiter(separator.unwrap_or(b' ')).trim(csv::Trim::All);
-    let mut columns: Option<(usize, usize)> = None;
+    let mut columns: Option<Columns> = None;
     let mut rows = Vec::new();
     for (at, record) in format.from_reader(text.as_bytes()).records().enumerate() {
         let line = |position: Option<&csv::Position>| position.map_or(0, csv::Position::line);
         let record = record.map_err(|error| bad(path, line(error.position()), error.to_string()))?;
         let line = line(record.position());
+        let is_field = |field: &&str| !field.is_empty() || (separator.is_some() && (at == 0 || columns.is_some()));
+        let fields: Vec<&str> = record.iter().filter(is_field).collect();
         if at == 0 {
-            columns = header(&record);
+            columns = Columns::of(&fields);
             if columns.is_some() {
                 continue;
             }
         }
-        let fields: Vec<&str> = match columns {
-            Some((name, label)) => [name, label].iter().filter_map(|at| record.get(*at)).collect(),
-            None => record.iter().filter(|field| !field.is_empty()).collect(),
-        };
-        let [name, label, ..] = fields[..] else {
+        let found = name_and_label(&fields, columns, separator.is_none()).map_err(|reason| bad(path, line, reason))?;
+        let Some((name, label)) = found else {
             return Err(bad(
                 path,
                 line,
@@ -98,16 +98,46 @@ fn separated(path: &Path, text: &str) -> Result<Table, DatasetError> {
         if name.is_empty() || label.is_empty() {
             return Err(bad(path, line, "the image's name or its class is empty"));
         }
-        rows.push(Row { line, name: name.to_owned(), label: label.to_owned() });
+        rows.push(Row { line, name, label });
     }
     Ok(Table::Rows { rows, maybe_header: columns.is_none() })
 }
 
-/// Where a header says that the image and its class stand.
-fn header(record: &csv::StringRecord) -> Option<(usize, usize)> {
-    let called: Vec<String> = record.iter().map(|field| field.to_ascii_lowercase().replace([' ', '-'], "_")).collect();
-    let column = |names: &[&str]| names.iter().find_map(|name| called.iter().position(|column| column == name));
-    Some((column(&NAMES)?, column(&LABELS)?))
+/// Where a header says that the image and its class stand, and how many columns there are.
+#[derive(Clone, Copy)]
+struct Columns {
+    name: usize,
+    label: usize,
+    count: usize,
+}
+
+impl Columns {
+    fn of(header: &[&str]) -> Option<Columns> {
+        let plain = |field: &&str| field.to_ascii_lowercase().replace([' ', '-'], "_");
+        let called: Vec<String> = header.iter().map(plain).collect();
+        let column = |names: &[&str]| names.iter().find_map(|name| called.iter().position(|column| column == name));
+        Some(Columns { name: column(&NAMES)?, label: column(&LABELS)?, count: header.len() })
+    }
+}
+
+/// The image's name and its class, where there are two fields. Words between blanks cannot be told from fields: what
+/// follows the last column is a part of it, and more of them before that are refused.
+fn name_and_label(
+    fields: &[&str],
+    columns: Option<Columns>,
+    by_blanks: bool,
+) -> Result<Option<(String, String)>, String> {
+    let (name, label, count) = columns.map_or((0, 1, 2), |columns| (columns.name, columns.label, columns.count));
+    let (Some(name_field), Some(rest)) = (fields.get(name), fields.get(label..).filter(|rest| !rest.is_empty())) else {
+        return Ok(None);
+    };
+    let is_last = name < label && label + 1 == count;
+    if by_blanks && !is_last && fields.len() != count {
+        let fields = fields.len();
+        return Err(format!("it has {fields} fields between blanks, and the header {count}; separate them by commas"));
+    }
+    let label = if by_blanks && is_last { rest.join(" ") } else { rest[0].to_owned() };
+    Ok(Some(((*name_field).to_owned(), label)))
 }
 
 /// `{"file_name": "0001.png", "label": "cat"}` lines, as Hugging Face's ImageFolder has them.
@@ -160,6 +190,21 @@ mod tests {
             assert_eq!(rows(name, text), expected, "{text}");
         }
         assert_eq!(rows("m.jsonl", "{\"image\":\"a.png\",\"label\":3}"), Ok(vec![("a.png".into(), "3".into())]));
+    }
+
+    #[test]
+    fn labels_of_several_words_are_whole_between_blanks_and_tabs_go_before_commas() {
+        let expected = Ok(vec![("a.jpg".to_owned(), "tiger cat".to_owned()), ("b.jpg".to_owned(), "cat".to_owned())]);
+        for text in ["a.jpg tiger cat\nb.jpg  cat\n", "file label\na.jpg tiger cat\nb.jpg cat\n"] {
+            assert_eq!(rows("val.txt", text), expected, "{text}");
+        }
+        assert_eq!(
+            rows("l.txt", "a.jpg\ttench, Tinca tinca\n"),
+            Ok(vec![("a.jpg".into(), "tench, Tinca tinca".into())])
+        );
+        assert_eq!(rows("l.txt", "label file\n3 a.jpg\n"), Ok(vec![("a.jpg".into(), "3".into())]));
+        let error = rows("l.txt", "label file\n3 a.jpg\ntiger cat b.jpg\n").unwrap_err();
+        assert!(error.contains("line 3") && error.contains("3 fields"), "{error}");
     }
 
     #[test]

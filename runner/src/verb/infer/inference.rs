@@ -125,7 +125,13 @@ pub fn infer(
     let loaded = model.loaded().clone();
     let mut batches = Batches {
         model,
-        classifier: Classifier { image, batch, extent: preprocess.height_width(), output: output.clone() },
+        classifier: Classifier {
+            image,
+            batch,
+            extent: preprocess.height_width(),
+            output: output.clone(),
+            labels: labels.as_ref().map(Vec::len),
+        },
         labels,
         top_k: request.top_k,
         waiting: Vec::new(),

@@ -40,9 +40,6 @@ pub struct Quantize {
     /// Images at once
     #[arg(short, long, value_name = "N", default_value = "8", value_parser = images_at_once, help_heading = "Input")]
     batch_size: usize,
-    /// Replace an existing output
-    #[arg(long, help_heading = "Output")]
-    force: bool,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
     #[command(flatten)]
@@ -58,7 +55,7 @@ impl Quantize {
         Ok(Options {
             model: self.model.clone(),
             output: self.output.clone(),
-            force: self.force,
+            force: self.exports.force,
             images: self.images.clone(),
             eval: self.eval.clone(),
             target: self.target.into(),

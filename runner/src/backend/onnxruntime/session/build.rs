@@ -8,7 +8,7 @@ use ort::ep::{ArbitrarilyConfigurableExecutionProvider, ExecutionProvider};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use crate::backend::onnxruntime::known;
+use crate::backend::onnxruntime::known::graph;
 use crate::backend::onnxruntime::native;
 use crate::backend::onnxruntime::native::PlacedNode;
 use crate::backend::onnxruntime::provider::{Kind, Provider};
@@ -46,7 +46,7 @@ pub(crate) fn commit(
     let committed = match &spec.model {
         Source::File(path) => builder.commit_from_file(path),
         Source::Probe => builder.commit_from_memory(&probe::model()),
-        Source::Known => builder.commit_from_memory(&known::model()),
+        Source::Known => builder.commit_from_memory(&graph::model()),
     };
     let session = committed.map_err(|error| load_failed(&error, provider.kind(), &spec.model))?;
     let placed = native::placement(&session).map_err(|error| ModelError::Failed(said(&error)))?;

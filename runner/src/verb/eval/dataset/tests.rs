@@ -5,6 +5,7 @@ use onnx_file::proto::tensor_proto::DataType;
 
 use super::*;
 use crate::model::file::tests::{file, value};
+use crate::verb::eval::numbering::ClassOrder;
 
 fn classes(labels: &str) -> Classes {
     let properties: &[(Key, &str)] = if labels.is_empty() {
@@ -91,6 +92,37 @@ fn files_of_labels_are_read_in_their_several_forms() {
             assert!(dataset.notes.is_empty(), "{:?}", dataset.notes);
         }
     }
+}
+
+#[test]
+fn a_list_of_images_goes_before_folders_that_only_their_place_makes_classes() {
+    let files = ["000/a.jpg", "001/b.jpg", "002/c.jpg"];
+    let data = folder(&files);
+    let read = |classes: &Classes| Dataset::open(data.path(), None, classes);
+    let of = |dataset: Dataset| dataset.images.iter().map(|image| image.class).collect::<Vec<_>>();
+    let named = named();
+    let by_number = named.in_order(Some(ClassOrder::Number));
+    for (name, text) in [
+        ("labels.csv", "000/a.jpg,cat\n001/b.jpg,White Shark\n002/c.jpg,cat\n"),
+        ("labels.csv", "id,breed\na,0\nb,2\nc,0\n"),
+        ("val.txt", "a.jpg 0\nb.jpg 2\nc.jpg 0\n"),
+        ("labels.txt", "0\n2\n0\n"),
+    ] {
+        let labels = data.path().join(name);
+        std::fs::write(&labels, text).unwrap();
+        assert_eq!(of(read(&named).unwrap()), [0, 2, 0], "{text}");
+        assert_eq!(of(read(&by_number).unwrap()), [0, 1, 2], "{text}");
+        std::fs::remove_file(labels).unwrap();
+    }
+    let labels = data.path().join("labels.csv");
+    std::fs::write(&labels, "a.jpg,cat\nb.jpg,cat\n").unwrap();
+    let error = read(&named).unwrap_err().to_string();
+    for part in ["its folders", "labels.csv", "1 of the 3", "--image-labels", "--class-order"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    std::fs::remove_file(labels).unwrap();
+    std::fs::write(data.path().join("labels.txt"), "cat\ndog\nwhite shark\n").unwrap();
+    assert_eq!(of(read(&named).unwrap()), [0, 1, 2], "the names of the classes list no images");
 }
 
 #[test]
