@@ -14,6 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 mod choice;
+mod computed;
 mod container;
 mod error;
 mod file;
@@ -59,6 +60,7 @@ pub struct Checkpoint {
     undecided: Option<Undecided>,
     channel_order: ChannelOrder,
     normalisation: Option<Box<[values::Data; 2]>>,
+    folded: Vec<String>,
     left_out: Vec<String>,
 }
 
@@ -112,7 +114,7 @@ impl Checkpoint {
             nested_under = Some(key.clone());
         }
         let tensors = tensors.into_iter().map(|(info, stored)| (info, values::Data::Stored(stored))).collect();
-        let names::Named { tensors, prefix, naming, head, undecided, channel_order, normalisation, left_out } =
+        let names::Named { tensors, prefix, naming, head, undecided, channel_order, normalisation, folded, left_out } =
             names::normalise(tensors, choice, from_torchvision).map_err(refuse)?;
         let (tensors, stored): (Vec<TensorInfo>, _) = tensors.into_iter().unzip();
         let index: HashMap<String, usize> =
@@ -136,6 +138,7 @@ impl Checkpoint {
             undecided,
             channel_order,
             normalisation,
+            folded,
             left_out,
         })
     }
@@ -239,6 +242,12 @@ impl Checkpoint {
     /// the network of [`Checkpoint::tensors`] takes RGB, and so is [`Checkpoint::normalisation`].
     pub fn channel_order(&self) -> ChannelOrder {
         self.channel_order
+    }
+
+    /// Biases before a normalisation, and normalisations of the classifier, that were folded into the layers beside them; by
+    /// their names in the file.
+    pub fn folded(&self) -> &[String] {
+        &self.folded
     }
 
     /// Tensors that were left out, by their names in the file.

@@ -96,6 +96,11 @@ pub enum Note {
     },
     /// A linear layer of the classifier has no bias.
     NoBias,
+    /// Biases and normalisations were folded into the layers beside them.
+    FoldedIn {
+        /// Their names in the file.
+        layers: Vec<String>,
+    },
     /// Tensors were left out.
     LeftOut {
         /// Their names in the file.

@@ -127,6 +127,14 @@ fn what_was_taken_and_what_else_is_there_is_said() {
     holds(&said("prefix_ddp_compiled.pth", &[]), &["prefix 'module._orig_mod.' removed"]);
     holds(&said("head_mlp.pth", &[]), &["fc.0, fc.3, with ReLU between"]);
     holds(&said("head_unbiased.pth", &[]), &["without bias"]);
+    for (file, layers) in [
+        ("head_normalised.pth", "beside them: fc.1"),
+        ("head_normalised_around.pth", "beside them: fc.0, fc.3"),
+        ("caffe2_stem_bias.pkl", "beside them: conv1_b"),
+        ("stem_bias.pth", "beside them: conv1.bias"),
+    ] {
+        holds(&said(file, &[]), &["folded", layers]);
+    }
     holds(&said("head_extra.pth", &["--drop-head", "aux"]), &["left out", "aux.weight"]);
     holds(&said("transformers.safetensors", &[]), &["transformers' ResNet"]);
     holds(&said("head_dropout.pth", &["--no-top"]), &["left out", "fc.1.weight"]);

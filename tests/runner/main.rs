@@ -30,6 +30,7 @@ mod worker;
 
 #[path = "../chain"]
 mod chain {
+    mod as_people_have;
     mod checkpoints;
     mod half;
     mod images;

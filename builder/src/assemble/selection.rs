@@ -63,6 +63,9 @@ pub(crate) fn notes(checkpoint: &Checkpoint) -> Vec<Note> {
             notes.push(Note::NoBias);
         }
     }
+    if !checkpoint.folded().is_empty() {
+        notes.push(Note::FoldedIn { layers: checkpoint.folded().to_vec() });
+    }
     if !checkpoint.left_out().is_empty() {
         notes.push(Note::LeftOut { tensors: checkpoint.left_out().to_vec() });
     }

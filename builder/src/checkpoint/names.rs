@@ -4,6 +4,7 @@
 //! Only names are looked at, and the shapes of what may be a classifier: whether the network is one of the family is told
 //! afterwards, on torchvision's names.
 
+mod fold;
 mod head;
 mod scheme;
 mod tensor;
@@ -43,6 +44,8 @@ pub(super) struct Named {
     pub(super) channel_order: ChannelOrder,
     /// Mean and deviation of a layer before the network that normalises images, in the file's order.
     pub(super) normalisation: Option<Box<[Data; 2]>>,
+    /// Layers that were folded into those beside them, by their names in the file.
+    pub(super) folded: Vec<String>,
     /// Tensors that are not part of the network, by their names in the file.
     pub(super) left_out: Vec<String>,
 }
@@ -77,6 +80,7 @@ pub(super) fn normalise(
                 undecided,
                 channel_order: ChannelOrder::Rgb,
                 normalisation: None,
+                folded: Vec::new(),
                 left_out,
             });
         }
@@ -94,7 +98,11 @@ pub(super) fn normalise(
             Tensor { file, name, inside, body, info, data }
         })
         .collect();
-    let (head, undecided) = match head::settle(&mut tensors, choice, &mut left_out)? {
+    if naming == Naming::Caffe2 {
+        complete_statistics(&mut tensors);
+    }
+    let mut folded = fold::biases(&mut tensors);
+    let (head, undecided) = match head::settle(&mut tensors, choice, &mut left_out, &mut folded)? {
         Settled::Found(head) => (Some(head), None),
         Settled::Absent => (None, None),
         Settled::Undecided(undecided) => (None, Some(undecided)),
@@ -105,9 +113,6 @@ pub(super) fn normalise(
     } else {
         leave_out(&mut tensors, &mut left_out, |tensor| !tensor.body && is_aside(tensor));
     }
-    if naming == Naming::Caffe2 {
-        complete_statistics(&mut tensors);
-    }
     let usual = if from_torchvision { ChannelOrder::Rgb } else { naming.channel_order() };
     let mut channel_order = choice.channel_order.unwrap_or(usual);
     if channel_order == ChannelOrder::Bgr && !reverse_stem(&mut tensors) {
@@ -117,7 +122,7 @@ pub(super) fn normalise(
     let prefix = if wrapper { format!("{}{prefix}", WRAPPERS[0]) } else { format!("{stripped}{prefix}") };
     let prefix = (!prefix.is_empty()).then_some(prefix);
     let tensors = tensors.collect();
-    Ok(Named { tensors, prefix, naming, head, undecided, channel_order, normalisation, left_out })
+    Ok(Named { tensors, prefix, naming, head, undecided, channel_order, normalisation, folded, left_out })
 }
 
 /// Makes the stem's convolution take the three colours in the opposite order; false where it takes no three.

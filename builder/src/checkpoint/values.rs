@@ -1,6 +1,7 @@
 //! The numbers of a tensor: storage bytes through one small buffer into a vector of the wanted type, checksummed and
 //! checked on the way while they are still in the processor's cache.
 
+use super::computed::Computed;
 use super::error::Fault;
 use super::file::Source;
 use super::layout::Layout;
@@ -57,6 +58,8 @@ pub(super) enum Data {
         /// Elements under each index of it.
         inner: usize,
     },
+    /// Computed from several.
+    Computed(Box<Computed>),
     /// One number everywhere: the file needs none.
     Constant { value: f64, elements: usize },
 }
@@ -125,6 +128,7 @@ pub(super) fn read<T: Real>(sources: &[Source], name: &str, data: &Data) -> Resu
             let outer = values.chunks_exact((channels * inner).max(1));
             Ok(outer.flat_map(|filter| filter.chunks_exact((*inner).max(1)).rev().flatten().copied()).collect())
         }
+        Data::Computed(computed) => Ok(computed.read(sources, name)?.into_iter().map(T::from_f64).collect()),
         Data::Constant { value, elements } => Ok(vec![T::from_f64(*value); *elements]),
     }
 }

@@ -143,6 +143,9 @@ impl Display for Note {
                 ),
             },
             Self::NoBias => f.write_str("the classifier has a layer without bias: zeros stored"),
+            Self::FoldedIn { layers } => {
+                write!(f, "folded, in f64, into the layers beside them: {}", layers.join(", "))
+            }
             Self::LeftOut { tensors } => {
                 let shown = tensors.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
                 let more = tensors.len().saturating_sub(5);

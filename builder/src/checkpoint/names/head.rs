@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fold::{self, Side, VECTORS};
 use super::tensor::{Tensor, constant, leave_out};
 use crate::architecture::hidden;
 use crate::checkpoint::choice::{Choice, Undecided};
@@ -34,7 +35,9 @@ pub(super) enum Settled {
 struct Group {
     /// Index of a weight, where its number stands in the name, its outputs and inputs.
     linears: Vec<Linear>,
-    /// Whether there is more than linear layers.
+    /// Normalisations of vectors: name, number, channels.
+    norms: Vec<Linear>,
+    /// Whether there is more than these layers.
     more: bool,
     inside: bool,
 }
@@ -49,7 +52,12 @@ struct Linear {
 
 /// Finds the classifier among what is no part of stem or stages, and gives it torchvision's names. What `choice` leaves out
 /// goes.
-pub(super) fn settle(tensors: &mut Vec<Tensor>, choice: &Choice, left_out: &mut Vec<String>) -> Result<Settled, Fault> {
+pub(super) fn settle(
+    tensors: &mut Vec<Tensor>,
+    choice: &Choice,
+    left_out: &mut Vec<String>,
+    folded: &mut Vec<String>,
+) -> Result<Settled, Fault> {
     for name in &choice.drop_heads {
         let named =
             |own: &str| own.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
@@ -91,7 +99,15 @@ pub(super) fn settle(tensors: &mut Vec<Tensor>, choice: &Choice, left_out: &mut 
             }
         },
     };
-    Ok(Settled::Found(rename(tensors, &layers)))
+    let norms = groups.into_values().find(|group| group.linears.iter().any(|linear| linear.base == layers[0].base));
+    let placed = norms.map_or(Vec::new(), |group| placed(&group.norms, &layers).unwrap_or_default());
+    let head = rename(tensors, &layers);
+    for (norm, layer, side) in placed {
+        if fold::normalisation(tensors, &norm.base, &layer_name(layer, layers.len()), side).is_some() {
+            folded.push(norm.base);
+        }
+    }
+    Ok(Settled::Found(head))
 }
 
 /// Linear layers by the name that they stand under.
@@ -113,7 +129,12 @@ fn groups(tensors: &[Tensor]) -> BTreeMap<String, Group> {
         let Some((base, parameter)) = tensor.name.rsplit_once('.') else { continue };
         if let Some(group) = groups.get_mut(root(base).0) {
             let linear = matches!(parameter, "weight" | "bias") && group.linears.iter().any(|own| own.base == base);
-            group.more |= !linear;
+            let norm = norm_of(tensors, base);
+            if let Some(norm) = norm.clone().filter(|_| parameter == "running_var") {
+                group.norms.push(norm);
+            }
+            let known = norm.is_some() && (VECTORS.contains(&parameter) || parameter == "num_batches_tracked");
+            group.more |= !linear && !known;
         }
     }
     groups
@@ -142,9 +163,13 @@ fn chain(group: &Group, features: usize) -> Option<Vec<Linear>> {
     let mut linears = group.linears.clone();
     linears.sort_by_key(|linear| linear.number);
     let fits = linears.windows(2).all(|pair| {
-        let apart = pair[0].number.zip(pair[1].number).is_some_and(|(a, b)| b > a + 1);
+        let apart = pair[0].number.zip(pair[1].number).is_some_and(|(a, b)| {
+            let norms = group.norms.iter().filter(|norm| norm.number.is_some_and(|at| a < at && at < b)).count();
+            b > a + 1 + norms
+        });
         pair[0].out == pair[1].features && apart
     });
+    let fits = fits && placed(&group.norms, &linears).is_some();
     (!group.more && fits && linears.first().is_some_and(|first| first.features == features)).then_some(linears)
 }
 
@@ -153,7 +178,7 @@ fn chain_of_names(groups: &BTreeMap<String, Group>, features: usize) -> Option<V
     let mut left = Vec::new();
     for group in groups.values() {
         let [only] = &group.linears[..] else { return None };
-        if group.more {
+        if group.more || !group.norms.is_empty() {
             return None;
         }
         left.push(only.clone());
@@ -167,6 +192,45 @@ fn chain_of_names(groups: &BTreeMap<String, Group>, features: usize) -> Option<V
         chain.push(linear);
     }
     Some(chain)
+}
+
+/// The normalisation of vectors `base`, where it has all its parts.
+fn norm_of(tensors: &[Tensor], base: &str) -> Option<Linear> {
+    let length = |part: &str| {
+        let name = format!("{base}.{part}");
+        let tensor = tensors.iter().find(|tensor| !tensor.body && tensor.name == name)?;
+        if let [length] = tensor.info.shape[..] { Some(length) } else { None }
+    };
+    let channels = length(VECTORS[0])?;
+    let whole = VECTORS.iter().all(|part| length(part) == Some(channels));
+    let number = root(base).1;
+    whole.then(|| Linear { base: base.to_owned(), number, out: channels, features: channels })
+}
+
+/// Beside which of `layers` each normalisation stands, and on which side; `None` where a number leaves it open on which side
+/// of an activation it is.
+fn placed(norms: &[Linear], layers: &[Linear]) -> Option<Vec<(Linear, usize, Side)>> {
+    let place = |norm: &Linear| {
+        let at = norm.number?;
+        let next = layers.iter().position(|layer| layer.number.is_some_and(|number| number > at));
+        let last = next.unwrap_or(layers.len()).checked_sub(1);
+        let number = |index: Option<usize>| index.and_then(|index| layers[index].number);
+        let (behind, ahead) =
+            (at.checked_sub(1).is_some_and(|at| number(last) == Some(at)), number(next) == Some(at + 1));
+        let (layer, side) = match (behind, ahead) {
+            (true, false) => (last?, Side::After),
+            (false, true) => (next?, Side::Before),
+            _ => return None,
+        };
+        let channels = if side == Side::After { layers[layer].out } else { layers[layer].features };
+        (channels == norm.out).then(|| (norm.clone(), layer, side))
+    };
+    norms.iter().map(place).collect()
+}
+
+/// torchvision's name of the layer `index` of `count`.
+fn layer_name(index: usize, count: usize) -> String {
+    if index + 1 == count { LAST.to_owned() } else { hidden(index) }
 }
 
 /// Channels of the last stage.
@@ -191,7 +255,7 @@ fn rename(tensors: &mut Vec<Tensor>, layers: &[Linear]) -> Head {
     let mut biased = true;
     let mut added = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
-        let name = if index + 1 == layers.len() { LAST.to_owned() } else { hidden(index) };
+        let name = layer_name(index, layers.len());
         let (weight, bias) = (format!("{}.weight", layer.base), format!("{}.bias", layer.base));
         let mut has_bias = false;
         for tensor in tensors.iter_mut().filter(|tensor| !tensor.body) {
@@ -208,4 +272,28 @@ fn rename(tensors: &mut Vec<Tensor>, layers: &[Linear]) -> Head {
     }
     tensors.extend(added);
     Head { layers: layers.iter().map(|layer| layer.base.clone()).collect(), biased }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(number: usize, features: usize, out: usize) -> Linear {
+        Linear { base: format!("fc.{number}"), number: Some(number), out, features }
+    }
+
+    /// Which side of which layer the normalisation `number` of 6 channels stands on, between layers of 0 and `last`.
+    fn side(number: usize, last: usize) -> Option<(usize, Side)> {
+        let placed = placed(&[layer(number, 6, 6)], &[layer(0, 64, 6), layer(last, 6, 4)])?;
+        placed.first().map(|(_, layer, side)| (*layer, *side))
+    }
+
+    #[test]
+    fn a_normalisation_is_folded_only_where_its_number_tells_on_which_side_of_the_activation_it_is() {
+        assert!(side(1, 3) == Some((0, Side::After)));
+        assert!(side(2, 3) == Some((1, Side::Before)));
+        assert!(side(2, 4).is_none(), "between two layers that are not named");
+        assert!(side(1, 2).is_none(), "no activation at all");
+        assert!(placed(&[layer(1, 5, 5)], &[layer(0, 64, 6), layer(3, 6, 4)]).is_none(), "other channels");
+    }
 }

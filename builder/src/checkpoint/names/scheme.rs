@@ -142,8 +142,8 @@ fn caffe2(name: &str) -> Option<String> {
             _ => return None,
         })
     };
-    if name == "conv1_w" {
-        return Some("conv1.weight".to_owned());
+    if let Some(parameter @ ("w" | "b")) = name.strip_prefix("conv1_") {
+        return Some(format!("conv1.{}", if parameter == "w" { "weight" } else { "bias" }));
     }
     if let Some(rest) = name.strip_prefix("res_conv1_").or_else(|| name.strip_prefix("conv1_")) {
         return parameter(rest).map(|parameter| format!("bn1{parameter}"));
