@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn every_flag_stands_under_a_heading_and_the_headings_have_one_order() {
-        const ORDER: [&str; 7] = ["Model", "Input", "Provider", "Measuring", "Output", "Limits", "Display"];
+        const ORDER: [&str; 9] =
+            ["Model", "Input", "Lowering", "Precision", "Provider", "Measuring", "Output", "Limits", "Display"];
         let mut cli = super::Cli::command();
         cli.build();
         for verb in cli.get_subcommands().filter(|verb| verb.get_name() != "help") {

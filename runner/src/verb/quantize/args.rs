@@ -17,9 +17,6 @@ use crate::verb::flags::{Exports, images_at_once};
 pub struct Quantize {
     /// The ONNX model, in f32
     pub(crate) model: PathBuf,
-    /// Where to write the int8 file
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    output: PathBuf,
     /// Images (JPEG, PNG, WebP), or folders of them: every second measures the ranges, the others judge
     #[arg(long, value_name = "DIR", num_args = 1.., required = true, help_heading = "Input")]
     pub(crate) images: Vec<PathBuf>,
@@ -29,6 +26,9 @@ pub struct Quantize {
     /// What becomes of an image whose EXIF orientation says that it lies on a side
     #[arg(long, value_enum, default_value = "apply", help_heading = "Input")]
     exif: Exif,
+    /// Images at once
+    #[arg(short, long, value_name = "N", default_value = "8", value_parser = images_at_once, help_heading = "Input")]
+    batch_size: usize,
     /// Compile for a provider; 'cpu' is onnxruntime's on this machine's processor
     #[arg(long, value_enum, default_value_t, help_heading = "Lowering")]
     target: TargetChoice,
@@ -41,11 +41,11 @@ pub struct Quantize {
     /// Fail where the loss of top-1 may be larger, in points, by its one-sided 95% bound
     #[arg(long, value_name = "POINTS", help_heading = "Precision")]
     max_loss: Option<f64>,
-    /// Images at once
-    #[arg(short, long, value_name = "N", default_value = "8", value_parser = images_at_once, help_heading = "Input")]
-    batch_size: usize,
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
+    /// Where to write the int8 file
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: PathBuf,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
