@@ -141,7 +141,7 @@ pub struct BuildArgs {
     /// Network: DEPTH_CxWd (50_32x4d), or torchvision's or timm's name (resnext101_64x4d, resnet50, wide_resnet50_2)
     #[arg(help_heading = "Input", long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Checkpoint file (.pth, .pt, .bin, .safetensors) or hub folder, hf-hub:ORG/NAME[@REVISION], https://..., or
+    /// Checkpoint file (.pth, .pt, .bin, .safetensors) or hub folder, hf-hub:ORG/NAME@REVISION, https://..., or
     /// torchvision's IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT. Without it: seeded Kaiming-normal initialisation
     #[arg(help_heading = "Input", long, value_name = "FILE|NAME|URL")]
     pub weights: Option<PathBuf>,

@@ -28,7 +28,7 @@ pub(crate) use nodes::{label, uses};
 /// A model as a graph, with its weights.
 #[derive(Debug)]
 pub struct Imported {
-    /// The graph; its weights are [`Weight::Stored`] by initializer name.
+    /// The graph; its weights are `Weight::Stored` by initializer name.
     pub graph: Graph,
     /// The initializers.
     pub weights: Initializers,

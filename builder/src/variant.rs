@@ -33,7 +33,7 @@ impl Variant {
         Named::parse_with(name, blocks).map(|named| named.variant)
     }
 
-    /// Reads what [`fmt::Display`] writes, of networks outside the table, too.
+    /// Reads what its `Display` writes, of networks outside the table, too.
     pub fn parse_described(text: &str) -> Option<Self> {
         let Some((kind, rest)) = text.split_once(" blocks ") else { return Self::parse(text).ok() };
         let (blocks, planes) = rest.split_once(" planes ")?;

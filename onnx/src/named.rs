@@ -1,7 +1,7 @@
 //! The files that a model names, wherever in it: data of tensors, and what a provider has compiled.
 //!
 //! Who executes the model opens them, in subgraphs and functions as well, so all of them are held to the rule of
-//! [`beside`](crate::beside) before the model is given away.
+//! [`beside`] before the model is given away.
 
 use std::path::{Path, PathBuf};
 
