@@ -14,7 +14,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 mod choice;
-mod computed;
 mod container;
 mod error;
 mod file;

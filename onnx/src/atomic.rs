@@ -1,9 +1,11 @@
 //! A file that appears whole or not at all.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek as _, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::open;
@@ -20,42 +22,64 @@ pub struct AtomicFile {
     destination: PathBuf,
     committed: bool,
     // Last, so that it is dropped when the partial file is gone.
-    _open: Open,
+    open: Open,
 }
 
-/// How many are open in this process, and whether they are to be given up.
-static OPEN: AtomicUsize = AtomicUsize::new(0);
+/// The partial files that are open in this process, by a number of their own, each with its path once it is this
+/// process's; and whether they are to be given up.
+static OPEN: Mutex<BTreeMap<u64, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
+static OPENED: AtomicU64 = AtomicU64::new(0);
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// One in [`OPEN`].
 #[derive(Debug)]
-struct Open(());
+struct Open(u64);
 
 impl Open {
     fn count() -> Self {
-        OPEN.fetch_add(1, Ordering::SeqCst);
-        Self(())
+        let number = OPENED.fetch_add(1, Ordering::SeqCst);
+        opened().insert(number, None);
+        Self(number)
+    }
+
+    fn claimed(&self, partial: &Path) {
+        opened().insert(self.0, Some(partial.to_owned()));
+    }
+
+    /// From here on the file at the path is somebody else's.
+    fn given_away(&self) {
+        opened().insert(self.0, None);
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::SeqCst);
+        opened().remove(&self.0);
     }
+}
+
+fn opened() -> MutexGuard<'static, BTreeMap<u64, Option<PathBuf>>> {
+    // A panic elsewhere leaves the list as true as it was.
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes writing to any [`AtomicFile`] of this process fail from now on, so that whoever writes gives up and leaves
 /// nothing behind. Returns whether any is still open.
 pub fn stop() -> bool {
     STOPPED.store(true, Ordering::SeqCst);
-    OPEN.load(Ordering::SeqCst) > 0
+    !opened().is_empty()
 }
 
-/// As [`stop`]; then waits until none is open, at most for `longest`.
+/// As [`stop`]; then waits until none is open, at most for `longest`, and removes what a writer still has that was too
+/// busy to notice: for a process that ends now.
 pub fn stop_within(longest: Duration) {
     let start = Instant::now();
     while stop() && start.elapsed() < longest {
         std::thread::sleep(Duration::from_millis(10));
+    }
+    for partial in opened().values().flatten() {
+        // There is nobody left to tell.
+        let _ = fs::remove_file(partial);
     }
 }
 
@@ -107,11 +131,12 @@ impl AtomicFile {
             let text = format!("another process is writing to {}; wait for it to end", partial.display());
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         };
+        open.claimed(&partial);
         inspect(&file)?;
         file.set_len(0)?;
         file.rewind()?;
         keep_mode(&file, destination)?;
-        Ok(Self { file, partial, destination: destination.to_owned(), committed: false, _open: open })
+        Ok(Self { file, partial, destination: destination.to_owned(), committed: false, open })
     }
 
     /// Gives the file the permissions of the one at `old`, if there is one: that of a file which this one goes with.
@@ -139,6 +164,7 @@ impl AtomicFile {
         self.file.flush()?;
         keep_mode(&self.file, destination)?;
         fs::rename(&self.partial, destination)?;
+        self.open.given_away();
         self.committed = true;
         Ok(())
     }
@@ -296,13 +322,19 @@ mod tests {
     fn a_file_counts_as_open_before_it_is_there_and_until_it_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
-        // Other tests open files too, so that the count may be larger.
+        let partial = partial(&path).unwrap();
+        let is_listed = || opened().values().flatten().any(|path| *path == partial);
         let file = AtomicFile::create_over(&path, |_| {
-            assert!(OPEN.load(Ordering::SeqCst) > 0);
+            assert!(is_listed());
             Ok(())
         });
-        assert!(OPEN.load(Ordering::SeqCst) > 0);
+        assert!(is_listed(), "what ends the process removes it");
         drop(file.unwrap());
+        assert!(!is_listed());
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"done").unwrap();
+        file.commit().unwrap();
+        assert!(!is_listed(), "somebody else may write one of that name now");
         assert!(AtomicFile::create_over(&path, |_| Err(io::Error::other("no"))).is_err());
     }
 

@@ -45,7 +45,7 @@ fn on_load(statement: &str) -> String {
 fn resnext_run(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(arguments).env_remove("ORT_DYLIB_PATH").env_remove("RESNEXT_ORT_DIR").env_remove("LD_LIBRARY_PATH");
-    command.env("HOME", "/nowhere").env_remove("XDG_DATA_HOME");
+    command.env("HOME", "/dev/null/home").env_remove("XDG_DATA_HOME");
     command
 }
 

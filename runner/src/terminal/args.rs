@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 /// Flags of every verb.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// Memory that inputs and each worker may take, like 4G [default: three quarters of what the machine has left]
+    /// Memory that inputs and each process that runs a model may take, like 4G [default: three quarters of what the machine has left]
     #[arg(long, global = true, value_name = "SIZE", value_parser = onnx_file::budget::parse, help_heading = "Limits")]
     pub(crate) max_memory: Option<u64>,
     /// No progress and no notes; results and errors only

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::tensor::Tensor;
-use crate::checkpoint::computed::{Computed, Norm};
 use crate::checkpoint::values::Data;
+use crate::checkpoint::values::{Computed, Norm};
 
 /// The vectors of a normalisation.
 pub(super) const VECTORS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
