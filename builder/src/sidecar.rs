@@ -1,7 +1,9 @@
 //! The JSON files that lie beside weights: how to prepare images, and what the classes are called.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use onnx_file::metadata::foreign::config_labels;
 pub use onnx_file::metadata::foreign::{labels, preprocess};
 use onnx_file::metadata::{Labels, Preprocess};
 use onnx_file::open;
@@ -20,6 +22,16 @@ pub struct Sidecar {
     pub stride_in_1x1: bool,
     /// What the network computes otherwise than one of the family with the same tensors, and the file that says so.
     pub otherwise: Option<(Otherwise, PathBuf)>,
+}
+
+/// A file beside the weights that is there and cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}; it says how the weights are meant: correct it, or take the weights out of its folder", file.display())]
+pub struct SidecarError {
+    /// The file.
+    pub file: PathBuf,
+    /// Why.
+    pub reason: String,
 }
 
 /// What no tensor shows.
@@ -48,35 +60,44 @@ const WHOLE: [&str; 4] =
     ["model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json"];
 
 impl Sidecar {
-    /// Reads what lies beside the weights `path`: a folder, or a file that hubs give to one. What is not there or not
-    /// understood is left out.
-    pub fn beside(path: &Path) -> Self {
+    /// Reads what lies beside the weights `path`: a folder, or a file that hubs give to one. What is not there, or says
+    /// nothing of this, is left out.
+    ///
+    /// # Errors
+    /// [`SidecarError`] for a file that is there and is no JSON: it may say that the network is another than it seems.
+    pub fn beside(path: &Path) -> Result<Self, SidecarError> {
         let named = path.file_name().is_some_and(|name| WHOLE.iter().any(|whole| name == *whole));
         let folder = match (path.is_dir(), named) {
             (true, _) => path,
             (false, true) => path.parent().unwrap_or(Path::new("")),
-            (false, false) => return Self::default(),
+            (false, false) => return Ok(Self::default()),
         };
         let read = |name: &str| {
             let file = folder.join(name);
-            let value = serde_json::from_str(&open::read_text(&file, open::SMALL).ok()?).ok()?;
-            Some((file, value))
+            let text = match open::read_text(&file, open::SMALL) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                read => read.map_err(|error| error.to_string()),
+            };
+            match text.and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string())) {
+                Ok(value) => Ok(Some((file, value))),
+                Err(reason) => Err(SidecarError { file, reason }),
+            }
         };
         let mut found = Self::default();
-        for (file, value) in ["preprocessor_config.json", "config.json"].into_iter().filter_map(read) {
-            let value: Value = value;
+        for name in ["preprocessor_config.json", "config.json"] {
+            let Some((file, value)) = read(name)? else { continue };
             if found.preprocess.is_none() {
                 found.preprocess = preprocess(&value).map(|preprocess| (preprocess, file.clone()));
             }
             if found.labels.is_none() {
-                found.labels = labels(&value).map(|labels| (labels, file.clone()));
+                found.labels = config_labels(&value).map(|labels| (labels, file.clone()));
             }
             if found.otherwise.is_none() {
                 found.otherwise = otherwise(&value).map(|otherwise| (otherwise, file.clone()));
             }
             found.stride_in_1x1 |= value["downsample_in_bottleneck"].as_bool().unwrap_or(false);
         }
-        found
+        Ok(found)
     }
 }
 
@@ -110,6 +131,26 @@ fn otherwise(config: &Value) -> Option<Otherwise> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_file_beside_the_weights_that_is_no_json_is_an_error_and_one_that_says_nothing_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, config) = (folder.path().join("model.safetensors"), folder.path().join("config.json"));
+        assert_eq!(Sidecar::beside(&weights).unwrap(), Sidecar::default(), "there is none");
+        for broken in [&b"{\"architecture\": \"resnetblur50\""[..], b"\xff\xfe"] {
+            std::fs::write(&config, broken).unwrap();
+            let error = Sidecar::beside(&weights).unwrap_err();
+            assert!(error.file == config && error.to_string().contains("config.json"), "{error}");
+            assert!(Sidecar::beside(folder.path()).is_err());
+        }
+        // What a training script keeps of itself names no classes, and neither do numbers.
+        for config_of_training in [r#"{"seed": 0}"#, r#"{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}"#] {
+            std::fs::write(&config, config_of_training).unwrap();
+            assert_eq!(Sidecar::beside(&weights).unwrap(), Sidecar::default(), "{config_of_training}");
+        }
+        std::fs::write(&config, r#"{"id2label": {"0": "cat", "1": "dog"}}"#).unwrap();
+        assert_eq!(Sidecar::beside(&weights).unwrap().labels.unwrap().0.names, ["cat", "dog"]);
+    }
 
     #[test]
     fn what_no_tensor_shows_is_seen_in_the_configuration() {

@@ -1,6 +1,7 @@
 //! `-`: a model that comes from standard input, or goes to standard output.
 
-use std::io::{self, IsTerminal as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 
 use onnx_file::temporary::Temporary;
@@ -25,11 +26,11 @@ impl Source {
         if io::stdin().is_terminal() {
             return Err(io::Error::other("it is a terminal; pipe a model into it, or name a file"));
         }
-        let folder = std::env::temp_dir();
-        let copy = Temporary::file(&folder, (".resnext-build-", ".onnx"), |file| {
-            io::copy(&mut io::stdin().lock(), file).map(|_| ())
-        })?;
-        Ok(Self { path: copy.path().to_owned(), copy: Some(copy) })
+        // In a folder of its own: beside it nobody can put what the model then takes for its data.
+        let folder = Temporary::folder(&std::env::temp_dir(), ".resnext-build-")?;
+        let path = folder.path().join("model.onnx");
+        copy(&mut io::stdin().lock(), &mut File::create_new(&path)?)?;
+        Ok(Self { path, copy: Some(folder) })
     }
 
     /// Where it is.
@@ -40,6 +41,16 @@ impl Source {
     /// How messages call it.
     pub(crate) fn name(&self) -> String {
         if self.copy.is_some() { "standard input".into() } else { self.path.display().to_string() }
+    }
+}
+
+/// The most that a model's file holds: what protobuf can count.
+const LARGEST: u64 = (1 << 31) - 1;
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    match io::copy(&mut from.take(LARGEST + 1), to)? {
+        ..=LARGEST => Ok(()),
+        _ => Err(io::Error::other("it holds more than the 2 GiB that an ONNX file can; pipe a model into it")),
     }
 }
 
@@ -64,6 +75,18 @@ impl Sink {
         let mut file = onnx_file::open::file(&self.path())?;
         let mut out = io::stdout().lock();
         io::copy(&mut file, &mut out)?;
-        io::Write::flush(&mut out)
+        out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_without_end_is_given_up() {
+        let error = copy(&mut io::repeat(0), &mut io::sink()).unwrap_err();
+        assert!(error.to_string().contains("2 GiB"), "{error}");
+        copy(&mut io::repeat(0).take(1 << 20), &mut io::sink()).unwrap();
     }
 }

@@ -51,7 +51,11 @@ pub fn verify(
 ) -> Result<Verdict, VerifyError> {
     let proto = onnx_file::read::read_whole(model)?.model;
     let checkpoint = Checkpoint::open_with(weights, choice)?;
-    let stride_in = if Sidecar::beside(weights).stride_in_1x1 { StrideIn::Conv1x1 } else { stride_in };
+    let beside = Sidecar::beside(weights)?;
+    if let Some((otherwise, file)) = beside.otherwise {
+        return Err(VerifyError::Otherwise { path: file.display().to_string(), otherwise });
+    }
+    let stride_in = if beside.stride_in_1x1 { StrideIn::Conv1x1 } else { stride_in };
     compare(proto, &model.display().to_string(), Meaning { checkpoint: &checkpoint, stride_in }, seed, progress)
 }
 

@@ -69,13 +69,15 @@ pub fn handle(mut handler: impl FnMut(Signal) + Send + 'static) -> io::Result<()
 
     let ignored = ignored();
     let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-    let mut signals = signal_hook::iterator::Signals::new(wanted.clone())?;
     // Up while the handler runs, which may hang as a disk does; one that has returned is told of the next signal.
     let busy = Arc::new(AtomicBool::new(false));
     if wanted.clone().any(|signal| signal == SIGINT) {
+        // Before the iterator: actions run in the order of their registration, and the thread below, once woken, may be
+        // busy before the rest of them has run; the first interrupt would then be taken for the second.
         let code = i32::from(Signal::Interrupt.exit());
         signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&busy))?;
     }
+    let mut signals = signal_hook::iterator::Signals::new(wanted)?;
     let listen = move || {
         for number in signals.forever() {
             let signal = match number {

@@ -1,7 +1,5 @@
 //! Checkpoints as training scripts, other libraries and hubs write them: what torch computed is what the file means here.
 
-use std::path::{Path, PathBuf};
-
 use clap::Parser as _;
 use ndarray::{Array4, Axis};
 use resnext_builder::architecture::StrideIn;
@@ -10,27 +8,12 @@ use resnext_builder::cli::Cli;
 use resnext_builder::reference::{Activation, forward};
 use resnext_builder::weights::{Origin, Source, inferred};
 use safetensors::SafeTensors;
-use serde::Deserialize;
 
+use crate::common::as_people_have::{Entry, entries, folder};
 use crate::common::program::{run, text};
-
-#[derive(Deserialize)]
-struct Entry {
-    file: String,
-    network: String,
-    flags: Vec<String>,
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints/as_people_have")
-}
 
 fn path(file: &str) -> String {
     folder().join(file).display().to_string()
-}
-
-fn entries() -> Vec<Entry> {
-    serde_json::from_slice(&std::fs::read(folder().join("index.json")).unwrap()).unwrap()
 }
 
 /// What the command line with `flags` asks of a checkpoint.

@@ -2,6 +2,7 @@
 
 #[path = "../common"]
 mod common {
+    pub(crate) mod as_people_have;
     pub(crate) mod forged;
     pub(crate) mod home;
     pub(crate) mod models;

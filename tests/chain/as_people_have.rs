@@ -1,7 +1,7 @@
 //! Checkpoints as training scripts, other libraries and hubs write them, to onnxruntime: the logits are torch's.
 #![cfg(unix)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Parser as _;
 use ndarray::{Array4, Axis};
@@ -15,25 +15,11 @@ use resnext_runner::model::opened::Model as _;
 use resnext_runner::model::tensor::{Data, Tensor};
 use safetensors::SafeTensors;
 
+use crate::common::as_people_have::{Entry, entries, folder};
 use crate::common::runner::{floats, launcher, library, spec};
 
 /// The relative distance that f32 explains.
 const TOLERANCE: f64 = 1e-6;
-
-#[derive(serde::Deserialize)]
-struct Entry {
-    file: String,
-    network: String,
-    flags: Vec<String>,
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/checkpoints/as_people_have")
-}
-
-fn entries() -> Vec<Entry> {
-    serde_json::from_slice(&std::fs::read(folder().join("index.json")).unwrap()).unwrap()
-}
 
 /// The plan of the command line that builds `entry` for the images that torch was given.
 fn plan(entry: &Entry, output: &Path, size: usize) -> Plan {

@@ -46,6 +46,20 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     Command::new(program()).args(arguments).output().expect("the program starts")
 }
 
+/// Runs the program in `folder` on the CPU package; its exit code and what it wrote.
+pub(crate) fn run_in(folder: &Path, arguments: &[&str]) -> (Option<i32>, Output) {
+    let mut command = Command::new(program());
+    command.args(arguments).arg("--ort-lib").arg(library(Package::Cpu).path).current_dir(folder);
+    let output = command.output().expect("the program starts");
+    (output.status.code(), output)
+}
+
+/// The JSON that a finished program wrote to standard output.
+pub(crate) fn parsed(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {} {}", stdout(output), stderr(output)))
+}
+
 /// Standard error of a finished program.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

@@ -444,6 +444,19 @@ impl Machine {
         Some(())
     }
 
+    /// The items of a dictionary that is made of another, or of a sequence of pairs.
+    fn items_of(&self, source: Id) -> Option<Vec<(Id, Id)>> {
+        let pair = |id: &Id| match &self.nodes[*id] {
+            Node::List(pair) | Node::Tuple(pair) if pair.len() == 2 => Some((pair[0], pair[1])),
+            _ => None,
+        };
+        match &self.nodes[source] {
+            Node::Dict(items) => Some(items.clone()),
+            Node::List(pairs) | Node::Tuple(pairs) => pairs.iter().map(pair).collect(),
+            _ => None,
+        }
+    }
+
     fn call(&mut self, callable: Id, arguments: Id) -> Option<()> {
         match (&self.nodes[callable], &self.nodes[arguments]) {
             (Node::Class, _) => {
@@ -451,6 +464,10 @@ impl Machine {
                 self.give(self.nodes.len() - 1, [arguments]);
             }
             (Node::OrderedDict, Node::Tuple(none)) if none.is_empty() => self.push(Node::Dict(Vec::new()))?,
+            (Node::OrderedDict, Node::Tuple(one)) if one.len() == 1 => {
+                let items = self.items_of(one[0])?;
+                self.push(Node::Dict(items))?;
+            }
             (Node::Parameter, Node::Tuple(parts)) => {
                 let [data, others @ ..] = &parts[..] else { return None };
                 let (data, others) = (*data, others.to_vec());

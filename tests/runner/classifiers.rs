@@ -2,26 +2,13 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::common::runner::{library, program, stderr, stdout};
-use resnext_runner::backend::onnxruntime::runtime::package::Package;
+use crate::common::runner::{parsed, run_in, stderr, stdout};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/classifiers")
-}
-
-fn run_in(folder: &Path, arguments: &[&str]) -> (Option<i32>, Output) {
-    let mut command = Command::new(program());
-    command.args(arguments).arg("--ort-lib").arg(library(Package::Cpu).path).current_dir(folder);
-    let output = command.output().expect("the program starts");
-    (output.status.code(), output)
-}
-
-fn parsed(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {} {}", stdout(output), stderr(output)))
 }
 
 fn numbers(value: &Value) -> Vec<f64> {

@@ -3,14 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use crate::common::runner::{library, model, node, program, stderr, stdout, value_info, weight, write};
+use crate::common::runner::{model, node, parsed, run_in, stderr, stdout, value_info, weight, write};
 use image::{Rgb, RgbImage};
 use onnx_file::proto::{ModelProto, StringStringEntryProto, ValueInfoProto, type_proto};
 use prost::Message;
-use resnext_runner::backend::onnxruntime::runtime::package::Package;
-use serde_json::Value;
 
 const COLOURS: [(&str, [u8; 3]); 3] = [("red", [250, 10, 10]), ("green", [10, 250, 10]), ("blue", [10, 10, 250])];
 
@@ -67,18 +64,6 @@ fn with_a_scalar(declared: bool) -> Vec<u8> {
     }
     graph.output.push(output);
     proto.encode_to_vec()
-}
-
-fn run_in(folder: &Path, arguments: &[&str]) -> (Option<i32>, Output) {
-    let mut command = Command::new(program());
-    command.args(arguments).arg("--ort-lib").arg(library(Package::Cpu).path).current_dir(folder);
-    let output = command.output().expect("the program starts");
-    (output.status.code(), output)
-}
-
-fn parsed(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {} {}", stdout(output), stderr(output)))
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #[path = "../common"]
 mod common {
+    pub(crate) mod as_people_have;
     pub(crate) mod runner;
     pub(crate) mod snapshot;
 }

@@ -11,7 +11,7 @@ use crate::hub::HubError;
 use crate::passes::UnknownNode;
 use crate::published::NameError;
 use crate::shape::ShapeError;
-use crate::sidecar::Otherwise;
+use crate::sidecar::{Otherwise, SidecarError};
 use crate::tuning::TuningError;
 use crate::validate::GraphError;
 use crate::variant::VariantError;
@@ -73,6 +73,9 @@ pub enum BuildError {
         /// What it says.
         otherwise: Otherwise,
     },
+    /// A file beside the weights cannot be read.
+    #[error(transparent)]
+    Beside(#[from] SidecarError),
     /// The checkpoint could not be read for its digest.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -170,7 +173,7 @@ impl BuildError {
                 Exit::BadInput
             }
             Self::NotFinite { .. } | Self::Overflow { .. } | Self::Calibration(_) => Exit::BadInput,
-            Self::Memory(_) | Self::Otherwise { .. } => Exit::BadInput,
+            Self::Memory(_) | Self::Otherwise { .. } | Self::Beside(_) => Exit::BadInput,
             Self::Different(_) => Exit::Mismatch,
             Self::Verify(error) => error.exit(),
             // The reader closed the pipe: it has what it wanted.

@@ -10,11 +10,12 @@ use crate::sidecar::Sidecar;
 /// `plan` with what it leaves open taken from the files beside the weights, and what was.
 ///
 /// # Errors
-/// [`BuildError::Otherwise`] where they say that the network is none of the family, though its tensors are.
+/// [`BuildError::Otherwise`] where they say that the network is none of the family, though its tensors are, and
+/// [`BuildError::Beside`] where one cannot be read.
 pub(crate) fn with_sidecar(plan: &Plan) -> Result<(Plan, Vec<Note>), BuildError> {
     let (mut plan, mut notes) = (plan.clone(), Vec::new());
     let Weights::File(path) = &plan.weights else { return Ok((plan, notes)) };
-    let beside = Sidecar::beside(path);
+    let beside = Sidecar::beside(path)?;
     if let Some((otherwise, file)) = beside.otherwise {
         return Err(BuildError::Otherwise { path: file.display().to_string(), otherwise });
     }

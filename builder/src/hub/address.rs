@@ -50,15 +50,21 @@ impl Address {
     pub(super) fn fetch(&self, hub: &Hub, on: &mut dyn FnMut(Event<'_>)) -> Result<Fetched, HubError> {
         let name = self.file_name();
         let promised = published::promised_sha256(&name).map(str::to_owned);
-        // One name may stand for many files, as model.safetensors does, unless it is a published one.
-        let folder = match promised {
-            Some(_) => hub.folder.clone(),
-            None => hub.folder.join(self.folder()),
-        };
+        let folder =
+            if self.is_shared(promised.as_deref()) { hub.folder.clone() } else { hub.folder.join(self.folder()) };
         let sha256 = self.sha256.clone().or(promised);
         let wanted =
             Wanted { url: self.url.clone(), token: None, sha256, length: Length::Unknown, by_hand: ByHand::Address };
         obtain(&wanted, &folder.join(name), hub, on)
+    }
+
+    /// Whether it may lie where all programs that use torch look for a file of its name: one name may stand for many
+    /// files, as model.safetensors does, unless it is a published one, and another digest is another file.
+    fn is_shared(&self, promised: Option<&str>) -> bool {
+        let held_to = |promised: &str| {
+            self.sha256.as_deref().is_none_or(|given| given.to_ascii_lowercase().starts_with(promised))
+        };
+        promised.is_some_and(held_to)
     }
 
     /// A folder of its own.
@@ -108,6 +114,16 @@ mod tests {
         ] {
             assert!(matches!(Address::parse(text, None), Err(HubError::Settings(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn another_file_under_a_published_name_stays_out_of_the_shared_cache() {
+        let shared = |sha256: Option<&str>, promised| {
+            Address { url: "https://h/resnext50_32x4d-7cdf4587.pth".into(), sha256: sha256.map(str::to_owned) }
+                .is_shared(promised)
+        };
+        assert!(shared(None, Some("7cdf4587")) && shared(Some("7CDF4587ab"), Some("7cdf4587")));
+        assert!(!shared(Some("00112233"), Some("7cdf4587")) && !shared(None, None));
     }
 
     #[test]

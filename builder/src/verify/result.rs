@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::checkpoint::CheckpointError;
 use crate::import::ImportError;
 use crate::shape::ShapeError;
+use crate::sidecar::{Otherwise, SidecarError};
 use crate::validate::GraphError;
 use crate::weights::WeightsError;
 
@@ -102,6 +103,17 @@ impl Compared {
 /// Why no verdict was reached.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
+    /// The file beside the weights tells of a network that only looks like one of the family.
+    #[error("{path} says that {otherwise}, which no tensor shows: what these weights mean cannot be computed here")]
+    Otherwise {
+        /// The configuration.
+        path: String,
+        /// What it says.
+        otherwise: Otherwise,
+    },
+    /// A file beside the weights cannot be read.
+    #[error(transparent)]
+    Beside(#[from] SidecarError),
     /// The model could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -46,10 +46,13 @@ impl Place {
             set("HF_ENDPOINT").map_or_else(|| ENDPOINT.to_owned(), |url| url.to_string_lossy().trim().to_owned());
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         check_url(&endpoint).map_err(|wrong| HubError::Settings(format!("HF_ENDPOINT: {wrong}")))?;
+        // Files of weights are held to digests that come the same way, and all other files to nothing.
+        if !endpoint.starts_with("https://") && !is_loopback(&endpoint) {
+            let wrong = format!("HF_ENDPOINT: {endpoint} is not encrypted; name it with https://");
+            return Err(HubError::Settings(wrong));
+        }
         let offline = OFFLINE.into_iter().find(|name| set(name).is_some_and(|value| is_yes(&value)));
-        // A secret is sent over an encrypted connection or stays on this machine.
-        let safe = endpoint.starts_with("https://") || is_loopback(&endpoint);
-        let token = if safe { token(&set, &home)? } else { None };
+        let token = token(&set, &home)?;
         Ok(Self { cache: cache(&set, &home), endpoint, token, offline })
     }
 }
