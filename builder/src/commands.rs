@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory as _;
 use onnx_file::budget;
 use onnx_file::exit::Exit;
+use onnx_file::stream::{Source, is_stream};
 use onnx_file::text::{self, Terminal};
 
 use crate::assemble::obtain::check_sha256;
@@ -17,7 +18,7 @@ use crate::list::{ListError, list};
 use crate::optimize::{OptimizeError, Optimized, optimize};
 use crate::progress::Display;
 use crate::report;
-use crate::streams::{Sink, Source, is_stream};
+use crate::streams::Sink;
 use crate::suggest;
 use crate::verify::{VerifyError, verify};
 
