@@ -9,10 +9,16 @@ use onnx_file::temporary::Temporary;
 pub(crate) struct Sink(Temporary);
 
 impl Sink {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Refuses standard output where it is a terminal.
+    pub(crate) fn check() -> io::Result<()> {
         if io::stdout().is_terminal() {
             return Err(io::Error::other("it is a terminal; pipe the model somewhere, or write to a file with -o"));
         }
+        Ok(())
+    }
+
+    pub(crate) fn new() -> io::Result<Self> {
+        Self::check()?;
         Ok(Self(Temporary::folder(&std::env::temp_dir(), ".resnext-build-")?))
     }
 
