@@ -26,7 +26,9 @@ pub fn verdict(verdict: &Verdict) -> String {
         Basis::WithinRounding => "another program's rounding: at most twice what rounding as here does",
     };
     if let Some(constants) = &verdict.constants {
-        constants.different.iter().take(10).for_each(|layer| drop(writeln!(text, "{layer}")));
+        constants.different.iter().take(10).for_each(|layer| {
+            let _ = writeln!(text, "{layer}");
+        });
     }
     let _ = write!(text, "{basis}");
     let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
