@@ -115,7 +115,7 @@ fn a_single_integer_that_is_off_is_found_in_every_form() {
             let output = run(folder.path(), &["verify", "m.onnx", "--weights", &weights]);
             assert_eq!(output.status.code(), Some(1), "{target} {name}: {}", text(&output.stderr));
             let said = text(&output.stdout);
-            assert!(said.contains("does not compute") && said.contains("has 1 wrong integer"), "{said}");
+            assert!(said.contains("does not compute") && said.contains("has 1 wrong weight"), "{said}");
         }
     }
 }

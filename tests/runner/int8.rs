@@ -255,6 +255,7 @@ fn quantize_measures_what_it_loses_and_fails_where_that_may_be_too_much() {
     let float = |node: &&Value| !node["float"].is_null();
     let nodes = found["int8_coverage"]["nodes"].as_array().expect("nodes").iter().filter(float);
     assert_eq!(nodes.map(|node| node["name"].as_str()).collect::<Vec<_>>(), [Some("layer1.0.conv1")]);
+    assert_eq!(found["int8_coverage"]["nodes"][2]["float"]["code"], "weights-not-quantized", "{found}");
     let off = ["100", "--session-config", "session.disable_quant_qdq=1"];
     let (code, found, said) = quantize(&heldout.join("star"), &off);
     assert_eq!((code, found["not_covered"].as_bool()), (Some(1), Some(true)), "{said}{found}");

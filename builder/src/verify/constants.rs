@@ -1,8 +1,9 @@
 //! Whether an int8 file of this program holds the integers that the checkpoint's weights round to, one by one.
 //!
 //! An output tells little of a single weight: what changes a value by less than half a step changes no integer behind it.
-//! So each convolution and linear layer is written out as one dense matrix, whatever form it has in the file (groups
-//! merged, parts of one group side by side, channels of zeros), and compared with the one that the checkpoint gives.
+//! So the weights and biases of each convolution and linear layer, dequantized, are laid out as one dense matrix, whatever
+//! form the layer has in the file (groups merged, parts of one group side by side, channels of zeros), and compared with
+//! the one that the checkpoint gives.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use crate::weight::Read;
 pub struct Constants {
     /// Convolutions and linear layers compared.
     pub layers: usize,
-    /// Those with other integers or scales than the checkpoint's.
+    /// Those with other numbers than the checkpoint's.
     pub different: Vec<Different>,
 }
 
@@ -26,28 +27,28 @@ pub struct Constants {
 pub struct Different {
     /// Its node.
     pub node: String,
-    /// Weights, scales and biases of it that differ.
+    /// Weights and biases of it that differ.
     pub count: usize,
 }
 
 impl fmt::Display for Different {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.count == 1 { "" } else { "s" };
-        write!(f, "'{}' has {} wrong integer{plural} or scale{plural}", self.node, self.count)
+        write!(f, "'{}' has {} wrong weight{plural} or biases", self.node, self.count)
     }
 }
 
-/// A part of a layer: rows of integers over some of its input channels.
+/// A part of a layer: some of its outputs, from some of its input channels.
 struct Part {
-    /// Constants as `[integers, scales]`, of the weights and of the bias.
-    operands: Vec<[ValueId; 2]>,
+    weights: ValueId,
+    bias: Option<ValueId>,
     groups: usize,
     /// The first input channel that it reads.
     start: usize,
 }
 
-/// An output channel: its weights by `(input channel, tap)`, then its scale, its bias and the bias's scale.
-type Row = (HashMap<(usize, usize), i64>, Vec<u64>);
+/// An output channel: the bits of its weights that are not zero, by `(input channel, tap)`, and of its bias.
+type Row = (HashMap<(usize, usize), u32>, u32);
 
 /// Compares the layers of `model` with those of the same names in `rounded`, each with what reads its tensors.
 pub(super) fn compare<M: Read, C: Read>(
@@ -64,7 +65,7 @@ pub(super) fn compare<M: Read, C: Read>(
         let differ = |(row, wanted): (&Row, &Row)| {
             let weights = row.0.iter().filter(|(place, weight)| wanted.0.get(place) != Some(weight)).count();
             let missing = wanted.0.keys().filter(|place| !row.0.contains_key(place)).count();
-            weights + missing + row.1.iter().zip(&wanted.1).filter(|(a, b)| a != b).count()
+            weights + missing + usize::from(row.1 != wanted.1)
         };
         let count = rows.iter().zip(&wanted).map(differ).sum::<usize>() + rows.len().abs_diff(wanted.len());
         found.different.extend((count > 0).then_some(Different { node, count }));
@@ -80,17 +81,11 @@ pub(super) enum Either<M, C> {
     Checkpoint(C),
 }
 
-/// The layers of integers, by name; parts that are joined under one name are one.
+/// The layers, by name; parts that are joined under one name are one.
 fn layers(graph: &Graph) -> Vec<(String, Vec<Part>)> {
     let producers = graph.producers();
     let producer = |id: ValueId| producers[id.0 as usize].map(|index| &graph.nodes[index]);
     let part = |node: &Node| {
-        let operand = |id: &ValueId| {
-            let node = producer(*id).filter(|node| matches!(node.op, Op::DequantizeLinear { .. }))?;
-            let constant = graph.value(node.inputs[0]).weight.is_some();
-            constant.then(|| [node.inputs[0], node.inputs[1]])
-        };
-        let operands: Vec<[ValueId; 2]> = node.inputs.get(1..)?.iter().filter_map(operand).collect();
         let groups = match node.op {
             Op::Conv(conv) => conv.group,
             Op::Gemm => 1,
@@ -101,7 +96,7 @@ fn layers(graph: &Graph) -> Vec<(String, Vec<Part>)> {
             Some(Op::Slice { start, .. }) => start,
             _ => 0,
         };
-        (!operands.is_empty()).then_some(Part { operands, groups, start })
+        Some(Part { weights: *node.inputs.get(1)?, bias: node.inputs.get(2).copied(), groups, start })
     };
     // Behind a part stand its Relu or Clip and its QuantizeLinear.
     let of_join = |id: &ValueId| {
@@ -129,25 +124,32 @@ fn layers(graph: &Graph) -> Vec<(String, Vec<Part>)> {
 /// The output channels of a layer, its parts one after the other.
 fn rows<R: Read>(graph: &Graph, parts: &[Part], source: &mut R) -> Result<Vec<Row>, R::Error> {
     let mut rows = Vec::new();
-    for Part { operands, groups, start } in parts {
-        let mut numbers = |id: ValueId| match &graph.value(id).weight {
-            Some(weight) => Ok((weight.shape(), weight.eval_f64(source)?)),
-            None => Ok((Vec::new(), Vec::new())),
-        };
-        let (shape, weights) = numbers(operands[0][0])?;
-        let mut scales = vec![numbers(operands[0][1])?.1];
-        for [bias, of_bias] in &operands[1..] {
-            scales.extend([numbers(*bias)?.1, numbers(*of_bias)?.1]);
-        }
+    for Part { weights, bias, groups, start } in parts {
+        let (shape, weights) = numbers(graph, *weights, source)?;
+        let biases = bias.map(|bias| numbers(graph, bias, source)).transpose()?.unwrap_or_default().1;
         let [out, channels, taps @ ..] = &shape[..] else { continue };
         let taps = taps.iter().product::<usize>();
         for (index, row) in weights.chunks_exact((channels * taps).max(1)).enumerate() {
             let first = start + index / (out / groups).max(1) * channels;
             let placed = row.iter().enumerate().filter(|(_, weight)| **weight != 0.0);
-            let placed = placed.map(|(at, weight)| ((first + at / taps, at % taps), *weight as i64)).collect();
-            let one = |numbers: &Vec<f64>| numbers.get(index).or(numbers.first()).map_or(0, |number| number.to_bits());
-            rows.push((placed, scales.iter().map(one).collect()));
+            let placed = placed.map(|(at, weight)| ((first + at / taps, at % taps), weight.to_bits())).collect();
+            rows.push((placed, biases.get(index).map_or(0, |bias| bias.to_bits())));
         }
     }
     Ok(rows)
+}
+
+/// The shape and the numbers of a constant, dequantized where it is integers.
+fn numbers<R: Read>(graph: &Graph, id: ValueId, source: &mut R) -> Result<(Vec<usize>, Vec<f32>), R::Error> {
+    if let Some(weight) = &graph.value(id).weight {
+        return Ok((weight.shape(), weight.eval_f32(source)?));
+    }
+    let dequantize = graph.nodes.iter().find(|node| node.output == id);
+    let operand = |at: usize| dequantize.and_then(|node| graph.value(*node.inputs.get(at)?).weight.as_ref());
+    let (Some(integers), Some(scales)) = (operand(0), operand(1)) else { return Ok(Default::default()) };
+    let (shape, scales) = (integers.shape(), scales.eval_f64(source)?);
+    let mut numbers = integers.eval_f64(source)?;
+    let row = (numbers.len() / scales.len().max(1)).max(1);
+    numbers.chunks_mut(row).zip(&scales).for_each(|(row, scale)| row.iter_mut().for_each(|number| *number *= scale));
+    Ok((shape, numbers.into_iter().map(|number| number as f32).collect()))
 }

@@ -4,8 +4,9 @@
 //! A session of its own, beside the one that is measured: recording costs time, and the graph is written to a file.
 
 mod graph;
+mod names;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use onnx_file::open;
@@ -16,6 +17,7 @@ use ort::session::builder::SessionBuilder;
 use serde::Deserialize;
 
 use self::graph::{Extents, Optimised};
+use self::names::Names;
 use super::build;
 use super::error::{probe_failed, run_failed};
 use super::{convert, probe};
@@ -48,10 +50,9 @@ pub(crate) fn coverage(runtime: &Runtime, spec: &Spec, provider: &Provider) -> R
     let extents = extents(&open::read_text(Path::new(&recorded), MOST_RECORDED).map_err(failed)?);
     let outline = |path: &Path| Outline::read(path).map_err(|error| ModelError::Failed(error.to_string()));
     let (file, optimised) = (outline(model)?.graph, outline(&written)?.graph);
-    let known: HashSet<&str> = file.node.iter().map(|node| node.name.as_str()).collect();
     let off = OFF.iter().find(|(key, value)| spec.session.config.get(*key).is_some_and(|set| set == value));
     let off = off.map(|(key, value)| format!("{key}={value}"));
-    Ok(Some(Optimised::of(&optimised).coverage(&known, &extents, off.as_deref())))
+    Ok(Some(Optimised::of(&optimised).coverage(&Names::of(&file), &extents, off.as_deref())))
 }
 
 /// Options with which nothing becomes an integer kernel.
