@@ -3,7 +3,10 @@
 //! The data file's name holds its content's hash, so that an old model never meets new data. Two renames cannot be one:
 //! the data file's comes first, since a model without its data would be broken. What a kill between the two leaves can
 //! be told from all else: the model's partial file names the data file, and the data's own partial file is gone. The next
-//! writer of the same output removes it.
+//! writer of the same output removes it. A name that was asked for has no hash: whoever replaces such a pair and is killed
+//! between the renames leaves the old model with the new data.
+
+mod name;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,6 +20,8 @@ use onnx_file::read::{self, ReadError};
 use onnx_file::write::{WriteError, place_externally, write_external};
 
 use onnx_file::digest::{self, Hashing};
+
+pub use name::DataName;
 
 /// Hex digits of the content's hash in a data file's name.
 const DIGITS: usize = 16;
@@ -43,6 +48,19 @@ pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String>
         return Some(format!("{path} is a pipe or a device, and a model appears as a whole file; {other}"));
     }
     (!force).then(|| format!("{path} exists; give another -o, or --force to replace it"))
+}
+
+/// Why a data file cannot go to the name asked for beside the model at `path`, as a sentence.
+pub(crate) fn data_refusal(path: &Path, name: Option<&DataName>, external: External, force: bool) -> Option<String> {
+    let name = name?;
+    if external != External::Always {
+        return Some("--external-data-name goes with --external-data always".into());
+    }
+    let data = name.beside(path);
+    if data == path || open::same(&data, path) {
+        return Some("--external-data-name is the model's own name; give another".into());
+    }
+    refusal(&data, force, false)
 }
 
 /// The one of `inputs` that writing a model to `path` would destroy: `path` itself, or what is written before it has its
@@ -90,6 +108,7 @@ impl Output {
     pub(crate) fn write_data<E, B: AsRef<[u8]>>(
         &mut self,
         model: &mut ModelProto,
+        name: Option<&DataName>,
         weights: impl FnMut(usize, &TensorProto) -> Result<B, E>,
     ) -> Result<(), WriteError<E>> {
         if place_externally(model, "data")? == 0 {
@@ -100,7 +119,10 @@ impl Output {
         let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
         let len = write_external(model, &mut hashing, weights)?;
         let (file, sha256) = hashing.into_inner().map_err(io::IntoInnerError::into_error)?.finish();
-        let name = format!("{}-{}.data", base(&self.path), &digest::hex(&sha256)[..DIGITS]);
+        let name = match name {
+            Some(name) => name.to_string(),
+            None => format!("{}-{}.data", base(&self.path), &digest::hex(&sha256)[..DIGITS]),
+        };
         place_externally(model, &name)?;
         self.data = Some(Data { file, path: self.path.with_file_name(name), sha256, len });
         Ok(())
@@ -238,7 +260,7 @@ mod tests {
         let graph = GraphProto { initializer: vec![weight], ..GraphProto::default() };
         let mut model = ModelProto { graph: Some(graph), ..ModelProto::default() };
         let mut output = Output::create(path)?;
-        output.write_data(&mut model, |_, _| Ok::<_, io::Error>(vec![byte; 2048])).expect("a data file");
+        output.write_data(&mut model, None, |_, _| Ok::<_, io::Error>(vec![byte; 2048])).expect("a data file");
         output.model().write_all(&model.encode_to_vec())?;
         Ok(output)
     }

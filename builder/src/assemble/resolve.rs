@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, Normalisation};
 use crate::graph::Dim;
 use crate::hub::{self, Hub};
 use crate::note::Note;
-use crate::output::{overwritten, refusal};
+use crate::output::{data_refusal, overwritten, refusal};
 use crate::precision::Dtype;
 use crate::published::PublishedWeights;
 use crate::random::Random;
@@ -265,5 +265,11 @@ pub(crate) fn check_destination(plan: &Plan) -> Result<(), BuildError> {
         let file = file.display();
         return Err(BuildError::Request(format!("the output is {file}, which this build reads; give another -o")));
     }
-    refusal(output, plan.force, true).map_or(Ok(()), |reason| Err(BuildError::Request(reason)))
+    if let Some(name) = &plan.data_name
+        && overwritten(&name.beside(output), plan.files.iter().chain(&input)).is_some()
+    {
+        return Err(BuildError::Request("--external-data-name is a file that this build reads; give another".into()));
+    }
+    let data = || data_refusal(output, plan.data_name.as_ref(), plan.external, plan.force);
+    refusal(output, plan.force, true).or_else(data).map_or(Ok(()), |reason| Err(BuildError::Request(reason)))
 }
