@@ -28,7 +28,7 @@ use crate::ends::{Change, Ends};
 use crate::export::OPSETS;
 use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
 use crate::import::label;
-use crate::output::{DataName, External, data_refusal, overwritten, refusal};
+use crate::output::{DataName, External, data_refusal, overwritten, refusal, unwritable};
 use crate::passes::{self, Lowering, PassRun, Stage};
 use crate::precision::{Effect, Precision};
 use crate::target::Rationale;
@@ -231,6 +231,9 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
     };
     held(std::slice::from_ref(&plan.input), "the input")?;
     held(&plan.files, "another file that is read")?;
+    if let Some(source) = unwritable(&plan.output) {
+        return Err(OptimizeError::Output { path: plan.output.display().to_string(), source });
+    }
     let data = || data_refusal(&plan.output, plan.data_name.as_ref(), plan.external, plan.force);
     if let Some(reason) = refusal(&plan.output, plan.force, false).or_else(data) {
         return Err(OptimizeError::Request(reason));
