@@ -16,7 +16,8 @@ pub(crate) fn add(candidates: &mut [Candidate<'_>], report: &mut Report<Bench>) 
         match candidate.coverage() {
             Ok(found) => rows.for_each(|row| row.int8_coverage.clone_from(&found)),
             Err(error) => {
-                report.notes.push(Note::CoverageUnknown { candidate: candidate.name(), reason: error.to_string() })
+                let (candidate, reason) = (candidate.name(), error.to_string());
+                report.notes.push(Note::CoverageUnknown { candidate, reason });
             }
         }
     }
