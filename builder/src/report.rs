@@ -1,8 +1,10 @@
 //! Text for people: the only place that formats.
 
+mod bundle;
 mod ends;
 mod words;
 
+pub use bundle::bundled;
 use ends::{ends, lowering, target};
 use onnx_file::metadata::Preprocess;
 use onnx_file::text::Lines;
