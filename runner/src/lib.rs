@@ -81,6 +81,7 @@ pub mod host;
 pub mod input;
 pub mod model;
 pub mod note;
+pub mod record;
 pub mod report;
 pub mod stats;
 pub mod terminal;

@@ -17,6 +17,7 @@ mod exits;
 mod extents;
 mod fallback;
 mod faults;
+mod gate;
 mod gpu;
 mod hostile;
 mod imports;

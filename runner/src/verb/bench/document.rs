@@ -15,6 +15,7 @@ use crate::report::{machine, placement, short_names};
 use crate::stats::median;
 use crate::stats::percentile::Percentile;
 use crate::verb::outcome::Report;
+use crate::verb::regression;
 
 /// Describes a benchmark: latencies, cold start, what makes them doubtful.
 pub fn document(bench: &Report<Bench>) -> Document {
@@ -33,6 +34,10 @@ pub fn document(bench: &Report<Bench>) -> Document {
     });
     document.aside(|document| document.list("Warnings", warnings(bench, &name)));
     document.aside(|document| document.list("Notes", sentences(&bench.notes)));
+    if let Some(gated) = &bench.gate {
+        document.heading("Regression");
+        regression::document::describe(&mut document, gated);
+    }
     if bench.interrupted {
         document.verdict("stopped early: these are the runs made until then", Tone::Bad);
     }
