@@ -2,10 +2,11 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::path::Path;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::common::runner::{parsed, run_in, small_network, stderr, stdout, write};
+use crate::common::runner::{parsed, program, run_in, small_network, stderr, stdout, write};
 
 /// A measurement whose every run takes `factor` times as long as in `kept`.
 fn times(kept: &Value, factor: f64) -> Value {
@@ -18,6 +19,12 @@ fn times(kept: &Value, factor: f64) -> Value {
         }
     }
     slower
+}
+
+/// Runs the program in `folder` without any library: what is kept needs none.
+fn bare(folder: &Path, arguments: &[&str]) -> (Option<i32>, Output) {
+    let output = Command::new(program()).args(arguments).current_dir(folder).output().expect("the program starts");
+    (output.status.code(), output)
 }
 
 fn keep(folder: &Path, name: &str, value: &Value) {
@@ -37,19 +44,18 @@ fn a_measurement_is_judged_by_an_earlier_one_kept_or_just_made() {
     // So much slower, or faster, that no noise of a busy machine hides it.
     keep(folder, "slow.json", &times(&kept, 1e6));
 
-    let gate = |arguments: &[&str]| run_in(folder, &[&["gate"][..], arguments].concat()).0;
-    let run_in = |arguments: &[&str]| run_in(folder, arguments);
+    let gate = |arguments: &[&str]| bare(folder, &[&["gate"][..], arguments].concat()).0;
     assert_eq!(gate(&["a.json", "slow.json"]), Some(1));
     assert_eq!(gate(&["slow.json", "a.json", "--strict"]), Some(0), "faster");
     assert_eq!(gate(&["a.json", "a.json", "--max-regress", "0%"]), Some(0), "what cannot be told is no failure");
     assert_eq!(gate(&["a.json", "a.json", "--max-regress", "0%", "--strict"]), Some(1), "unless it is to be");
-    let (_, output) = run_in(&["gate", "a.json", "slow.json", "--export-markdown", "-"]);
+    let (_, output) = bare(folder, &["gate", "a.json", "slow.json", "--export-markdown", "-"]);
     let text = stdout(&output);
     assert!(
         text.contains("| verdict |") && text.contains("**regression: 1 of 1 rows slower by more than 5%**"),
         "{text}"
     );
-    let (_, output) = run_in(&["gate", "a.json", "slow.json", "--json"]);
+    let (_, output) = bare(folder, &["gate", "a.json", "slow.json", "--json"]);
     let json = parsed(&output);
     assert_eq!((json["kind"].as_str(), json["verdict"].as_str()), (Some("gate"), Some("regression")));
 
@@ -77,7 +83,7 @@ fn measurements_of_every_version_are_judged_and_other_files_are_refused() {
     let at = |name: &str| results.join(name).display().to_string();
     let folder = tempfile::tempdir().expect("temporary folder");
     let gate = |before: &str, now: &str, more: &[&str]| {
-        let (code, output) = run_in(folder.path(), &[&["gate", before, now][..], more].concat());
+        let (code, output) = bare(folder.path(), &[&["gate", before, now][..], more].concat());
         (code, stderr(&output) + &stdout(&output))
     };
     for version in ["schema1/bench.json", "schema2/bench.json"] {

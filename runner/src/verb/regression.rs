@@ -5,47 +5,21 @@
 pub mod differences;
 pub mod document;
 pub mod flags;
+pub mod limits;
 pub mod pairs;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::model::opened::Scope;
 use crate::record::bench::{Bench, Row as Measured};
 use crate::stats::change::{self, Change, Judgement};
 use differences::Difference;
+use limits::Limits;
 use pairs::Pair;
-
-/// What two measurements may differ in although their times are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Aspect {
-    /// Processor, its instruction sets and number, GPUs, limits of the container
-    Hardware,
-    /// Threads of the sessions
-    Threads,
-    /// Version of onnxruntime's library
-    Library,
-    /// Other options of sessions and providers, precision among them
-    Options,
-    /// What the clock encloses
-    Scope,
-}
-
-/// What is allowed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Limits {
-    /// By which fraction a run may take longer.
-    pub max_regress: f64,
-    /// Whether a verdict that cannot be given fails, too.
-    pub strict: bool,
-    /// What may differ.
-    pub allowed: Vec<Aspect>,
-}
 
 /// One of the two measurements.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::plan::Plan;
 use crate::backend::onnxruntime::options::ProviderOptions;
 use crate::model::shaped::InputShape;
-use crate::verb::regression::Limits;
+use crate::verb::regression::limits::Limits;
 
 /// What to measure, on what, for how long.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use crate::host::environment::Environment;
 use crate::record;
 use crate::record::bench::Bench;
 use crate::verb::outcome::Report;
-use crate::verb::regression::{self, Limits, differences, document};
+use crate::verb::regression::{self, differences, document, limits::Limits};
 
 /// Processes a row where a verdict is asked for and no number is: fewer may show nothing.
 const PROCESSES: usize = 8;

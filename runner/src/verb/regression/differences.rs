@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::limits::{Aspect, Limits};
 use super::pairs::Pair;
-use super::{Aspect, Limits};
 use crate::host::environment::Environment;
 use crate::model::opened::Loaded;
 use crate::record::bench::Bench;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::differences::Difference;
+use super::limits::Aspect;
 use super::{Gated, Measurement, Row, RowVerdict, Verdict};
 use crate::model::opened::Scope;
 use crate::record::bench::Bench;
@@ -247,7 +248,7 @@ fn verdict(gated: &Gated) -> (String, Tone) {
     }
 }
 
-fn kebab(aspect: super::Aspect) -> String {
+fn kebab(aspect: Aspect) -> String {
     crate::report::csv::kebab(&aspect)
 }
 

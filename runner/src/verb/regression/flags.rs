@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Aspect, Limits};
+use super::limits::{Aspect, Limits};
 
 /// How much slower a run may be unless told.
 pub(crate) const MAX_REGRESS: f64 = 0.05;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::limits::{Aspect, Limits};
 use super::*;
 use crate::record::typed_value;
 use crate::report::document::Document;
