@@ -1,6 +1,7 @@
 //! The steps of a build and the types between them; `build` runs them.
 
-pub(crate) mod describe;
+pub(crate) mod check;
+mod describe;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod obtain;

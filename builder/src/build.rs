@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::assemble::check::check;
 pub use crate::assemble::document::{Document, SCHEMA_VERSION, Written};
 pub use crate::assemble::error::BuildError;
 use crate::assemble::obtain::obtained;
@@ -30,6 +31,7 @@ pub const MOST_PARAMETERS: u64 = 8_000_000_000;
 /// [`BuildError`]; no output is left behind, and an old one stays as it was.
 pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summary, BuildError> {
     let start = Instant::now();
+    check(plan)?;
     let (plan, mut notes) = obtained(plan, progress)?;
     let (plan, beside) = &selection::with_sidecar(&plan)?;
     notes.extend(beside.clone());

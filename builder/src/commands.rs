@@ -1,15 +1,17 @@
 //! Runs a parsed command line: results to one writer, all else to the other.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 use onnx_file::budget;
 use onnx_file::exit::Exit;
+use onnx_file::read::read_whole;
+use onnx_file::stream::{Source, is_stream};
 use onnx_file::text::{self, Terminal};
 
-use crate::assemble::obtain::check_sha256;
-use crate::build::{BuildError, Document, External, Progress, Weights, build};
+use crate::assemble::obtain::{check_sha256, unasked};
+use crate::build::{BuildError, Destination, Document, External, Progress, Weights, build};
 use crate::cli::{BuildArgs, Cli, Command, OptimizeArgs, weights_only};
 use crate::hub;
 use crate::inspect::{InspectError, inspect};
@@ -17,7 +19,7 @@ use crate::list::{ListError, list};
 use crate::optimize::{OptimizeError, Optimized, optimize};
 use crate::progress::Display;
 use crate::report;
-use crate::streams::{Sink, Source, is_stream};
+use crate::streams::Sink;
 use crate::suggest;
 use crate::verify::{VerifyError, verify};
 
@@ -85,14 +87,15 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             out.write_all(text.as_bytes())?;
         }
         Some(Command::Inspect { file, variant, selection, sha256, tensors, json }) => {
+            let choice = selection.choice()?;
             let source = if is_stream(file) {
                 Source::of(file)
             } else {
-                Source::of(&local_file(file, variant.as_deref(), None, err)?)
+                Source::of(&local_file(weights_only(file, variant.as_deref(), None)?, None, err)?)
             };
             let source = source.map_err(CommandError::Input)?;
             let file = source.path();
-            let mut found = inspect(file, &selection.choice()?)?;
+            let mut found = inspect(file, &choice)?;
             found.file = source.name();
             let found = if *sha256 { found.with_sha256(file)? } else { found };
             let found = if *tensors { found } else { found.without_tensors() };
@@ -100,11 +103,16 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             out.write_all(text.as_bytes())?;
         }
         Some(Command::Verify { model, weights, sha256, variant, stride_in, selection, seed, json }) => {
-            let weights = local_file(weights, variant.as_deref(), sha256.as_deref(), err)?;
+            let choice = selection.choice()?;
+            let source = Source::of(model).map_err(CommandError::Input)?;
+            let weights = weights_only(weights, variant.as_deref(), sha256.as_deref())?;
+            if is_away(&weights) {
+                // What cannot be compared is refused before weights are downloaded for it.
+                read_whole(source.path()).map_err(VerifyError::from)?;
+            }
+            let weights = local_file(weights, sha256.as_deref(), err)?;
             let mut display = Display::new(err, false);
             let mut progress = |done, total| display.show(Progress::Comparing { done, total });
-            let source = Source::of(model).map_err(CommandError::Input)?;
-            let choice = selection.choice()?;
             let mut verdict = verify(source.path(), &weights, &choice, *stride_in, *seed, &mut progress)?;
             verdict.model = source.name();
             drop(display);
@@ -177,6 +185,9 @@ fn run_optimize(args: &OptimizeArgs) -> Result<Optimized, CommandError> {
 
 fn run_build(args: &BuildArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), CommandError> {
     let plan = args.plan()?;
+    if plan.destination == Destination::Stdout {
+        Sink::check()?;
+    }
     let mut display = Display::new(err, args.quiet);
     let summary = build(&plan, &mut |progress| display.show(progress))?;
     drop(display);
@@ -195,27 +206,37 @@ fn tell(err: &mut dyn Write, text: &str) {
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
-/// The file that `weights` is or, by an address, a repository, or a name of torchvision's and the network `variant`, means.
-fn local_file(
-    weights: &Path,
-    variant: Option<&str>,
-    sha256: Option<&str>,
-    err: &mut dyn Write,
-) -> Result<PathBuf, CommandError> {
+/// Whether `weights` may have to be downloaded.
+fn is_away(weights: &Weights) -> bool {
+    match weights {
+        Weights::Published { known, hub } => !hub.folder.join(known.file_name()).exists(),
+        Weights::Remote { .. } => true,
+        Weights::File(_) | Weights::Random { .. } => false,
+    }
+}
+
+/// The file or folder of `weights` on this machine.
+fn local_file(weights: Weights, sha256: Option<&str>, err: &mut dyn Write) -> Result<PathBuf, CommandError> {
     let mut display = Display::new(err, false);
     let mut on = |event: hub::Event<'_>| display.show(Progress::Fetching(event));
-    match weights_only(weights, variant, sha256)? {
+    match weights {
         Weights::Published { known, hub } => {
             Ok(hub::fetch(&known.into(), &hub, &mut on).map_err(BuildError::from)?.path)
         }
         Weights::Remote { remote, hub } => {
-            Ok(hub::fetch_remote(&remote, &hub, &mut on).map_err(BuildError::from)?.path)
+            let fetched = hub::fetch_remote(&remote, &hub, &mut on).map_err(BuildError::from)?;
+            drop(display);
+            if let Some(note) = unasked(&fetched) {
+                tell(err, &report::note(&note));
+            }
+            Ok(fetched.path)
         }
         Weights::File(path) => {
             check_sha256(&path, sha256)?;
             Ok(path)
         }
-        Weights::Random { .. } => Ok(weights.to_owned()),
+        // Nothing that is typed for a checkpoint means them.
+        Weights::Random { .. } => Err(BuildError::Internal("random weights have no file".into()).into()),
     }
 }
 

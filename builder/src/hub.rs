@@ -18,7 +18,7 @@ mod variables;
 
 pub use address::Address;
 pub use by_hand::ByHand;
-pub use cached::Fetched;
+pub use cached::{Fetched, Unasked};
 pub use error::{HubError, Kept};
 pub use request::{Entry, Event, Hub, Length, SLACK};
 pub use token::Token;

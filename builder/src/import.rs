@@ -102,3 +102,6 @@ fn declared_shape(value: &ValueInfoProto) -> Option<Shape> {
     };
     Some(tensor.shape.as_ref()?.dim.iter().map(dim).collect())
 }
+
+#[cfg(test)]
+mod tests;

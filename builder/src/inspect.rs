@@ -14,6 +14,7 @@ use onnx_file::open;
 
 use crate::checkpoint::{Checkpoint, Choice, Undecided};
 use crate::published;
+use crate::sidecar::Sidecar;
 use crate::weights::identified;
 
 pub use result::{
@@ -45,7 +46,7 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
         let checkpoint = Checkpoint::open_with(path, choice)?;
         let sha256 = digest::hex(&checkpoint.sha256()?);
         let (content, tensors) = contents(&checkpoint);
-        (content, tensors, architecture(&checkpoint), checkpoint.file_len(), Some(sha256))
+        (content, tensors, architecture(&checkpoint, path), checkpoint.file_len(), Some(sha256))
     };
     let mut element_types = BTreeMap::new();
     for tensor in &tensors {
@@ -67,7 +68,15 @@ pub fn inspect(path: &Path, choice: &Choice) -> Result<Inspection, InspectError>
     })
 }
 
-fn architecture(checkpoint: &Checkpoint) -> Architecture {
+fn architecture(checkpoint: &Checkpoint, path: &Path) -> Architecture {
+    // As for a build: a file beside the weights may say what no tensor shows.
+    match Sidecar::beside(path) {
+        Ok(Sidecar { otherwise: Some((otherwise, file)), .. }) => {
+            return Architecture::Unknown(Unknown::Otherwise { file, otherwise });
+        }
+        Err(error) => return Architecture::Unknown(Unknown::Beside { reason: error.to_string() }),
+        Ok(_) => {}
+    }
     if let (Some(Undecided::Prefixes { .. }), Err(error)) = (checkpoint.undecided(), checkpoint.decided()) {
         return Architecture::Unknown(Unknown::Undecided { reason: error.fault.to_string() });
     }

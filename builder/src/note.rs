@@ -32,6 +32,15 @@ pub enum Note {
         /// Digest of the file, in hex; a repository's files are checked one by one.
         sha256: Option<String>,
     },
+    /// The cache has a repository's weights, but perhaps not all that says how they are meant.
+    SidecarsUnasked {
+        /// The repository's folder.
+        folder: PathBuf,
+        /// Which files may be missing.
+        files: Vec<&'static str>,
+        /// Why they could not be asked for.
+        reason: String,
+    },
     /// The weights lie inside another dictionary.
     NestedUnder {
         /// Its key.

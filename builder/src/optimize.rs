@@ -27,7 +27,7 @@ use crate::calibration::Calibration;
 use crate::export::OPSETS;
 use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
 use crate::import::label;
-use crate::output::{External, overwritten, refusal};
+use crate::output::{External, overwritten, refusal, unwritable};
 use crate::passes::{self, Lowering, PassRun, Stage};
 use crate::precision::{Effect, Precision};
 use crate::target::Rationale;
@@ -203,6 +203,9 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
     };
     held(std::slice::from_ref(&plan.input), "the input")?;
     held(&plan.files, "another file that is read")?;
+    if let Some(source) = unwritable(&plan.output) {
+        return Err(OptimizeError::Output { path: plan.output.display().to_string(), source });
+    }
     if let Some(reason) = refusal(&plan.output, plan.force, false) {
         return Err(OptimizeError::Request(reason));
     }

@@ -33,12 +33,22 @@ pub enum External {
     Always,
 }
 
+/// Why no model can be written to `path`, as far as that shows before one is.
+pub(crate) fn unwritable(path: &Path) -> Option<io::Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        return Some(io::Error::new(io::ErrorKind::NotFound, "its folder does not exist"));
+    }
+    let is_folder = path.is_dir() || path.file_name().is_none();
+    is_folder.then(|| io::Error::new(io::ErrorKind::IsADirectory, "it is a folder; add the name of a file"))
+}
+
 /// Why no model can go to `path`, as a sentence: a pipe or device, whose place a file would take, or without `force`
 /// a file that is there. `streams` where the request could also be for standard output.
 pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String> {
     let there = fs::metadata(path).ok()?;
     let path = path.display();
-    if !there.is_file() && !there.is_dir() {
+    if !there.is_file() {
         let other = if streams { format!("write to standard output, -o - > {path}") } else { "give another -o".into() };
         return Some(format!("{path} is a pipe or a device, and a model appears as a whole file; {other}"));
     }

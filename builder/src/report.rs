@@ -17,6 +17,8 @@ use crate::precision::int8::{Flavour, Outcome};
 use crate::target::Purpose;
 use crate::verify::{Basis, Verdict};
 
+pub use words::note;
+
 /// The table of `list`.
 pub fn list(listing: &Listing) -> String {
     let mut text = Lines::default();

@@ -9,7 +9,11 @@ use onnx_file::metadata::{Labels, Preprocess};
 use onnx_file::open;
 use serde_json::Value;
 
+use crate::checkpoint::WEIGHT_FILES;
 use crate::variant::{Variant, VariantError};
+
+/// What may lie beside weights and says how to use them.
+pub const SIDECARS: [&str; 2] = ["config.json", "preprocessor_config.json"];
 
 /// What lies beside a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,10 +59,6 @@ pub enum Otherwise {
     },
 }
 
-/// Names of weights that stand for a whole folder.
-const WHOLE: [&str; 4] =
-    ["model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json"];
-
 impl Sidecar {
     /// Reads what lies beside the weights `path`: a folder, or a file that hubs give to one. What is not there, or says
     /// nothing of this, is left out.
@@ -66,7 +66,7 @@ impl Sidecar {
     /// # Errors
     /// [`SidecarError`] for a file that is there and is no JSON: it may say that the network is another than it seems.
     pub fn beside(path: &Path) -> Result<Self, SidecarError> {
-        let named = path.file_name().is_some_and(|name| WHOLE.iter().any(|whole| name == *whole));
+        let named = path.file_name().is_some_and(|name| WEIGHT_FILES.iter().any(|whole| name == *whole));
         let folder = match (path.is_dir(), named) {
             (true, _) => path,
             (false, true) => path.parent().unwrap_or(Path::new("")),
@@ -84,7 +84,7 @@ impl Sidecar {
             }
         };
         let mut found = Self::default();
-        for name in ["preprocessor_config.json", "config.json"] {
+        for name in SIDECARS.iter().rev() {
             let Some((file, value)) = read(name)? else { continue };
             if found.preprocess.is_none() {
                 found.preprocess = preprocess(&value).map(|preprocess| (preprocess, file.clone()));

@@ -33,6 +33,7 @@ pub mod port;
 pub mod proto;
 pub mod raw;
 pub mod read;
+pub mod stream;
 pub mod temporary;
 pub mod tensor;
 pub mod text;

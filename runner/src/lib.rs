@@ -80,6 +80,7 @@ pub mod exit;
 pub mod host;
 pub mod input;
 pub mod model;
+pub mod next;
 pub mod note;
 pub mod record;
 pub mod report;

@@ -26,8 +26,10 @@ pub enum Kind {
     /// Accuracy.
     Eval,
     /// The fastest lowering.
+    #[serde(rename = "tuning")]
     Tune,
     /// Ranges.
+    #[serde(rename = "calibration")]
     Calibrate,
     /// What an int8 file loses.
     Quantize,

@@ -21,6 +21,7 @@ pub mod setup;
 pub mod shapes;
 #[cfg(test)]
 mod tests;
+pub mod tips;
 pub mod tune;
 
 use std::process::ExitCode;

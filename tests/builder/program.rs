@@ -235,9 +235,10 @@ fn a_model_that_metadata_could_take_over_the_limit_is_too_large_for_one_file() {
     use onnx_file::write::MESSAGE_LIMIT;
     use resnext_builder::build::{BuildError, Destination, External, Plan, Weights, build};
     let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join(".m.onnx.partial")).unwrap();
     let build = |classes: u64| {
-        // A folder that is not there: what is not refused for its size fails there, before anything is written.
-        let destination = Destination::File(folder.path().join("missing/m.onnx"));
+        // What is not refused for its size fails here, before anything is written.
+        let destination = Destination::File(folder.path().join("m.onnx"));
         let variant = resnext_builder::variant::Variant::parse("resnet50").unwrap();
         let mut plan = Plan::new(Some(variant), Weights::Random { seed: 0 }, destination);
         plan.external = External::Never;

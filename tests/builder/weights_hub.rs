@@ -349,3 +349,123 @@ fn settings_that_make_no_sense_are_usage_errors() {
     let mut build = command(&home, "http://127.0.0.1:1", "hf-hub:timm/small");
     fails(build.args(["--sha256", "00112233"]), 2, &["drop --sha256"]);
 }
+
+/// What `AutoModel.from_pretrained` and `hf download` of one file leave: a snapshot without its configuration.
+fn cached_without_configuration(home: &Home, model: Vec<u8>) -> PathBuf {
+    let stored = stored(home, "models--timm--small");
+    let snapshot = stored.join("snapshots").join(COMMIT);
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(stored.join("refs")).unwrap();
+    std::fs::write(stored.join("refs/main"), COMMIT).unwrap();
+    std::fs::write(snapshot.join("model.safetensors"), model).unwrap();
+    snapshot
+}
+
+#[test]
+fn a_cached_repository_that_lacks_its_configuration_is_completed() {
+    let home = Home::new();
+    let snapshot = cached_without_configuration(&home, fixture("timm_hub/model.safetensors"));
+    let server = hub(Files::timm());
+    let said = succeeds(command(&home, &server.url(), "hf-hub:timm/small"));
+    assert!(said.contains("found in the cache:") && said.contains("5 labels taken from"), "{said}");
+    assert_eq!(names(&snapshot), ["config.json", "model.safetensors"]);
+    let lines: Vec<String> = server.requests().into_iter().map(|request| request.line).collect();
+    assert!(lines.iter().all(|line| line.contains(COMMIT) && !line.contains("model.safetensors")), "{lines:?}");
+    // What the repository does not have is not asked for again.
+    succeeds(command(&home, &server.url(), "hf-hub:timm/small"));
+    assert_eq!(server.requests().len(), lines.len());
+    let absent = stored(&home, "models--timm--small").join(".no_exist").join(COMMIT);
+    assert_eq!(names(&absent), ["preprocessor_config.json"]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_asked_for_is_said_to_be_missing() {
+    let home = Home::new();
+    cached_without_configuration(&home, fixture("timm_hub/model.safetensors"));
+    let said = succeeds(command(&home, "http://127.0.0.1:1", "hf-hub:timm/small"));
+    for part in ["config.json and preprocessor_config.json was never fetched", "was not followed"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let mut offline = command(&home, "http://127.0.0.1:1", "hf-hub:timm/small");
+    offline.env("HF_HUB_OFFLINE", "1");
+    let said = succeeds(offline);
+    assert!(said.contains("HF_HUB_OFFLINE forbids to ask for it"), "{said}");
+    let mut inspect = home.command("http://127.0.0.1:1");
+    inspect.env("HF_HOME", home.path().join("hf")).env("HF_HUB_OFFLINE", "1").args(["inspect", "hf-hub:timm/small"]);
+    let said = succeeds(inspect);
+    assert!(said.contains("note: config.json and"), "{said}");
+}
+
+#[test]
+fn a_configuration_of_another_network_counts_where_the_weights_alone_were_cached() {
+    let home = Home::new();
+    cached_without_configuration(&home, fixture("timm_hub/model.safetensors"));
+    let files = Files::timm().small("config.json", br#"{"architecture": "resnetblur50"}"#.to_vec());
+    let server = hub(files);
+    fails(&mut command(&home, &server.url(), "hf-hub:timm/small"), 3, &["resnetblur50", "config.json"]);
+}
+
+#[test]
+fn nothing_is_downloaded_for_a_model_that_cannot_be_written_or_compared() {
+    let home = Home::new();
+    let server = hub(Files::timm());
+    std::fs::write(home.path().join("there.onnx"), "a model").unwrap();
+    std::fs::create_dir(home.path().join("folder")).unwrap();
+    let build = |arguments: &[&str]| {
+        let mut command = home.command(&server.url());
+        command.env("HF_HOME", home.path().join("hf")).env("HF_ENDPOINT", server.url()).args(arguments);
+        command
+    };
+    let url = format!("{}/w.pth", server.url());
+    for weights in [
+        &["--weights", "hf-hub:timm/small"][..],
+        &["--weights", &url],
+        &["--weights", "IMAGENET1K_V1", "--variant", "resnet18"],
+    ] {
+        for (output, code, part) in [
+            (&["-o", "none/m.onnx"][..], 6, "its folder does not exist"),
+            (&["-o", "there.onnx"], 2, "exists; give another -o"),
+            (&["-o", "folder"], 6, "it is a folder"),
+            (&["-o", "folder", "--force"], 6, "it is a folder"),
+            (&["-o", "-", "--external-data", "always"], 2, "standard output"),
+            (&["-o", "-", "--verify"], 2, "--verify keeps nothing"),
+            (&["-o", "m.onnx", "--outputs", "c2,c2"], 2, "twice"),
+            #[cfg(unix)]
+            (&["-o", "/dev/null"], 2, "is a pipe or a device"),
+        ] {
+            fails(&mut build(&[weights, output].concat()), code, &[part]);
+        }
+        for (model, part) in [("none.onnx", "none.onnx"), ("there.onnx", "there.onnx"), ("-", "")] {
+            fails(&mut build(&[&["verify", model][..], weights].concat()), 3, &[part]);
+        }
+    }
+    fails(&mut build(&["inspect", "hf-hub:timm/small", "--skip-objects", "a"]), 2, &["--skip-objects"]);
+    assert_eq!(server.requests(), []);
+    assert_eq!(std::fs::read(home.path().join("there.onnx")).unwrap(), b"a model");
+}
+
+#[test]
+fn inspect_says_of_a_folder_what_build_and_verify_refuse_it_by() {
+    let home = Home::new();
+    let folder = home.path().join("blur");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("model.safetensors"), fixture("timm_hub/model.safetensors")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = home.command("http://127.0.0.1:1");
+        let output = command.args(arguments).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    std::fs::write(folder.join("config.json"), r#"{"architecture": "resnetblur50"}"#).unwrap();
+    let (code, said, _) = run(&["inspect", "blur"]);
+    assert!(code == Some(0) && said.contains("unknown: ") && said.contains("the network is 'resnetblur50'"), "{said}");
+    let (_, json, _) = run(&["inspect", "blur/model.safetensors", "--json"]);
+    assert!(json.contains("\"code\": \"otherwise\""), "{json}");
+    let (code, _, said) = run(&["--weights", "blur", "-o", "m.onnx"]);
+    assert!(code == Some(3) && said.contains("the network is 'resnetblur50'"), "{said}");
+    std::fs::write(folder.join("config.json"), "{").unwrap();
+    let (code, json, _) = run(&["inspect", "blur", "--json"]);
+    assert!(code == Some(0) && json.contains("\"code\": \"beside\""), "{json}");
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    let (_, said, _) = run(&["inspect", "blur"]);
+    assert!(!said.contains("unknown"), "{said}");
+}

@@ -1,8 +1,9 @@
 //! Which network a checkpoint holds, of a hundred real ones: named truly, or as not known; never wrongly.
 
+mod truth;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
 
 use resnext_builder::checkpoint::{Checkpoint, CheckpointError, Undecided};
 use resnext_builder::identity::Other;
@@ -10,6 +11,7 @@ use resnext_builder::weights::identified;
 
 use crate::common::checkpoint_files::{fixture, scratch_file};
 use crate::common::snapshot::assert_as_kept;
+use truth::{TRUTH, Truth};
 
 /// A safetensors file with the tensors of `shapes`, all of them zero and taking no room on the disk.
 fn open(shapes: &BTreeMap<String, Vec<usize>>) -> Result<Checkpoint, CheckpointError> {
@@ -54,8 +56,44 @@ fn short(other: &Other) -> String {
     [Some(known), nearest].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
+fn shapes_of(name: &str) -> BTreeMap<String, Vec<usize>> {
+    let text = std::fs::read_to_string(fixture("../architectures").join(format!("{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What of `said` is not true of a network, or of the truth is not said.
+fn wrong(truth: &Truth, shapes: &BTreeMap<String, Vec<usize>>) -> Option<String> {
+    let checkpoint = open(shapes).unwrap();
+    if let Some(Undecided::Prefixes { known }) = checkpoint.undecided() {
+        return (!matches!(truth, Truth::Several)).then(|| format!("several: {known:?}"));
+    }
+    match (identified(&checkpoint), truth) {
+        (Ok(found), Truth::Family(variant, classes)) => {
+            let found = (found.variant.to_string(), found.classes);
+            (found != ((*variant).to_owned(), Some(*classes))).then(|| format!("{found:?}"))
+        }
+        (Err(other), Truth::Other(parts)) => {
+            let said: Vec<String> = other.known.iter().map(ToString::to_string).collect();
+            let untrue = said.iter().find(|said| !parts.iter().any(|part| said.contains(part)));
+            let unsaid = parts.iter().find(|part| !said.iter().any(|said| said.contains(**part)));
+            untrue.cloned().or_else(|| unsaid.map(|part| format!("nothing of {part}")))
+        }
+        (Ok(found), _) => Some(found.variant.to_string()),
+        (Err(other), _) => Some(other.to_string()),
+    }
+}
+
 #[test]
-fn real_networks_are_named_truly_or_not_at_all() {
+fn what_is_said_of_each_network_is_true() {
+    let wrong = TRUTH
+        .iter()
+        .filter_map(|(name, truth)| Some(format!("{name}: {}, and is {truth:?}", wrong(truth, &shapes_of(name))?)));
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_words_for_each_network_are_as_kept() {
     let folder = fixture("../architectures");
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .unwrap()
@@ -63,10 +101,9 @@ fn real_networks_are_named_truly_or_not_at_all() {
         .collect();
     names.sort();
     assert!(names.len() >= 100, "{}", names.len());
-    let read = |name: &String| {
-        let text = std::fs::read_to_string(Path::new(&folder).join(format!("{name}.json"))).unwrap();
-        format!("{name}: {}\n", said(&serde_json::from_str(&text).unwrap()))
-    };
+    let told: Vec<&str> = TRUTH.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, told, "the truth of each is known");
+    let read = |name: &String| format!("{name}: {}\n", said(&shapes_of(name)));
     let all: String = names.iter().map(read).collect();
     assert_as_kept("architectures", &all);
 }

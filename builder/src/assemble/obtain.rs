@@ -6,9 +6,8 @@ use onnx_file::digest;
 
 use super::error::BuildError;
 use super::plan::{Plan, Weights};
-use super::resolve::check_destination;
 use super::summary::Progress;
-use crate::hub;
+use crate::hub::{self, Fetched, Unasked};
 use crate::note::Note;
 
 /// `plan` with its weights on this machine, and how they came to it.
@@ -16,13 +15,13 @@ pub(crate) fn obtained(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> R
     let mut plan = plan.clone();
     match &plan.weights {
         Weights::Remote { remote, hub } => {
-            // Not after the download, which may have taken an hour.
-            check_destination(&plan)?;
             let fetched = hub::fetch_remote(remote, hub, &mut |event| progress(Progress::Fetching(event)))?;
             let sha256 = if fetched.path.is_dir() { None } else { Some(sha256(&fetched.path)?) };
             let (from, downloaded, file) = (remote.to_string(), fetched.downloaded, fetched.path.clone());
+            let unasked = unasked(&fetched);
             plan.weights = Weights::File(fetched.path);
-            Ok((plan, vec![Note::RemoteWeights { from, downloaded, file, sha256 }]))
+            let notes = [Note::RemoteWeights { from, downloaded, file, sha256 }].into_iter().chain(unasked);
+            Ok((plan, notes.collect()))
         }
         Weights::File(path) => {
             check_sha256(path, plan.sha256.as_deref())?;
@@ -30,6 +29,12 @@ pub(crate) fn obtained(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> R
         }
         Weights::Published { .. } | Weights::Random { .. } => Ok((plan, Vec::new())),
     }
+}
+
+/// What is not known of what was fetched.
+pub(crate) fn unasked(fetched: &Fetched) -> Option<Note> {
+    let Unasked { files, reason } = fetched.unasked.clone()?;
+    Some(Note::SidecarsUnasked { folder: fetched.path.clone(), files, reason })
 }
 
 /// Refuses the file at `path` where its digest does not begin with what is `expected`.

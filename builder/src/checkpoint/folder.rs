@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::error::{CheckpointError, Fault};
 
-/// What a hub's folder calls its weights, in order of preference.
-const WEIGHTS: [&str; 4] =
+/// What hubs call the weights of a folder, in order of preference; an index names shards.
+pub const WEIGHT_FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// Ends of names that a lone checkpoint in a folder may have.
@@ -19,7 +19,7 @@ const MAX_INDEX: u64 = 1 << 24;
 
 /// The weights in the folder of a hub, under the first of the names that hubs use; `None` where there are none.
 pub fn weights_in(folder: &Path) -> Option<PathBuf> {
-    WEIGHTS.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    WEIGHT_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 /// The shards that the index at `path` names.
@@ -51,7 +51,7 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf, Fault> {
 }
 
 /// Whether `path` has the name of an index of shards.
-pub(super) fn is_index(path: &Path) -> bool {
+pub fn is_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".index.json"))
 }
 

@@ -9,6 +9,10 @@ use onnx_file::tensor;
 const GROWTH: u64 = 16;
 /// What a file may have computed however small it is.
 const LEAST: u64 = 16 << 20;
+/// How often all numbers of a file may be computed on: a chain of a dozen nodes on each weight, and its copies.
+const PASSES: u64 = 256;
+/// Bytes that a file may have computed on however small it is: about a second's.
+const LEAST_WORK: u64 = 1 << 30;
 /// Bytes of a number on which is computed.
 const NUMBER: u64 = 8;
 
@@ -22,6 +26,11 @@ pub(crate) enum TooLarge {
         Amount(*bytes), Amount(*made), Amount(*stored), Amount(*most)
     )]
     Growth { bytes: u64, made: u64, stored: u64, most: u64 },
+    #[error(
+        "its nodes on constants compute on more than {}, where a file with {} of constants may ask for no more; fold constants first",
+        Amount(*most), Amount(*stored)
+    )]
+    Work { stored: u64, most: u64 },
 }
 
 /// The account of one model's constants.
@@ -34,6 +43,8 @@ pub(super) struct Account {
     made: u64,
     /// Bytes that the node at hand takes until it is done.
     working: u64,
+    /// Bytes that all nodes have computed on, which is what takes time.
+    worked: u64,
 }
 
 impl Account {
@@ -83,7 +94,14 @@ impl Account {
         Ok(())
     }
 
-    fn work(&mut self, bytes: u64) -> Result<(), TooLarge> {
+    /// Counts bytes that are computed on.
+    pub(super) fn work(&mut self, bytes: u64) -> Result<(), TooLarge> {
+        let stored = self.stored;
+        let most = stored.saturating_mul(PASSES).saturating_add(LEAST_WORK);
+        self.worked = self.worked.saturating_add(bytes);
+        if self.worked > most {
+            return Err(TooLarge::Work { stored, most });
+        }
         self.memory.take("computing constants", bytes)?;
         self.working += bytes;
         Ok(())

@@ -36,6 +36,8 @@ pub(super) fn compute(
             return Ok(Some(tensor.clone()));
         }
         "Shape" => {
+            let rank = node.input.first().and_then(|name| tensors.get(name)).map_or(0, |tensor| tensor.dims.len());
+            account.work(8 * rank as u64)?;
             let Some(part) = shape(node, tensors, known) else { return Ok(None) };
             account.result(&[part.len()], ElementType::I64)?;
             let value = Value::new(ElementType::I64, &[part.len()], part.iter().map(|&d| d as f64).collect());

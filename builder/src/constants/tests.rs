@@ -258,3 +258,46 @@ fn extents_beyond_the_machine_have_no_flattened_form() {
     assert_eq!(flatten(&[1, 1 << 40, 1 << 40], 1), None);
     assert_eq!(flatten(&[1, 2], 3), None);
 }
+
+#[test]
+fn integers_that_f64_would_round_are_left_alone() {
+    let greatest = 1 << 53;
+    let mut constants = Constants::of([
+        ints("whole", &[greatest, i64::MAX, i64::MIN, -greatest]),
+        ints("beyond", &[greatest + 1, 0]),
+        ints("below_the_end", &[i64::MAX - 1]),
+        ints("flat", &[-1]),
+    ]);
+    let exact = |constants: &Constants| onnx_file::raw::bytes(constants.get("y").unwrap()).unwrap().to_vec();
+    assert!(constants.fold(&node("Reshape", &["whole", "flat"], &[]), &unknown).unwrap());
+    let expected = [greatest, i64::MAX, i64::MIN, -greatest].map(i64::to_le_bytes).concat();
+    assert_eq!(exact(&constants), expected);
+    for rounded in ["beyond", "below_the_end"] {
+        for (op, inputs, attributes) in [
+            ("Reshape", &[rounded, "flat"][..], &[][..]),
+            ("Cast", &[rounded], &[("to", &[1][..])]),
+            ("Concat", &[rounded, "whole"], &[("axis", &[0][..])]),
+        ] {
+            assert!(!constants.fold(&node(op, inputs, attributes), &unknown).unwrap(), "{op} {rounded}");
+        }
+        assert_eq!(constants.integers(rounded), None);
+    }
+}
+
+#[test]
+fn the_time_that_a_small_file_may_ask_for_is_bounded() {
+    // Each node reads 8 MiB and makes almost nothing of them, so that memory never runs out.
+    let large = TensorProto {
+        name: "large".into(),
+        data_type: ElementType::F32.to_proto(),
+        dims: vec![1 << 20],
+        raw_data: vec![0; 4 << 20].into(),
+        ..Default::default()
+    };
+    let mut constants = Constants::of([large, ints("zero", &[0])]);
+    let gather = node("Gather", &["large", "zero"], &[]);
+    let asked = (0..100_000).find_map(|done| constants.fold(&gather, &unknown).err().map(|error| (done, error)));
+    let (done, error) = asked.expect("an end");
+    assert!(matches!(error, TooLarge::Work { .. }), "{error}");
+    assert!((128..1000).contains(&done), "{done} nodes: what exporters write is far less");
+}

@@ -3,12 +3,13 @@
 use ndarray::{ArrayD, IxDyn};
 use onnx_file::element::ElementType;
 use onnx_file::proto::TensorProto;
-use onnx_file::tensor;
+use onnx_file::{raw, tensor};
 
 use super::shapes::MAX_RANK;
 use crate::weight::to_half;
 
-/// Numbers and their type. f64 holds all that occurs: integers beyond 2^53 stand for "to the end" in slices.
+/// Numbers and their type. f64 holds all that occurs: of integers beyond 2^53 only the ends of their range, which stand for
+/// "to the end" in slices, and others that it does not round.
 #[derive(Clone)]
 pub(super) struct Value {
     pub(super) element: ElementType,
@@ -26,6 +27,9 @@ impl Value {
         }
         let (element, ..) = tensor::extent(tensor).ok()?;
         let dims: Vec<usize> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect::<Option<_>>()?;
+        if !is_exact(tensor, element)? {
+            return None;
+        }
         Self::new(element, &dims, tensor::to_f64(tensor).ok()?)
     }
 
@@ -73,6 +77,20 @@ impl Value {
     pub(super) fn reshaped(&self, dims: &[usize]) -> Option<Self> {
         Self::new(self.element, dims, self.numbers.iter().copied().collect())
     }
+}
+
+/// Whether f64 holds the integers of `tensor` as they are. The greatest of a type is read as the number after it, and written
+/// as itself.
+fn is_exact(tensor: &TensorProto, element: ElementType) -> Option<bool> {
+    if !matches!(element, ElementType::I64 | ElementType::U64) {
+        return Some(true);
+    }
+    let bytes = raw::bytes(tensor).ok()?;
+    let words = bytes.as_chunks::<8>().0;
+    Some(match element {
+        ElementType::I64 => words.iter().map(|&word| i64::from_le_bytes(word)).all(|n| (n as f64) as i64 == n),
+        _ => words.iter().map(|&word| u64::from_le_bytes(word)).all(|n| (n as f64) as u64 == n),
+    })
 }
 
 /// Whether `n` is in the range of `element`. The least number beyond 64 bits stands for the greatest within, as which it

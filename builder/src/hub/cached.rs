@@ -17,6 +17,17 @@ pub struct Fetched {
     pub path: PathBuf,
     /// Whether it was not there before.
     pub downloaded: bool,
+    /// What may belong to it and could not be asked for.
+    pub unasked: Option<Unasked>,
+}
+
+/// Files of a repository of which nobody knows whether it has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unasked {
+    /// Their names.
+    pub files: Vec<&'static str>,
+    /// Why they could not be asked for.
+    pub reason: String,
 }
 
 /// The file `wanted` at `path`: there already, or downloaded to it.
@@ -44,7 +55,7 @@ pub(super) fn obtain(
         Some(mut partial) => {
             download::download(wanted, hub, &mut partial, on)?;
             partial.commit().map_err(|source| HubError::write(path, source))?;
-            Ok(Fetched { path: path.to_owned(), downloaded: true })
+            Ok(Fetched { path: path.to_owned(), downloaded: true, unasked: None })
         }
     }
 }
@@ -59,7 +70,7 @@ pub(super) fn exists(path: &Path) -> Result<bool, HubError> {
 }
 
 fn cached(wanted: &Wanted, path: &Path) -> Result<Fetched, HubError> {
-    let there = Fetched { path: path.to_owned(), downloaded: false };
+    let there = Fetched { path: path.to_owned(), downloaded: false, unasked: None };
     let Some(expected) = wanted.sha256.clone() else { return Ok(there) };
     let path = path.display().to_string();
     match digest::file(&there.path) {

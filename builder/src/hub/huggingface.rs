@@ -2,7 +2,9 @@
 //!
 //! What is in the cache is taken without asking anybody. What is not is downloaded into it as `huggingface_hub` would: the
 //! contents under their digest in `blobs`, links to them in `snapshots/COMMIT`, the commit that a branch means in `refs`.
-//! The weights' link comes last, so that a snapshot with weights is whole.
+//! The weights' link comes last, so that a snapshot with weights is whole; but another program may have left it without the
+//! configuration that says how the weights are meant. Which files a repository does not have is noted in `.no_exist`, as
+//! `huggingface_hub` does, so that no file is asked for twice.
 
 mod cache;
 mod metadata;
@@ -14,23 +16,17 @@ use std::path::{Path, PathBuf};
 pub use place::Place;
 
 use super::by_hand::ByHand;
-use super::cached::{Fetched, obtain};
+use super::cached::{Fetched, Unasked, obtain};
 use super::error::{HubError, Kept};
 use super::request::{Event, Hub, Length, Wanted};
-use crate::checkpoint::{shard_names, weights_in};
+use crate::checkpoint::{WEIGHT_FILES, is_index, shard_names, weights_in};
+use crate::sidecar::SIDECARS;
 use cache::Stored;
 use metadata::{Answer, Metadata};
 use plain::is_plain_text;
 
 /// What a repository's name begins with on the command line.
 const PREFIXES: [&str; 2] = ["hf-hub:", "hf_hub:"];
-
-/// Weights, in order of preference; an index names shards.
-const WEIGHTS: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
-
-/// What may lie beside weights and says how to use them.
-const BESIDE: [&str; 2] = ["config.json", "preprocessor_config.json"];
 
 /// A repository at one of its revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +66,10 @@ pub(super) fn fetch(
     on: &mut dyn FnMut(Event<'_>),
 ) -> Result<Fetched, HubError> {
     let stored = Stored::new(&place.cache, &repository.name);
-    if let Some(folder) = stored.snapshot(&repository.revision).filter(|folder| is_whole(folder)) {
-        return Ok(Fetched { path: folder, downloaded: false });
+    if let Some(commit) = stored.commit(&repository.revision).filter(|commit| is_whole(&stored.folder_of(commit))) {
+        let path = stored.folder_of(&commit);
+        let unasked = complete(repository, place, hub, on, stored, &commit);
+        return Ok(Fetched { path, downloaded: false, unasked });
     }
     if let Some(variable) = place.offline {
         return Err(HubError::NotCached {
@@ -84,15 +82,34 @@ pub(super) fn fetch(
     Fetch { repository, place, hub, stored, on }.run()
 }
 
+/// Fetches what may lie beside the weights of the snapshot of `commit` and was never asked for; what is unknown still. The
+/// weights are there, so that a server out of reach is no failure.
+fn complete(
+    repository: &Repository,
+    place: &Place,
+    hub: &Hub,
+    on: &mut dyn FnMut(Event<'_>),
+    stored: Stored,
+    commit: &str,
+) -> Option<Unasked> {
+    let files: Vec<&str> = SIDECARS.into_iter().filter(|file| !stored.is_known(commit, file)).collect();
+    let reason = match place.offline {
+        _ if files.is_empty() => return None,
+        Some(variable) => format!("{variable} forbids to ask for it"),
+        None => match (Fetch { repository, place, hub, stored, on }).sidecars(commit, &files) {
+            Ok(()) => return None,
+            Err(HubError::Download { reason, .. }) => reason,
+            Err(error) => error.to_string(),
+        },
+    };
+    Some(Unasked { files, reason })
+}
+
 /// Whether a snapshot has weights, and all shards of them where they are in several.
 fn is_whole(folder: &Path) -> bool {
     let Some(weights) = weights_in(folder) else { return false };
     // What is no index has no shards, and is whole by itself.
     !is_index(&weights) || shard_names(&weights).is_ok_and(|names| names.iter().all(|name| folder.join(name).is_file()))
-}
-
-fn is_index(path: &Path) -> bool {
-    path.to_string_lossy().ends_with(".index.json")
 }
 
 struct Fetch<'a> {
@@ -107,11 +124,7 @@ impl Fetch<'_> {
     fn run(mut self) -> Result<Fetched, HubError> {
         let (name, found) = self.weights()?;
         let commit = found.commit.clone().unwrap_or_else(|| self.repository.revision.replace('/', "-"));
-        for beside in BESIDE {
-            if let Answer::Found(found) = self.ask(beside, &commit)? {
-                self.file(beside, &commit, &found)?;
-            }
-        }
+        self.sidecars(&commit, &SIDECARS)?;
         if is_index(Path::new(name)) {
             let index = self.blob(&found)?;
             for shard in self.shards(&index)? {
@@ -125,12 +138,26 @@ impl Fetch<'_> {
         if found.commit.as_ref().is_some_and(|commit| *commit != self.repository.revision) {
             self.stored.set_reference(&self.repository.revision, &commit)?;
         }
-        Ok(Fetched { path: self.stored.folder_of(&commit), downloaded: true })
+        Ok(Fetched { path: self.stored.folder_of(&commit), downloaded: true, unasked: None })
+    }
+
+    /// Downloads those of `files` that the repository has at `commit`.
+    fn sidecars(&mut self, commit: &str, files: &[&'static str]) -> Result<(), HubError> {
+        // A server that names no commit knows the revision alone.
+        let named = commit == self.repository.revision.replace('/', "-");
+        let revision = if named { self.repository.revision.as_str() } else { commit };
+        for file in files {
+            match self.ask(file, revision)? {
+                Answer::Found(found) => self.file(file, commit, &found)?,
+                Answer::Absent(_) => self.stored.set_absent(commit, file),
+            }
+        }
+        Ok(())
     }
 
     /// The first of the usual names that the repository has.
     fn weights(&self) -> Result<(&'static str, Metadata), HubError> {
-        for name in WEIGHTS {
+        for name in WEIGHT_FILES {
             if let Answer::Found(found) = self.ask(name, &self.repository.revision)? {
                 return Ok((name, found));
             }
@@ -138,7 +165,7 @@ impl Fetch<'_> {
         Err(HubError::NoWeights {
             repository: self.repository.name.clone(),
             revision: self.repository.revision.clone(),
-            names: WEIGHTS.to_vec(),
+            names: WEIGHT_FILES.to_vec(),
             endpoint: self.place.endpoint.clone(),
         })
     }

@@ -183,7 +183,7 @@ impl Importer {
             _ => (vec![1.0; channels], numbers),
         };
         if shape.len() == 2 {
-            return self.add_to_bias(data, data_id, &scale, &bias).map(Some);
+            return self.add_to_bias(data_id, &scale, &bias).map(Some);
         }
         let element = self.graph.value(data_id).element;
         let stem = label(node);
@@ -201,10 +201,10 @@ impl Importer {
         Ok(Some(View { id, dims: None }))
     }
 
-    /// Adds `bias` to that of the linear layer that makes the value `name`.
-    fn add_to_bias(&mut self, name: &str, id: ValueId, scale: &[f64], bias: &[f64]) -> Result<View, String> {
+    /// Adds `bias` to that of the linear layer that makes the value `id`, where nothing else computes on it.
+    fn add_to_bias(&mut self, id: ValueId, scale: &[f64], bias: &[f64]) -> Result<View, String> {
         let layer = self.graph.nodes.iter().rposition(|made| made.output == id && made.op == Op::Gemm);
-        let layer = layer.filter(|_| !self.is_shared(name) && scale.iter().all(|s| *s == 1.0));
+        let layer = layer.filter(|_| !self.is_shared(id) && scale.iter().all(|s| *s == 1.0));
         let layer = layer.ok_or("it does not follow a linear layer whose bias it could be")?;
         let old = self.graph.nodes[layer].inputs[2];
         let (old, element) = (self.graph.value(old).name.clone(), self.graph.value(old).element);

@@ -187,9 +187,13 @@ impl Importer {
         }
     }
 
-    /// Whether a node or output other than one uses the value called `name`.
-    pub(super) fn is_shared(&self, name: &str) -> bool {
-        self.uses.get(name).is_some_and(|&uses| uses > 1)
+    /// Whether more than one node or output uses the value `id`, by whichever of its names.
+    pub(super) fn is_shared(&self, id: ValueId) -> bool {
+        let names = self.values.iter().filter(|(_, view)| view.id == id).map(|(name, _)| name);
+        let count = |(names, uses), name: &String| (names + 1, uses + self.uses.get(name).unwrap_or(&0));
+        let (names, uses) = names.fold((0, 0), count);
+        // Each name but the first was given by a node that used one of the others.
+        uses > names
     }
 
     /// What a node computes on.

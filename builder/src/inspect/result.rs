@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onnx_file::digest;
 use onnx_file::outline::OutlineError;
@@ -14,6 +14,7 @@ use crate::checkpoint::{Alternative, Naming, Undecided};
 use crate::identity::Other;
 use crate::published::Published;
 use crate::shape::ShapeError;
+use crate::sidecar::Otherwise;
 
 /// Version of the JSON form.
 pub const SCHEMA_VERSION: u32 = 3;
@@ -223,6 +224,18 @@ pub enum Unknown {
         /// What there is to choose.
         reason: String,
     },
+    /// The file beside the weights tells of a network that only looks like one of the family.
+    Otherwise {
+        /// The configuration.
+        file: PathBuf,
+        /// What it says.
+        otherwise: Otherwise,
+    },
+    /// The file beside the weights, which may tell of another network, cannot be read.
+    Beside {
+        /// Which, and why.
+        reason: String,
+    },
     /// It does not fit its own images.
     Image(ShapeError),
 }
@@ -234,6 +247,8 @@ impl Serialize for Unknown {
             Self::Checkpoint(_) => "checkpoint",
             Self::Graph { .. } => "graph",
             Self::Undecided { .. } => "undecided",
+            Self::Otherwise { .. } => "otherwise",
+            Self::Beside { .. } => "beside",
             Self::Image(_) => "image",
         };
         let mut fields = serializer.serialize_struct("Unknown", 2)?;

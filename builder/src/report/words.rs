@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use onnx_file::text::Lines;
+
 use crate::checkpoint::{Alternative, Naming, WeightsKind};
 use crate::inspect::Unknown;
 use crate::note::Note;
@@ -39,7 +41,10 @@ impl Display for Unknown {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checkpoint(other) => write!(f, "it {other}"),
-            Self::Graph { reason } | Self::Undecided { reason } => f.write_str(reason),
+            Self::Graph { reason } | Self::Undecided { reason } | Self::Beside { reason } => f.write_str(reason),
+            Self::Otherwise { file, otherwise } => {
+                write!(f, "{} says that {otherwise}, which no tensor shows", file.display())
+            }
             Self::Image(error) => error.fmt(f),
         }
     }
@@ -109,6 +114,12 @@ impl Display for Note {
                 write!(f, "weights: {from}, {how} {}", file.display())?;
                 sha256.as_ref().map_or(Ok(()), |sha256| write!(f, ", SHA-256 {sha256}"))
             }
+            Self::SidecarsUnasked { folder, files, reason } => write!(
+                f,
+                "{} was never fetched to {}, and {reason}: if the repository has it, it says how the weights are meant, and was not followed",
+                files.join(" and "),
+                folder.display()
+            ),
             Self::NestedUnder { key } => write!(f, "weights found under the key '{key}'"),
             Self::PrefixRemoved { prefix } => write!(f, "prefix '{prefix}' removed from the tensors' names"),
             Self::PreprocessingFrom { file, resize, crop } => {
@@ -176,6 +187,13 @@ impl Display for Note {
             ),
         }
     }
+}
+
+/// The line of a note.
+pub fn note(note: &Note) -> String {
+    let mut text = Lines::default();
+    let _ = writeln!(text, "note: {note}");
+    text.into()
 }
 
 /// That there are other weights, and how to take them.

@@ -19,6 +19,8 @@ use crate::note::Note;
 use super::onnxruntime::options::ProviderOptions;
 use crate::exit::Failure;
 use crate::terminal::args::Global;
+use onnx_file::exit::Exit;
+use onnx_file::stream::is_stream;
 
 /// The providers asked for, each with the library that serves it.
 pub(crate) struct Providers {
@@ -143,7 +145,11 @@ fn profile(demand: &Demand) -> Option<Profile> {
     is_open.then(|| Profile { input: input.clone(), min: least.clone(), opt: most.clone(), max: most.clone() })
 }
 
-/// Reads what every model file says of itself.
+/// Reads what every model file says of itself; one of them may come from standard input.
 pub(crate) fn read_models(paths: &[PathBuf]) -> Result<Vec<ModelFile>, Failure> {
+    if paths.iter().filter(|path| is_stream(path)).count() > 1 {
+        let text = "'-' stands for one model: standard input ends with it; write the others to files";
+        return Err(Failure::new(Exit::Usage, text));
+    }
     paths.iter().map(|path| Ok(ModelFile::read(path)?)).collect()
 }

@@ -28,7 +28,7 @@ pub struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     /// A model whose file lies here.
     pub fn of_file(file: &'a ModelFile, provider: impl Into<String>, open: Open<'a>) -> Candidate<'a> {
-        Candidate { model: file.path.display().to_string(), file: Some(file), provider: provider.into(), open }
+        Candidate { model: file.shown().display().to_string(), file: Some(file), provider: provider.into(), open }
     }
 
     /// Opens the candidate's own model.

@@ -274,6 +274,7 @@ fn calibration() -> Report<Calibration> {
             keep_io_types: false,
             unfixable: true,
         },
+        may_be_int8: true,
     };
     Report { notes: vec![crate::note::Note::SumsUnseen], ..Report::of(environment(), calibration) }
 }

@@ -34,12 +34,29 @@ impl Stored {
         self.0.join("blobs").join(tag)
     }
 
-    /// The snapshot that `revision` means: by `refs`, or by its commit.
-    pub(super) fn snapshot(&self, revision: &str) -> Option<PathBuf> {
+    /// The commit that `revision` means, by `refs` or by its own name, where there is a snapshot of it.
+    pub(super) fn commit(&self, revision: &str) -> Option<String> {
         let reference = open::read_text(&self.0.join("refs").join(revision), 256).ok();
         let commit = reference.map_or_else(|| revision.replace('/', "-"), |text| text.trim().to_owned());
-        let folder = self.folder_of(&commit);
-        (is_plain_text(&commit) && folder.is_dir()).then_some(folder)
+        (is_plain_text(&commit) && self.folder_of(&commit).is_dir()).then_some(commit)
+    }
+
+    /// Whether `file` is in the snapshot of `commit`, or known not to be in the repository.
+    pub(super) fn is_known(&self, commit: &str, file: &str) -> bool {
+        // A link that leads nowhere is followed: what it led to is gone.
+        self.folder_of(commit).join(file).exists() || self.absence(commit, file).exists()
+    }
+
+    /// Notes that the repository has no `file` at `commit`. Where that cannot be written it is asked for again.
+    pub(super) fn set_absent(&self, commit: &str, file: &str) {
+        let path = self.absence(commit, file);
+        let parent = path.parent().unwrap_or(&self.0);
+        let _ = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&path, ""));
+    }
+
+    /// What says that there is no `file`.
+    fn absence(&self, commit: &str, file: &str) -> PathBuf {
+        self.0.join(".no_exist").join(commit).join(file)
     }
 
     /// Notes the commit that `revision` means.

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// `bench`.
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// ONNX models; the first on the first provider is what speed-ups are relative to
+    /// ONNX models, `-` for one from standard input; the first on the first provider is what speed-ups are relative to
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::host::environment::{Environment, load_average_now};
 use crate::input::feed::Feed;
 use crate::model::candidate::{Candidate, Phase, Progress};
+use crate::model::file::ModelFile;
 use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
@@ -54,6 +55,9 @@ pub struct Measured {
     pub provider: String,
     /// Its processes, one after the other.
     pub processes: Vec<Process>,
+    /// Whether its grouped convolutions are as `resnext-build` wrote them, for no provider.
+    #[serde(skip)]
+    pub grouped: bool,
 }
 
 /// The whole benchmark.
@@ -129,6 +133,7 @@ impl Measured {
             model_sha256: candidate.sha256(),
             provider: candidate.provider.clone(),
             processes: Vec::new(),
+            grouped: candidate.file.is_some_and(ModelFile::has_plain_groups),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{csv, document};
 use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::measurement;
@@ -17,6 +18,7 @@ use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::input::shapes::demands;
 use crate::model::opened::ModelError;
+use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::output::note;
@@ -75,6 +77,14 @@ impl Outcome for measurement::Bench {
 
     fn mismatch(&self) -> bool {
         self.gate.as_ref().is_some_and(Gated::fails)
+    }
+
+    /// Tuning is worth its time where one model is measured as it was built.
+    fn next(report: &Report<measurement::Bench>, _kept: Option<&Path>) -> Vec<Next> {
+        let [only] = &report.candidates[..] else { return Vec::new() };
+        let tune = || Next::Tune { model: only.model.clone(), provider: only.provider.clone() };
+        let measured = report.errors().next().is_none();
+        (measured && only.grouped && !report.interrupted).then(tune).into_iter().collect()
     }
 
     fn failures(&self) -> Vec<(Named, &ModelError)> {

@@ -66,7 +66,7 @@ pub fn calibrate(
     let made = graph::values(&file.graph);
     let copy = with_intermediate_outputs(&file.path, &file.graph, &graph::intermediate(&file.graph, &made))?;
     let mut opened = (candidate.open)(copy.path())?;
-    let loaded = Loaded { model: file.path.display().to_string(), ..opened.loaded().clone() };
+    let loaded = Loaded { model: file.shown().display().to_string(), ..opened.loaded().clone() };
     let feed = inputs::Feed { image: &image, preprocess, batch, exif: request.exif };
     let mut ranges = Ranges::default();
     let mut fed = Range::default();
@@ -84,8 +84,9 @@ pub fn calibrate(
     notes.extend((without > 0).then_some(Note::NoRange { count: without }));
     notes.extend(Note::orientation(request.exif, inputs.oriented.len(), inputs.oriented.first().cloned()));
     notes.extend(caveats(&request.inputs, file));
-    let calibration =
-        Calibration { model, inputs, provider: candidate.provider.clone(), loaded, values, elements, weights, verdict };
+    let may_be_int8 = file.may_be_int8() && !verdict.unfixable;
+    let provider = candidate.provider.clone();
+    let calibration = Calibration { model, inputs, provider, loaded, values, elements, weights, verdict, may_be_int8 };
     Ok(Report { environment, notes, interrupted, result: calibration })
 }
 

@@ -15,7 +15,7 @@ use crate::verb::flags::{Exports, images_at_once};
 /// `quantize`.
 #[derive(Debug, Args)]
 pub struct Quantize {
-    /// The ONNX model, in f32
+    /// The ONNX model, in f32; `-` is standard input
     pub(crate) model: PathBuf,
     /// Images (JPEG, PNG, WebP), or folders of them: every second measures the ranges, the others judge
     #[arg(long, value_name = "DIR", num_args = 1.., required = true, help_heading = "Input")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use onnx_file::exit::Exit;
+use onnx_file::stream::Source;
 use resnext_builder::build::{External, LabelsChoice, PreprocessChoice};
 use resnext_builder::calibration::{self, Calibration};
 use resnext_builder::optimize::{Optimized, Plan, optimize};
@@ -21,7 +22,7 @@ use crate::exit::Failure;
 use crate::host::environment::Environment;
 use crate::input;
 use crate::input::shapes::demands;
-use crate::model::file::ModelFile;
+use crate::model::file::{MetadataError, ModelFile};
 use crate::model::said::Asked;
 use crate::report::document::Document;
 use crate::terminal::args::Global;
@@ -45,6 +46,9 @@ pub(crate) fn run(global: &Global, arguments: &Quantize) -> Result<ExitCode, Fai
 /// The int8 file, written and judged, without printing.
 pub(crate) fn measured(global: &Global, options: &Options, outputs: Outputs<'_>) -> Result<Report<Quantized>, Failure> {
     let (ranges, judged) = shared_out(options)?;
+    // It is read several times.
+    let source = Source::of(&options.model).map_err(MetadataError::Input)?;
+    let options = &Options { model: source.path().to_owned(), ..options.clone() };
     let calibrate = calibrate::options::Options {
         model: options.model.clone(),
         images: ranges,
@@ -65,7 +69,7 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: Outputs<'_>)
     let lowering = lower(options, found.result)?;
     let accuracy = accuracy(global, options, &judged)?;
     let result = Quantized {
-        model: options.model.display().to_string(),
+        model: source.name(),
         output: options.output.display().to_string(),
         calibrated_on,
         lowering,
