@@ -1,7 +1,9 @@
 //! Text for people: the only place that formats.
 
+mod ends;
 mod words;
 
+use ends::{ends, lowering, target};
 use onnx_file::metadata::Preprocess;
 use onnx_file::text::Lines;
 
@@ -252,8 +254,7 @@ pub fn summary(summary: &Summary) -> String {
         integers(&mut text, outcome);
     }
     let passes = passes::summary(&summary.passes);
-    let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
-    let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
+    let files = target(&summary.files);
     let _ = writeln!(
         text,
         "{}: {}{} parameters, {} multiply-adds, weights {}{}",
@@ -267,6 +268,7 @@ pub fn summary(summary: &Summary) -> String {
         summary.weights,
         if passes.is_empty() { String::new() } else { format!(", passes {passes}") }
     );
+    ends(&mut text, &summary.ends);
     if let Some(verdict) = &summary.verified {
         let [height, width] = verdict.image_size;
         let _ = writeln!(
@@ -278,7 +280,7 @@ pub fn summary(summary: &Summary) -> String {
             if verdict.basis == Basis::Rounded { ", its weights rounded to f16" } else { "" }
         );
     }
-    let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
+    let _ = writeln!(text, "{files}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
     text.into()
 }
 
@@ -303,16 +305,6 @@ fn integers(text: &mut Lines, outcome: &Outcome) {
     }
     if outcome.flavour == Flavour::Symmetric {
         let _ = writeln!(text, "int8: the form is TensorRT's by its documentation; it was checked, not run");
-    }
-}
-
-/// What the passes were chosen for, and why.
-fn lowering(text: &mut Lines, target: &Purpose, reasons: &[String]) {
-    if *target != Purpose::default() {
-        let _ = writeln!(text, "target {target}");
-    }
-    for reason in reasons {
-        let _ = writeln!(text, "  {reason}");
     }
 }
 
@@ -342,6 +334,7 @@ pub fn optimized(summary: &Optimized) -> String {
     if let Some(Preprocess { resize, crop, .. }) = &summary.preprocess {
         let _ = writeln!(text, "stored: preprocessing, resize {resize} and crop {crop}");
     }
+    ends(&mut text, &summary.ends);
     let passes = passes::summary(&summary.passes);
     let _ = writeln!(
         text,
@@ -351,15 +344,14 @@ pub fn optimized(summary: &Optimized) -> String {
         passes,
         summary.untouched
     );
-    if summary.target == Purpose::default() && summary.untouched == summary.nodes {
+    if summary.target == Purpose::default() && summary.untouched == summary.nodes && summary.ends.is_empty() {
         let _ = writeln!(
             text,
             "nothing to do for every provider alike; --target cpu, --group-width N or --tuning FILE asks for more"
         );
     }
-    let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
-    let files = if files.is_empty() { vec!["standard output".to_owned()] } else { files };
-    let _ = writeln!(text, "{}: {:.1} MB in {:.2} s", files.join(", "), summary.bytes as f64 / 1e6, summary.seconds);
+    let _ =
+        writeln!(text, "{}: {:.1} MB in {:.2} s", target(&summary.files), summary.bytes as f64 / 1e6, summary.seconds);
     text.into()
 }
 

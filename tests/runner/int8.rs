@@ -274,6 +274,8 @@ fn others_files_become_integers_wherever_there_is_a_rule() {
                 lowering,
                 rationale: Rationale::of(target, Dtype::Int8),
                 external: External::default(),
+                data_name: None,
+                ends: Default::default(),
                 calibration: Some(resnext_builder::calibration::Calibration::read(&ranges).expect("ranges")),
                 constant_initializers: false,
                 labels: LabelsChoice::default(),

@@ -36,6 +36,7 @@ mod worker;
 mod chain {
     mod as_people_have;
     mod checkpoints;
+    mod ends;
     mod half;
     mod images;
     mod lowering;

@@ -8,6 +8,7 @@ use onnx_file::exit::Exit;
 use onnx_file::stream::Source;
 use resnext_builder::build::{External, LabelsChoice, PreprocessChoice};
 use resnext_builder::calibration::{self, Calibration};
+use resnext_builder::ends::Ends;
 use resnext_builder::optimize::{Optimized, Plan, optimize};
 use resnext_builder::precision::int8::Int8;
 use resnext_builder::precision::{Dtype, Precision};
@@ -134,6 +135,8 @@ fn lower(options: &Options, found: calibrate::result::Calibration) -> Result<Opt
         lowering,
         rationale: Rationale::of(target, Dtype::Int8),
         external: External::default(),
+        data_name: None,
+        ends: Ends::default(),
         calibration: Some(calibration),
         constant_initializers: false,
         labels: LabelsChoice::default(),
