@@ -125,7 +125,8 @@ fn models_are_the_same_by_path_by_name_or_because_there_is_one() {
 #[test]
 fn what_must_be_the_same_is_refused_unless_it_is_allowed() {
     let before = bench(&[row("m.onnx", 1, 10.0)]);
-    let change: [(Aspect, fn(&mut Bench)); 5] = [
+    type Change = fn(&mut Bench);
+    let changes: [(Aspect, Change); 5] = [
         (Aspect::Hardware, |bench| bench.environment.host.processor = Some("Another CPU".into())),
         (Aspect::Threads, |bench| set(bench, "intra_op_num_threads", "1")),
         (Aspect::Options, |bench| set(bench, "precision", "bf16")),
@@ -134,7 +135,7 @@ fn what_must_be_the_same_is_refused_unless_it_is_allowed() {
         }),
         (Aspect::Scope, |bench| bench.rows[0].scope = Scope::Device),
     ];
-    for (aspect, change) in change {
+    for (aspect, change) in changes {
         let mut now = before.clone();
         change(&mut now);
         let gated = judged(&before, &now, &limits());
