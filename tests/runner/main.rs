@@ -10,6 +10,7 @@ mod common {
 
 mod calibrate;
 mod classifiers;
+mod coverage;
 mod datasets;
 mod endings;
 mod eval;
