@@ -2,9 +2,12 @@
 
 mod bundle;
 mod ends;
+mod verdict;
 mod words;
 
 pub use bundle::bundled;
+pub use verdict::verdict;
+
 use ends::{ends, lowering, target};
 use onnx_file::metadata::Preprocess;
 use onnx_file::text::Lines;
@@ -19,7 +22,7 @@ use crate::precision::Effect;
 use crate::precision::half::{Safety, UNCHECKED};
 use crate::precision::int8::{Flavour, Outcome};
 use crate::target::Purpose;
-use crate::verify::{Basis, Verdict};
+use crate::verify::Basis;
 
 pub use words::note;
 
@@ -187,45 +190,6 @@ fn stages(text: &mut Lines, inferred: &crate::inspect::Inferred) {
             giga(stage.multiply_adds)
         );
     }
-}
-
-/// The text of `verify`.
-pub fn verdict(verdict: &Verdict) -> String {
-    let mut text = Lines::default();
-    for output in &verdict.outputs {
-        let verdict_of = if output.equal() { "equal" } else { "DIFFERENT" };
-        let _ = writeln!(
-            text,
-            "{:<10} against {:<8} {:<10} relative L2 {:.2e} (at most {:.0e}): {verdict_of}",
-            output.output,
-            output.against,
-            if output.leaky { "leaky ReLU" } else { "" },
-            output.relative_l2,
-            output.tolerance
-        );
-    }
-    let basis = match verdict.basis {
-        Basis::Exact => "",
-        Basis::Quantized => "compared with the checkpoint in the same integers",
-        Basis::Rounded => "compared with the checkpoint's weights rounded to f16, as this program rounds",
-        Basis::WithinRounding => "another program's rounding: at most twice what rounding as here does",
-    };
-    let _ = write!(text, "{basis}");
-    let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
-    if verdict.basis != Basis::Exact {
-        let _ = writeln!(text, "; rounding moves an output by up to {rounding:.2e}");
-    }
-    let [height, width] = verdict.image_size;
-    let _ = writeln!(
-        text,
-        "{} {} {} ({}), in f64 on {height}x{width} images of seed {}",
-        verdict.model,
-        if verdict.equal { "computes what" } else { "does not compute what" },
-        verdict.weights,
-        verdict.variant,
-        verdict.seed
-    );
-    text.into()
 }
 
 /// The line after a build without a checkpoint, which even those need who want no summary; empty after one with it.

@@ -10,11 +10,14 @@
 //! A model with f16 weights is compared in two steps (`verify/half.rs`), since rounding moves the function by far more
 //! than a wrong weight may.
 
+mod constants;
 mod half;
 mod integer;
 mod memory;
 mod result;
 
+use constants::Either;
+pub use constants::{Constants, Different};
 use result::distance;
 pub use result::{Basis, Compared, TOLERANCE, Verdict, VerifyError};
 
@@ -145,6 +148,16 @@ pub(crate) fn compare(
             compared.push(Compared { output: label, against, leaky, relative_l2, rounding_l2, tolerance });
         }
     }
+    let constants = match basis {
+        Basis::Quantized => {
+            Some(network.constants(&graph, &mut initializers, checkpoint).map_err(|error| match error {
+                Either::Model(source) => VerifyError::Tensor { model: name(), source },
+                Either::Checkpoint(error) => error.into(),
+            })?)
+        }
+        _ => None,
+    };
+    let same_constants = constants.as_ref().is_none_or(|constants| constants.different.is_empty());
     Ok(Verdict {
         schema_version: 1,
         model: name(),
@@ -154,7 +167,8 @@ pub(crate) fn compare(
         seed,
         tolerance: compared.iter().map(|c| c.tolerance).fold(TOLERANCE, f64::max),
         basis,
-        equal: compared.iter().all(Compared::equal),
+        equal: compared.iter().all(Compared::equal) && same_constants,
+        constants,
         outputs: compared,
     })
 }

@@ -11,6 +11,7 @@ mod common {
 mod bundle;
 mod calibrate;
 mod classifiers;
+mod coverage;
 mod datasets;
 mod endings;
 mod eval;
@@ -18,6 +19,7 @@ mod exits;
 mod extents;
 mod fallback;
 mod faults;
+mod gate;
 mod gpu;
 mod hostile;
 mod imports;
