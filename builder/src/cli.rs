@@ -1,6 +1,8 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
+mod bundle;
 mod description;
+mod ends;
 mod lowering;
 mod precision;
 mod selection;
@@ -16,10 +18,13 @@ use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, Plan, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
+use crate::output::DataName;
 use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, parse_sha256, weights};
 
+pub use bundle::BundleArgs;
 pub use description::DescriptionArgs;
+pub use ends::{EndsArgs, LayoutChoice};
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
 pub use precision::PrecisionArgs;
 pub use selection::SelectionArgs;
@@ -123,6 +128,11 @@ pub enum Command {
     /// Rewrite an existing ONNX model for a provider: normalisations folded, grouped convolutions widened
     #[command(after_help = "Exit codes: 0 done, 2 usage, 3 bad input file, 6 output could not be written.")]
     Optimize(OptimizeArgs),
+    /// Write a folder that hands a model to other stacks, with golden cases, a card and the digest of every file
+    #[command(
+        after_help = "Exit codes: 0 done, 2 usage, or a stack of --for cannot take the model, 3 bad input file, 6 output could not be written."
+    )]
+    Bundle(BundleArgs),
     /// Write shell completions to standard output
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -190,6 +200,9 @@ pub struct BuildArgs {
     /// Leave height and width to run time
     #[arg(help_heading = "Network", long)]
     pub dynamic_hw: bool,
+    /// Names, layout and type of what goes in and comes out.
+    #[command(flatten)]
+    pub ends: EndsArgs,
     /// Operator set, 13 to 25
     #[arg(help_heading = "Output", long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
     pub opset: i64,
@@ -211,6 +224,9 @@ pub struct BuildArgs {
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
+    /// Name of the file for weights, in the model's folder [default: the model's, with a digest]
+    #[arg(help_heading = "Output", long, value_name = "NAME")]
+    pub external_data_name: Option<String>,
     /// Replace an existing output
     #[arg(help_heading = "Output", long)]
     pub force: bool,
@@ -254,6 +270,8 @@ impl BuildArgs {
         plan.block_form = self.block_form;
         plan.stride_in = self.stride_in;
         plan.external = self.external_data;
+        plan.data_name = self.external_data_name.as_deref().map(DataName::parse).transpose()?;
+        plan.ends = self.ends.ends();
         plan.verify = self.verify;
         (plan.lowering, plan.rationale) = self.lowering.choose(self.precision.dtype)?;
         (plan.lowering.precision, plan.calibration) = self.precision.choose(self.lowering.target.into())?;

@@ -7,10 +7,12 @@ use clap::CommandFactory as _;
 use onnx_file::budget;
 use onnx_file::exit::Exit;
 use onnx_file::read::read_whole;
+use onnx_file::stream::{Source, is_stream};
 use onnx_file::text::{self, Terminal};
 
 use crate::assemble::obtain::{check_sha256, unasked};
 use crate::build::{BuildError, Destination, Document, External, Progress, Weights, build};
+use crate::bundle::{BundleError, bundle};
 use crate::cli::{BuildArgs, Cli, Command, OptimizeArgs, weights_only};
 use crate::hub;
 use crate::inspect::{InspectError, inspect};
@@ -18,7 +20,7 @@ use crate::list::{ListError, list};
 use crate::optimize::{OptimizeError, Optimized, optimize};
 use crate::progress::Display;
 use crate::report;
-use crate::streams::{Sink, Source, is_stream};
+use crate::streams::Sink;
 use crate::suggest;
 use crate::verify::{VerifyError, verify};
 
@@ -37,6 +39,9 @@ pub enum CommandError {
     /// Rewriting.
     #[error(transparent)]
     Optimize(#[from] OptimizeError),
+    /// Bundling.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The model is not the checkpoint's.
     #[error(
         "the model does not compute what the checkpoint means; build it again, or verify it with the checkpoint it was made from"
@@ -59,6 +64,7 @@ impl CommandError {
         match self {
             Self::Build(error) => error.exit(),
             Self::Optimize(error) => error.exit(),
+            Self::Bundle(error) => error.exit(),
             Self::Different => Exit::Mismatch,
             Self::Verify(error) => error.exit(),
             Self::List(_) => Exit::Internal,
@@ -126,6 +132,14 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
                 out.write_all(json_of("optimize", &summary).as_bytes())?;
             } else if !args.quiet {
                 tell(err, &report::optimized(&summary));
+            }
+        }
+        Some(Command::Bundle(args)) => {
+            let done = bundle(&args.plan()?)?;
+            if args.json {
+                out.write_all(json_of("bundle", &done).as_bytes())?;
+            } else if !args.quiet {
+                tell(err, &report::bundled(&done));
             }
         }
         Some(Command::Completions { shell }) => {

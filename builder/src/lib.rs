@@ -34,12 +34,14 @@
 pub mod architecture;
 mod assemble;
 pub mod build;
+pub mod bundle;
 pub mod calibration;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 mod constants;
 pub mod cost;
+pub mod ends;
 pub mod export;
 pub mod graph;
 pub mod hub;

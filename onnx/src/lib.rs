@@ -16,6 +16,7 @@
 pub mod atomic;
 pub mod beside;
 pub mod budget;
+pub mod bundle;
 pub mod cost;
 pub mod digest;
 pub mod element;
@@ -33,6 +34,7 @@ pub mod port;
 pub mod proto;
 pub mod raw;
 pub mod read;
+pub mod stream;
 pub mod temporary;
 pub mod tensor;
 pub mod text;

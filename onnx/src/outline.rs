@@ -73,6 +73,21 @@ pub enum OutlineError {
     },
 }
 
+impl OutlineError {
+    /// The same of a file that people know by another name.
+    #[must_use]
+    pub fn called(mut self, name: &Path) -> Self {
+        let (Self::Io { path, .. }
+        | Self::OtherKind { path, .. }
+        | Self::Wire { path, .. }
+        | Self::NamedTwice { path, .. }
+        | Self::Cost { path, .. }
+        | Self::NotOnnx { path, .. }) = &mut self;
+        name.clone_into(path);
+        self
+    }
+}
+
 /// A model without the data of its tensors, which have names, types, shapes and the places of external data. Training
 /// information is left out.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use resnext_runner::backend::onnxruntime::launch;
 use resnext_runner::exit::Failure;
 use resnext_runner::host::child;
 use resnext_runner::terminal::interrupt;
-use resnext_runner::verb::{self, cli::Cli};
+use resnext_runner::verb::{self, cli::Cli, tips};
 
 fn main() -> ExitCode {
     // Neither is a verb for people: this program starts itself this way, see `backend::onnxruntime::worker`, `host::child`.
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         _ => {
             let cli = match Cli::try_parse() {
                 Ok(cli) => cli,
-                Err(error) => return not_run(&error),
+                Err(error) => return not_run(error),
             };
             if cli.verbose() {
                 let to = || Terminal::new(io::stderr());
@@ -39,9 +39,17 @@ fn main() -> ExitCode {
 }
 
 /// Help, the version, or what is wrong with the command line.
-fn not_run(error: &clap::Error) -> ExitCode {
+fn not_run(mut error: clap::Error) -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let tip = tips::tip(&mut error, &arguments);
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
-    match print(error).and_then(|()| io::stdout().flush()) {
+    let printed = print(&error).and_then(|()| io::stdout().flush());
+    if let Some(tip) = tip {
+        // Where standard error is closed, the exit code still tells.
+        let _ = writeln!(Terminal::new(io::stderr()), "\n{tip}");
+    }
+    match printed {
         // Nobody got the help that was asked for; a closed pipe wants no more of it.
         Err(failed) if code == 0 && failed.kind() != io::ErrorKind::BrokenPipe => {
             Failure::new(Exit::Output, format!("cannot write the result: {failed}")).report()

@@ -2,10 +2,12 @@
 
 pub mod batch;
 pub mod candidate;
+pub mod coverage;
 pub mod demand;
 #[cfg(test)]
 pub mod fake;
 pub mod file;
+pub mod golden;
 pub mod opened;
 pub mod output;
 pub mod precision;

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod document;
 pub mod json;
 pub mod markdown;
+pub mod next;
 pub mod note;
 pub mod number;
 pub mod ratio;
@@ -59,6 +60,12 @@ pub(crate) fn short_names<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeMap<
         (*path, if shared(&name) { (*path).to_owned() } else { name })
     };
     paths.iter().map(short).collect()
+}
+
+/// A word for a shell: a file may be called anything, and a model file may call its nodes so.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._/-:".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// The machine in one line.

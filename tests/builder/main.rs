@@ -13,8 +13,10 @@ mod common {
 
 mod answers;
 mod as_people_have;
+mod bundle;
 mod checkpoints;
 mod dependencies;
+mod ends;
 mod faults;
 mod forms;
 mod half;

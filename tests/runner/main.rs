@@ -8,8 +8,10 @@ mod common {
     pub(crate) mod snapshot;
 }
 
+mod bundle;
 mod calibrate;
 mod classifiers;
+mod coverage;
 mod datasets;
 mod endings;
 mod eval;
@@ -17,13 +19,16 @@ mod exits;
 mod extents;
 mod fallback;
 mod faults;
+mod gate;
 mod gpu;
 mod hostile;
 mod imports;
 mod int8;
 mod library;
+mod next;
 mod setup;
 mod shapes;
+mod streams;
 mod structure;
 mod tune;
 mod verbs;
@@ -33,6 +38,7 @@ mod worker;
 mod chain {
     mod as_people_have;
     mod checkpoints;
+    mod ends;
     mod half;
     mod images;
     mod lowering;

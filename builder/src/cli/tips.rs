@@ -49,6 +49,8 @@ pub fn tip(error: &mut Error) -> Option<String> {
             let flag = said(ContextKind::InvalidArg)?;
             let (_, meant) = FLAGS.iter().find(|(other, _)| *other == flag)?;
             error.insert(ContextKind::SuggestedArg, ContextValue::None);
+            // That a flag could be passed as a value is no help to whoever means a flag.
+            error.remove(ContextKind::Suggested);
             Some(format!("tip: {flag} is {meant}"))
         }
         ErrorKind::InvalidValue => {

@@ -21,7 +21,7 @@ pub fn check(
     batch: usize,
     prepared: usize,
 ) -> Result<(), MetadataError> {
-    of((height, width), batch, prepared).map_err(|source| MetadataError::Budget { path: file.path.clone(), source })
+    of((height, width), batch, prepared).map_err(|source| MetadataError::Budget { path: file.shown(), source })
 }
 
 /// As [`check`], whoever calls for them.

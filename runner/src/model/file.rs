@@ -1,14 +1,19 @@
 //! What an ONNX file says of itself: inputs, outputs, properties, precision. Its weights are never read.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use onnx_file::budget::OverBudget;
-use onnx_file::metadata::{Labels, Metadata, Preprocess, PropertyError, Provenance};
+use onnx_file::bundle::{self, BundleError, Manifest};
+use onnx_file::metadata::{Key, Labels, Metadata, Preprocess, PropertyError, Provenance};
 use onnx_file::named::{self, NamedError};
 use onnx_file::outline::{self, Outline, OutlineError};
-use onnx_file::proto::GraphProto;
+use onnx_file::proto::{GraphProto, NodeProto};
+use onnx_file::stream::{STANDARD_INPUT, Source as Streamed, is_stream};
 
+use super::golden::Golden;
 use super::precision::Precision;
 use super::said::{self, Asked, Foreign, Source};
 pub use onnx_file::port::{ImageInput, Layout, Port};
@@ -19,6 +24,9 @@ pub enum MetadataError {
     /// The file cannot be read, or is no ONNX model.
     #[error(transparent)]
     Outline(#[from] OutlineError),
+    /// Standard input was to hold it.
+    #[error("cannot read standard input: {0}")]
+    Input(#[source] io::Error),
     /// What only the file tells is needed, and there is none here.
     #[error("{model} has no file here, and what only its file tells is needed; give the .onnx file")]
     NoFile {
@@ -45,6 +53,9 @@ pub enum MetadataError {
         /// Names, types and shapes of the outputs.
         outputs: String,
     },
+    /// A bundle that is not what was written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// It names a file that it may not name, or that is not there.
     #[error("{}: {source}", path.display())]
     Named {
@@ -71,11 +82,24 @@ pub enum MetadataError {
     },
 }
 
+impl MetadataError {
+    /// The same of a file that people know by another name.
+    fn called(self, name: &Path) -> Self {
+        match self {
+            Self::Outline(error) => Self::Outline(error.called(name)),
+            Self::Named { source, .. } => Self::Named { path: name.to_owned(), source },
+            other => other,
+        }
+    }
+}
+
 /// An ONNX file without its weights.
 #[derive(Clone, Debug)]
 pub struct ModelFile {
     /// Where it lies.
     pub path: PathBuf,
+    /// Holds the copy of standard input, where it came from there, as long as anybody needs it.
+    pub(crate) copy: Option<Arc<Streamed>>,
     /// Files that it names, its external data above all, links followed.
     pub named: Vec<PathBuf>,
     /// Size of the file in bytes, external data not counted.
@@ -96,6 +120,8 @@ pub struct ModelFile {
     pub asked: Asked,
     /// Shapes of inputs that were asked for, by name.
     pub shaped: BTreeMap<String, Vec<Option<usize>>>,
+    /// What it has to make of given tensors before anything else is asked of it, where it is a bundle's.
+    pub golden: Option<Golden>,
     /// The outputs that are fetched from a run; all where nothing is said.
     pub fetched: Option<Vec<String>>,
     /// Coarsest arithmetic found in the file.
@@ -105,17 +131,41 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Reads everything but the weights. Whoever executes the model opens what it names, so that is looked at too.
+    /// Reads everything but the weights of a file, or of what standard input holds where `path` is `-`; of a bundle, its
+    /// most exact model, once every file is known to be what was written.
     ///
     /// # Errors
     /// [`MetadataError`] where the file cannot be read, is no ONNX model, or names a file that it may not name.
     pub fn read(path: &Path) -> Result<ModelFile, MetadataError> {
+        if bundle::is_bundle(path) {
+            return ModelFile::of_bundle(path);
+        }
+        if !is_stream(path) {
+            return ModelFile::at(path);
+        }
+        let copy = Streamed::of(path).map_err(MetadataError::Input)?;
+        let file = ModelFile::at(copy.path()).map_err(|error| error.called(Path::new(STANDARD_INPUT)))?;
+        Ok(ModelFile { copy: Some(Arc::new(copy)), ..file })
+    }
+
+    fn of_bundle(path: &Path) -> Result<ModelFile, MetadataError> {
+        let manifest = Manifest::checked(path)?;
+        let reason = "it holds no model".into();
+        let none = || BundleError::Manifest { path: path.join(bundle::MANIFEST), reason };
+        let model = manifest.models.first().ok_or_else(none)?;
+        let golden = Some(Golden::read(path, model)?);
+        Ok(ModelFile { golden, ..ModelFile::at(&path.join(&model.path))? })
+    }
+
+    fn at(path: &Path) -> Result<ModelFile, MetadataError> {
         let outline = Outline::read(path)?;
         let (opset, producer) = (outline.opset().unwrap_or(0), outline.producer());
         let Outline { bytes, model, graph } = outline;
+        // Whoever executes the model opens what it names.
         let named = named::resolve(path, &model, &graph);
         Ok(ModelFile {
             path: path.to_owned(),
+            copy: None,
             named: named.map_err(|source| MetadataError::Named { path: path.to_owned(), source })?,
             bytes,
             producer,
@@ -126,6 +176,7 @@ impl ModelFile {
             foreign: Foreign::read(path, &model),
             asked: Asked::default(),
             shaped: BTreeMap::new(),
+            golden: None,
             fetched: None,
             precision: Precision::of(&graph),
             graph,
@@ -150,7 +201,7 @@ impl ModelFile {
     pub(crate) fn not_an_image_model(&self, reason: String) -> MetadataError {
         let inputs: Vec<String> = self.inputs.iter().map(Port::to_string).collect();
         let inputs = if inputs.is_empty() { "none".to_owned() } else { inputs.join("; ") };
-        MetadataError::NotAnImageModel { path: self.path.clone(), reason, inputs }
+        MetadataError::NotAnImageModel { path: self.shown(), reason, inputs }
     }
 
     /// How images are prepared, as the file or another program says, and which; `None` where nobody does.
@@ -203,7 +254,7 @@ impl ModelFile {
     }
 
     fn property(&self, source: PropertyError) -> MetadataError {
-        MetadataError::Property { path: self.path.clone(), source }
+        MetadataError::Property { path: self.shown(), source }
     }
 
     /// Whether a batch can be divided among several runs: the number of images is left open, and every output that is
@@ -215,14 +266,35 @@ impl ModelFile {
         open && self.outputs.iter().filter(fetched).all(follows)
     }
 
+    /// Whether it is a network of `resnext-build`'s, in f32, lowered for no provider, with grouped convolutions.
+    pub fn has_plain_groups(&self) -> bool {
+        let lowered = [Key::Lowering, Key::Optimized].iter().any(|&key| self.metadata.get(key).is_some());
+        let grouped =
+            |node: &NodeProto| node.attribute.iter().any(|attribute| attribute.name == "group" && attribute.i > 1);
+        let plain = self.metadata.get(Key::Variant).is_some() && !lowered && self.precision == Precision::F32;
+        plain && self.copy.is_none() && self.graph.node.iter().any(grouped)
+    }
+
+    /// Whether `resnext-build` can make an int8 model of it: a file that lies here, with convolutions in f32.
+    pub fn may_be_int8(&self) -> bool {
+        let f32 = self.copy.is_none() && self.precision == Precision::F32;
+        f32 && self.graph.node.iter().any(|node| node.op_type == "Conv")
+    }
+
     /// Bytes of its weights, wherever they lie, and the rest of the file.
     pub fn weight_bytes(&self) -> u64 {
         self.bytes.saturating_add(outline::external_bytes(&self.graph))
     }
 
+    /// Its path, for people.
+    pub fn shown(&self) -> PathBuf {
+        self.copy.as_ref().map_or_else(|| self.path.clone(), |copy| copy.name().into())
+    }
+
     /// File name, for people.
     pub fn name(&self) -> String {
-        self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into())
+        let shown = self.shown();
+        shown.file_name().map_or_else(|| shown.display().to_string(), |name| name.to_string_lossy().into())
     }
 }
 

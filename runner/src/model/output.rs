@@ -286,7 +286,7 @@ impl<'f> Finder<'f> {
 
     fn refuse(&self, reason: String) -> MetadataError {
         let outputs: Vec<String> = self.file.outputs.iter().map(Port::to_string).collect();
-        MetadataError::NotAClassifier { path: self.file.path.clone(), reason, outputs: outputs.join("; ") }
+        MetadataError::NotAClassifier { path: self.file.shown(), reason, outputs: outputs.join("; ") }
     }
 }
 

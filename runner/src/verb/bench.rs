@@ -1,6 +1,7 @@
 //! `bench`: latency and throughput.
 
 pub mod args;
+pub(crate) mod coverage;
 pub mod csv;
 pub mod document;
 pub mod gpu;
@@ -9,4 +10,5 @@ pub mod options;
 pub mod plan;
 pub mod rows;
 pub mod run;
+pub mod verdict;
 pub mod warmup;

@@ -1,6 +1,7 @@
 //! What all results have in common.
 
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::process::ExitCode;
 
 use onnx_file::exit::Exit;
@@ -9,6 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::exit::exit_code;
 use crate::host::environment::Environment;
 use crate::model::opened::ModelError;
+use crate::next::Next;
 use crate::note::{Named, Note};
 use crate::report::document::Document;
 
@@ -34,6 +36,11 @@ pub trait Outcome: Serialize + Sized {
 
     /// Who gave no result or an incomplete one, and why.
     fn failures(&self) -> Vec<(Named, &ModelError)> {
+        Vec::new()
+    }
+
+    /// What may come next; `kept` is where its JSON is kept.
+    fn next(_report: &Report<Self>, _kept: Option<&Path>) -> Vec<Next> {
         Vec::new()
     }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use onnx_file::text::Terminal;
 
+use crate::next::Next;
 use crate::report::document::{Document, Line};
+use crate::report::note::sentences;
 use crate::report::{json, markdown, text};
 
 use super::files::write;
@@ -48,7 +50,7 @@ pub(crate) fn publish(global: &Global, report: &Report<impl Outcome>, exports: &
     let shown = match printed {
         Some(content) => terminal::print(&content),
         None if exports.json => terminal::print(&json),
-        None => show(global, document),
+        None => show(global, with_next(document, report, exports)),
     };
     for failure in failures(report) {
         let _ = writeln!(Terminal::new(io::stderr()), "error: {failure}");
@@ -66,6 +68,14 @@ fn failures(report: &Report<impl Outcome>) -> Vec<String> {
         }
     }
     said
+}
+
+/// The result, and what may come next: for whoever reads it here, not for what is kept of it.
+fn with_next<T: Outcome>(mut document: Document, report: &Report<T>, exports: &Exports) -> Document {
+    let mut next = T::next(report, exports.export_json.as_deref());
+    next.extend(Next::after(&report.failures()));
+    document.aside(|document| document.list("Next", sentences(&next)));
+    document
 }
 
 /// A result as text; where it was asked to be quiet, without what is beside the point.

@@ -61,7 +61,8 @@ pub(crate) fn image_size(files: &mut [ModelFile], size: Option<(usize, usize)>) 
 }
 
 fn give(file: &mut ModelFile, shapes: &[InputShape], flag: &str) -> Result<(), Failure> {
-    file.shape(shapes).map_err(|error| Failure::new(Exit::Usage, format!("{flag}: {}: {error}", file.path.display())))
+    file.shape(shapes)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{flag}: {}: {error}", file.shown().display())))
 }
 
 #[cfg(test)]

@@ -237,6 +237,7 @@ fn calibration() -> Report<Calibration> {
             max: Some(max),
             max_abs: Some(max),
             non_finite,
+            histogram: None,
         },
         stage: stage.into(),
     };
@@ -274,6 +275,7 @@ fn calibration() -> Report<Calibration> {
             keep_io_types: false,
             unfixable: true,
         },
+        may_be_int8: true,
     };
     Report { notes: vec![crate::note::Note::SumsUnseen], ..Report::of(environment(), calibration) }
 }

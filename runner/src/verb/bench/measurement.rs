@@ -15,11 +15,13 @@ use serde::Serialize;
 use crate::host::environment::{Environment, load_average_now};
 use crate::input::feed::Feed;
 use crate::model::candidate::{Candidate, Phase, Progress};
+use crate::model::file::ModelFile;
 use crate::model::opened::{Block, Loaded, Model, ModelError};
 use crate::model::tensor::Tensor;
 use crate::note::Note;
 use crate::stats::random::SplitMix64;
 use crate::verb::outcome::Report;
+use crate::verb::regression::Gated;
 
 use super::gpu::GpuState;
 use super::plan::Plan;
@@ -53,6 +55,9 @@ pub struct Measured {
     pub provider: String,
     /// Its processes, one after the other.
     pub processes: Vec<Process>,
+    /// Whether its grouped convolutions are as `resnext-build` wrote them, for no provider.
+    #[serde(skip)]
+    pub grouped: bool,
 }
 
 /// The whole benchmark.
@@ -68,6 +73,9 @@ pub struct Bench {
     pub rows: Vec<Row>,
     /// State of the GPUs before each round and after the last; empty without GPUs.
     pub gpus: Vec<GpuState>,
+    /// The verdict, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gated>,
 }
 
 impl Bench {
@@ -107,7 +115,14 @@ pub fn bench(
     let gpus = gpus.unwrap_or_default();
     let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
     let notes = doubts.chain(Note::library(loaded)).chain(rows::baselines(&rows)).collect();
-    let bench = Bench { load_average_after: load_average_now(), plan: plan.clone(), candidates: measured, rows, gpus };
+    let bench = Bench {
+        load_average_after: load_average_now(),
+        plan: plan.clone(),
+        candidates: measured,
+        rows,
+        gpus,
+        gate: None,
+    };
     Report { environment, notes, interrupted, result: bench }
 }
 
@@ -118,6 +133,7 @@ impl Measured {
             model_sha256: candidate.sha256(),
             provider: candidate.provider.clone(),
             processes: Vec::new(),
+            grouped: candidate.file.is_some_and(ModelFile::has_plain_groups),
         }
     }
 }

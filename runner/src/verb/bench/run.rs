@@ -1,9 +1,10 @@
 //! `bench`: latency and throughput.
 
-use super::{csv, document};
+use super::{coverage, csv, document};
 use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::measurement;
@@ -11,16 +12,20 @@ use super::measurement as bench;
 
 use super::args::Bench;
 use super::options::Options;
+use super::verdict::Against;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::input::shapes::demands;
 use crate::model::opened::ModelError;
+use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
+use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+use crate::verb::regression::Gated;
 use crate::verb::shapes;
 use onnx_file::exit::Exit;
 
@@ -38,14 +43,27 @@ pub(crate) fn measured(
 ) -> Result<Report<measurement::Bench>, Failure> {
     let mut files = read_models(&options.models)?;
     shapes::shape(&mut files, &options.shapes)?;
-    outputs.apart_from(&files, &[])?;
+    let baseline = options.baseline.as_slice();
+    outputs.apart_from(&files, baseline)?;
     let providers = Providers::of(global, &options.providers)?;
-    let plan = &options.plan.for_models(&files);
+    let mut plan = options.plan.for_models(&files);
     let mut candidates = providers.candidates(&files, &demands(&files, &plan.batches));
+    let against = Against::read(options.limits.as_ref(), options.baseline.as_deref(), candidates.len())?;
+    if let Some(against) = &against {
+        plan = Against::plan(plan);
+        against.outlook(&plan).into_iter().for_each(|outlook| note(global.quiet, outlook));
+    }
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
-    let mut measured = bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress));
+    let mut measured = bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress));
+    drop(bar);
+    if !measured.interrupted {
+        coverage::add(&mut candidates, &mut measured);
+    }
     measured.notes.extend(providers.notes());
+    if let Some(against) = against {
+        against.judge(&mut measured)?;
+    }
     Ok(measured)
 }
 
@@ -61,6 +79,18 @@ impl Outcome for measurement::Bench {
         csv::csv(self)
     }
 
+    fn mismatch(&self) -> bool {
+        self.gate.as_ref().is_some_and(Gated::fails)
+    }
+
+    /// Tuning is worth its time where one model is measured as it was built.
+    fn next(report: &Report<measurement::Bench>, _kept: Option<&Path>) -> Vec<Next> {
+        let [only] = &report.candidates[..] else { return Vec::new() };
+        let tune = || Next::Tune { model: only.model.clone(), provider: only.provider.clone() };
+        let measured = report.errors().next().is_none();
+        (measured && only.grouped && !report.interrupted).then(tune).into_iter().collect()
+    }
+
     fn failures(&self) -> Vec<(Named, &ModelError)> {
         self.rows.iter().filter_map(|row| Some((Named::of(&row.provider, &row.model), row.error.as_ref()?))).collect()
     }
@@ -70,6 +100,7 @@ impl Outcome for measurement::Bench {
     }
 
     fn exits(&self) -> Vec<Exit> {
-        self.errors().map(exit_of).collect()
+        let refused = self.gate.as_ref().is_some_and(Gated::is_refused);
+        self.errors().map(exit_of).chain(refused.then_some(Exit::Usage)).collect()
     }
 }

@@ -14,7 +14,7 @@ use crate::verb::flags::{Exports, at_least_one, images_at_once};
 /// `calibrate`.
 #[derive(Debug, Args)]
 pub struct Calibrate {
-    /// The ONNX model
+    /// The ONNX model; `-` is standard input
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) preparation: Preparation,

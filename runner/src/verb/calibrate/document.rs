@@ -7,7 +7,7 @@ use super::result::{COMFORTABLE, Calibration, Value, Verdict};
 use crate::report::document::{Cell, Document, Table, Tone};
 use crate::report::note::sentences;
 use crate::report::number::{four_digits, percent, scientific, three_digits};
-use crate::report::{broken, machine};
+use crate::report::{broken, machine, shell_word};
 use crate::stats::range::{F16_NORMAL, f16_headroom};
 use crate::verb::outcome::Report;
 
@@ -163,14 +163,8 @@ fn not_safe(document: &mut Document, calibration: &Calibration) {
 /// `--keep-f32 NODE` for each node, as a shell takes it, and `--keep-io-types` before them where that is needed.
 fn flags(verdict: &Verdict) -> String {
     let io = verdict.keep_io_types.then(|| "--keep-io-types".to_owned());
-    let nodes = verdict.keep_f32.iter().map(|node| format!("--keep-f32 {}", quoted(node)));
+    let nodes = verdict.keep_f32.iter().map(|node| format!("--keep-f32 {}", shell_word(node)));
     io.into_iter().chain(nodes).collect::<Vec<_>>().join(" ")
-}
-
-/// A word for a shell: a model file may call its nodes anything.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._/-:".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

@@ -74,6 +74,9 @@ pub struct Calibration {
     pub weights: Weights,
     /// Whether f16 holds all that.
     pub verdict: Verdict,
+    /// Whether an int8 model can be made of it: a file that lies here, in f32.
+    #[serde(skip)]
+    pub may_be_int8: bool,
 }
 
 /// Whether f16 holds what was measured.

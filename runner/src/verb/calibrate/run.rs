@@ -5,7 +5,7 @@ use super::result::Calibration;
 use super::{csv, document};
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::calibration as calibrate;
@@ -18,6 +18,7 @@ use super::options::Options;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::input::shapes::demands;
+use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::progress::Bar;
@@ -25,6 +26,7 @@ use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use onnx_file::exit::Exit;
 use resnext_builder::calibration;
+use resnext_builder::calibration::InputSource;
 
 /// Synthetic inputs where no number of them is asked for.
 const SYNTHETIC: usize = 16;
@@ -98,6 +100,18 @@ impl Outcome for Calibration {
 
     fn csv(&self) -> String {
         csv::csv(self)
+    }
+
+    fn next(report: &Report<Calibration>, kept: Option<&Path>) -> Vec<Next> {
+        let model = report.loaded.model.clone();
+        // Of noise no useful ranges come, and what already computes in fewer bits is not made int8.
+        let useful = report.inputs.fed.source == InputSource::Images && !report.interrupted && report.may_be_int8;
+        let next = match kept {
+            Some(kept) if useful => Some(Next::Int8 { model, ranges: kept.display().to_string() }),
+            _ if report.may_be_int8 => Some(Next::Ranges { model }),
+            _ => None,
+        };
+        next.into_iter().chain(Next::preprocess(&report.notes)).collect()
     }
 
     fn mismatch(&self) -> bool {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// `compare`.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// ONNX models; the first on the first provider is what the others are compared with
+    /// ONNX models, `-` for one from standard input; the first on the first provider is what the others are compared with
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     #[command(flatten)]

@@ -6,10 +6,10 @@ use crate::note::Note;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::comparison::{Comparison, Request};
+use super::comparison::{Comparison, Request, Status};
 use super::{comparison as compare, layers};
 use crate::input;
 use crate::input::arrays;
@@ -28,6 +28,7 @@ use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::{exit_code, exit_of};
 use crate::input::shapes::demands;
+use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
@@ -160,10 +161,10 @@ fn inputs(files: &[ModelFile], from: &InputsFrom, count: usize) -> Result<Given,
             let feed = Feed::of_file(file)?;
             // Images fill up a fixed batch; of other inputs nobody knows how they could.
             if let (Feed::Tensors(_), Some(fixed)) = (&feed, feed.fixed_batch().filter(|fixed| *fixed != count)) {
-                let text = format!("{}: its batch size is fixed at {fixed}, and not {count}", file.path.display());
+                let text = format!("{}: its batch size is fixed at {fixed}, and not {count}", file.shown().display());
                 return Err(Failure::new(Exit::BadInput, text));
             }
-            let over = |source| MetadataError::Budget { path: file.path.clone(), source };
+            let over = |source| MetadataError::Budget { path: file.shown(), source };
             let inputs = feed.synthetic(count, *seed).map_err(over)?;
             Ok(Given { inputs, source: format!("noise, seed {seed}"), oriented: None })
         }
@@ -217,6 +218,14 @@ impl Outcome for Comparison {
 
     fn mismatch(&self) -> bool {
         Comparison::mismatch(self)
+    }
+
+    fn next(report: &Report<Comparison>, _kept: Option<&Path>) -> Vec<Next> {
+        let differs = report.rows.iter().any(|row| row.status == Status::Differs);
+        let searched =
+            report.layers.is_some() || report.notes.iter().any(|note| matches!(note, Note::BlockNotFound { .. }));
+        let candidates = report.rows.iter().filter(|row| row.error.is_none()).count() > 1;
+        (differs && candidates && !searched).then_some(Next::Layers).into_iter().collect()
     }
 
     fn failures(&self) -> Vec<(Named, &ModelError)> {

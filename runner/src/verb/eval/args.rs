@@ -16,7 +16,7 @@ use super::numbering::ClassOrder;
 /// `eval`.
 #[derive(Debug, Args)]
 pub struct Eval {
-    /// ONNX models, then the labelled images: a folder of class folders, or of images with a file of labels
+    /// ONNX models (`-` for one from standard input), then the labelled images: a folder of class folders, or of images with a file of labels
     #[arg(required = true, num_args = 2.., value_names = ["MODEL", "DIR"])]
     paths: Vec<PathBuf>,
     #[command(flatten)]

@@ -61,7 +61,7 @@ impl<'a, 'd> Evaluator<'a, 'd> {
         demand::check(file, preprocess.height_width(), batch.size, window)?;
         let opened = candidate.open();
         let result = Evaluated {
-            model: file.path.display().to_string(),
+            model: file.shown().display().to_string(),
             provider: candidate.provider.clone(),
             loaded: opened.as_ref().ok().map(|model| model.loaded().clone()),
             preprocess,

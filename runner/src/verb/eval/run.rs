@@ -6,7 +6,7 @@ use super::{csv, document};
 use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::classes::Classes;
@@ -23,6 +23,7 @@ use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::input::shapes::demands;
 use crate::model::opened::ModelError;
+use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
 use crate::terminal::output::note;
@@ -32,6 +33,9 @@ use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
 use crate::verb::shapes;
 use onnx_file::exit::Exit;
+
+/// Top-1 below which it is worth asking whether classes are numbered as they were meant.
+const LOW: f64 = 0.25;
 
 pub(crate) fn run(global: &Global, arguments: &Eval) -> Result<ExitCode, Failure> {
     let evaluation = measured(global, &arguments.options()?, &arguments.exports.outputs())?;
@@ -96,6 +100,17 @@ impl Outcome for Evaluation {
     /// A model that failed on an image.
     fn mismatch(&self) -> bool {
         self.model_failed()
+    }
+
+    fn next(report: &Report<Evaluation>, _kept: Option<&Path>) -> Vec<Next> {
+        let low = report.candidates.iter().filter_map(|one| one.top1).any(|top1| top1.proportion < LOW);
+        let random = report.notes.iter().any(|note| matches!(note, Note::RandomWeights { .. }));
+        let doubted = report.notes.iter().find_map(|note| match note {
+            Note::ClassesByNumber { .. } => Some(Next::ClassesByName),
+            Note::ClassesInOrder { .. } => Some(Next::NameClasses),
+            _ => None,
+        });
+        doubted.filter(|_| low && !random).into_iter().chain(Next::preprocess(&report.notes)).collect()
     }
 
     fn failures(&self) -> Vec<(Named, &ModelError)> {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// `infer`.
 #[derive(Debug, Args)]
 pub struct Infer {
-    /// The ONNX model
+    /// The ONNX model; `-` is standard input
     pub(crate) model: PathBuf,
     /// Images (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM), or folders of them
     #[arg(required = true, value_name = "IMAGE")]

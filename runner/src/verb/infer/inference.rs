@@ -152,7 +152,7 @@ pub fn infer(
     notes.extend(Note::left_out(request.left_out));
     let path = |at: &usize| request.images[*at].display().to_string();
     notes.extend(Note::orientation(request.exif, oriented.len(), oriented.first().map(path)));
-    let model = file.path.display().to_string();
+    let model = file.shown().display().to_string();
     let inference = Inference { model, loaded, preprocess, input, output, images: batches.done, error };
     Ok(Report { environment, notes, interrupted: false, result: inference })
 }

@@ -4,6 +4,7 @@ use super::{csv, document};
 use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::inference as infer;
@@ -17,6 +18,7 @@ use crate::exit::Failure;
 use crate::exit::exit_of;
 use crate::input::shapes::demands;
 use crate::model::opened::ModelError;
+use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::progress::Bar;
 use crate::verb::about::tell;
@@ -77,6 +79,10 @@ impl Outcome for Inference {
     /// A model that failed on an image.
     fn mismatch(&self) -> bool {
         self.model_failed()
+    }
+
+    fn next(report: &Report<Inference>, _kept: Option<&Path>) -> Vec<Next> {
+        Next::preprocess(&report.notes).into_iter().collect()
     }
 
     fn failures(&self) -> Vec<(Named, &ModelError)> {

@@ -20,6 +20,7 @@ use crate::report::number::bytes;
 use super::args::Setup;
 use crate::backend::onnxruntime::options::LibraryOptions;
 use crate::exit::Failure;
+use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::output as terminal;
 use crate::terminal::output::note;
@@ -28,7 +29,10 @@ use onnx_file::exit::Exit;
 pub(crate) fn run(global: &Global, setup: &Setup) -> Result<ExitCode, Failure> {
     let root = setup.dir.clone().or_else(package::default_root).ok_or(InstallError::NoFolder)?;
     let folder = install(global, setup.package, &root, &setup.from)?;
-    try_out(global, setup.package, &folder)
+    let done = try_out(global, setup.package, &folder)?;
+    let elsewhere = setup.dir.as_ref().map(|_| folder.display().to_string());
+    note(global.quiet, format!("next: {}", Next::DoctorAfterSetup { library: elsewhere }));
+    Ok(done)
 }
 
 /// Installs a set of packages, telling the size first; returns its folder.

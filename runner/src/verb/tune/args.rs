@@ -15,7 +15,7 @@ use crate::verb::shapes::Shapes;
 /// `tune`.
 #[derive(Debug, Args)]
 pub struct Tune {
-    /// The ONNX model
+    /// The ONNX model; `-` is standard input
     pub(crate) model: PathBuf,
     #[command(flatten)]
     batches: Batches,

@@ -19,6 +19,8 @@ use crate::verb::compare::difference::{Difference, joined};
 pub struct Request {
     /// The model.
     pub model: PathBuf,
+    /// What people call it.
+    pub name: String,
     /// Shapes of its inputs, where it leaves them open.
     pub shapes: Vec<InputShape>,
     /// Where the winner will go; candidates are written beside it for a while.

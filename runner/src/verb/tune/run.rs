@@ -56,7 +56,7 @@ pub(crate) fn run(global: &Global, arguments: &Tune) -> Result<ExitCode, Failure
     }
     let tuned = measured(global, options, &original)?;
     if tuned.changed {
-        lower(options, &tuned.tuning)?;
+        lower(&original.path, options, &tuned.tuning)?;
     } else {
         keep(&original, &options.output)?;
     }
@@ -82,8 +82,8 @@ fn keep(original: &ModelFile, output: &Path) -> Result<(), Failure> {
 }
 
 /// Writes the winner.
-fn lower(options: &Options, tuning: &Tuning) -> Result<(), Failure> {
-    let model = Model::read(&options.model).map_err(|error| rewrite(&error))?;
+fn lower(model: &Path, options: &Options, tuning: &Tuning) -> Result<(), Failure> {
+    let model = Model::read(model).map_err(|error| rewrite(&error))?;
     model
         .lower(&tuning.lowering(), &tuning.rationale(), &options.output, External::Auto)
         .map(drop)
@@ -97,7 +97,8 @@ fn measured(global: &Global, options: &Options, original: &ModelFile) -> Result<
         return Err(Failure::new(Exit::Usage, text));
     }
     let request = Request {
-        model: options.model.clone(),
+        model: original.path.clone(),
+        name: original.shown().display().to_string(),
         output: options.output.clone(),
         widths: options.widths.clone(),
         shapes: options.shapes.clone(),

@@ -95,7 +95,7 @@ impl<'s> Search<'s> {
         drop(candidates);
         self.go_on()?;
         if let Some(error) = measured.rows.iter().filter(|row| row.candidate == 0).find_map(|row| row.error.clone()) {
-            let model = self.request.model.display().to_string();
+            let model = self.request.name.clone();
             return Err(TuneError::Original { model, source: error });
         }
         let trials = trials.iter().zip(out).enumerate();

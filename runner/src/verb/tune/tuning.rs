@@ -37,7 +37,7 @@ pub fn tune(
 ) -> Result<Report<Tuned>, TuneError> {
     let start = Instant::now();
     let model = Model::read(&request.model)?;
-    let name = || request.model.display().to_string();
+    let name = || request.name.clone();
     let stages = model.stages();
     let choices: Vec<Vec<usize>> = stages.iter().map(|stage| choices(stage, &request.widths)).collect();
     let original = Choice { widths: vec![1; stages.len()], subsample: false };

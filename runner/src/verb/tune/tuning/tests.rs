@@ -132,7 +132,8 @@ fn request(folder: &Path, widths: &[usize]) -> Request {
         ..Plan::default()
     };
     let output = folder.join("out.onnx");
-    Request { model: network(folder), output, widths: widths.to_vec(), shapes: Vec::new(), plan, threads: 1 }
+    let (model, name) = (network(folder), "net.onnx".to_owned());
+    Request { model, name, output, widths: widths.to_vec(), shapes: Vec::new(), plan, threads: 1 }
 }
 
 #[test]
