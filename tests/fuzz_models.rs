@@ -1,5 +1,6 @@
-//! Fuzzing what reads ONNX files: the importer and the rewriter of the builder, the metadata reader of the runner. No
-//! input may panic, or take a minute or a gigabyte; and what the rewriter writes must be a model again.
+//! Fuzzing what reads ONNX files: the importer, the rewriter and the inspection of the builder, the metadata reader of the
+//! runner, and what tells the meaning of outputs. No input may panic, or take a minute or a gigabyte; what the rewriter writes
+//! must be a model again, and what is printed must be plain text.
 
 mod common {
     pub(crate) mod fuzzing;
@@ -11,14 +12,18 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use common::fuzzing;
+use onnx_file::meaning::Meanings;
 use onnx_file::metadata::Labels;
 use onnx_file::proto::GraphProto;
 use prost::Message as _;
 use resnext_builder::build::{Destination, External, Plan, Weights, build};
+use resnext_builder::checkpoint::Choice;
 use resnext_builder::graph::Dim;
 use resnext_builder::import::import;
+use resnext_builder::inspect::{Architecture, Content, inspect};
 use resnext_builder::optimize::Model;
 use resnext_builder::passes::{Lowering, Pass, Width};
+use resnext_builder::report;
 use resnext_builder::target::Rationale;
 use resnext_builder::validate::validate;
 use resnext_builder::variant::Variant;
@@ -176,5 +181,59 @@ fn the_metadata_reader() {
         assert!(preprocess.height_width().0 > 0);
         labels.ok()?;
         Some(())
+    });
+}
+
+/// As [`corpus`], with what torch's other exporter and other people's classifiers hold.
+fn corpus_of_others() -> Vec<Vec<u8>> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let mut corpus = corpus();
+    for folder in ["exports", "exports/forms", "classifiers"] {
+        let entries = std::fs::read_dir(fixtures.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let mut models: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "onnx")).collect();
+        models.sort();
+        corpus.extend(models.iter().map(|path| std::fs::read(path).unwrap()));
+    }
+    corpus
+}
+
+#[test]
+fn the_inspection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.onnx");
+    fuzzing::run("inspect", corpus_of_others(), PIECES, <[u8]>::to_vec, |file| {
+        std::fs::write(&path, file).unwrap();
+        let found = inspect(&path, &Choice::default()).ok()?;
+        assert_eq!((found.bytes, found.tensor_list.as_ref().map(Vec::len)), (file.len() as u64, Some(found.tensors)));
+        assert_eq!(found.element_types.values().sum::<usize>(), found.tensors);
+        let said = report::inspection(&found);
+        assert!(said.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()), "{said:?}");
+        serde_json::to_string(&found).unwrap();
+        if let Architecture::Inferred(found) = &found.architecture {
+            let [parameters, multiply_adds] = [
+                found.stages.iter().map(|stage| stage.parameters).sum::<u64>(),
+                found.stages.iter().map(|stage| stage.multiply_adds).sum(),
+            ];
+            assert_eq!((parameters, multiply_adds), (found.parameters, found.multiply_adds));
+        }
+        // Anything else is no model any more, and then a refusal is right.
+        matches!(found.content, Content::Onnx(_)).then_some(())
+    });
+}
+
+#[test]
+fn the_meaning_of_outputs() {
+    fuzzing::run("meaning", corpus_of_others(), PIECES, <[u8]>::to_vec, |file| {
+        let model = onnx_file::read::decode(Path::new("fuzzed.onnx"), file.to_vec().into()).ok()?;
+        let graph = model.graph?;
+        let meanings = Meanings::of(&graph, model.opset_import.first().map_or(0, |opset| opset.version));
+        for output in &graph.output {
+            let (meaning, again) = (meanings.meaning(&output.name), meanings.meaning(&output.name));
+            assert_eq!(meaning, again);
+            let lineage = meanings.lineage(&output.name);
+            assert!(lineage.len() <= graph.node.len() + 1, "no value comes of itself");
+            let _ = (meanings.is_picked(&output.name), meanings.top_values(&output.name));
+        }
+        (!graph.output.is_empty()).then_some(())
     });
 }
