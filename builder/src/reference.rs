@@ -22,7 +22,7 @@ use crate::validate::Valid;
 use crate::variant::{Block, Stem, Variant};
 use crate::weight::Read;
 
-/// What a network puts out.
+/// What a network outputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// Output of each stage, `[N, C, H, W]`.

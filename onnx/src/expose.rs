@@ -1,4 +1,4 @@
-//! A temporary copy of a model file that puts out values from inside its graph.
+//! A temporary copy of a model file with values from inside its graph among its outputs.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -30,7 +30,7 @@ pub enum StrideIn {
     Conv1x1,
 }
 
-/// What a graph puts out.
+/// What a graph outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Class scores before softmax, `[N, classes]`.
@@ -63,7 +63,7 @@ pub struct Options {
     pub hidden: Vec<usize>,
     /// Classes of the last linear layer.
     pub classes: usize,
-    /// What to put out, in this order.
+    /// What to output, in this order.
     pub outputs: Vec<Output>,
     /// Form of the grouped blocks.
     pub block_form: BlockForm,

@@ -39,7 +39,7 @@ pub enum Undecided {
     },
     /// Linear layers that are not one plain classifier.
     Heads {
-        /// Channels that the stages put out.
+        /// Channels that the stages output.
         features: usize,
         /// The layers, with what each takes and gives.
         known: Vec<String>,

@@ -204,9 +204,9 @@ pub struct Stage {
     pub cardinality: Option<usize>,
     /// Channels of the 3x3.
     pub width: Option<usize>,
-    /// Channels or classes put out.
+    /// Channels or classes of its output.
     pub out_channels: usize,
-    /// Height and width put out, for that image.
+    /// Height and width of its output, for that image.
     pub out_size: Option<[usize; 2]>,
     /// Trainable parameters.
     pub parameters: u64,

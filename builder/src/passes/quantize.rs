@@ -162,7 +162,7 @@ impl Plan {
                 }
                 facts.measured(data)?;
                 let (result, clamp) = facts.result(index);
-                // The scores leave as they are: the linear layer has a kernel that puts out f32.
+                // The scores leave as they are: the linear layer has a kernel whose output is f32.
                 if node.op != Op::Gemm {
                     facts.measured(&[result])?;
                     self.round(result, facts);

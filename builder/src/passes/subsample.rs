@@ -1,4 +1,4 @@
-//! Takes the pixels that a strided 1x1 convolution reads before it, and leaves it dense.
+//! Replaces each strided 1x1 convolution by a strided 1x1 MaxPool and a convolution of stride 1, with the same result.
 //!
 //! A 1x1 convolution with stride s and no padding reads the pixels at multiples of s and no others. A maximum over 1x1
 //! windows with that stride is exactly these pixels, and the convolution of what it gives, without a stride, is the

@@ -178,12 +178,12 @@ impl Variant {
         }
     }
 
-    /// Channels that stage `stage` (from 0) puts out.
+    /// Channels that stage `stage` (from 0) outputs.
     pub fn out_channels(&self, stage: usize) -> usize {
         (self.planes << stage) * self.block.expansion()
     }
 
-    /// Channels that the last stage puts out: features of the classifier.
+    /// Channels that the last stage outputs: features of the classifier.
     pub fn features(&self) -> usize {
         self.out_channels(self.blocks.len() - 1)
     }

@@ -88,7 +88,7 @@ impl Lowered {
         compare((model, of_model), (&self.rounded, &mut source))
     }
 
-    /// What the network puts out with rounded weights; `exact` is the checkpoint's own forward pass.
+    /// What the network outputs with rounded weights; `exact` is the checkpoint's own forward pass.
     pub(super) fn evaluate<R: Read<Error = WeightsError>>(
         &self,
         source: &mut R,

@@ -154,7 +154,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The first convolution, its channels put out and taken, and the pooling behind it.
+    /// The first convolution, its output and input channels, and the pooling behind it.
     pub(super) fn stem(&mut self) -> Result<(Stem, usize, usize), String> {
         let conv = self.conv(&self.graph.node[self.stem])?;
         self.seen.insert(self.stem);
@@ -274,7 +274,7 @@ impl<'a> Walker<'a> {
         Ok(Unit { main: convs, shortcut, split: main.split, subsampled })
     }
 
-    /// All behind the last addition, and what its linear layers put out.
+    /// All behind the last addition, and the outputs of its linear layers.
     pub(super) fn head(&mut self, last: usize) -> Vec<usize> {
         let mut reached: HashSet<&str> = self.graph.node[last].output.iter().map(String::as_str).collect();
         let mut layers = Vec::new();

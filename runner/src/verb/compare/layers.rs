@@ -4,7 +4,9 @@
 //! that agrees and the first that diverges is divided until one block is left. A few at a time, so that memory stays
 //! small and the runtime still fuses what lies inside the blocks.
 
-use onnx_file::expose::{ExposeError, with_intermediate_outputs};
+mod error;
+
+use onnx_file::expose::with_intermediate_outputs;
 use serde::Serialize;
 
 use super::boundary::{Boundary, boundaries};
@@ -13,56 +15,12 @@ use super::tolerance::{Tolerance, ToleranceOverride, precision};
 use crate::input;
 use crate::model::batch;
 use crate::model::candidate::{Candidate, Phase, Progress};
-use crate::model::file::{ImageInput, MetadataError, ModelFile};
+use crate::model::file::{ImageInput, ModelFile};
 use crate::model::opened::{Loaded, ModelError};
 use crate::model::tensor::Tensor;
 
 use super::bisect::Search;
-
-/// Why the first diverging block could not be searched for.
-#[derive(Debug, thiserror::Error)]
-pub enum LayersError {
-    /// A model file is unusable.
-    #[error(transparent)]
-    Model(#[from] MetadataError),
-    /// The inputs do not suit.
-    #[error(transparent)]
-    Input(#[from] input::UnfitInput),
-    /// The temporary copy could not be written.
-    #[error(transparent)]
-    Write(#[from] ExposeError),
-    /// The two graphs have no boundaries in common.
-    #[error(
-        "{first} and {second} share no block boundaries by name, and have {first_count} and {second_count} of them: \
-         their layers cannot be compared one to one"
-    )]
-    Unmatched {
-        /// First file.
-        first: String,
-        /// Second file.
-        second: String,
-        /// Boundaries of the first.
-        first_count: usize,
-        /// Boundaries of the second.
-        second_count: usize,
-    },
-    /// A candidate gave no result with the added outputs.
-    #[error("{candidate} with block outputs added: {error}")]
-    Run {
-        /// Provider and file.
-        candidate: String,
-        /// Why.
-        error: ModelError,
-    },
-    /// A candidate did not return an output that was added.
-    #[error("{candidate} did not return the added output {value}")]
-    Missing {
-        /// Provider and file.
-        candidate: String,
-        /// The value.
-        value: String,
-    },
-}
+pub use error::LayersError;
 
 /// A boundary that was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize)]

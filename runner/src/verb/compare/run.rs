@@ -127,14 +127,7 @@ fn search(
     let (first, second) = (&mut before[first], &mut after[0]);
     let found =
         layers::find(first, second, inputs, options.tolerance, LAYERS_AT_ONCE, &mut |progress| bar.show(progress));
-    found.map_err(|error| {
-        let exit = match &error {
-            layers::LayersError::Write(_) => Exit::Output,
-            layers::LayersError::Run { .. } | layers::LayersError::Missing { .. } => Exit::Unavailable,
-            _ => Exit::BadInput,
-        };
-        Failure::new(exit, error.to_string())
-    })
+    found.map_err(|error| Failure::new(error.exit(), error.to_string()))
 }
 
 /// What goes in.

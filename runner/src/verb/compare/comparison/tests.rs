@@ -246,3 +246,23 @@ fn different_libraries_are_told() {
     assert_eq!(Note::library([&cpu, &cpu].into_iter()), None);
     assert_eq!(Note::library([].into_iter()), None);
 }
+
+#[test]
+fn a_candidate_that_gave_no_result_is_no_mismatch_and_a_reference_with_failures_is_one() {
+    let file = model_file();
+    let plain = run(&mut [candidate(&file, "cpu", right())], None);
+    let failure = Difference::Missing { output: "logits".into() };
+    for (status, failures, mismatch) in [
+        (Status::Agrees, vec![], false),
+        (Status::NoResult, vec![], false),
+        (Status::Reference, vec![], false),
+        (Status::Differs, vec![], true),
+        (Status::NotRepeatable, vec![], true),
+        (Status::Reference, vec![failure.clone()], true),
+        (Status::NoResult, vec![failure], false),
+    ] {
+        let mut found = plain.result.clone();
+        (found.rows[0].status, found.rows[0].failures) = (status, failures);
+        assert_eq!(found.mismatch(), mismatch, "{status:?} {:?}", found.rows[0].failures);
+    }
+}
