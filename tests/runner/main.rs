@@ -21,6 +21,7 @@ mod gpu;
 mod hostile;
 mod imports;
 mod int8;
+mod layers;
 mod library;
 mod next;
 mod setup;

@@ -116,10 +116,8 @@ impl Feed {
 /// Inputs of any kind, where noise can be made for all of them.
 fn tensors(ports: &[Port]) -> Option<Feed> {
     let is_made = |port: &Port| {
-        let known = matches!(
-            port.element_type,
-            Some(ElementType::F32 | ElementType::F16 | ElementType::F64 | ElementType::I64 | ElementType::U8)
-        );
+        use ElementType::{Bool, F16, F32, F64, I8, I32, I64, U8};
+        let known = matches!(port.element_type, Some(F32 | F16 | F64 | I64 | I32 | I8 | U8 | Bool));
         known && port.shape.as_deref().is_some_and(|shape| !shape.contains(&Some(0)))
     };
     (!ports.is_empty() && ports.iter().all(is_made)).then(|| Feed::Tensors(ports.to_vec()))
@@ -151,6 +149,11 @@ fn named(port: &Port, given: &[Tensor], model: &str) -> Result<Tensor, UnfitInpu
         (data, Some(wanted)) if data.element_type() == wanted => data.clone(),
         // numpy's floats are f64.
         (Data::F64(values), Some(ElementType::F32)) => Data::F32(values.iter().map(|value| *value as f32).collect()),
+        // And its integers are i64.
+        (Data::I64(values), Some(ElementType::I32)) => {
+            let narrow: Result<Vec<i32>, _> = values.iter().map(|&value| i32::try_from(value)).collect();
+            Data::I32(narrow.map_err(|_| unfit(format!("{} holds integers beyond those of {port}", tensor.name)))?)
+        }
         _ => {
             return Err(unfit(format!(
                 "{} is {}, and the model takes {port}",

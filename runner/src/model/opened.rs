@@ -117,7 +117,7 @@ impl OutputRange {
             Data::F32(values) => Some(Range::of(batch.of(&output.shape, values), f64::from)),
             Data::F16(values) => Some(Range::of(batch.of(&output.shape, values), f64::from)),
             Data::F64(values) => Some(Range::of(batch.of(&output.shape, values), |value| value)),
-            Data::I64(_) | Data::U8(_) => None,
+            Data::I64(_) | Data::U8(_) | Data::I8(_) | Data::I32(_) | Data::Bool(_) => None,
         };
         OutputRange { name: output.name.clone(), range }
     }
