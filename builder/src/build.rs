@@ -11,7 +11,7 @@ use crate::assemble::resolve::{Resolved, resolve};
 use crate::assemble::selection;
 pub use crate::assemble::summary::{Progress, Summary};
 use crate::assemble::write::{Job, write};
-pub use crate::output::External;
+pub use crate::output::{DataName, External};
 
 use crate::architecture::{self, BlockForm};
 use crate::cost::{Cost, cost};
@@ -83,6 +83,7 @@ pub fn build(plan: &Plan, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Summ
         reasons: plan.rationale.reasons.clone(),
         passes: runs,
         metadata: written.metadata,
+        ends: written.ends,
         files: written.files,
         bytes: written.bytes,
         verified: written.verified,

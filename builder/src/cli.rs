@@ -1,6 +1,7 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
 mod description;
+mod ends;
 mod lowering;
 mod precision;
 mod selection;
@@ -16,10 +17,12 @@ use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::build::{BuildError, Destination, External, Plan, Weights};
 use crate::export::{OPSETS, Versions};
 use crate::graph::Dim;
+use crate::output::DataName;
 use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, parse_sha256, weights};
 
 pub use description::DescriptionArgs;
+pub use ends::{EndsArgs, LayoutChoice};
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
 pub use precision::PrecisionArgs;
 pub use selection::SelectionArgs;
@@ -190,6 +193,9 @@ pub struct BuildArgs {
     /// Leave height and width to run time
     #[arg(help_heading = "Network", long)]
     pub dynamic_hw: bool,
+    /// Names, layout and type of what goes in and comes out.
+    #[command(flatten)]
+    pub ends: EndsArgs,
     /// Operator set, 13 to 25
     #[arg(help_heading = "Output", long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(OPSETS))]
     pub opset: i64,
@@ -211,6 +217,9 @@ pub struct BuildArgs {
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
+    /// Name of the file for weights, in the model's folder [default: the model's, with a digest]
+    #[arg(help_heading = "Output", long, value_name = "NAME")]
+    pub external_data_name: Option<String>,
     /// Replace an existing output
     #[arg(help_heading = "Output", long)]
     pub force: bool,
@@ -254,6 +263,8 @@ impl BuildArgs {
         plan.block_form = self.block_form;
         plan.stride_in = self.stride_in;
         plan.external = self.external_data;
+        plan.data_name = self.external_data_name.as_deref().map(DataName::parse).transpose()?;
+        plan.ends = self.ends.ends();
         plan.verify = self.verify;
         (plan.lowering, plan.rationale) = self.lowering.choose(self.precision.dtype)?;
         (plan.lowering.precision, plan.calibration) = self.precision.choose(self.lowering.target.into())?;

@@ -40,6 +40,7 @@ pub mod cli;
 pub mod commands;
 mod constants;
 pub mod cost;
+pub mod ends;
 pub mod export;
 pub mod graph;
 pub mod hub;

@@ -24,10 +24,11 @@ pub use result::{Declined, Form, Obstacle, OptimizeError, Optimized, Refusal, Re
 
 use crate::build::{LabelsChoice, PreprocessChoice};
 use crate::calibration::Calibration;
+use crate::ends::{Change, Ends};
 use crate::export::OPSETS;
 use crate::graph::{Dim, Graph, Origin, Pass, ValueId};
 use crate::import::label;
-use crate::output::{External, overwritten, refusal, unwritable};
+use crate::output::{DataName, External, data_refusal, overwritten, refusal, unwritable};
 use crate::passes::{self, Lowering, PassRun, Stage};
 use crate::precision::{Effect, Precision};
 use crate::target::Rationale;
@@ -49,6 +50,10 @@ pub struct Plan {
     pub rationale: Rationale,
     /// When weights go into a file of their own.
     pub external: External,
+    /// Name of that file; by default it follows from the model's name and the content.
+    pub data_name: Option<DataName>,
+    /// Names, layout and type of what goes in and comes out.
+    pub ends: Ends,
     /// Ranges of values, where they are to become integers.
     pub calibration: Option<Calibration>,
     /// Take initializers that are also inputs for constants, as they are below IR 4.
@@ -69,6 +74,8 @@ pub struct Model {
     data_files: Vec<PathBuf>,
     /// Whether initializers that are also inputs are constants.
     inputs_are_constant: bool,
+    ends: Ends,
+    data_name: Option<DataName>,
 }
 
 /// The first version of the format in which an initializer that is also an input may be fed.
@@ -82,12 +89,23 @@ impl Model {
     pub fn read(path: &Path) -> Result<Self, OptimizeError> {
         let Whole { model, data_files } = onnx_file::read::read_whole(path)?;
         let inputs_are_constant = model.ir_version < OVERRIDABLE;
-        Ok(Self { path: path.to_owned(), proto: model, data_files, inputs_are_constant })
+        let (ends, data_name) = (Ends::default(), None);
+        Ok(Self { path: path.to_owned(), proto: model, data_files, inputs_are_constant, ends, data_name })
     }
 
     /// With initializers that are also inputs taken for constants, whatever the version of the format.
     pub fn with_constant_initializers(self) -> Self {
         Self { inputs_are_constant: true, ..self }
+    }
+
+    /// With these names, this layout and this type of what goes in and comes out, once it is lowered.
+    pub fn with_ends(self, ends: Ends) -> Self {
+        Self { ends, ..self }
+    }
+
+    /// With its weights, where they go into a file of their own, in one of this name.
+    pub fn with_data_name(self, data_name: Option<DataName>) -> Self {
+        Self { data_name, ..self }
     }
 
     fn extract(&self, graph: &GraphProto, scope: Scope) -> extract::Extracted {
@@ -152,7 +170,8 @@ impl Model {
             None => Effect::F32,
         };
         describe(&mut self.proto, rationale, &runs, &precision);
-        let (files, bytes) = write::write(self.proto, &path, output, external)?;
+        let ends = self.enter()?;
+        let (files, bytes) = write::write(self.proto, &path, output, (external, self.data_name.as_ref()))?;
         Ok(Optimized {
             schema_version: SCHEMA_VERSION,
             input: path,
@@ -166,6 +185,7 @@ impl Model {
             declined,
             labels: None,
             preprocess: None,
+            ends,
             files,
             bytes,
             seconds: start.elapsed().as_secs_f64(),
@@ -174,6 +194,14 @@ impl Model {
 }
 
 impl Model {
+    /// Gives the model its ends; pixels are normalised as its own metadata says.
+    fn enter(&mut self) -> Result<Vec<Change>, OptimizeError> {
+        let says = Metadata::of(&self.proto).preprocess();
+        let preprocess = says.map_err(|error| OptimizeError::Request(error.to_string()))?;
+        let ends = self.ends.apply(&mut self.proto, preprocess.as_ref());
+        ends.map_err(|error| OptimizeError::Request(error.to_string()))
+    }
+
     /// Refuses what this model cannot become.
     fn check(&self, lowering: &Lowering) -> Result<(), OptimizeError> {
         if lowering.precision.half().is_some() {
@@ -206,8 +234,14 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
     if let Some(source) = unwritable(&plan.output) {
         return Err(OptimizeError::Output { path: plan.output.display().to_string(), source });
     }
-    if let Some(reason) = refusal(&plan.output, plan.force, false) {
+    let data = || data_refusal(&plan.output, plan.data_name.as_ref(), plan.external, plan.force);
+    if let Some(reason) = refusal(&plan.output, plan.force, false).or_else(data) {
         return Err(OptimizeError::Request(reason));
+    }
+    if let Some(name) = &plan.data_name
+        && overwritten(&name.beside(&plan.output), plan.files.iter().chain([&plan.input])).is_some()
+    {
+        return Err(OptimizeError::Request("--external-data-name is a file that is read; give another".into()));
     }
     let start = Instant::now();
     if let Some(calibration) = &plan.calibration {
@@ -220,6 +254,12 @@ pub fn optimize(plan: &Plan) -> Result<Optimized, OptimizeError> {
         model = model.with_constant_initializers();
     }
     held(&model.data_files, "the input's data file")?;
+    if let Some(name) = &plan.data_name
+        && overwritten(&name.beside(&plan.output), &model.data_files).is_some()
+    {
+        return Err(OptimizeError::Request("--external-data-name is the input's data file; give another".into()));
+    }
+    model = model.with_ends(plan.ends.clone()).with_data_name(plan.data_name.clone());
     let stored = describe::describe(&mut model.proto, &plan.labels, &plan.preprocess)?;
     let mut done = model.lower(&plan.lowering, &plan.rationale, &plan.output, plan.external)?;
     (done.labels, done.preprocess) = (stored.labels, stored.preprocess);

@@ -3,7 +3,10 @@
 //! The data file's name holds its content's hash, so that an old model never meets new data. Two renames cannot be one:
 //! the data file's comes first, since a model without its data would be broken. What a kill between the two leaves can
 //! be told from all else: the model's partial file names the data file, and the data's own partial file is gone. The next
-//! writer of the same output removes it.
+//! writer of the same output removes it. A name that was asked for has no hash: whoever replaces such a pair and is killed
+//! between the renames leaves the old model with the new data.
+
+mod name;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,6 +20,8 @@ use onnx_file::read::{self, ReadError};
 use onnx_file::write::{WriteError, place_externally, write_external};
 
 use onnx_file::digest::{self, Hashing};
+
+pub use name::DataName;
 
 /// Hex digits of the content's hash in a data file's name.
 const DIGITS: usize = 16;
@@ -53,6 +58,19 @@ pub(crate) fn refusal(path: &Path, force: bool, streams: bool) -> Option<String>
         return Some(format!("{path} is a pipe or a device, and a model appears as a whole file; {other}"));
     }
     (!force).then(|| format!("{path} exists; give another -o, or --force to replace it"))
+}
+
+/// Why a data file cannot go to the name asked for beside the model at `path`, as a sentence.
+pub(crate) fn data_refusal(path: &Path, name: Option<&DataName>, external: External, force: bool) -> Option<String> {
+    let name = name?;
+    if external != External::Always {
+        return Some("--external-data-name goes with --external-data always".into());
+    }
+    let data = name.beside(path);
+    if data == path || open::same(&data, path) {
+        return Some("--external-data-name is the model's own name; give another".into());
+    }
+    refusal(&data, force, false)
 }
 
 /// The one of `inputs` that writing a model to `path` would destroy: `path` itself, or what is written before it has its
@@ -100,6 +118,7 @@ impl Output {
     pub(crate) fn write_data<E, B: AsRef<[u8]>>(
         &mut self,
         model: &mut ModelProto,
+        name: Option<&DataName>,
         weights: impl FnMut(usize, &TensorProto) -> Result<B, E>,
     ) -> Result<(), WriteError<E>> {
         if place_externally(model, "data")? == 0 {
@@ -110,7 +129,10 @@ impl Output {
         let mut hashing = io::BufWriter::with_capacity(1 << 16, Hashing::new(file));
         let len = write_external(model, &mut hashing, weights)?;
         let (file, sha256) = hashing.into_inner().map_err(io::IntoInnerError::into_error)?.finish();
-        let name = format!("{}-{}.data", base(&self.path), &digest::hex(&sha256)[..DIGITS]);
+        let name = match name {
+            Some(name) => name.to_string(),
+            None => format!("{}-{}.data", base(&self.path), &digest::hex(&sha256)[..DIGITS]),
+        };
         place_externally(model, &name)?;
         self.data = Some(Data { file, path: self.path.with_file_name(name), sha256, len });
         Ok(())
@@ -236,150 +258,4 @@ fn mentions(mut file: &File, text: &str) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use onnx_file::element::ElementType;
-    use onnx_file::proto::GraphProto;
-    use prost::Message as _;
-
-    /// Writes a model of one weight of 2 KiB, all bytes `byte`, its data apart, as far as before the commit.
-    fn prepared(path: &Path, byte: u8) -> io::Result<Output> {
-        let weight = TensorProto { dims: vec![512], data_type: ElementType::F32.to_proto(), ..TensorProto::default() };
-        let graph = GraphProto { initializer: vec![weight], ..GraphProto::default() };
-        let mut model = ModelProto { graph: Some(graph), ..ModelProto::default() };
-        let mut output = Output::create(path)?;
-        output.write_data(&mut model, |_, _| Ok::<_, io::Error>(vec![byte; 2048])).expect("a data file");
-        output.model().write_all(&model.encode_to_vec())?;
-        Ok(output)
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    /// Leaves what a kill would, before or after the data file was renamed; returns that file's name.
-    fn kill(output: Output, renamed: bool) -> String {
-        let Output { path, model, data } = output;
-        let data = data.unwrap();
-        let partials = [atomic::partial(&path).unwrap(), data_partial(&path).unwrap()];
-        let [left, left_data] = partials.each_ref().map(|partial| fs::read(partial).unwrap());
-        drop(model);
-        fs::write(&partials[0], left).unwrap();
-        if renamed {
-            data.file.commit_as(&data.path).unwrap();
-        } else {
-            drop(data.file);
-            fs::write(&partials[1], left_data).unwrap();
-        }
-        data.path.file_name().unwrap().to_str().unwrap().to_owned()
-    }
-
-    #[test]
-    fn a_model_that_cannot_be_renamed_takes_its_new_data_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.onnx");
-        let output = prepared(&path, 1).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(output.commit().is_err());
-        assert_eq!(names(folder.path()), ["m.onnx"]);
-    }
-
-    #[test]
-    fn a_model_that_cannot_be_renamed_leaves_data_that_was_there_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.onnx");
-        prepared(&path, 1).unwrap().commit().unwrap();
-        let before = names(folder.path());
-        let output = prepared(&path, 1).unwrap();
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(output.commit().is_err());
-        assert_eq!(names(folder.path()), before);
-    }
-
-    #[test]
-    fn data_of_a_kill_between_the_renames_goes_with_the_next_writer() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.onnx");
-        prepared(&path, 1).unwrap().commit().unwrap();
-        let old = names(folder.path());
-        let orphan = kill(prepared(&path, 2).unwrap(), true);
-        assert!(names(folder.path()).contains(&orphan));
-        drop(Output::create(&path).unwrap());
-        assert_eq!(names(folder.path()), old);
-    }
-
-    #[test]
-    fn nothing_but_the_killed_writers_own_data_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.onnx");
-        prepared(&path, 1).unwrap().commit().unwrap();
-        fs::copy(&path, folder.path().join("copy.onnx")).unwrap();
-        prepared(&path, 2).unwrap().commit().unwrap();
-        for name in ["m-0123456789abcdef.data", "m-0123.data", "m-0123456789abcdeX.data", "n-0123456789abcdef.data"] {
-            fs::write(folder.path().join(name), "of somebody").unwrap();
-        }
-        let before = names(folder.path());
-        // Killed before any rename, with data that a copy of an older model uses.
-        kill(prepared(&path, 1).unwrap(), false);
-        assert_eq!(names(folder.path()).len(), before.len() + 2);
-        drop(Output::create(&path).unwrap());
-        assert_eq!(names(folder.path()), before);
-        // Killed after the rename of data that another model has by now.
-        let used = kill(prepared(&path, 3).unwrap(), true);
-        fs::write(folder.path().join("m"), format!("a model that names {used}")).unwrap();
-        drop(Output::create(&path).unwrap());
-        assert!(names(folder.path()).contains(&used));
-    }
-
-    #[test]
-    fn an_output_of_the_same_stem_does_not_take_the_partial_data_that_tells_of_a_kill() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.onnx");
-        prepared(&path, 1).unwrap().commit().unwrap();
-        fs::copy(&path, folder.path().join("copy.onnx")).unwrap();
-        prepared(&path, 2).unwrap().commit().unwrap();
-        let before = names(folder.path());
-        for other in ["m", "m.data", ".m.onnx"] {
-            // Killed before any rename, with data that a copy of an older model uses.
-            kill(prepared(&path, 1).unwrap(), false);
-            let left = names(folder.path());
-            drop(Output::create(&folder.path().join(other)).unwrap());
-            assert_eq!(names(folder.path()), left, "{other}");
-            drop(Output::create(&path).unwrap());
-            assert_eq!(names(folder.path()), before, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_folder_with_a_name_like_the_datas_is_in_nobodys_way() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("m.data")).unwrap();
-        let (files, _) = prepared(&folder.path().join("m.onnx"), 1).unwrap().commit().unwrap();
-        assert_eq!(files.len(), 2);
-    }
-
-    #[test]
-    fn damaged_data_under_the_right_name_is_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.onnx");
-        let (files, len) = prepared(&path, 1).unwrap().commit().unwrap();
-        fs::write(&files[0], vec![9; len as usize]).unwrap();
-        prepared(&path, 1).unwrap().commit().unwrap();
-        assert_eq!(fs::read(&files[0]).unwrap(), [1; 2048]);
-    }
-
-    #[test]
-    fn a_text_is_found_wherever_it_lies_in_a_file() {
-        for before in [0, 1, 65_530, 65_536, 200_000] {
-            let mut file = tempfile::tempfile().unwrap();
-            file.write_all(&vec![b'-'; before]).unwrap();
-            file.write_all(b"needle--").unwrap();
-            assert!(mentions(&file, "needle").unwrap(), "{before}");
-            assert!(!mentions(&file, "needles").unwrap(), "{before}");
-        }
-    }
-}
+mod tests;

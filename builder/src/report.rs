@@ -1,7 +1,12 @@
 //! Text for people: the only place that formats.
 
+mod ends;
+mod verdict;
 mod words;
 
+pub use verdict::verdict;
+
+use ends::{ends, lowering, target};
 use onnx_file::metadata::Preprocess;
 use onnx_file::text::Lines;
 
@@ -15,7 +20,7 @@ use crate::precision::Effect;
 use crate::precision::half::{Safety, UNCHECKED};
 use crate::precision::int8::{Flavour, Outcome};
 use crate::target::Purpose;
-use crate::verify::{Basis, Verdict};
+use crate::verify::Basis;
 
 pub use words::note;
 
@@ -185,45 +190,6 @@ fn stages(text: &mut Lines, inferred: &crate::inspect::Inferred) {
     }
 }
 
-/// The text of `verify`.
-pub fn verdict(verdict: &Verdict) -> String {
-    let mut text = Lines::default();
-    for output in &verdict.outputs {
-        let verdict_of = if output.equal() { "equal" } else { "DIFFERENT" };
-        let _ = writeln!(
-            text,
-            "{:<10} against {:<8} {:<10} relative L2 {:.2e} (at most {:.0e}): {verdict_of}",
-            output.output,
-            output.against,
-            if output.leaky { "leaky ReLU" } else { "" },
-            output.relative_l2,
-            output.tolerance
-        );
-    }
-    let basis = match verdict.basis {
-        Basis::Exact => "",
-        Basis::Quantized => "compared with the checkpoint in the same integers",
-        Basis::Rounded => "compared with the checkpoint's weights rounded to f16, as this program rounds",
-        Basis::WithinRounding => "another program's rounding: at most twice what rounding as here does",
-    };
-    let _ = write!(text, "{basis}");
-    let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);
-    if verdict.basis != Basis::Exact {
-        let _ = writeln!(text, "; rounding moves an output by up to {rounding:.2e}");
-    }
-    let [height, width] = verdict.image_size;
-    let _ = writeln!(
-        text,
-        "{} {} {} ({}), in f64 on {height}x{width} images of seed {}",
-        verdict.model,
-        if verdict.equal { "computes what" } else { "does not compute what" },
-        verdict.weights,
-        verdict.variant,
-        verdict.seed
-    );
-    text.into()
-}
-
 /// The line after a build without a checkpoint, which even those need who want no summary; empty after one with it.
 pub fn random_weights(summary: &Summary) -> String {
     let mut text = Lines::default();
@@ -252,8 +218,7 @@ pub fn summary(summary: &Summary) -> String {
         integers(&mut text, outcome);
     }
     let passes = passes::summary(&summary.passes);
-    let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
-    let target = if files.is_empty() { "standard output".into() } else { files.join(", ") };
+    let files = target(&summary.files);
     let _ = writeln!(
         text,
         "{}: {}{} parameters, {} multiply-adds, weights {}{}",
@@ -267,6 +232,7 @@ pub fn summary(summary: &Summary) -> String {
         summary.weights,
         if passes.is_empty() { String::new() } else { format!(", passes {passes}") }
     );
+    ends(&mut text, &summary.ends);
     if let Some(verdict) = &summary.verified {
         let [height, width] = verdict.image_size;
         let _ = writeln!(
@@ -278,7 +244,7 @@ pub fn summary(summary: &Summary) -> String {
             if verdict.basis == Basis::Rounded { ", its weights rounded to f16" } else { "" }
         );
     }
-    let _ = writeln!(text, "{target}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
+    let _ = writeln!(text, "{files}: {:.1} MB in {:.2} s", summary.bytes as f64 / 1e6, summary.seconds);
     text.into()
 }
 
@@ -303,16 +269,6 @@ fn integers(text: &mut Lines, outcome: &Outcome) {
     }
     if outcome.flavour == Flavour::Symmetric {
         let _ = writeln!(text, "int8: the form is TensorRT's by its documentation; it was checked, not run");
-    }
-}
-
-/// What the passes were chosen for, and why.
-fn lowering(text: &mut Lines, target: &Purpose, reasons: &[String]) {
-    if *target != Purpose::default() {
-        let _ = writeln!(text, "target {target}");
-    }
-    for reason in reasons {
-        let _ = writeln!(text, "  {reason}");
     }
 }
 
@@ -342,6 +298,7 @@ pub fn optimized(summary: &Optimized) -> String {
     if let Some(Preprocess { resize, crop, .. }) = &summary.preprocess {
         let _ = writeln!(text, "stored: preprocessing, resize {resize} and crop {crop}");
     }
+    ends(&mut text, &summary.ends);
     let passes = passes::summary(&summary.passes);
     let _ = writeln!(
         text,
@@ -351,15 +308,14 @@ pub fn optimized(summary: &Optimized) -> String {
         passes,
         summary.untouched
     );
-    if summary.target == Purpose::default() && summary.untouched == summary.nodes {
+    if summary.target == Purpose::default() && summary.untouched == summary.nodes && summary.ends.is_empty() {
         let _ = writeln!(
             text,
             "nothing to do for every provider alike; --target cpu, --group-width N or --tuning FILE asks for more"
         );
     }
-    let files: Vec<String> = summary.files.iter().map(|f| f.display().to_string()).collect();
-    let files = if files.is_empty() { vec!["standard output".to_owned()] } else { files };
-    let _ = writeln!(text, "{}: {:.1} MB in {:.2} s", files.join(", "), summary.bytes as f64 / 1e6, summary.seconds);
+    let _ =
+        writeln!(text, "{}: {:.1} MB in {:.2} s", target(&summary.files), summary.bytes as f64 / 1e6, summary.seconds);
     text.into()
 }
 

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod candidate;
+pub mod coverage;
 pub mod demand;
 #[cfg(test)]
 pub mod fake;

@@ -52,6 +52,13 @@ pub enum Note {
         /// The highest temperature seen.
         hottest_c: Option<f64>,
     },
+    /// What runs in integers could not be found out.
+    CoverageUnknown {
+        /// Provider and model.
+        candidate: String,
+        /// Why not.
+        reason: String,
+    },
     /// Not every result comes from one version of the library.
     LibraryVersionsDiffer {
         /// Each provider with its version.

@@ -75,20 +75,49 @@ fn every_form_is_exactly_what_the_checkpoint_means_and_a_wrong_weight_is_found()
         let rounding = verdict["outputs"][0]["rounding_l2"].as_f64().unwrap();
         assert!((1e-4..0.5).contains(&rounding), "{more:?}: {rounding}");
     }
-    succeed(folder.path(), &int8);
-    let mut model = read(&folder.path().join("m.onnx"));
-    let weight =
-        tensors(&model, ElementType::I8).into_iter().find(|tensor| tensor.dims.len() == 4).unwrap().name.clone();
-    let tensor = model.graph.as_mut().unwrap().initializer.iter_mut().find(|tensor| tensor.name == weight).unwrap();
-    let mut bytes = tensor.raw_data.to_vec();
-    // A large one: what changes a value by less than half a step changes nothing in integers.
-    let largest = (0..bytes.len()).max_by_key(|&at| (bytes[at] as i8).unsigned_abs()).unwrap();
-    bytes[largest] = (bytes[largest] as i8).wrapping_neg() as u8;
-    tensor.raw_data = bytes.into();
-    std::fs::write(folder.path().join("m.onnx"), model.encode_to_vec()).unwrap();
-    let output = run(folder.path(), &["verify", "m.onnx", "--weights", &weights]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("does not compute"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_single_integer_that_is_off_is_found_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = fixture("resnext_zip.pth");
+    calibrate(folder.path(), &weights);
+    let int8 = ["--weights", &weights, "--image-size", "64", "-o", "m.onnx", "--force", "--dtype", "int8"];
+    let int8 = [&int8[..], &["--calibration", "ranges.json"]].concat();
+    for target in ["portable", "cpu-avx512", "tensorrt"] {
+        succeed(folder.path(), &[&int8[..], &["--target", target]].concat());
+        let path = folder.path().join("m.onnx");
+        let whole = read(&path);
+        let verdict = succeed(folder.path(), &["verify", "m.onnx", "--weights", &weights, "--json"]);
+        let verdict: serde_json::Value = serde_json::from_slice(&verdict).unwrap();
+        let layers = verdict["constants"]["layers"].as_u64();
+        assert_eq!((layers.unwrap() > 9, &verdict["constants"]["different"]), (true, &json!([])), "{verdict}");
+        // A weight in the middle of the first, the middle and the last convolution, a scale, and a bias.
+        let named = |element, dims| {
+            let of: Vec<String> =
+                tensors(&whole, element).into_iter().filter(|t| t.dims.len() == dims).map(|t| t.name.clone()).collect();
+            of
+        };
+        let convolutions = named(ElementType::I8, 4);
+        let mut planted = vec![convolutions[0].clone(), convolutions[convolutions.len() / 2].clone()];
+        planted.push(convolutions[convolutions.len() - 1].clone());
+        planted.extend(named(ElementType::I32, 1).first().cloned());
+        for name in planted {
+            let mut model = whole.clone();
+            let tensors = &mut model.graph.as_mut().unwrap().initializer;
+            let tensor = tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+            let mut bytes = tensor.raw_data.to_vec();
+            // Behind a weight that is no filling.
+            let at = bytes.iter().position(|byte| *byte != 0).unwrap();
+            bytes[at] = bytes[at].wrapping_add(3);
+            tensor.raw_data = bytes.into();
+            std::fs::write(&path, model.encode_to_vec()).unwrap();
+            let output = run(folder.path(), &["verify", "m.onnx", "--weights", &weights]);
+            assert_eq!(output.status.code(), Some(1), "{target} {name}: {}", text(&output.stderr));
+            let said = text(&output.stdout);
+            assert!(said.contains("does not compute") && said.contains("has 1 wrong weight"), "{said}");
+        }
+    }
 }
 
 #[test]

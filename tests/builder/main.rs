@@ -15,6 +15,7 @@ mod answers;
 mod as_people_have;
 mod checkpoints;
 mod dependencies;
+mod ends;
 mod faults;
 mod forms;
 mod half;

@@ -225,27 +225,40 @@ fn quantize_measures_what_it_loses_and_fails_where_that_may_be_too_much() {
     let (model, output) = (folder.path().join("f32.onnx"), folder.path().join("int8.onnx"));
     shapes(&model, Target::Portable, &PrecisionArgs::default());
     let heldout = trained("heldout");
-    let quantize = |images: &Path, most: &str| {
+    let quantize = |images: &Path, most: &[&str]| {
         let mut command = Command::new(program());
         command.args(["quantize", text(&model), "--images", text(images), "-o", text(&output), "--force", "--json"]);
-        let output = command.args(["--max-loss", most, "--ort-lib"]).arg(library(Package::Cpu).path).output();
+        let output = command.arg("--max-loss").args(most).arg("--ort-lib").arg(library(Package::Cpu).path).output();
         let output = output.expect("it starts");
         let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         (output.status.code(), found, stderr(&output))
     };
-    let (code, found, said) = quantize(&heldout, "4");
+    let (code, found, said) = quantize(&heldout, &["4"]);
     assert_eq!((code, &found["exceeded"]), (Some(0), &Value::Bool(false)), "{said}{found}");
     let accuracy = &found["accuracy"];
     assert_eq!((accuracy["labelled"].as_bool(), accuracy["images"].as_u64()), (Some(true), Some(150)), "{accuracy}");
     assert!(accuracy["loss_points"].as_f64() < accuracy["loss_bound_points"].as_f64(), "{accuracy}");
+    let (share, covered) = (found["int8_coverage"]["share"].as_f64(), found["not_covered"].as_bool());
+    assert_eq!((share, covered), (Some(1.0), Some(false)), "{}", found["int8_coverage"]);
     // 150 images show no loss below a point.
-    let (code, found, said) = quantize(&heldout, "0.5");
+    let (code, found, said) = quantize(&heldout, &["0.5"]);
     assert_eq!((code, &found["exceeded"]), (Some(1), &Value::Bool(true)), "{said}{found}");
     // Without class folders the answers of the f32 file are what counts.
-    let (code, found, said) = quantize(&heldout.join("star"), "100");
+    let (code, found, said) = quantize(&heldout.join("star"), &["100"]);
     assert_eq!((code, found["accuracy"]["labelled"].as_bool()), (Some(0), Some(false)), "{said}{found}");
     assert_eq!(found["accuracy"]["images"].as_u64(), Some(12));
     assert_eq!(fused(folder.path(), &output).get("Conv"), None);
+    // What is kept by request is not missed; where nothing becomes an integer kernel, all is.
+    let kept = ["100", "--keep-f32", "layer1.0.conv1"];
+    let (code, found, said) = quantize(&heldout, &kept);
+    assert_eq!((code, found["not_covered"].as_bool()), (Some(0), Some(false)), "{said}{found}");
+    let float = |node: &&Value| !node["float"].is_null();
+    let nodes = found["int8_coverage"]["nodes"].as_array().expect("nodes").iter().filter(float);
+    assert_eq!(nodes.map(|node| node["name"].as_str()).collect::<Vec<_>>(), [Some("layer1.0.conv1")]);
+    assert_eq!(found["int8_coverage"]["nodes"][2]["float"]["code"], "weights-not-quantized", "{found}");
+    let off = ["100", "--session-config", "session.disable_quant_qdq=1"];
+    let (code, found, said) = quantize(&heldout.join("star"), &off);
+    assert_eq!((code, found["not_covered"].as_bool()), (Some(1), Some(true)), "{said}{found}");
 }
 
 /// torch's exports, in integers by `optimize`.
@@ -274,6 +287,8 @@ fn others_files_become_integers_wherever_there_is_a_rule() {
                 lowering,
                 rationale: Rationale::of(target, Dtype::Int8),
                 external: External::default(),
+                data_name: None,
+                ends: Default::default(),
                 calibration: Some(resnext_builder::calibration::Calibration::read(&ranges).expect("ranges")),
                 constant_initializers: false,
                 labels: LabelsChoice::default(),

@@ -10,6 +10,7 @@ mod common {
 
 mod calibrate;
 mod classifiers;
+mod coverage;
 mod datasets;
 mod endings;
 mod eval;
@@ -36,6 +37,7 @@ mod worker;
 mod chain {
     mod as_people_have;
     mod checkpoints;
+    mod ends;
     mod half;
     mod images;
     mod lowering;

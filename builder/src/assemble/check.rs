@@ -4,7 +4,7 @@ use super::error::BuildError;
 use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::architecture::{BlockForm, Options, Output, StrideIn};
 use crate::graph::Dim;
-use crate::output::{External, overwritten, refusal, unwritable};
+use crate::output::{External, data_refusal, overwritten, refusal, unwritable};
 use crate::precision::Dtype;
 use crate::target::Rationale;
 use crate::variant::{Block, Variant};
@@ -153,5 +153,11 @@ pub(super) fn check_destination(plan: &Plan) -> Result<(), BuildError> {
         let file = file.display();
         return Err(BuildError::Request(format!("the output is {file}, which this build reads; give another -o")));
     }
-    refusal(output, plan.force, true).map_or(Ok(()), |reason| Err(BuildError::Request(reason)))
+    if let Some(name) = &plan.data_name
+        && overwritten(&name.beside(output), plan.files.iter().chain(&input)).is_some()
+    {
+        return Err(BuildError::Request("--external-data-name is a file that this build reads; give another".into()));
+    }
+    let data = || data_refusal(output, plan.data_name.as_ref(), plan.external, plan.force);
+    refusal(output, plan.force, true).or_else(data).map_or(Ok(()), |reason| Err(BuildError::Request(reason)))
 }

@@ -73,7 +73,13 @@ pub(crate) fn describe(
     Description { metadata, notes }
 }
 
-fn preprocess(plan: &Plan, resolved: &Resolved, known: Option<Published>, notes: &mut Vec<Note>) -> Preprocess {
+/// How images are prepared; `notes` takes what the user should be told of it.
+pub(super) fn preprocess(
+    plan: &Plan,
+    resolved: &Resolved,
+    known: Option<Published>,
+    notes: &mut Vec<Note>,
+) -> Preprocess {
     let variant = &resolved.variant;
     let usual = variant.default_image_size();
     let side = resolved.options.image.iter().filter_map(Dim::fixed).min().unwrap_or(usual);

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use crate::architecture::{BlockForm, Output, StrideIn};
 use crate::calibration::Calibration;
 use crate::checkpoint::Choice;
+use crate::ends::Ends;
 use crate::export::Versions;
 use crate::graph::Dim;
 use crate::hub::{Hub, Remote};
-use crate::output::External;
+use crate::output::{DataName, External};
 use crate::passes::Lowering;
 use crate::published::PublishedWeights;
 use crate::target::Rationale;
@@ -113,6 +114,10 @@ pub struct Plan {
     pub versions: Versions,
     /// When weights go into a file of their own.
     pub external: External,
+    /// Name of that file; by default it follows from the model's name and the content.
+    pub data_name: Option<DataName>,
+    /// Names, layout and type of what goes in and comes out.
+    pub ends: Ends,
     /// Preprocessing to store.
     pub preprocess: PreprocessChoice,
     /// Labels to store.
@@ -145,6 +150,8 @@ impl Plan {
             calibration: None,
             versions: Versions::default(),
             external: External::default(),
+            data_name: None,
+            ends: Ends::default(),
             preprocess: PreprocessChoice::default(),
             labels: LabelsChoice::default(),
             verify: false,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::ends::Change;
 use crate::hub::Event;
 use crate::note::{self, Note};
 use crate::passes::PassRun;
@@ -35,6 +36,9 @@ pub struct Summary {
     pub passes: Vec<PassRun>,
     /// What the file says about itself, by key.
     pub metadata: BTreeMap<String, String>,
+    /// What was done to the network's input and outputs, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<Change>,
     /// Files written, the model last.
     #[serde(skip)]
     pub files: Vec<PathBuf>,

@@ -13,13 +13,15 @@ use onnx_file::proto::{StringStringEntryProto, TensorProto};
 use onnx_file::raw::TensorError;
 use onnx_file::write::{self as file, MESSAGE_LIMIT, WriteError};
 
-use super::describe::{describe, origin};
+use super::describe::{describe, origin, preprocess};
 use super::error::BuildError;
 use super::plan::{Destination, Plan};
 use super::resolve::Resolved;
 use super::summary::Progress;
+use crate::architecture::CHANNELS;
 use crate::calibration::Activations;
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::ends::Change;
 use crate::export::Exported;
 use crate::graph::{Dim, ValueId};
 use crate::note::Note;
@@ -51,22 +53,26 @@ pub(crate) struct Written {
     pub(crate) effect: Effect,
     pub(crate) verified: Option<Verdict>,
     pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) ends: Vec<Change>,
 }
 
 /// Writes what `job` says, with weights from `source`.
 pub(crate) fn write(
     job: Job<'_>,
-    exported: Exported,
+    mut exported: Exported,
     source: Source<'_>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Written, BuildError> {
     std::thread::scope(|scope| {
         let mut digest = Digest::start(scope, job.resolved.checkpoint.as_ref());
+        let around = enter(job, &mut exported, &mut digest)?;
         let activations = check_ranges(job, &mut digest)?;
         let external = is_external(job, &exported)?;
         let weights = Weights::new(job, &exported, source, progress);
         let (notes, effect, verified, metadata) = (Vec::new(), Effect::default(), None, BTreeMap::new());
-        let mut writer = Writer { job, weights, digest, activations, notes, effect, verified, metadata };
+        let ends = around.changes;
+        let mut writer =
+            Writer { job, weights, around: around.constants, digest, activations, notes, effect, verified, metadata };
         let (files, bytes) = match &job.plan.destination {
             Destination::Stdout => {
                 // What has gone down a pipe cannot be taken back, so the promise of the name is checked first.
@@ -77,8 +83,34 @@ pub(crate) fn write(
             Destination::File(path) => writer.write_files(exported, path, external)?,
         };
         let Writer { digest, notes, effect, verified, metadata, .. } = writer;
-        Ok(Written { files, bytes, sha256: digest.sha256, notes, effect, verified, metadata })
+        Ok(Written { files, bytes, sha256: digest.sha256, notes, effect, verified, metadata, ends })
     })
+}
+
+/// What was put around the network.
+#[derive(Default)]
+struct Around {
+    /// Bytes of the constants behind the network's own weights.
+    constants: Vec<Vec<u8>>,
+    changes: Vec<Change>,
+}
+
+/// Gives the model the ends that were asked for.
+fn enter<'a: 's, 's>(job: Job<'a>, exported: &mut Exported, digest: &mut Digest<'a, 's>) -> Result<Around, BuildError> {
+    let Job { plan, resolved, .. } = job;
+    if plan.ends.is_empty() {
+        return Ok(Around::default());
+    }
+    // How images are normalised may follow from the checkpoint's digest.
+    let known = if plan.ends.pixels.is_some() { digest.finish()?.and_then(published::by_sha256) } else { None };
+    // Nobody knows how images of other channels are normalised.
+    let colour = resolved.options.channels == CHANNELS;
+    let preprocess = colour.then(|| preprocess(plan, resolved, known, &mut Vec::new()));
+    let changes = plan.ends.apply(&mut exported.model, preprocess.as_ref());
+    let changes = changes.map_err(|error| BuildError::Request(error.to_string()))?;
+    let added = exported.model.graph.iter_mut().flat_map(|graph| &mut graph.initializer).skip(exported.weights.len());
+    let constants = added.map(|tensor| std::mem::take(&mut tensor.raw_data).to_vec()).collect();
+    Ok(Around { constants, changes })
 }
 
 /// Checks the calibration, if any, against the graph, and by the checkpoint's digest that it is of this network.
@@ -201,6 +233,7 @@ impl<'a> Weights<'a> {
 struct Writer<'a, 's> {
     job: Job<'a>,
     weights: Weights<'a>,
+    around: Vec<Vec<u8>>,
     digest: Digest<'a, 's>,
     activations: Option<Activations>,
     notes: Vec<Note>,
@@ -219,7 +252,10 @@ impl<'a: 's, 's> Writer<'a, 's> {
         let written = file::write(
             &exported.model,
             &mut out,
-            |index, tensor| writer.borrow_mut().weights.next(exported.weights[index], tensor),
+            |index, tensor| {
+                let writer = &mut *writer.borrow_mut();
+                supply(&mut writer.weights, &exported.weights, &writer.around, index, tensor)
+            },
             || writer.borrow_mut().metadata(),
         );
         written.and_then(|n| Ok(out.flush().map(|()| n)?)).map_err(|error| write_error(error, path))
@@ -236,8 +272,9 @@ impl<'a: 's, 's> Writer<'a, 's> {
         let mut output = Output::create(path).map_err(failed)?;
         if external {
             let Exported { model, weights } = &mut exported;
-            let supply = |index: usize, tensor: &TensorProto| self.weights.next(weights[index], tensor);
-            output.write_data(model, supply).map_err(|error| write_error(error, path))?;
+            let Self { weights: source, around, job, .. } = self;
+            let supply = |index: usize, tensor: &TensorProto| supply(source, weights, around, index, tensor);
+            output.write_data(model, job.plan.data_name.as_ref(), supply).map_err(|error| write_error(error, path))?;
         }
         let bytes = self.stream(&exported, output.model(), path)?;
         self.verify(&mut output, path)?;
@@ -278,6 +315,20 @@ impl<'a: 's, 's> Writer<'a, 's> {
         let entries: Vec<StringStringEntryProto> = description.metadata.entries().collect();
         self.metadata = entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
         Ok(entries)
+    }
+}
+
+/// The bytes of the initializer `tensor` at `index`: a weight of the network, or one of the constants around it.
+fn supply(
+    source: &mut Weights<'_>,
+    weights: &[ValueId],
+    around: &[Vec<u8>],
+    index: usize,
+    tensor: &TensorProto,
+) -> Result<WeightBytes, BuildError> {
+    match weights.get(index) {
+        Some(&id) => source.next(id, tensor),
+        None => Ok(WeightBytes::Bytes(around.get(index - weights.len()).cloned().unwrap_or_default())),
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::DescriptionArgs;
+use super::{DescriptionArgs, EndsArgs};
 use crate::build::{BuildError, External};
 use crate::optimize;
+use crate::output::DataName;
 use crate::passes::{Lowering, Pass, Width};
 use crate::precision::Dtype;
 use crate::target::{Rationale, Target};
@@ -126,9 +127,15 @@ pub struct OptimizeArgs {
     /// What to store of labels and preprocessing.
     #[command(flatten)]
     pub description: DescriptionArgs,
+    /// Names, layout and type of what goes in and comes out.
+    #[command(flatten)]
+    pub ends: EndsArgs,
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
+    /// Name of the file for weights, in the model's folder [default: the model's, with a digest]
+    #[arg(help_heading = "Output", long, value_name = "NAME")]
+    pub external_data_name: Option<String>,
     /// Take initializers that are also inputs of the model for constants: nobody feeds them (below IR 4 they are)
     #[arg(help_heading = "Input", long)]
     pub constant_initializers: bool,
@@ -160,6 +167,8 @@ impl OptimizeArgs {
             lowering,
             rationale,
             external: self.external_data,
+            data_name: self.external_data_name.as_deref().map(DataName::parse).transpose()?,
+            ends: self.ends.ends(),
             constant_initializers: self.constant_initializers,
             calibration,
             labels: self.description.labels()?,

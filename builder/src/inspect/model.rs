@@ -12,6 +12,7 @@ use onnx_file::tensor::extent;
 use super::describe::describe;
 use super::result::{Architecture, Content, Declared, Extent, InspectError, Onnx, Tensor, Unknown, elements};
 use super::structure;
+use crate::ends::without_ends;
 use crate::variant::Variant;
 
 /// Looks into the model at `path`.
@@ -58,7 +59,7 @@ pub(super) fn inspect(path: &Path) -> Result<(Content, Vec<Tensor>, Architecture
     };
     let image = onnx.inputs.first().and_then(Declared::image);
     let variant = onnx.metadata.get(Key::Variant.name()).and_then(|name| Variant::parse_described(name));
-    let architecture = match structure::of(graph, variant.as_ref()) {
+    let architecture = match structure::of(&without_ends(graph), variant.as_ref()) {
         Ok(found) => describe(&found.network, image, found.form),
         Err(reason) => Architecture::Unknown(Unknown::Graph { reason }),
     };

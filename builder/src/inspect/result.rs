@@ -135,7 +135,12 @@ pub enum Extent {
 impl Declared {
     /// Height and width, where it takes images of one size.
     pub(super) fn image(&self) -> Option<[usize; 2]> {
-        let [_, _, Extent::Fixed(height), Extent::Fixed(width)] = self.shape.as_deref()? else { return None };
+        let (height, width) = match self.shape.as_deref()? {
+            // Channels last: no plane of a network is three pixels wide.
+            [_, Extent::Fixed(height), Extent::Fixed(width), Extent::Fixed(3)] => (height, width),
+            [_, _, Extent::Fixed(height), Extent::Fixed(width)] => (height, width),
+            _ => return None,
+        };
         Some([usize::try_from(*height).ok()?, usize::try_from(*width).ok()?])
     }
 }

@@ -11,6 +11,7 @@ use onnx_file::read::ReadError;
 use serde::Serialize;
 
 use crate::calibration::CalibrationError;
+use crate::ends::Change;
 use crate::graph::Pass;
 use crate::note::WithSentence;
 use crate::passes::{PassRun, Reason};
@@ -49,6 +50,9 @@ pub struct Optimized {
     pub labels: Option<usize>,
     /// Preprocessing that was stored, where that was asked for.
     pub preprocess: Option<Preprocess>,
+    /// What was done to its inputs and outputs, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<Change>,
     /// Files written, the model last.
     pub files: Vec<PathBuf>,
     /// Bytes of all files.

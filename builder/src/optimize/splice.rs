@@ -110,7 +110,9 @@ fn integers(lowered: &Graph, new: &Node, old: &Node, producers: &[Option<usize>]
         let producer = producers[id.0 as usize].map(|at| lowered.nodes[at].origin);
         matches!(producer, Some(Origin::Added(Pass::Quantize | Pass::Ungroup | Pass::PadImage)))
     };
-    new.inputs.iter().any(quantized).then(|| Form::Integers(old.op.name()))
+    // A convolution that stays f32 takes rounded values, and its own weights as they are.
+    let f32_weights = || matches!(old.op, Op::Conv(_) | Op::Gemm) && new.inputs.get(1).is_some_and(|id| !quantized(id));
+    (new.inputs.iter().any(quantized) && !f32_weights()).then(|| Form::Integers(old.op.name()))
 }
 
 /// The position in the model of a node that comes from it.

@@ -9,14 +9,14 @@ use onnx_file::write::{MESSAGE_LIMIT, WriteError};
 use prost::Message as _;
 
 use super::result::OptimizeError;
-use crate::output::{External, Output};
+use crate::output::{DataName, External, Output};
 
 /// Writes `model`, which was read from `input`, to `path`; returns the files, the model last, and their bytes.
 pub(super) fn write(
     mut model: ModelProto,
     input: &str,
     path: &Path,
-    external: External,
+    (external, data_name): (External, Option<&DataName>),
 ) -> Result<(Vec<PathBuf>, u64), OptimizeError> {
     let failed = |source| OptimizeError::Output { path: path.display().to_string(), source };
     let bytes = model.encoded_len() as u64;
@@ -29,7 +29,7 @@ pub(super) fn write(
     let mut output = Output::create(path).map_err(failed)?;
     if apart {
         let supply = |_: usize, tensor: &TensorProto| raw::bytes(tensor);
-        output.write_data(&mut model, supply).map_err(|error| match error {
+        output.write_data(&mut model, data_name, supply).map_err(|error| match error {
             WriteError::Io(source) => failed(source),
             WriteError::Weights(source) | WriteError::Tensor(source) => {
                 OptimizeError::Tensor { path: input.into(), source }

@@ -233,17 +233,20 @@ struct Rewriter<'a> {
     names: Names,
     flavour: Flavour,
     range: &'a Int8,
-    /// Rounded values, dequantized, by what they were.
-    integers: HashMap<ValueId, ValueId>,
+    /// Rounded values, as integers and dequantized, by what they were.
+    integers: HashMap<ValueId, [ValueId; 2]>,
 }
 
 impl Rewriter<'_> {
     fn node(&mut self, index: usize, mut node: Node, plan: &Plan) {
         let data_scale = node.inputs.first().and_then(|id| plan.rounded.get(id)).map(|parameters| parameters.scale);
-        for (input, id) in node.inputs.iter_mut().enumerate() {
-            if plan.edges.contains(&(index, input)) {
-                *id = self.integers.get(id).copied().unwrap_or(*id);
-            }
+        let multiplies = matches!(node.op, Op::Conv(_) | Op::Gemm);
+        let edge = |(input, _): &(usize, &mut ValueId)| plan.edges.contains(&(index, *input));
+        for (_, id) in node.inputs.iter_mut().enumerate().filter(edge) {
+            let Some(&[integers, real]) = self.integers.get(id) else { continue };
+            let apart = multiplies && !plan.integer.contains(&index);
+            let by_channel = plan.rounded.get(id).filter(|_| apart).and_then(|&p| self.by_channel(integers, p));
+            *id = by_channel.unwrap_or(real);
         }
         if plan.integer.contains(&index)
             && let (Op::Conv(_) | Op::Gemm, Some(data_scale)) = (node.op, data_scale)
@@ -315,7 +318,24 @@ impl Rewriter<'_> {
         let integers = self.added(quantized, to, vec![id, scale, zero], element, shape.clone());
         let from = Op::DequantizeLinear { axis: 1 };
         let real = self.added(dequantized, from, vec![integers, scale, zero], F32, shape);
-        self.integers.insert(id, real);
+        self.integers.insert(id, [integers, real]);
+    }
+
+    /// `integers` for a convolution or linear layer that stays in f32, with one scale for each channel, all the same.
+    ///
+    /// Where a single scale stands in front of such a node and a QuantizeLinear behind it, onnxruntime rounds its weights by
+    /// itself, all channels alike and up to 127 (`weight_bias_quantization.cc`), and runs it in integers.
+    fn by_channel(&mut self, integers: ValueId, Parameters { scale, zero_point }: Parameters) -> Option<ValueId> {
+        let Value { name, element, shape, .. } = self.graph.value(integers).clone();
+        let channels = shape.get(1)?.fixed()?;
+        let mut constant = |suffix: &str, value: f64, element| {
+            let name = self.names.fresh(&format!("{name}.by_channel.{suffix}"));
+            self.constant(name, Weight::Numbers { shape: vec![channels], values: vec![value; channels] }, element)
+        };
+        let scales = constant("scale", f64::from(scale), F32);
+        let zeros = constant("zero_point", f64::from(zero_point), element);
+        let name = self.names.fresh(&format!("{name}.by_channel"));
+        Some(self.added(name, Op::DequantizeLinear { axis: 1 }, vec![integers, scales, zeros], F32, shape))
     }
 
     fn added(
@@ -335,7 +355,7 @@ impl Rewriter<'_> {
     fn outputs(&mut self) {
         for position in 0..self.graph.outputs.len() {
             let id = self.graph.outputs[position];
-            let Some(&real) = self.integers.get(&id) else { continue };
+            let Some(&[_, real]) = self.integers.get(&id) else { continue };
             if self.graph.inputs.contains(&id) {
                 continue;
             }

@@ -17,8 +17,10 @@ use onnx_file::element::ElementType;
 use onnx_file::metadata::{Key, Metadata};
 use onnx_file::proto::ModelProto;
 
+use super::constants::{Constants, Either, compare};
 use super::result::{TOLERANCE, VerifyError, distance};
 use crate::architecture::{self, BlockForm, Options, Output, StrideIn};
+use crate::checkpoint::Checkpoint;
 use crate::graph::{Dim, Graph, Op, ValueId};
 use crate::passes::{fold_bn_where, to_f16};
 use crate::precision::Half;
@@ -26,7 +28,7 @@ use crate::reference::{Activation, Forward, evaluate};
 use crate::validate::validate;
 use crate::variant::Variant;
 use crate::weight::Read;
-use crate::weights::WeightsError;
+use crate::weights::{Origin, Source, WeightsError};
 
 /// Whether this program rounded the weights of `model`.
 pub(super) fn is_ours(model: &ModelProto) -> bool {
@@ -73,6 +75,17 @@ impl Lowered {
     /// The network before rounding.
     pub(super) fn graph(&self) -> &Graph {
         &self.exact
+    }
+
+    /// Compares the integers of `model` with those of the rounded network, one by one.
+    pub(super) fn constants<M: Read>(
+        &self,
+        model: &Graph,
+        of_model: &mut M,
+        checkpoint: &Checkpoint,
+    ) -> Result<Constants, Either<M::Error, WeightsError>> {
+        let mut source = Source::remembering(Origin::Checkpoint(checkpoint));
+        compare((model, of_model), (&self.rounded, &mut source))
     }
 
     /// What the network puts out with rounded weights; `exact` is the checkpoint's own forward pass.

@@ -6,6 +6,7 @@ use onnx_file::exit::Exit;
 use onnx_file::read::ReadError;
 use serde::Serialize;
 
+use super::constants::{Constants, Different};
 use crate::checkpoint::CheckpointError;
 use crate::import::ImportError;
 use crate::shape::ShapeError;
@@ -37,7 +38,9 @@ pub struct Verdict {
     pub basis: Basis,
     /// Two for each output of the model.
     pub outputs: Vec<Compared>,
-    /// Whether every output is within the tolerance.
+    /// The integers of an int8 file of this program, one by one; none for others.
+    pub constants: Option<Constants>,
+    /// Whether every output is within the tolerance, and every integer as it should be.
     pub equal: bool,
 }
 
@@ -52,7 +55,8 @@ impl Verdict {
                 c.output, c.relative_l2, c.against, c.tolerance
             )
         };
-        different.map(one).collect::<Vec<_>>().join(", ")
+        let constants = self.constants.iter().flat_map(|constants| &constants.different);
+        different.map(one).chain(constants.map(Different::to_string)).collect::<Vec<_>>().join(", ")
     }
 
     /// The largest distance of an output.

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use onnx_file::digest;
 
+use super::coverage::Coverage;
 use super::demand::Demand;
 use super::file::{ImageInput, MetadataError, ModelFile};
 use super::opened::{Model, ModelError};
+use super::precision::Precision;
 
 /// Opens a model file on the candidate's provider: loads it, probes it, and says why not where it cannot.
 ///
@@ -38,6 +40,17 @@ impl<'a> Candidate<'a> {
     pub fn open(&mut self) -> Result<Box<dyn Model + 'a>, ModelError> {
         let own = self.file.map_or(Path::new(&self.model), |file| &file.path);
         (self.open)(own)
+    }
+
+    /// Which multiplications run in integers; `None` where its file is not quantized or the runtime does not tell.
+    ///
+    /// # Errors
+    /// [`ModelError`], as the opener says.
+    pub fn coverage(&mut self) -> Result<Option<Coverage>, ModelError> {
+        match self.file {
+            Some(file) if file.precision == Precision::Int8 => self.open()?.coverage(),
+            _ => Ok(None),
+        }
     }
 
     /// Provider and model, for people.

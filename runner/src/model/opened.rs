@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use onnx_file::port::Port;
 
+use super::coverage::Coverage;
 use super::tensor::{Data, Tensor};
 use crate::stats::range::Range;
 
@@ -179,6 +180,15 @@ pub trait Model {
     /// # Errors
     /// As for [`Model::run`].
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError>;
+
+    /// Which multiplications of a quantized model run in integers; `None` where the runtime does not tell. It may load
+    /// the model once more.
+    ///
+    /// # Errors
+    /// As for [`Model::run`].
+    fn coverage(&mut self) -> Result<Option<Coverage>, ModelError> {
+        Ok(None)
+    }
 
     /// Memory used so far.
     ///

@@ -39,6 +39,9 @@ impl fmt::Display for Note {
             Note::MachineBusy { load, processors } => {
                 write!(f, "the machine was busy before the measurement (load {load:.1} on {processors} processors)")
             }
+            Note::CoverageUnknown { candidate, reason } => {
+                write!(f, "what of {candidate} runs in integers could not be found out: {reason}")
+            }
             Note::Governor { governor } => {
                 write!(f, "the processor's frequency governor is {governor}, not performance")
             }

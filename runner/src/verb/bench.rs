@@ -1,6 +1,7 @@
 //! `bench`: latency and throughput.
 
 pub mod args;
+pub(crate) mod coverage;
 pub mod csv;
 pub mod document;
 pub mod gpu;

@@ -137,6 +137,9 @@ fn kept_nodes_and_values_without_a_range_stay_f32() {
     ];
     assert_eq!(declined, expected);
     let kept = after.nodes.iter().find(|node| node.name == "layer1.0.conv2").unwrap();
+    // Its data has a scale for each channel, so that no runtime rounds its weights unasked.
+    let data = after.nodes.iter().find(|node| node.output == kept.inputs[0]).unwrap();
+    assert_eq!((data.op, after.value(data.inputs[1]).shape.len()), (Op::DequantizeLinear { axis: 1 }, 1));
     assert_eq!(kept.inputs[1..], before.nodes.iter().find(|n| n.name == kept.name).unwrap().inputs[1..]);
     assert!(distances(&before, &after).iter().all(|far| *far < 0.1));
 

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::runtime::error::{OLDEST_MINOR, RuntimeError};
 
 /// The loaded library and its one environment.
+#[derive(Clone)]
 pub struct Runtime {
     /// The environment in which sessions are made.
     pub environment: ort::environment::Environment,

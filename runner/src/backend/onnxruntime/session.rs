@@ -8,6 +8,7 @@ pub mod build;
 pub mod convert;
 pub mod engine;
 pub(crate) mod error;
+pub(crate) mod kernels;
 pub mod probe;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use super::provider::{Kind, Provider};
 use super::runtime;
 use super::runtime::Runtime;
 use super::spec::{Source, Spec};
+use crate::model::coverage::Coverage;
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Ports, Scope};
 use crate::model::tensor::Tensor;
 
@@ -40,6 +42,8 @@ pub struct LocalModel {
     outputs: Vec<String>,
     /// Whether runs are recorded and replayed on the device, which needs inputs and outputs at fixed addresses.
     graph: bool,
+    /// What it was made from, for a session that is looked into.
+    made_from: (Runtime, Spec, Provider),
 }
 
 impl LocalModel {
@@ -108,7 +112,8 @@ impl LocalModel {
             first_run_seconds: 0.0,
         };
         let ports = convert::ports(&session);
-        let mut model = LocalModel { session, loaded, ports, bound, outputs, graph };
+        let made_from = (runtime.clone(), spec.clone(), provider);
+        let mut model = LocalModel { session, loaded, ports, bound, outputs, graph, made_from };
         let inputs = probe::inputs(&model.session, &spec.shapes)?;
         let started = Instant::now();
         model.first_run(&inputs).map_err(|error| probe_failed(&error))?;
@@ -180,6 +185,11 @@ impl Model for LocalModel {
             Scope::EndToEnd => self.time_end_to_end(inputs, block),
             Scope::Device => self.time_on_device(inputs, block),
         }
+    }
+
+    fn coverage(&mut self) -> Result<Option<Coverage>, ModelError> {
+        let (runtime, spec, provider) = &self.made_from;
+        kernels::coverage(runtime, spec, provider)
     }
 
     fn memory(&mut self) -> Result<Memory, ModelError> {

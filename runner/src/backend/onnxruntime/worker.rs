@@ -24,6 +24,7 @@ use onnx_file::budget;
 use super::runtime::Description;
 use super::runtime::find::Library;
 use super::spec::Spec;
+use crate::model::coverage::Coverage;
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, OutputRange, Part, Ports};
 use crate::model::tensor::{Data, Tensor};
 
@@ -84,7 +85,8 @@ impl Launcher {
                     placement = ?loaded.placement,
                     "model loaded"
                 );
-                Ok(Worker { process, loaded: *loaded, ports, run_limit: self.run_limit })
+                let (run_limit, load_limit) = (self.run_limit, self.load_limit);
+                Ok(Worker { process, loaded: *loaded, ports, run_limit, load_limit })
             }
             _ => Err(process.protocol_violation()),
         }
@@ -113,6 +115,7 @@ pub struct Worker {
     loaded: Loaded,
     ports: Ports,
     run_limit: Duration,
+    load_limit: Duration,
 }
 
 impl Worker {
@@ -163,6 +166,13 @@ impl Model for Worker {
         let (reply, mut tensors) = self.process.ask(&Request::Time(block), inputs, None, limit)?;
         match (reply, tensors.pop()) {
             (Reply::Tensors, Some(Tensor { data: Data::F64(seconds), .. })) => Ok(seconds),
+            _ => Err(self.process.protocol_violation()),
+        }
+    }
+
+    fn coverage(&mut self) -> Result<Option<Coverage>, ModelError> {
+        match self.process.ask(&Request::Coverage, &[], None, self.load_limit)? {
+            (Reply::Coverage(coverage), _) => Ok(coverage),
             _ => Err(self.process.protocol_violation()),
         }
     }

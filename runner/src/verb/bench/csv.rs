@@ -33,6 +33,7 @@ pub fn csv(bench: &Bench) -> String {
         "difference_shown",
         "drift",
         "outliers",
+        "int8_coverage",
         "error",
     ];
     heading.extend(strings(&rest));
@@ -58,6 +59,7 @@ pub fn csv(bench: &Bench) -> String {
         line.push(ratio.map(|ratio| ratio.difference_shown.to_string()).unwrap_or_default());
         line.push(number(row.drift));
         line.push(summary.map(|summary| summary.outliers.len().to_string()).unwrap_or_default());
+        line.push(number(row.int8_coverage.as_ref().map(|coverage| coverage.share)));
         line.push(row.error.as_ref().map(|error| one_line(&error.to_string())).unwrap_or_default());
         line
     });

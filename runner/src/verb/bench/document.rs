@@ -16,6 +16,9 @@ use crate::stats::median;
 use crate::stats::percentile::Percentile;
 use crate::verb::outcome::Report;
 
+/// Multiplications in floating point that are shown of a quantized model; all are in the JSON.
+const FLOATS_SHOWN: usize = 5;
+
 /// Describes a benchmark: latencies, cold start, what makes them doubtful.
 pub fn document(bench: &Report<Bench>) -> Document {
     let names = short_names(bench.rows.iter().map(|row| row.model.as_str()));
@@ -31,6 +34,7 @@ pub fn document(bench: &Report<Bench>) -> Document {
         document.heading("Cold start and memory (medians; the most memory of any start)");
         document.table(cold_start(bench, &names));
     });
+    floats(&mut document, bench, &name);
     document.aside(|document| document.list("Warnings", warnings(bench, &name)));
     document.aside(|document| document.list("Notes", sentences(&bench.notes)));
     if bench.interrupted {
@@ -86,6 +90,7 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
         Column::number("max ms"),
         Column::number("CV"),
         Column::number("images/s"),
+        Column::number("in integers"),
         Column::number("speed-up"),
         Column::text("interval"),
     ]);
@@ -107,6 +112,7 @@ fn latencies(bench: &Bench, name: &impl Fn(&Row) -> String) -> Table {
         cells.push(four_digits(summary.max).into());
         cells.push(percent(summary.cv).into());
         cells.push(row.images_per_second.map(four_digits).unwrap_or_default().into());
+        cells.push(row.int8_coverage.as_ref().map(|found| percent(found.share)).unwrap_or_default().into());
         cells.extend(speed_up(row.speed_up.as_ref()));
         table.rows.push(cells);
     }
@@ -172,6 +178,18 @@ fn cold_start(bench: &Bench, names: &BTreeMap<&str, String>) -> Table {
         table.rows.push(cells);
     }
     table.without_empty_columns()
+}
+
+/// Multiplications that a quantized model leaves to floating point, and why; once for each candidate.
+fn floats(document: &mut Document, bench: &Bench, name: &impl Fn(&Row) -> String) {
+    let mut last = None;
+    for row in &bench.rows {
+        let Some(found) = &row.int8_coverage else { continue };
+        if last.replace(row.candidate) != Some(row.candidate) && found.integer_nodes < found.nodes.len() {
+            document.paragraph(format!("{} {}: {found}", row.provider, name(row)));
+            document.list("Multiplies in f32", found.sentences(FLOATS_SHOWN));
+        }
+    }
 }
 
 fn warnings(bench: &Bench, name: &impl Fn(&Row) -> String) -> Vec<String> {

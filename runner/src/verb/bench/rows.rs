@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::plan::Plan;
 use super::warmup::WarmedUp;
 use crate::model::candidate::Candidate;
+use crate::model::coverage::Coverage;
 use crate::model::opened::{ModelError, Scope};
 use crate::note::{Named, Note};
 use crate::stats;
@@ -89,6 +90,9 @@ pub struct Row {
     pub drift: Option<f64>,
     /// Against the first candidate that has a result at the same batch size and scope.
     pub speed_up: Option<SpeedUp>,
+    /// Which multiplications run in integers; none for a model that is not quantized, or where the runtime does not
+    /// tell.
+    pub int8_coverage: Option<Coverage>,
     /// What makes the numbers doubtful.
     #[serde(serialize_with = "crate::coded::with_text")]
     pub warnings: Vec<Warning>,
@@ -117,6 +121,7 @@ impl Row {
                         process_medians_ms: Vec::new(),
                         drift: None,
                         speed_up: None,
+                        int8_coverage: None,
                         warnings: Vec::new(),
                         error: None,
                     });

@@ -1,6 +1,6 @@
 //! `bench`: latency and throughput.
 
-use super::{csv, document};
+use super::{coverage, csv, document};
 use crate::note::Named;
 use crate::report::document::Document;
 use crate::verb::outcome::{Outcome, Report};
@@ -47,6 +47,10 @@ pub(crate) fn measured(
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::new(global.quiet);
     let mut measured = bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress));
+    drop(bar);
+    if !measured.interrupted {
+        coverage::add(&mut candidates, &mut measured);
+    }
     measured.notes.extend(providers.notes());
     Ok(measured)
 }

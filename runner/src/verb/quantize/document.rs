@@ -10,6 +10,9 @@ use crate::report::number::bytes;
 use crate::report::{broken, machine};
 use crate::verb::outcome::Report;
 
+/// Multiplications in f32 that are shown; all are in the JSON.
+const FLOATS_SHOWN: usize = 10;
+
 /// Describes an int8 file: its form, what stays f32, what it loses, the verdict.
 pub fn document(report: &Report<Quantized>) -> Document {
     let mut document = Document::default();
@@ -29,6 +32,10 @@ pub fn document(report: &Report<Quantized>) -> Document {
     }
     let stays = lowering.declined.iter().map(|left| format!("{} {}: {}", left.op, left.node, left.reason));
     document.list("Stays f32", stays.collect());
+    if let Some(found) = &report.int8_coverage {
+        document.paragraph(format!("on onnxruntime: {found}"));
+        document.list("Multiplies in f32", found.sentences(FLOATS_SHOWN));
+    }
     document.list("Broken images, which are left out", broken(&report.broken));
     document.list("Notes", sentences(&report.notes));
     let against = match accuracy.labelled {
@@ -40,6 +47,10 @@ pub fn document(report: &Report<Quantized>) -> Document {
         "{:.2} points lost, with 95% confidence less than {:.2}",
         accuracy.loss_points, accuracy.loss_bound_points
     );
+    if report.not_covered {
+        let text = "less runs in integers than the target promises; the nodes and the reasons are above";
+        document.verdict(text, Tone::Bad);
+    }
     match report.max_loss_points {
         None => document.paragraph(loss),
         Some(most) if report.exceeded && accuracy.loss_points <= most => document.verdict(

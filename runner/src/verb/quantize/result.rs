@@ -4,6 +4,7 @@ use resnext_builder::optimize::Optimized;
 use serde::Serialize;
 
 use crate::input::broken::Broken;
+use crate::model::coverage::Coverage;
 use crate::stats::proportion::loss_bound;
 
 /// Version of the JSON written from [`Quantized`].
@@ -20,6 +21,10 @@ pub struct Quantized {
     pub calibrated_on: usize,
     /// What was rewritten, and what stays f32 and why.
     pub lowering: Optimized,
+    /// Which multiplications run in integers; none where the provider does not tell.
+    pub int8_coverage: Option<Coverage>,
+    /// Whether too few do, where the target promises all.
+    pub not_covered: bool,
     /// What it loses.
     pub accuracy: Accuracy,
     /// The largest loss, in points, that passes.

@@ -8,8 +8,9 @@ use onnx_file::exit::Exit;
 use onnx_file::stream::Source;
 use resnext_builder::build::{External, LabelsChoice, PreprocessChoice};
 use resnext_builder::calibration::{self, Calibration};
+use resnext_builder::ends::Ends;
 use resnext_builder::optimize::{Optimized, Plan, optimize};
-use resnext_builder::precision::int8::Int8;
+use resnext_builder::precision::int8::{Flavour, Int8};
 use resnext_builder::precision::{Dtype, Precision};
 use resnext_builder::target::Rationale;
 
@@ -22,6 +23,8 @@ use crate::exit::Failure;
 use crate::host::environment::Environment;
 use crate::input;
 use crate::input::shapes::demands;
+use crate::model::candidate::Candidate;
+use crate::model::coverage::{Coverage, Multiplier};
 use crate::model::file::{MetadataError, ModelFile};
 use crate::model::said::Asked;
 use crate::report::document::Document;
@@ -36,6 +39,9 @@ use crate::verb::infer::inference as infer;
 use crate::verb::outcome::{Outcome, Report};
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+
+/// The part of the multiply-adds that runs in integers where a target promises all: the rest is for what rounds the count.
+const PROMISED: f64 = 0.99;
 
 pub(crate) fn run(global: &Global, arguments: &Quantize) -> Result<ExitCode, Failure> {
     let quantized = measured(global, &arguments.options()?, arguments.exports.outputs())?;
@@ -68,10 +74,13 @@ pub(crate) fn measured(global: &Global, options: &Options, outputs: Outputs<'_>)
     let (calibrated_on, broken) = (found.inputs.count(), found.inputs.broken.clone());
     let lowering = lower(options, found.result)?;
     let accuracy = accuracy(global, options, &judged)?;
+    let int8_coverage = coverage(global, options)?;
     let result = Quantized {
         model: source.name(),
         output: options.output.display().to_string(),
         calibrated_on,
+        not_covered: int8_coverage.as_ref().is_some_and(|found| falls_short(found, options)),
+        int8_coverage,
         lowering,
         accuracy,
         max_loss_points: options.max_loss,
@@ -134,6 +143,8 @@ fn lower(options: &Options, found: calibrate::result::Calibration) -> Result<Opt
         lowering,
         rationale: Rationale::of(target, Dtype::Int8),
         external: External::default(),
+        data_name: None,
+        ends: Ends::default(),
         calibration: Some(calibration),
         constant_initializers: false,
         labels: LabelsChoice::default(),
@@ -141,6 +152,24 @@ fn lower(options: &Options, found: calibrate::result::Calibration) -> Result<Opt
         files: Vec::new(),
     };
     optimize(&plan).map_err(|error| Failure::new(error.exit(), error.to_string()))
+}
+
+/// What of the int8 file runs in integers.
+fn coverage(global: &Global, options: &Options) -> Result<Option<Coverage>, Failure> {
+    let files = read_models(std::slice::from_ref(&options.output))?;
+    let providers = Providers::of(global, &options.providers)?;
+    let mut candidates = providers.candidates(&files, &demands(&files, &[options.batch]));
+    Ok(candidates.first_mut().map(Candidate::coverage).transpose()?.flatten())
+}
+
+/// Whether less runs in integers than the target promises of what was not kept: all, for providers that fuse the form.
+fn falls_short(found: &Coverage, options: &Options) -> bool {
+    if options.target.integer_flavour() != Some(Flavour::Unsigned) {
+        return false;
+    }
+    let asked = |node: &&Multiplier| !options.keep_f32.contains(&node.name);
+    let promised: Vec<Multiplier> = found.nodes.iter().filter(asked).cloned().collect();
+    !promised.is_empty() && Coverage::of(promised).share < PROMISED
 }
 
 /// Both files on the images `judged`.
@@ -234,7 +263,7 @@ impl Outcome for Quantized {
     }
 
     fn mismatch(&self) -> bool {
-        self.exceeded
+        self.exceeded || self.not_covered
     }
 
     fn exits(&self) -> Vec<Exit> {

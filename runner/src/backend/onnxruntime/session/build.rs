@@ -42,16 +42,34 @@ pub(crate) fn commit(
         let hint = hint(provider.kind(), spec);
         ModelError::Unavailable(format!("{} could not be registered: {}\nhint: {hint}", provider.kind(), said(&error)))
     };
-    let mut builder = configured(runtime, spec, strict).map_err(|error| ModelError::Failed(said(&error)))?;
-    builder = with_provider(runtime, builder, provider, spec).map_err(unavailable)?;
-    let committed = match &spec.model {
+    let builder = configured(runtime, spec, strict).map_err(|error| ModelError::Failed(said(&error)))?;
+    let builder = with_provider(runtime, builder, provider, spec).map_err(unavailable)?;
+    let session = opened(builder, provider, &spec.model)?;
+    let placed = native::placement(&session).map_err(|error| ModelError::Failed(said(&error)))?;
+    Ok((session, placed))
+}
+
+/// Makes a session like that of [`commit`], with `more` set, for something else than measuring.
+pub(crate) fn recorded(
+    runtime: &Runtime,
+    spec: &Spec,
+    provider: &Provider,
+    more: impl FnOnce(SessionBuilder) -> Result<SessionBuilder, ort::Error>,
+) -> Result<Session, ModelError> {
+    let builder = configured(runtime, spec, false)
+        .and_then(|builder| with_provider(runtime, builder, provider, spec))
+        .and_then(more)
+        .map_err(|error| ModelError::Failed(said(&error)))?;
+    opened(builder, provider, &spec.model)
+}
+
+fn opened(mut builder: SessionBuilder, provider: &Provider, model: &Source) -> Result<Session, ModelError> {
+    let committed = match model {
         Source::File(path) => builder.commit_from_file(path),
         Source::Probe => builder.commit_from_memory(&probe::model()),
         Source::Known => builder.commit_from_memory(&graph::model()),
     };
-    let session = committed.map_err(|error| load_failed(&error, provider.kind(), &spec.model))?;
-    let placed = native::placement(&session).map_err(|error| ModelError::Failed(said(&error)))?;
-    Ok((session, placed))
+    committed.map_err(|error| load_failed(&error, provider.kind(), model))
 }
 
 /// What to do about a provider that does not register.

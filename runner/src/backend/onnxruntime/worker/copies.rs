@@ -3,6 +3,7 @@
 
 use crate::backend::onnxruntime::spec::Spec;
 use crate::model::batch::{join, one_row_a_image};
+use crate::model::coverage::Coverage;
 use crate::model::opened::{Block, Loaded, Memory, Model, ModelError, Ports};
 use crate::model::tensor::Tensor;
 
@@ -66,6 +67,10 @@ impl Model for Copies {
 
     fn time(&mut self, inputs: &[Tensor], block: Block) -> Result<Vec<f64>, ModelError> {
         self.first.time(inputs, block)
+    }
+
+    fn coverage(&mut self) -> Result<Option<Coverage>, ModelError> {
+        self.first.coverage()
     }
 
     fn memory(&mut self) -> Result<Memory, ModelError> {

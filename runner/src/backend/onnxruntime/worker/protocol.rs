@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::onnxruntime::runtime::Description;
 use crate::backend::onnxruntime::runtime::find::Library;
 use crate::backend::onnxruntime::spec::Spec;
+use crate::model::coverage::Coverage;
 use crate::model::opened::{Block, Loaded, Memory, ModelError, OutputRange, Part, Ports};
 use crate::model::tensor::{Data, Tensor};
 
@@ -42,6 +43,8 @@ pub(crate) enum Request {
     Time(Block),
     /// Tell the memory used so far.
     Memory,
+    /// Tell which multiplications run in integers.
+    Coverage,
 }
 
 /// What the worker answers.
@@ -58,9 +61,11 @@ pub(crate) enum Reply {
     Ranges(Vec<OutputRange>),
     /// To `Memory`.
     Memory(Memory),
+    /// To `Coverage`.
+    Coverage(Option<Coverage>),
     /// Before the answer to `Time`, now and again: the worker is alive and between two runs.
     Working,
-    /// To any of them.
+    /// To any.
     Failed(ModelError),
 }
 

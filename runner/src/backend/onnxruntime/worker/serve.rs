@@ -75,6 +75,7 @@ fn answer(
             let shape = vec![seconds.len()];
             Ok((Reply::Tensors, vec![Tensor { name: "seconds".to_owned(), shape, data: Data::F64(seconds) }]))
         }
+        Request::Coverage => Ok((Reply::Coverage(loaded(model)?.coverage()?), Vec::new())),
         Request::Memory => Ok((Reply::Memory(loaded(model)?.memory()?), Vec::new())),
     }
 }
