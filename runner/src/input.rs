@@ -11,6 +11,7 @@ pub mod noise;
 pub mod pipeline;
 pub mod preprocess;
 pub mod shapes;
+pub(crate) mod share;
 
 use half::f16;
 use onnx_file::element::ElementType;

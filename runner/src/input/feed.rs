@@ -1,7 +1,7 @@
 //! What a model is run on where nothing is said of it: noise for its images, or for every input of a model that takes
 //! something else.
 
-use onnx_file::budget::{self, OverBudget};
+use onnx_file::budget::{Budget, OverBudget};
 use onnx_file::element::ElementType;
 
 use super::{UnfitInput, demand, fit, noise, noise_tensor, preprocess};
@@ -83,16 +83,24 @@ impl Feed {
     /// # Errors
     /// [`OverBudget`] where that is more than this process may hold.
     pub fn synthetic(&self, batch: usize, seed: u64) -> Result<Vec<Tensor>, OverBudget> {
+        self.synthetic_within(&mut Budget::new(), batch, seed)
+    }
+
+    /// As [`Feed::synthetic`], where others are held beside them.
+    ///
+    /// # Errors
+    /// [`OverBudget`] where that is more than they leave.
+    pub fn synthetic_within(&self, budget: &mut Budget, batch: usize, seed: u64) -> Result<Vec<Tensor>, OverBudget> {
         match self {
             Feed::Images(image, extent) => {
-                demand::of(*extent, batch, 0)?;
+                demand::within(budget, *extent, batch, 0)?;
                 Ok(vec![noise_tensor(image, batch, *extent, seed)])
             }
             Feed::Tensors(ports) => {
                 let shapes: Vec<Vec<usize>> = ports.iter().map(|port| shape(port, batch)).collect();
                 let elements = |shape: &Vec<usize>| shape.iter().copied().fold(WIDEST, usize::saturating_mul);
                 let bytes = shapes.iter().map(elements).fold(0, usize::saturating_add);
-                budget::check(&format!("inputs for {batch} at once"), bytes as u64)?;
+                budget.take(&format!("inputs for {batch} at once"), bytes as u64)?;
                 let tensor = |(port, shape): (&Port, Vec<usize>)| {
                     noise::tensor(&port.name, port.element_type.unwrap_or(ElementType::F32), shape, seed)
                 };
@@ -191,6 +199,21 @@ mod tests {
         assert!(feed.fit(&[made[0].clone(), short], "m").unwrap_err().to_string().contains("shape [4, 1]"));
         let texts = file(vec![value("x", DataType::String, &[1])], &[]);
         assert!(Feed::of_file(&texts).is_err());
+    }
+
+    #[test]
+    fn inputs_that_are_held_together_are_counted_together() {
+        let images = file(vec![value("x", DataType::Float, &[-1, 3, 8, 8])], &[]);
+        let ids = file(vec![value("ids", DataType::Int64, &[-1, 288])], &[]);
+        for model in [images, ids] {
+            let feed = Feed::of_file(&model).unwrap();
+            // One of them takes 2304 bytes.
+            let mut budget = Budget::of(3 * 2304 + 100);
+            for _ in 0..3 {
+                assert!(feed.synthetic_within(&mut budget, 1, 0).is_ok());
+            }
+            assert!(feed.synthetic_within(&mut budget, 1, 0).is_err());
+        }
     }
 
     #[test]

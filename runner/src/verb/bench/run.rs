@@ -45,7 +45,7 @@ pub(crate) fn measured(
     let plan = &options.plan.for_models(&files);
     let mut candidates = providers.candidates(&files, &demands(&files, &plan.batches));
     let stop = stop_on_interrupt(global.quiet, KEEPS);
-    let mut bar = Bar::new(global.quiet);
+    let mut bar = Bar::with_time_left(global.quiet);
     let mut measured = bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress));
     drop(bar);
     if !measured.interrupted {

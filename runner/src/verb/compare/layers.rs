@@ -221,7 +221,7 @@ impl<'c, 'a> Side<'c, 'a> {
             // Nobody knows along which dimensions several inputs could be divided.
             several => model.run(several),
         };
-        let outputs = run().map_err(told.clone())?;
+        let outputs = run().map_err(told)?;
         let again = run().map_err(told)?;
         let loaded = model.loaded().clone();
         Ok(Run { candidate: name, file: self.file.clone(), loaded, outputs, again, added })
