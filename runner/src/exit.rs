@@ -11,6 +11,7 @@ use crate::backend::onnxruntime::runtime::error::InstallError;
 use crate::backend::onnxruntime::runtime::error::RuntimeError;
 use crate::model::file::MetadataError;
 use crate::model::opened::ModelError;
+use crate::record::RecordError;
 use crate::report::document::Line;
 
 /// Why a verb came to nothing: what to say and how to exit.
@@ -61,6 +62,12 @@ impl From<InstallError> for Failure {
             _ => Exit::Unavailable,
         };
         Failure::lines(exit, error.to_string())
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Failure {
+        Failure::new(Exit::BadInput, error.to_string())
     }
 }
 

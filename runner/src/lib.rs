@@ -82,6 +82,7 @@ pub mod input;
 pub mod model;
 pub mod next;
 pub mod note;
+pub mod record;
 pub mod report;
 pub mod stats;
 pub mod terminal;

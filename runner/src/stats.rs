@@ -3,12 +3,15 @@
 //! Nothing here knows what was measured: samples are in any unit, and every result is in the same unit. No sample is
 //! ever dropped; outliers are flagged.
 
+pub mod change;
 pub mod percentile;
 pub mod proportion;
 pub mod random;
 pub mod range;
 pub mod ranking;
 pub mod ratio;
+#[cfg(test)]
+mod simulated;
 
 use serde::Serialize;
 

@@ -9,12 +9,14 @@ pub mod doctor;
 pub mod eval;
 pub mod files;
 pub mod flags;
+pub mod gate;
 pub mod infer;
 pub mod outcome;
 pub mod outputs;
 pub mod publish;
 pub mod quantize;
 pub mod quickstart;
+pub mod regression;
 pub mod setup;
 pub mod shapes;
 #[cfg(test)]
@@ -44,6 +46,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Infer(infer) => infer::run::run(global, &infer),
         Verb::Compare(compare) => compare::run::run(global, &compare),
         Verb::Bench(bench) => bench::run::run(global, &bench),
+        Verb::Gate(gate) => gate::run::run(global, &gate),
         Verb::Eval(eval) => eval::run::run(global, &eval),
         Verb::Tune(tune) => tune::run::run(global, &tune),
         Verb::Quantize(quantize) => quantize::run::run(global, &quantize),

@@ -8,6 +8,7 @@ mod common {
     pub(crate) mod snapshot;
 }
 
+mod bundle;
 mod calibrate;
 mod classifiers;
 mod coverage;
@@ -18,6 +19,7 @@ mod exits;
 mod extents;
 mod fallback;
 mod faults;
+mod gate;
 mod gpu;
 mod hostile;
 mod imports;

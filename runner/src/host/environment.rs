@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use onnx_file::open;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::machine::Host;
 use crate::note::Note;
 
 /// Machine and time of a measurement; `None` where the platform does not tell.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// Version of this program.
     pub program_version: String,

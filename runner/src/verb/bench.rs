@@ -10,4 +10,5 @@ pub mod options;
 pub mod plan;
 pub mod rows;
 pub mod run;
+pub mod verdict;
 pub mod warmup;

@@ -14,6 +14,7 @@ use super::bench::args::Bench;
 use super::calibrate::args::Calibrate;
 use super::compare::args::Compare;
 use super::eval::args::Eval;
+use super::gate::args::Gate;
 use super::infer::args::Infer;
 use super::tune::args::Tune;
 
@@ -49,6 +50,8 @@ pub enum Verb {
     Compare(Compare),
     /// Measure latency and throughput of every model on every provider
     Bench(Bench),
+    /// Tell whether a kept measurement is a regression against an earlier one
+    Gate(Gate),
     /// Measure accuracy on labelled images
     Eval(Eval),
     /// Find the fastest lowering of a model's grouped and strided convolutions by measuring

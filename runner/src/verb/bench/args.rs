@@ -7,6 +7,7 @@ use crate::backend::onnxruntime::provider::OptionError;
 use crate::model::opened::Scope;
 use crate::verb::flags::each_once;
 use crate::verb::flags::*;
+use crate::verb::regression::flags::LimitArgs;
 use crate::verb::shapes::Shapes;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -54,6 +55,14 @@ pub struct Bench {
     /// show a difference between models: an interval needs three.
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Measuring")]
     pub(crate) processes: Option<usize>,
+    /// Compare with this earlier measurement, as --export-json wrote it; tells first what can be shown in the time given
+    ///
+    /// Without it, --max-regress compares every further candidate with the first: measured in turns, two models show
+    /// smaller differences than two measurements at different times.
+    #[arg(long, value_name = "FILE", help_heading = "Measuring")]
+    pub(crate) baseline: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) exports: Exports,
 }
@@ -65,7 +74,20 @@ impl Bench {
     /// [`OptionError`] for options that no provider asked for takes.
     pub(crate) fn options(&self) -> Result<Options, OptionError> {
         let providers = self.providers.options()?;
-        Ok(Options { models: self.models.clone(), shapes: self.shapes.shape.clone(), providers, plan: self.plan() })
+        Ok(Options {
+            models: self.models.clone(),
+            shapes: self.shapes.shape.clone(),
+            providers,
+            plan: self.plan(),
+            baseline: self.baseline.clone(),
+            limits: self.is_gated().then(|| self.limits.limits()),
+        })
+    }
+
+    /// Whether a verdict is asked for.
+    fn is_gated(&self) -> bool {
+        let LimitArgs { max_regress, strict, allow_different } = &self.limits;
+        self.baseline.is_some() || max_regress.is_some() || *strict || !allow_different.is_empty()
     }
 
     /// The plan of the measurement.

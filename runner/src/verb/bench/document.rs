@@ -15,6 +15,7 @@ use crate::report::{machine, placement, short_names};
 use crate::stats::median;
 use crate::stats::percentile::Percentile;
 use crate::verb::outcome::Report;
+use crate::verb::regression;
 
 /// Multiplications in floating point that are shown of a quantized model; all are in the JSON.
 const FLOATS_SHOWN: usize = 5;
@@ -37,6 +38,10 @@ pub fn document(bench: &Report<Bench>) -> Document {
     floats(&mut document, bench, &name);
     document.aside(|document| document.list("Warnings", warnings(bench, &name)));
     document.aside(|document| document.list("Notes", sentences(&bench.notes)));
+    if let Some(gated) = &bench.gate {
+        document.heading("Regression");
+        regression::document::describe(&mut document, gated);
+    }
     if bench.interrupted {
         document.verdict("stopped early: these are the runs made until then", Tone::Bad);
     }

@@ -21,6 +21,7 @@ use crate::model::tensor::Tensor;
 use crate::note::Note;
 use crate::stats::random::SplitMix64;
 use crate::verb::outcome::Report;
+use crate::verb::regression::Gated;
 use onnx_file::budget::Budget;
 
 use super::gpu::GpuState;
@@ -73,6 +74,9 @@ pub struct Bench {
     pub rows: Vec<Row>,
     /// State of the GPUs before each round and after the last; empty without GPUs.
     pub gpus: Vec<GpuState>,
+    /// The verdict, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gated>,
 }
 
 impl Bench {
@@ -112,7 +116,14 @@ pub fn bench(
     let gpus = gpus.unwrap_or_default();
     let doubts = environment.warnings().into_iter().chain(gpu::warnings(&gpus, &others));
     let notes = doubts.chain(Note::library(loaded)).chain(rows::baselines(&rows)).collect();
-    let bench = Bench { load_average_after: load_average_now(), plan: plan.clone(), candidates: measured, rows, gpus };
+    let bench = Bench {
+        load_average_after: load_average_now(),
+        plan: plan.clone(),
+        candidates: measured,
+        rows,
+        gpus,
+        gate: None,
+    };
     Report { environment, notes, interrupted, result: bench }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::plan::Plan;
 use crate::backend::onnxruntime::options::ProviderOptions;
 use crate::model::shaped::InputShape;
+use crate::verb::regression::limits::Limits;
 
 /// What to measure, on what, for how long.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,4 +18,8 @@ pub struct Options {
     pub providers: ProviderOptions,
     /// How they are measured.
     pub plan: Plan,
+    /// An earlier measurement to compare with; the first candidate is compared with unless given.
+    pub baseline: Option<PathBuf>,
+    /// What is allowed, where a verdict is asked for.
+    pub limits: Option<Limits>,
 }

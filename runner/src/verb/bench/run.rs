@@ -12,6 +12,7 @@ use super::measurement as bench;
 
 use super::args::Bench;
 use super::options::Options;
+use super::verdict::Against;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
@@ -20,9 +21,11 @@ use crate::model::opened::ModelError;
 use crate::next::Next;
 use crate::terminal::args::Global;
 use crate::terminal::interrupt::{KEEPS, stop_on_interrupt};
+use crate::terminal::output::note;
 use crate::terminal::progress::Bar;
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::publish;
+use crate::verb::regression::Gated;
 use crate::verb::shapes;
 use onnx_file::exit::Exit;
 
@@ -40,18 +43,27 @@ pub(crate) fn measured(
 ) -> Result<Report<measurement::Bench>, Failure> {
     let mut files = read_models(&options.models)?;
     shapes::shape(&mut files, &options.shapes)?;
-    outputs.apart_from(&files, &[])?;
+    let baseline = options.baseline.as_slice();
+    outputs.apart_from(&files, baseline)?;
     let providers = Providers::of(global, &options.providers)?;
-    let plan = &options.plan.for_models(&files);
+    let mut plan = options.plan.for_models(&files);
     let mut candidates = providers.candidates(&files, &demands(&files, &plan.batches));
+    let against = Against::read(options.limits.as_ref(), options.baseline.as_deref(), candidates.len())?;
+    if let Some(against) = &against {
+        plan = Against::plan(plan);
+        against.outlook(&plan).into_iter().for_each(|outlook| note(global.quiet, outlook));
+    }
     let stop = stop_on_interrupt(global.quiet, KEEPS);
     let mut bar = Bar::with_time_left(global.quiet);
-    let mut measured = bench::bench(&mut candidates, plan, &stop, &mut |progress| bar.show(progress));
+    let mut measured = bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress));
     drop(bar);
     if !measured.interrupted {
         coverage::add(&mut candidates, &mut measured);
     }
     measured.notes.extend(providers.notes());
+    if let Some(against) = against {
+        against.judge(&mut measured)?;
+    }
     Ok(measured)
 }
 
@@ -65,6 +77,10 @@ impl Outcome for measurement::Bench {
 
     fn csv(&self) -> String {
         csv::csv(self)
+    }
+
+    fn mismatch(&self) -> bool {
+        self.gate.as_ref().is_some_and(Gated::fails)
     }
 
     /// Tuning is worth its time where one model is measured as it was built.
@@ -84,6 +100,7 @@ impl Outcome for measurement::Bench {
     }
 
     fn exits(&self) -> Vec<Exit> {
-        self.errors().map(exit_of).collect()
+        let refused = self.gate.as_ref().is_some_and(Gated::is_refused);
+        self.errors().map(exit_of).chain(refused.then_some(Exit::Usage)).collect()
     }
 }

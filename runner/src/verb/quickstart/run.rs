@@ -72,7 +72,14 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
 
     heading("5. measurement")?;
     let plan = bench::plan::Plan { min_seconds: BENCH_SECONDS, ..bench::plan::Plan::default() };
-    let options = bench::options::Options { models: vec![model], shapes: Vec::new(), providers, plan };
+    let options = bench::options::Options {
+        models: vec![model],
+        shapes: Vec::new(),
+        providers,
+        plan,
+        baseline: None,
+        limits: None,
+    };
     let measured = bench::run::measured(global, &options, &Outputs::default())?;
     keep(&measured, &dir.join("bench.json"))?;
     print(global, &measured)?;
