@@ -26,6 +26,7 @@ mod imports;
 mod int8;
 mod library;
 mod next;
+mod precision;
 mod setup;
 mod shapes;
 mod streams;
