@@ -27,6 +27,7 @@ mod int8;
 mod layers;
 mod library;
 mod next;
+mod precision;
 mod setup;
 mod shapes;
 mod streams;
