@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::fuzzing;
 use resnext_runner::input::arrays::{load, load_named};
-use resnext_runner::model::tensor::{Data, Tensor};
+use resnext_runner::model::tensor::Tensor;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -73,13 +73,7 @@ fn arrays() -> Vec<Vec<u8>> {
 
 fn check(tensors: &[Tensor]) {
     for Tensor { name, shape, data } in tensors {
-        let elements = match data {
-            Data::F32(values) => values.len(),
-            Data::F16(values) => values.len(),
-            Data::F64(values) => values.len(),
-            Data::I64(values) => values.len(),
-            Data::U8(values) => values.len(),
-        };
+        let elements = data.to_f64().len();
         assert_eq!(elements, shape.iter().product::<usize>(), "{name} {shape:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Why two candidates could not be compared block by block.
 
+use onnx_file::element::ElementType;
 use onnx_file::exit::Exit;
 use onnx_file::expose::ExposeError;
 
@@ -34,6 +35,14 @@ pub enum LayersError {
         /// Boundaries of the second.
         second_count: usize,
     },
+    /// One gives integers where the other gives floating-point numbers.
+    #[error("{first}, and {second}: levels and the numbers that they stand for cannot be compared one to one")]
+    Kinds {
+        /// The first.
+        first: Of,
+        /// The second.
+        second: Of,
+    },
     /// A candidate gave no result with the added outputs.
     #[error("{candidate} with block outputs added: {error}")]
     Run {
@@ -58,8 +67,25 @@ impl LayersError {
         match self {
             Self::Write(_) => Exit::Output,
             Self::Run { .. } | Self::Missing { .. } => Exit::Unavailable,
-            Self::Model(_) | Self::Input(_) | Self::Unmatched { .. } => Exit::BadInput,
+            Self::Model(_) | Self::Input(_) | Self::Unmatched { .. } | Self::Kinds { .. } => Exit::BadInput,
         }
+    }
+}
+
+/// A value of a candidate, and its type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Of {
+    /// Provider and file.
+    pub candidate: String,
+    /// The value.
+    pub value: String,
+    /// Type of its elements.
+    pub element_type: ElementType,
+}
+
+impl std::fmt::Display for Of {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} is {}", self.value, self.candidate, self.element_type)
     }
 }
 
