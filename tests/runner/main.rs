@@ -25,6 +25,7 @@ mod imports;
 mod int8;
 mod library;
 mod next;
+mod report;
 mod setup;
 mod shapes;
 mod streams;
