@@ -1,5 +1,6 @@
 //! The command line: clap's types, and their translation into a checked plan.
 
+mod bundle;
 mod description;
 mod ends;
 mod lowering;
@@ -21,6 +22,7 @@ use crate::output::DataName;
 use crate::variant::{Named, Stem};
 use values::{parse_batch, parse_image_size, parse_output, parse_sha256, weights};
 
+pub use bundle::BundleArgs;
 pub use description::DescriptionArgs;
 pub use ends::{EndsArgs, LayoutChoice};
 pub use lowering::{LoweringArgs, OptimizeArgs, TargetChoice};
@@ -126,6 +128,11 @@ pub enum Command {
     /// Rewrite an existing ONNX model for a provider: normalisations folded, grouped convolutions widened
     #[command(after_help = "Exit codes: 0 done, 2 usage, 3 bad input file, 6 output could not be written.")]
     Optimize(OptimizeArgs),
+    /// Write a folder that hands a model to other stacks, with golden cases, a card and the digest of every file
+    #[command(
+        after_help = "Exit codes: 0 done, 2 usage, or a stack of --for cannot take the model, 3 bad input file, 6 output could not be written."
+    )]
+    Bundle(BundleArgs),
     /// Write shell completions to standard output
     Completions {
         /// bash, elvish, fish, powershell or zsh

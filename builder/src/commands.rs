@@ -12,6 +12,7 @@ use onnx_file::text::{self, Terminal};
 
 use crate::assemble::obtain::{check_sha256, unasked};
 use crate::build::{BuildError, Destination, Document, External, Progress, Weights, build};
+use crate::bundle::{BundleError, bundle};
 use crate::cli::{BuildArgs, Cli, Command, OptimizeArgs, weights_only};
 use crate::hub;
 use crate::inspect::{InspectError, inspect};
@@ -38,6 +39,9 @@ pub enum CommandError {
     /// Rewriting.
     #[error(transparent)]
     Optimize(#[from] OptimizeError),
+    /// Bundling.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The model is not the checkpoint's.
     #[error(
         "the model does not compute what the checkpoint means; build it again, or verify it with the checkpoint it was made from"
@@ -60,6 +64,7 @@ impl CommandError {
         match self {
             Self::Build(error) => error.exit(),
             Self::Optimize(error) => error.exit(),
+            Self::Bundle(error) => error.exit(),
             Self::Different => Exit::Mismatch,
             Self::Verify(error) => error.exit(),
             Self::List(_) => Exit::Internal,
@@ -127,6 +132,14 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
                 out.write_all(json_of("optimize", &summary).as_bytes())?;
             } else if !args.quiet {
                 tell(err, &report::optimized(&summary));
+            }
+        }
+        Some(Command::Bundle(args)) => {
+            let done = bundle(&args.plan()?)?;
+            if args.json {
+                out.write_all(json_of("bundle", &done).as_bytes())?;
+            } else if !args.quiet {
+                tell(err, &report::bundled(&done));
             }
         }
         Some(Command::Completions { shell }) => {

@@ -34,6 +34,7 @@
 pub mod architecture;
 mod assemble;
 pub mod build;
+pub mod bundle;
 pub mod calibration;
 pub mod checkpoint;
 pub mod cli;

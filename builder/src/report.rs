@@ -1,9 +1,11 @@
 //! Text for people: the only place that formats.
 
+mod bundle;
 mod ends;
 mod verdict;
 mod words;
 
+pub use bundle::bundled;
 pub use verdict::verdict;
 
 use ends::{ends, lowering, target};

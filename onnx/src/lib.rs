@@ -16,6 +16,7 @@
 pub mod atomic;
 pub mod beside;
 pub mod budget;
+pub mod bundle;
 pub mod cost;
 pub mod digest;
 pub mod element;

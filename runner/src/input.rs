@@ -43,13 +43,7 @@ pub fn len(data: &Data) -> usize {
 
 /// The elements as f64, which holds every f16, f32 and u8 exactly and integers up to 2^53.
 pub fn to_f64(data: &Data) -> Vec<f64> {
-    match data {
-        Data::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
-        Data::F16(values) => values.iter().map(|&value| f64::from(value)).collect(),
-        Data::F64(values) => values.clone(),
-        Data::I64(values) => values.iter().map(|&value| value as f64).collect(),
-        Data::U8(values) => values.iter().map(|&value| f64::from(value)).collect(),
-    }
+    data.to_f64()
 }
 
 /// Prepared images, each `[3, H, W]` one after the other, as `image` takes them.

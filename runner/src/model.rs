@@ -7,6 +7,7 @@ pub mod demand;
 #[cfg(test)]
 pub mod fake;
 pub mod file;
+pub mod golden;
 pub mod opened;
 pub mod output;
 pub mod precision;

@@ -13,6 +13,7 @@ mod common {
 
 mod answers;
 mod as_people_have;
+mod bundle;
 mod checkpoints;
 mod dependencies;
 mod ends;

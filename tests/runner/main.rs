@@ -8,6 +8,7 @@ mod common {
     pub(crate) mod snapshot;
 }
 
+mod bundle;
 mod calibrate;
 mod classifiers;
 mod coverage;

@@ -2,7 +2,7 @@
 
 use super::onnxruntime::served::OnnxRuntime;
 use super::open::Backend;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::onnxruntime::known::cache;
 use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
@@ -115,6 +115,9 @@ impl Providers {
         if let Provider::TensorRt(tensorrt) = &mut provider {
             tensorrt.profiles = profile(demand).into_iter().collect();
         }
+        // TensorRT has an engine for the shapes asked for alone, and so has a model whose shapes were fixed.
+        let bound = provider.kind() == Kind::TensorRt || !file.shaped.is_empty();
+        let golden = file.golden.as_ref().map(|golden| if bound { golden.within(demand) } else { golden.clone() });
         let spec = Spec {
             library: library.clone(),
             provider,
@@ -128,7 +131,15 @@ impl Providers {
         let copies = if file.batch_divides() { self.copies } else { 1 };
         let backend = OnnxRuntime { launcher: &self.launcher, spec, copies };
         let provider = backend.name().to_owned();
-        Candidate::of_file(file, provider, Box::new(move |path| backend.open(path)))
+        let open = move |path: &Path| {
+            let mut model = backend.open(path)?;
+            // A search for a layer opens other files than the candidate's own.
+            if let Some(golden) = golden.as_ref().filter(|_| path == file.path) {
+                golden.check(&mut *model)?;
+            }
+            Ok(model)
+        };
+        Candidate::of_file(file, provider, Box::new(open))
     }
 }
 

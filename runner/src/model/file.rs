@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onnx_file::budget::OverBudget;
+use onnx_file::bundle::{self, BundleError, Manifest};
 use onnx_file::metadata::{Key, Labels, Metadata, Preprocess, PropertyError, Provenance};
 use onnx_file::named::{self, NamedError};
 use onnx_file::outline::{self, Outline, OutlineError};
 use onnx_file::proto::{GraphProto, NodeProto};
 use onnx_file::stream::{STANDARD_INPUT, Source as Streamed, is_stream};
 
+use super::golden::Golden;
 use super::precision::Precision;
 use super::said::{self, Asked, Foreign, Source};
 pub use onnx_file::port::{ImageInput, Layout, Port};
@@ -51,6 +53,9 @@ pub enum MetadataError {
         /// Names, types and shapes of the outputs.
         outputs: String,
     },
+    /// A bundle that is not what was written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// It names a file that it may not name, or that is not there.
     #[error("{}: {source}", path.display())]
     Named {
@@ -115,6 +120,8 @@ pub struct ModelFile {
     pub asked: Asked,
     /// Shapes of inputs that were asked for, by name.
     pub shaped: BTreeMap<String, Vec<Option<usize>>>,
+    /// What it has to make of given tensors before anything else is asked of it, where it is a bundle's.
+    pub golden: Option<Golden>,
     /// The outputs that are fetched from a run; all where nothing is said.
     pub fetched: Option<Vec<String>>,
     /// Coarsest arithmetic found in the file.
@@ -124,17 +131,30 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Reads everything but the weights of a file, or of what standard input holds where `path` is `-`.
+    /// Reads everything but the weights of a file, or of what standard input holds where `path` is `-`; of a bundle, its
+    /// most exact model, once every file is known to be what was written.
     ///
     /// # Errors
     /// [`MetadataError`] where the file cannot be read, is no ONNX model, or names a file that it may not name.
     pub fn read(path: &Path) -> Result<ModelFile, MetadataError> {
+        if bundle::is_bundle(path) {
+            return ModelFile::of_bundle(path);
+        }
         if !is_stream(path) {
             return ModelFile::at(path);
         }
         let copy = Streamed::of(path).map_err(MetadataError::Input)?;
         let file = ModelFile::at(copy.path()).map_err(|error| error.called(Path::new(STANDARD_INPUT)))?;
         Ok(ModelFile { copy: Some(Arc::new(copy)), ..file })
+    }
+
+    fn of_bundle(path: &Path) -> Result<ModelFile, MetadataError> {
+        let manifest = Manifest::checked(path)?;
+        let reason = "it holds no model".into();
+        let none = || BundleError::Manifest { path: path.join(bundle::MANIFEST), reason };
+        let model = manifest.models.first().ok_or_else(none)?;
+        let golden = Some(Golden::read(path, model)?);
+        Ok(ModelFile { golden, ..ModelFile::at(&path.join(&model.path))? })
     }
 
     fn at(path: &Path) -> Result<ModelFile, MetadataError> {
@@ -156,6 +176,7 @@ impl ModelFile {
             foreign: Foreign::read(path, &model),
             asked: Asked::default(),
             shaped: BTreeMap::new(),
+            golden: None,
             fetched: None,
             precision: Precision::of(&graph),
             graph,

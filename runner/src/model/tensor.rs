@@ -19,6 +19,17 @@ pub enum Data {
 }
 
 impl Data {
+    /// The elements as f64, which holds every f16, f32 and u8 exactly and integers up to 2^53.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Data::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            Data::F16(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            Data::F64(values) => values.clone(),
+            Data::I64(values) => values.iter().map(|&value| value as f64).collect(),
+            Data::U8(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        }
+    }
+
     /// Type of the elements.
     pub fn element_type(&self) -> ElementType {
         match self {
