@@ -1,7 +1,7 @@
 //! Results as one page of HTML: no script, no request, nothing but what stands in it.
 //!
 //! The policy in its head forbids every request and every script, whatever text of others it holds; that text is
-//! [`Line`]s, escaped here and nowhere else.
+//! [`Line`](super::document::Line)s, escaped here and nowhere else.
 
 use std::fmt::Write as _;
 
