@@ -24,6 +24,7 @@ mod gpu;
 mod hostile;
 mod imports;
 mod int8;
+mod kserve;
 mod library;
 mod next;
 mod setup;
