@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use onnx_file::port::Port;
 
 pub use address::Address;
-use client::{Client, Tries};
+use client::{Answer, Client, Tries};
 use wire::Form;
 
 use crate::model::file::ModelFile;
@@ -82,18 +82,24 @@ fn agree(served: &Ports, file: &ModelFile, address: &Address) -> Result<(), Mode
 
 impl Served {
     fn request(&mut self, inputs: &[Tensor], tries: Tries) -> Result<Vec<Tensor>, ModelError> {
-        loop {
-            let (head, body) = wire::request(inputs, &self.ports.outputs, self.form)?;
-            let answer = self.client.infer(head, &body, tries)?;
-            if self.form == Form::Binary && answer.refuses_form() {
-                // Servers without the extension for bytes say so in several ways; JSON is what all of them take.
-                tracing::info!(status = answer.status, "the server takes no bytes; JSON from here on");
-                self.form = Form::Json;
-                continue;
+        let mut answer = self.send(inputs, self.form, tries)?;
+        if self.form == Form::Binary && answer.refuses_form() {
+            // Servers without the extension for bytes say so in several ways; JSON is what all of them take. Where that is
+            // refused as well, what was wrong is something else, and told in the answer to bytes.
+            match self.send(inputs, Form::Json, tries) {
+                Ok(other) if !other.refuses_form() => {
+                    tracing::info!(status = answer.status, "the server takes no bytes; JSON from here on");
+                    (self.form, answer) = (Form::Json, other);
+                }
+                _ => {}
             }
-            let outputs = wire::answer(answer, &self.ports.outputs)?;
-            return check(inputs, outputs, &self.ports);
         }
+        check(inputs, wire::answer(answer, &self.ports.outputs)?, &self.ports)
+    }
+
+    fn send(&self, inputs: &[Tensor], form: Form, tries: Tries) -> Result<Answer, ModelError> {
+        let (head, body) = wire::request(inputs, &self.ports.outputs, form)?;
+        self.client.infer(head, &body, tries)
     }
 }
 
