@@ -1,8 +1,11 @@
 //! The calibration file: ranges of a network's values on given inputs, measured once, and whether f16 holds them.
 
+mod error;
+pub mod histogram;
+pub mod method;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::io;
 use std::path::Path;
 
 use onnx_file::element::ElementType::F16;
@@ -10,7 +13,11 @@ use onnx_file::metadata::Provenance;
 use onnx_file::open;
 use serde::{Deserialize, Serialize};
 
+pub use error::CalibrationError;
+
 use crate::graph::{Graph, Node, Op, Origin, Pass, ValueId};
+use histogram::Histogram;
+use method::RangeMethod;
 
 /// Version of the file's structure.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -96,86 +103,9 @@ pub struct Range {
     /// Elements that were infinite or not a number.
     #[serde(default)]
     pub non_finite: u64,
-}
-
-/// Why a calibration cannot be used, or what it speaks against.
-#[derive(Debug, thiserror::Error)]
-pub enum CalibrationError {
-    /// It could not be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is something else.
-    #[error("{path} is not a calibration file: {reason}; `resnext-run calibrate` writes one")]
-    Content {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// It was measured on another network.
-    #[error(
-        "the calibration was measured on {file}, {found}, and this build is {asked}; run resnext-run calibrate on an f32 build with the same arguments"
-    )]
-    Other {
-        /// The model that was measured.
-        file: String,
-        /// What it says of itself.
-        found: String,
-        /// What is being built.
-        asked: String,
-    },
-    /// It was measured on another file.
-    #[error(
-        "the calibration was measured on {file} as it was then, which is not {model} as it is now; measure {model} with resnext-run calibrate"
-    )]
-    OtherFile {
-        /// The model that was measured.
-        file: String,
-        /// The model it is to be used for.
-        model: String,
-    },
-    /// Values that are broken in any arithmetic.
-    #[error(
-        "node '{node}' outputs infinity or what is not a number on {inputs}: the network is broken before any rounding, or {file} is no f32 build; check the checkpoint and the inputs, and run resnext-run calibrate on an f32 build"
-    )]
-    NotFinite {
-        /// The first such node.
-        node: String,
-        /// What it was measured on.
-        inputs: String,
-        /// The model that was measured.
-        file: String,
-    },
-    /// Largest magnitudes without the ends of the ranges.
-    #[error(
-        "the calibration of {file} holds no smallest and largest values; measure it again with resnext-run calibrate"
-    )]
-    NoBounds {
-        /// The model that was measured.
-        file: String,
-    },
-    /// Values beyond f16.
-    #[error(
-        "node '{node}' outputs up to {max_abs} on {inputs}, and f16 ends at {limit}{more}; keep it and what takes its values in f32: {fix}",
-        limit = F16.max_finite()
-    )]
-    Overflow {
-        /// The node with the largest value.
-        node: String,
-        /// That value's magnitude.
-        max_abs: f64,
-        /// What it was measured on.
-        inputs: String,
-        /// Other nodes beyond.
-        more: String,
-        /// Flags to add.
-        fix: String,
-    },
+    /// How often which magnitude occurs; none in files written before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Histogram>,
 }
 
 /// Ranges that f16 holds.
@@ -229,6 +159,10 @@ impl Calibration {
         if let Some(twice) = calibration.values.iter().find(|range| !names.insert(range.name.as_str())) {
             return Err(content(format!("it holds the value '{}' twice", twice.name)));
         }
+        let odd = |range: &&Range| range.histogram.as_ref().is_some_and(|counts| !counts.is_sound());
+        if let Some(range) = calibration.values.iter().find(odd) {
+            return Err(content(format!("the histogram of '{}' goes beyond what f32 holds", range.name)));
+        }
         match calibration.values.iter().find(|range| range.max_abs.is_some_and(|max| !(0.0..).contains(&max))) {
             Some(range) => Err(content(format!("the largest magnitude of '{}' is negative", range.name))),
             None if calibration.values.is_empty() => Err(content("it names no values".into())),
@@ -248,19 +182,25 @@ impl Calibration {
         Err(CalibrationError::Other { file: file.clone(), found: origin.to_string(), asked: asked.to_string() })
     }
 
-    /// The least and the largest of each value that has them, by its name.
+    /// The range of each value that has one, by its name, as `method` makes it of what was measured.
     ///
     /// # Errors
     /// [`CalibrationError::NotFinite`] where the network is broken, [`CalibrationError::NoBounds`] where the file holds
-    /// magnitudes alone.
-    pub fn bounds(&self) -> Result<BTreeMap<String, [f64; 2]>, CalibrationError> {
+    /// magnitudes alone, [`CalibrationError::NoHistogram`] where the method needs more than the file holds.
+    pub fn bounds(&self, method: RangeMethod) -> Result<BTreeMap<String, [f64; 2]>, CalibrationError> {
         self.check_finite()?;
-        let bounds = |range: &Range| Some((range.name.clone(), [range.min?, range.max?]));
-        let found: BTreeMap<String, [f64; 2]> = self.values.iter().filter_map(bounds).collect();
-        if found.is_empty() {
-            return Err(CalibrationError::NoBounds { file: self.model.file.clone() });
+        let file = || self.model.file.clone();
+        let mut found = BTreeMap::new();
+        for range in &self.values {
+            let (Some(min), Some(max)) = (range.min, range.max) else { continue };
+            let bounds = match (&range.histogram, method) {
+                (_, RangeMethod::MinMax) => [min, max],
+                (Some(counts), method) => method.bounds([min, max], counts),
+                (None, method) => return Err(CalibrationError::NoHistogram { file: file(), method }),
+            };
+            found.insert(range.name.clone(), bounds);
         }
-        Ok(found)
+        if found.is_empty() { Err(CalibrationError::NoBounds { file: file() }) } else { Ok(found) }
     }
 
     fn check_finite(&self) -> Result<(), CalibrationError> {

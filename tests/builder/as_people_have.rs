@@ -1,5 +1,7 @@
 //! Checkpoints as training scripts, other libraries and hubs write them: what torch computed is what the file means here.
 
+mod named;
+
 use clap::Parser as _;
 use ndarray::{Array4, Axis};
 use resnext_builder::architecture::StrideIn;

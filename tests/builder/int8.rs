@@ -149,6 +149,10 @@ fn what_does_not_go_with_int8_is_refused() {
     let int8 = ["--weights", &weights, "-o", "m.onnx", "--dtype", "int8", "--calibration", "ranges.json"];
     fail(folder.path(), &[&int8[..], &["--target", "cuda"]].concat(), 2, &["tensorrt"]);
     fail(folder.path(), &[&int8[..], &["--keep-f32", "layer1.0.con2"]].concat(), 2, &["layer1.0.conv2"]);
+    fail(folder.path(), &[&int8[..], &["--range-method", "percentile=101"]].concat(), 2, &["percentile=99.99"]);
+    // The file holds smallest and largest numbers alone.
+    fail(folder.path(), &[&int8[..], &["--range-method", "mse"]].concat(), 3, &["histogram", "resnext-run calibrate"]);
+    fail(folder.path(), &["--weights", &weights, "-o", "m.onnx", "--range-method", "mse"], 2, &["--dtype int8"]);
     let optimize = ["optimize", "f32.onnx", "-o", "o.onnx", "--dtype", "int8"];
     fail(folder.path(), &optimize, 2, &["resnext-run calibrate"]);
     // Of another file than that measured.

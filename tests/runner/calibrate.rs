@@ -277,7 +277,7 @@ fn the_exported_file_has_the_fields_that_the_builder_reads() {
     );
     assert_eq!(keys(&found["model"]), ["file", "random_seed", "sha256", "source_sha256", "variant"]);
     assert_eq!(keys(&found["inputs"]), ["broken", "count", "seed", "source"]);
-    assert_eq!(keys(&found["values"][0]), ["max", "max_abs", "min", "name", "node", "non_finite", "op"]);
+    assert_eq!(keys(&found["values"][0]), ["histogram", "max", "max_abs", "min", "name", "node", "non_finite", "op"]);
     assert_eq!(
         keys(&found["verdict"]),
         ["f16_safe", "headroom", "keep_f32", "keep_io_types", "largest", "overflowing"]

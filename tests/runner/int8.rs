@@ -261,6 +261,51 @@ fn quantize_measures_what_it_loses_and_fails_where_that_may_be_too_much() {
     assert_eq!((code, found["not_covered"].as_bool()), (Some(1), Some(true)), "{said}{found}");
 }
 
+/// The histograms are counts on one grid: they, and what follows from them, do not depend on how images are divided.
+#[test]
+fn ranges_of_every_method_are_the_same_whatever_the_batch_and_the_threads() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let model = folder.path().join("f32.onnx");
+    shapes(&model, Target::Portable, &PrecisionArgs::default());
+    let images = trained("heldout").join("star");
+    let measured = |batch: &str, threads: &str| {
+        let more = ["--batch-size", batch, "--threads", threads, "--json"];
+        json(&[&["calibrate", text(&model), "--images", text(&images)], &more[..]].concat())
+    };
+    let (one, several) = (measured("1", "1"), measured("7", "2"));
+    let counts = |found: &Value| -> Vec<f64> {
+        let sum = |side: &Value| side.as_array().expect("counts").iter().filter_map(Value::as_f64).sum::<f64>();
+        let of = |value: &Value| {
+            let found = &value["histogram"];
+            found["zeros"].as_f64().expect("zeros") + sum(&found["negative"]) + sum(&found["positive"])
+        };
+        found["values"].as_array().expect("values").iter().map(of).collect()
+    };
+    assert_eq!(counts(&one), counts(&several));
+    // The image goes in alike; inside, a batch of another size may be summed in another order.
+    assert_eq!(one["values"][0]["histogram"], several["values"][0]["histogram"]);
+    let ranges = folder.path().join("ranges.json");
+    fs::write(&ranges, one.to_string()).expect("written");
+    let mut files = BTreeSet::new();
+    for method in ["min-max", "percentile=99.9", "mse", "entropy"] {
+        let path = folder.path().join("int8.onnx");
+        let write = || {
+            let _ = fs::remove_file(&path);
+            let range_method = Some(method.parse().expect("a method"));
+            shapes(&path, Target::Portable, &PrecisionArgs { range_method, ..int8(&ranges) });
+            fs::read(&path).expect("a file")
+        };
+        let bytes = write();
+        assert_eq!(bytes, write(), "{method}");
+        let said = Metadata::of(&ModelProto::decode(bytes.as_slice()).expect("ONNX"))
+            .get(Key::Int8Activations)
+            .map(str::to_owned);
+        assert!(said.expect("said").ends_with(method), "{method}");
+        files.insert(bytes);
+    }
+    assert_eq!(files.len(), 4, "each method makes another file");
+}
+
 /// torch's exports, in integers by `optimize`.
 #[test]
 fn others_files_become_integers_wherever_there_is_a_rule() {

@@ -33,6 +33,7 @@ fn calibration(values: &[(&str, f64)]) -> Calibration {
         max: None,
         max_abs: Some(values.iter().find(|(other, _)| *other == node.unwrap_or(name)).map_or(10.0, |(_, max)| *max)),
         non_finite: 0,
+        histogram: None,
     };
     let graph = graph(&Half::default());
     let mut all: Vec<Range> =

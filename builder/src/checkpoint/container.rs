@@ -19,6 +19,7 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<(Source, Format, Name
     let format = format::sniff(&source)?;
     let names = match format {
         Format::Zip => zip::read(&source, choice),
+        Format::Legacy if is_ordered(&source)? => Err(Fault::PlainPickle { holds: "dictionary" }),
         Format::Legacy if is_plain(&source)? => match plain::read(&source, choice)? {
             Some(names) => return Ok((source, Format::Pickle, names)),
             None => legacy::read(&source, choice),
@@ -31,13 +32,23 @@ pub(super) fn read(path: &Path, choice: &Choice) -> Result<(Source, Format, Name
 
 /// Whether a pickle begins with a dictionary, where torch's begins with its magic number.
 fn is_plain(source: &Source) -> Result<bool, Fault> {
-    let mut start = vec![0; source.len().min(12) as usize];
+    Ok(beginning(source)?.starts_with(b"}"))
+}
+
+/// Whether a pickle begins with an `OrderedDict`, as one of a state dict's tensors does that `torch.save` did not write.
+fn is_ordered(source: &Source) -> Result<bool, Fault> {
+    let body = beginning(source)?;
+    Ok([&b"\x8c\x0bcollections"[..], b"ccollections\nOrderedDict"].iter().any(|start| body.starts_with(start)))
+}
+
+/// The first bytes of a pickle behind its protocol and frame.
+fn beginning(source: &Source) -> Result<Vec<u8>, Fault> {
+    let mut start = vec![0; source.len().min(40) as usize];
     source.read_at(&mut start, 0)?;
-    let body = match &start[..] {
-        [0x80, _, 0x95, _, _, _, _, _, _, _, _, body @ ..] | [0x80, _, body @ ..] => body,
-        body => body,
-    };
-    Ok(body.first() == Some(&b'}'))
+    Ok(match &start[..] {
+        [0x80, _, 0x95, _, _, _, _, _, _, _, _, body @ ..] | [0x80, _, body @ ..] => body.to_vec(),
+        body => body.to_vec(),
+    })
 }
 
 /// The shards read so far.

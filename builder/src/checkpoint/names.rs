@@ -18,6 +18,7 @@ use super::choice::{ChannelOrder, Choice, Undecided};
 use super::error::Fault;
 use super::tensor::TensorInfo;
 use super::values::Data;
+use crate::identity::is_counter;
 use head::Settled;
 use tensor::{Tensor, constant, leave_out};
 
@@ -118,11 +119,22 @@ pub(super) fn normalise(
     if channel_order == ChannelOrder::Bgr && !reverse_stem(&mut tensors) {
         channel_order = ChannelOrder::Rgb;
     }
+    let removed = if wrapper { common_prefix(&tensors) } else { prefix };
+    let prefix = Some(format!("{stripped}{removed}")).filter(|prefix| !prefix.is_empty());
     let tensors = tensors.into_iter().map(|tensor| (TensorInfo { name: tensor.name, ..tensor.info }, tensor.data));
-    let prefix = if wrapper { format!("{}{prefix}", WRAPPERS[0]) } else { format!("{stripped}{prefix}") };
-    let prefix = (!prefix.is_empty()).then_some(prefix);
     let tensors = tensors.collect();
     Ok(Named { tensors, prefix, naming, head, undecided, channel_order, normalisation, folded, left_out })
+}
+
+/// What the names of the network's tensors have in common in the file, up to a dot.
+fn common_prefix(tensors: &[Tensor]) -> String {
+    let mut names = tensors.iter().filter(|tensor| tensor.inside && tensor.body).map(|tensor| tensor.file.as_str());
+    let mut common = names.next().unwrap_or_default();
+    for name in names {
+        let same = common.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        common = common.get(..same).unwrap_or_default();
+    }
+    common.rfind('.').map_or("", |dot| &common[..=dot]).to_owned()
 }
 
 /// Makes the stem's convolution take the three colours in the opposite order; false where it takes no three.
@@ -137,14 +149,20 @@ fn reverse_stem(tensors: &mut [Tensor]) -> bool {
     true
 }
 
-/// Weights of a loss, and the mean and deviation of a normalising layer before the network.
+/// What a loss or a metric keeps, counts of steps, and the mean and deviation of a normalising layer before the network:
+/// nothing that makes logits of features. Integers do not either, but those of a quantized layer, which give that away.
 fn is_aside(tensor: &Tensor) -> bool {
     let mut parts = tensor.name.rsplit('.');
     let last = parts.next().unwrap_or_default();
     let few = tensor.info.shape.iter().product::<usize>() <= 4;
-    let loss = parts.any(|part| matches!(part, "loss" | "loss_fn" | "criterion" | "loss_function"));
-    (few && matches!(last, "mean" | "std" | "pixel_mean" | "pixel_std"))
-        || (loss && tensor.info.shape.len() <= 1 && matches!(last, "weight" | "pos_weight"))
+    let is_loss = |part: &str| {
+        matches!(part, "loss" | "loss_fn" | "criterion" | "loss_function" | "loss_func") || part.ends_with("_loss")
+    };
+    let loss = parts.any(is_loss);
+    // A matrix may be a classifier, whatever it is called.
+    let linear = last == "weight" && tensor.info.shape.len() == 2;
+    let counts = !tensor.info.dtype.is_float() && !is_counter(&tensor.name) && last != "zero_point";
+    (few && matches!(last, "mean" | "std" | "pixel_mean" | "pixel_std")) || (loss && !linear) || counts
 }
 
 /// Takes the three means and deviations of a normalising layer out of `tensors`, where there is one such layer.

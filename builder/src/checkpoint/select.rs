@@ -8,7 +8,7 @@ use super::error::Fault;
 use super::scan::{Items, Node, Pickle, Value};
 
 /// Keys under which training scripts nest the plain weights, in order of preference.
-const PLAIN: [&str; 15] = [
+const PLAIN: [&str; 21] = [
     "state_dict",
     "model",
     "model_state_dict",
@@ -24,6 +24,13 @@ const PLAIN: [&str; 15] = [
     "backbone",
     "encoder",
     "model_params",
+    // What others of them lie in.
+    "checkpoint",
+    "ckpt",
+    "state",
+    "classy_state_dict",
+    "base_model",
+    "trunk",
 ];
 
 /// Keys of averaged weights, taken where there are no plain ones.

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::build::BuildError;
 use crate::calibration::Calibration;
+use crate::calibration::method::RangeMethod;
 use crate::precision::{Dtype, Half, Int8, Precision};
 use crate::target::Target;
 use crate::weight::WeightRange;
@@ -29,6 +30,9 @@ pub struct PrecisionArgs {
     /// What int8 weights use of their 8 bits [default: pair-safe; full for openvino and tensorrt]
     #[arg(help_heading = "Precision", long, value_enum, value_name = "RANGE")]
     pub weight_range: Option<WeightRange>,
+    /// How int8 ranges follow from the measured values: min-max, percentile=99.99, mse or entropy [default: min-max]
+    #[arg(help_heading = "Precision", long, value_name = "METHOD")]
+    pub range_method: Option<RangeMethod>,
 }
 
 impl PrecisionArgs {
@@ -41,6 +45,10 @@ impl PrecisionArgs {
         if self.dtype != Dtype::Int8 && self.weight_range.is_some() {
             return request("--weight-range goes with --dtype int8");
         }
+        if self.dtype != Dtype::Int8 && self.range_method.is_some() {
+            return request("--range-method goes with --dtype int8");
+        }
+        let method = self.range_method.unwrap_or_default();
         match self.dtype {
             Dtype::F16 => {
                 let half = Half { keep_io_types: self.keep_io_types, keep_f32: self.kept() };
@@ -61,7 +69,8 @@ impl PrecisionArgs {
                     flavour,
                     weights: self.weight_range.unwrap_or(target.weight_range()),
                     keep_f32: self.kept(),
-                    bounds: calibration.bounds()?,
+                    bounds: calibration.bounds(method)?,
+                    method,
                     inputs: Some(calibration.inputs.clone()),
                 };
                 Ok((Precision::Int8(int8), Some(calibration)))

@@ -7,6 +7,7 @@ use onnx_file::element::ElementType;
 use serde::Serialize;
 
 use crate::calibration::Inputs;
+use crate::calibration::method::RangeMethod;
 use crate::weight::{PAIR_LIMIT, WeightRange};
 
 /// Where a graph's values are integers, and of which kind. No one form serves all providers: what one runs wholly in
@@ -79,6 +80,8 @@ pub struct Int8 {
     pub bounds: BTreeMap<String, [f64; 2]>,
     /// What the bounds were measured on.
     pub inputs: Option<Inputs>,
+    /// How they follow from what was measured.
+    pub method: RangeMethod,
 }
 
 impl Int8 {
@@ -90,6 +93,7 @@ impl Int8 {
             largest_pair,
             kept: self.keep_f32.clone(),
             inputs: self.inputs.clone(),
+            range_method: self.method,
         }
     }
 }
@@ -107,6 +111,8 @@ pub struct Outcome {
     pub kept: Vec<String>,
     /// What the ranges were measured on.
     pub inputs: Option<Inputs>,
+    /// How they follow from what was measured.
+    pub range_method: RangeMethod,
 }
 
 impl Outcome {
@@ -123,7 +129,7 @@ impl Outcome {
     /// What the values are, and what their ranges come from.
     pub fn activations(&self) -> String {
         match &self.inputs {
-            Some(inputs) => format!("{}; ranges of {inputs}", self.flavour),
+            Some(inputs) => format!("{}; ranges of {inputs}, {}", self.flavour, self.range_method),
             None => self.flavour.to_string(),
         }
     }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use onnx_file::port::Port;
 
+use resnext_builder::calibration::histogram::Histogram;
+
 use super::coverage::Coverage;
 use super::tensor::{Data, Tensor};
 use crate::stats::range::Range;
@@ -109,18 +111,26 @@ pub struct OutputRange {
     pub name: String,
     /// Its range; `None` where it holds no floating-point numbers.
     pub range: Option<Range>,
+    /// How often which magnitude occurs; `None` likewise.
+    pub histogram: Option<Histogram>,
 }
 
 impl OutputRange {
     /// The range of an output of a run on a batch; `batch` as for [`Model::ranges`].
     pub fn of(output: &Tensor, batch: Part) -> OutputRange {
-        let range = match &output.data {
-            Data::F32(values) => Some(Range::of(batch.of(&output.shape, values), f64::from)),
-            Data::F16(values) => Some(Range::of(batch.of(&output.shape, values), f64::from)),
-            Data::F64(values) => Some(Range::of(batch.of(&output.shape, values), |value| value)),
-            Data::I64(_) | Data::U8(_) => None,
-        };
-        OutputRange { name: output.name.clone(), range }
+        let name = &output.name;
+        match &output.data {
+            Data::F32(values) => OutputRange::of_values(name, batch.of(&output.shape, values), f64::from),
+            Data::F16(values) => OutputRange::of_values(name, batch.of(&output.shape, values), f64::from),
+            Data::F64(values) => OutputRange::of_values(name, batch.of(&output.shape, values), |value| value),
+            Data::I64(_) | Data::U8(_) => OutputRange { name: name.clone(), range: None, histogram: None },
+        }
+    }
+
+    /// Of numbers, each brought to f64 by `exact`.
+    pub(crate) fn of_values<T: Copy>(name: &str, values: &[T], exact: impl Fn(T) -> f64) -> OutputRange {
+        let histogram = Histogram::of(values, |value| exact(value) as f32);
+        OutputRange { name: name.to_owned(), range: Some(Range::of(values, exact)), histogram: Some(histogram) }
     }
 }
 

@@ -237,6 +237,7 @@ fn calibration() -> Report<Calibration> {
             max: Some(max),
             max_abs: Some(max),
             non_finite,
+            histogram: None,
         },
         stage: stage.into(),
     };

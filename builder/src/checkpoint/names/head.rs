@@ -1,6 +1,6 @@
 //! The classifier, whatever it is called: one linear layer, or several with ReLU between, on the pooled features.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::{self, Side, VECTORS};
 use super::tensor::{Tensor, constant, leave_out};
@@ -173,8 +173,14 @@ fn chain(group: &Group, features: usize) -> Option<Vec<Linear>> {
     (!group.more && fits && linears.first().is_some_and(|first| first.features == features)).then_some(linears)
 }
 
-/// `fc1`, `fc2`, ...: single layers that fit together in one way only, all of them used.
+/// `fc1`, `fc2`, ...: single layers under one name but for its number, which fit together in one way only, all of them used.
+/// Of layers with names of their own nobody knows what stands between: an embedding before the weights of a loss, perhaps.
 fn chain_of_names(groups: &BTreeMap<String, Group>, features: usize) -> Option<Vec<Linear>> {
+    let stem = |root: &str| root.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_').to_owned();
+    let stems: BTreeSet<String> = groups.keys().map(|root| stem(root)).collect();
+    if stems.len() > 1 {
+        return None;
+    }
     let mut left = Vec::new();
     for group in groups.values() {
         let [only] = &group.linears[..] else { return None };
@@ -247,7 +253,8 @@ fn features(tensors: &[Tensor]) -> Option<usize> {
 fn described(root: &str, group: &Group) -> String {
     let layers: Vec<String> =
         group.linears.iter().map(|linear| format!("{} to {}", linear.features, linear.out)).collect();
-    format!("{root} ({})", layers.join(", "))
+    let more = if group.more { ", and other layers beside it" } else { "" };
+    format!("{root} ({}{more})", layers.join(", "))
 }
 
 /// Gives `layers` torchvision's names, and zeros for a bias where one is missing.

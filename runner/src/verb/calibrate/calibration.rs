@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use onnx_file::digest;
 use onnx_file::expose::with_intermediate_outputs;
 use onnx_file::outline::OutlineError;
+use resnext_builder::calibration::histogram::Histogram;
 use resnext_builder::calibration::{self as measured, Measured};
 
 use crate::host::environment::Environment;
@@ -21,9 +22,8 @@ use crate::input::{demand, preprocess};
 use crate::model::batch::Batch;
 use crate::model::candidate::{Candidate, Progress};
 use crate::model::file::{MetadataError, ModelFile};
-use crate::model::opened::{Loaded, ModelError, Part};
+use crate::model::opened::{Loaded, ModelError, OutputRange};
 use crate::model::precision::Precision;
-use crate::model::tensor::{Data, Tensor};
 use crate::note::Note;
 use crate::stats::range::Range;
 use crate::verb::outcome::Report;
@@ -69,16 +69,16 @@ pub fn calibrate(
     let loaded = Loaded { model: file.shown().display().to_string(), ..opened.loaded().clone() };
     let feed = inputs::Feed { image: &image, preprocess, batch, exif: request.exif };
     let mut ranges = Ranges::default();
-    let mut fed = Range::default();
+    let mut fed = Seen::default();
     let inputs = feed.each(&request.inputs, stop, progress, &mut |input, part| {
-        fed.merge(&range_of(input, part));
+        fed.merge(OutputRange::of(input, part));
         ranges.merge(opened.ranges(std::slice::from_ref(input), part)?);
         Ok(())
     })?;
     let interrupted = stop.load(Ordering::Relaxed) && inputs.count() + inputs.broken.len() < request.inputs.count();
     let (mut values, elements) = ranges.values(&made)?;
     let without = made.len() - values.len();
-    values.insert(0, input_value(&image.name, &fed));
+    values.insert(0, input_value(&image.name, fed));
     let verdict = Verdict::of(&values, &weights, file);
     let mut notes = assumed;
     notes.extend((without > 0).then_some(Note::NoRange { count: without }));
@@ -90,22 +90,14 @@ pub fn calibrate(
     Ok(Report { environment, notes, interrupted, result: calibration })
 }
 
-/// The range of what was fed in one batch.
-fn range_of(input: &Tensor, part: Part) -> Range {
-    match &input.data {
-        Data::F32(data) => Range::of(part.of(&input.shape, data), f64::from),
-        Data::F16(data) => Range::of(part.of(&input.shape, data), f64::from),
-        _ => Range::default(),
-    }
-}
-
 /// The graph's input, which no node makes.
-fn input_value(name: &str, range: &Range) -> Value {
-    Value { range: described_range(name.to_owned(), None, range), stage: "input".into() }
+fn input_value(name: &str, seen: Seen) -> Value {
+    Value { range: described_range(name.to_owned(), None, seen), stage: "input".into() }
 }
 
 /// What a build reads of a range; `made_by` is the node and its operator.
-fn described_range(name: String, made_by: Option<&GraphValue>, range: &Range) -> measured::Range {
+fn described_range(name: String, made_by: Option<&GraphValue>, seen: Seen) -> measured::Range {
+    let Seen { range, histogram } = seen;
     measured::Range {
         name,
         node: made_by.map(|made| made.node.clone()),
@@ -114,6 +106,7 @@ fn described_range(name: String, made_by: Option<&GraphValue>, range: &Range) ->
         max: range.bounds.map(|[_, high]| high),
         max_abs: range.max_abs(),
         non_finite: range.non_finite,
+        histogram: Some(histogram),
     }
 }
 
@@ -122,32 +115,47 @@ fn described(file: &ModelFile) -> Result<Measured, MetadataError> {
     Ok(Measured { file: file.name(), sha256: digest::file(&file.path).map_err(io)?, origin: file.origin()? })
 }
 
-/// Ranges by the value's name, over the inputs so far; `None` where a value holds no floating-point numbers.
+/// What was seen of a value.
 #[derive(Default)]
-struct Ranges(BTreeMap<String, Option<Range>>);
+struct Seen {
+    range: Range,
+    histogram: Histogram,
+}
+
+impl Seen {
+    fn merge(&mut self, more: OutputRange) {
+        self.range.merge(&more.range.unwrap_or_default());
+        self.histogram.merge(&more.histogram.unwrap_or_default());
+    }
+}
+
+/// What was seen by the value's name, over the inputs so far; `None` where a value holds no floating-point numbers.
+#[derive(Default)]
+struct Ranges(BTreeMap<String, Option<Seen>>);
 
 impl Ranges {
-    fn merge(&mut self, outputs: Vec<crate::model::opened::OutputRange>) {
+    fn merge(&mut self, outputs: Vec<OutputRange>) {
         for output in outputs {
-            match (self.0.entry(output.name).or_insert_with(|| output.range.map(|_| Range::default())), output.range) {
-                (Some(range), Some(more)) => range.merge(&more),
-                (known, _) => *known = None,
+            let known = self.0.entry(output.name.clone()).or_insert_with(|| output.range.map(|_| Seen::default()));
+            match known {
+                Some(seen) if output.range.is_some() => seen.merge(output),
+                known => *known = None,
             }
         }
     }
 
     /// The floating-point values, in the order of the graph.
-    fn values(&self, made: &[GraphValue]) -> Result<(Vec<Value>, Elements), ModelError> {
+    fn values(mut self, made: &[GraphValue]) -> Result<(Vec<Value>, Elements), ModelError> {
         let mut values = Vec::new();
         let mut elements = Elements { count: 0, below_f16_normal: 0 };
         for made in made {
-            let measured = self.0.get(&made.value).ok_or_else(|| {
+            let measured = self.0.remove(&made.value).ok_or_else(|| {
                 ModelError::Failed(format!("the provider did not return the added output {}", made.value))
             })?;
-            let Some(range) = measured else { continue };
-            elements.count += range.count;
-            elements.below_f16_normal += range.below_normal;
-            let range = described_range(made.value.clone(), Some(made), range);
+            let Some(seen) = measured else { continue };
+            elements.count += seen.range.count;
+            elements.below_f16_normal += seen.range.below_normal;
+            let range = described_range(made.value.clone(), Some(made), seen);
             values.push(Value { range, stage: made.stage.clone() });
         }
         Ok((values, elements))

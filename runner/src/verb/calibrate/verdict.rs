@@ -111,6 +111,7 @@ mod tests {
                 max: max_abs,
                 max_abs,
                 non_finite,
+                histogram: None,
             },
             stage: String::new(),
         };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use resnext_builder::calibration::method::RangeMethod;
 use resnext_builder::cli::TargetChoice;
 use resnext_builder::weight::WeightRange;
 
@@ -35,6 +36,9 @@ pub struct Quantize {
     /// What weights use of their 8 bits [default: the target's]
     #[arg(long, value_enum, value_name = "RANGE", help_heading = "Precision")]
     weight_range: Option<WeightRange>,
+    /// How ranges follow from the measured values: min-max, percentile=99.99, mse or entropy
+    #[arg(long, value_name = "METHOD", default_value_t, help_heading = "Precision")]
+    range_method: RangeMethod,
     /// Nodes to keep in f32, by their names in the graph
     #[arg(long, value_name = "NODE", value_delimiter = ',', help_heading = "Precision")]
     keep_f32: Vec<String>,
@@ -65,6 +69,7 @@ impl Quantize {
             exif: self.exif,
             target: self.target.into(),
             weight_range: self.weight_range,
+            range_method: self.range_method,
             keep_f32: self.keep_f32.clone(),
             max_loss: self.max_loss,
             batch: self.batch_size,

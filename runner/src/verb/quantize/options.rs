@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use resnext_builder::calibration::method::RangeMethod;
 use resnext_builder::target::Target;
 use resnext_builder::weight::WeightRange;
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub target: Target,
     /// What weights use of their 8 bits; the target's own unless given.
     pub weight_range: Option<WeightRange>,
+    /// How ranges follow from what is measured.
+    pub range_method: RangeMethod,
     /// Nodes to keep in f32.
     pub keep_f32: Vec<String>,
     /// The largest loss, in points of top-1, that passes.

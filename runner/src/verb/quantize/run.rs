@@ -127,7 +127,8 @@ fn lower(options: &Options, found: calibrate::result::Calibration) -> Result<Opt
     let flavour = target.integer_flavour().ok_or_else(|| {
         refused("onnxruntime's CUDA provider has no integer convolutions; use --target tensorrt".into())
     })?;
-    let bounds = calibration.bounds().map_err(|error| Failure::new(Exit::BadInput, error.to_string()))?;
+    let bounds =
+        calibration.bounds(options.range_method).map_err(|error| Failure::new(Exit::BadInput, error.to_string()))?;
     let mut lowering = target.lowering(Dtype::Int8);
     lowering.precision = Precision::Int8(Int8 {
         flavour,
@@ -135,6 +136,7 @@ fn lower(options: &Options, found: calibrate::result::Calibration) -> Result<Opt
         keep_f32: options.keep_f32.clone(),
         bounds,
         inputs: Some(calibration.inputs.clone()),
+        method: options.range_method,
     });
     let plan = Plan {
         input: options.model.clone(),

@@ -10,7 +10,6 @@ use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementT
 use crate::backend::onnxruntime::runtime::said;
 use crate::model::opened::{ModelError, OutputRange, Part, Ports};
 use crate::model::tensor::{Data, Tensor};
-use crate::stats::range::Range;
 
 /// The inputs in the order the model lists them.
 ///
@@ -218,22 +217,22 @@ pub(crate) fn tensor(name: &str, value: &DynValue) -> Result<Tensor, ModelError>
 /// [`ModelError::Failed`] where the runtime does not give them.
 pub(crate) fn range(name: &str, value: &DynValue, part: Part) -> Result<OutputRange, ModelError> {
     fn look<T: PrimitiveTensorElementType + Copy>(
+        name: &str,
         value: &DynValue,
         part: Part,
         exact: impl Fn(T) -> f64,
-    ) -> Result<Range, ort::Error> {
+    ) -> Result<OutputRange, ort::Error> {
         let (shape, values) = value.try_extract_tensor::<T>()?;
         let shape: Vec<usize> = shape.iter().map(|&extent| usize::try_from(extent).unwrap_or(0)).collect();
-        Ok(Range::of(part.of(&shape, values), exact))
+        Ok(OutputRange::of_values(name, part.of(&shape, values), exact))
     }
     let looked = match value.dtype().tensor_type() {
-        Some(TensorElementType::Float32) => look(value, part, |value: f32| f64::from(value)).map(Some),
-        Some(TensorElementType::Float16) => look(value, part, |value: f16| f64::from(value)).map(Some),
-        Some(TensorElementType::Float64) => look(value, part, |value: f64| value).map(Some),
-        _ => Ok(None),
+        Some(TensorElementType::Float32) => look(name, value, part, |value: f32| f64::from(value)),
+        Some(TensorElementType::Float16) => look(name, value, part, |value: f16| f64::from(value)),
+        Some(TensorElementType::Float64) => look(name, value, part, |value: f64| value),
+        _ => Ok(OutputRange { name: name.to_owned(), range: None, histogram: None }),
     };
-    let range = looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", said(&error))))?;
-    Ok(OutputRange { name: name.to_owned(), range })
+    looked.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", said(&error))))
 }
 
 /// The kind of hardware an OpenVINO device name means.
