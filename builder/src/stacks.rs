@@ -1,7 +1,7 @@
 //! Which stacks take a model, and why not: what each version that was tried refused, as rules about the file.
 //!
 //! A rule stands for a refusal that was seen or is documented, never for a guess; what no rule is about is not known to
-//! fail. [`Standing::Untried`] says of a stack that its rules come from its documentation.
+//! fail. [`Standing::Documented`] says of a stack that its rules come from its documentation.
 
 mod facts;
 mod rules;

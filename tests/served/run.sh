@@ -67,7 +67,7 @@ served=kserve=$address/shapes
 run compare "$work/bundle" --ep "cpu,$served"
 run compare "$work/bytes" --ep "cpu,kserve=$address/bytes"
 run infer "$work/bundle" "$image" --ep "$served"
-run eval "$work/bundle" $trained/heldout --ep "cpu,$served" -b 16
+run eval "$work/bundle" $trained/heldout --ep "cpu,$served"
 run bench "$work/bundle" --ep "cpu,$served" --iterations 20 -b 1,8
 if "$programs/resnext-run" infer "$work/bundle" "$image" --ep "kserve=$address/bytes" 2>"$work/said"; then
     echo "another model than the file's was taken" >&2
