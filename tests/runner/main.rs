@@ -27,6 +27,7 @@ mod int8;
 mod kserve;
 mod library;
 mod next;
+mod precision;
 mod setup;
 mod shapes;
 mod streams;

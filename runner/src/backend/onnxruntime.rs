@@ -1,6 +1,7 @@
 //! onnxruntime: finding and loading its library, configuring its providers, running models in worker processes.
 
 pub mod args;
+pub mod computing;
 pub mod examination;
 pub mod known;
 pub mod launch;

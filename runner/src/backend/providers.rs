@@ -148,6 +148,7 @@ impl Providers {
         // TensorRT has an engine for the shapes asked for alone, and so has a model whose shapes were fixed.
         let bound = provider.kind() == Kind::TensorRt || !file.shaped.is_empty();
         let golden = file.golden.as_ref().map(|golden| if bound { golden.within(demand) } else { golden.clone() });
+        let label = provider.label();
         let spec = Spec {
             library: library.clone(),
             provider,
@@ -160,7 +161,6 @@ impl Providers {
         };
         let copies = if file.batch_divides() { self.copies } else { 1 };
         let backend = OnnxRuntime { launcher: &self.launcher, spec, copies };
-        let provider = backend.name().to_owned();
         let open = move |path: &Path| {
             let mut model = backend.open(path)?;
             // A search for a layer opens other files than the candidate's own.
@@ -169,7 +169,7 @@ impl Providers {
             }
             Ok(model)
         };
-        Candidate::of_file(file, provider, Box::new(open))
+        Candidate::of_file(file, label, Box::new(open))
     }
 }
 

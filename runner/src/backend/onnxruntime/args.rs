@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::options::{LibraryOptions, ProviderOptions};
 use super::provider;
-use super::provider::{Kind, OptionError};
+use super::provider::arithmetic::Arithmetic;
+use super::provider::{Kind, OptionError, Provider};
 use super::spec::SessionOptions;
 use crate::backend::kserve::address::{self, Address};
 use crate::host::machine as host;
@@ -41,6 +42,9 @@ pub(crate) struct ProviderArgs {
     /// A provider's option in onnxruntime's own key; may be repeated
     #[arg(long = "ep-option", value_name = "PROVIDER.KEY=VALUE", help_heading = "Provider")]
     pub(crate) ep_options: Vec<String>,
+    /// What to compute an f32 file in, for providers that can; several make a row each
+    #[arg(long, value_enum, value_name = "PRECISION,...", value_delimiter = ',', help_heading = "Provider")]
+    pub(crate) precision: Vec<Arithmetic>,
     /// A session option in onnxruntime's own key; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Provider")]
     pub(crate) session_config: Vec<(String, String)>,
@@ -92,7 +96,7 @@ impl ProviderArgs {
             }
         }
         Ok(ProviderOptions {
-            providers: provider::configure(&kinds, &self.ep_options)?,
+            providers: self.in_each_precision(provider::configure(&kinds, &self.ep_options)?)?,
             served,
             session: SessionOptions {
                 intra_op_threads: self.intra_op_threads.unwrap_or_else(host::default_threads),
@@ -103,6 +107,27 @@ impl ProviderArgs {
             allow_fallback: self.allow_fallback,
             library: self.library.options(),
         })
+    }
+}
+
+impl ProviderArgs {
+    /// Each provider in each precision asked for.
+    fn in_each_precision(&self, providers: Vec<Provider>) -> Result<Vec<Provider>, OptionError> {
+        if self.precision.is_empty() {
+            return Ok(providers);
+        }
+        let host = host::Host::read();
+        let instructions: Vec<&str> = host.instruction_sets.iter().map(String::as_str).collect();
+        let mut found = Vec::new();
+        for provider in providers {
+            for &precision in &self.precision {
+                let asked = provider.clone().computing_in(precision, &instructions)?;
+                if !found.contains(&asked) {
+                    found.push(asked);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 

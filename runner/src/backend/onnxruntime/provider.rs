@@ -3,6 +3,7 @@
 //! One struct of typed options for each provider, with the defaults argued for beside each field. Options typed by the
 //! user in onnxruntime's own keys (`--ep-option cuda.use_tf32=1`) are kept verbatim beside them and win.
 
+pub mod arithmetic;
 pub mod cpu;
 pub mod cuda;
 pub mod openvino;
@@ -15,6 +16,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::provider::arithmetic::Arithmetic;
 use super::provider::cpu::Cpu;
 use super::provider::cuda::Cuda;
 use super::provider::openvino::OpenVino;
@@ -83,6 +85,16 @@ pub enum OptionError {
     /// Not of the form `provider.key=value`.
     #[error("`{0}` is not of the form provider.key=value, as in cuda.use_tf32=1")]
     Form(String),
+    /// The provider cannot compute in this.
+    #[error("{provider} does not compute in {arithmetic}: {reason}")]
+    Arithmetic {
+        /// The provider.
+        provider: Kind,
+        /// What it was asked for.
+        arithmetic: Arithmetic,
+        /// Why not.
+        reason: String,
+    },
     /// The provider has no such option, or not with this value.
     #[error("{provider} takes no option {key}={value}: {reason}")]
     Value {

@@ -11,6 +11,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use crate::backend::onnxruntime::known::graph;
 use crate::backend::onnxruntime::native;
 use crate::backend::onnxruntime::native::PlacedNode;
+use crate::backend::onnxruntime::provider::arithmetic::Arithmetic;
 use crate::backend::onnxruntime::provider::{Kind, Provider};
 use crate::backend::onnxruntime::runtime::Runtime;
 use crate::backend::onnxruntime::runtime::said;
@@ -171,6 +172,10 @@ pub(crate) fn options_in_force(spec: &Spec, provider: &Provider) -> BTreeMap<Str
     let mut options: BTreeMap<_, _> =
         provider.settings().into_iter().map(|(key, value)| (format!("{kind}.{key}"), value)).collect();
     options.extend(session_config(spec));
+    // Some providers are told by an environment variable that is not there.
+    if provider.arithmetic() != Arithmetic::F32 {
+        options.insert(format!("{kind}.precision"), provider.arithmetic().name().to_owned());
+    }
     let mode = if spec.session.inter_op_threads > 1 { "parallel" } else { "sequential" };
     let rest = [
         ("intra_op_num_threads", spec.session.intra_op_threads.to_string()),
