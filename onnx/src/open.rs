@@ -92,6 +92,31 @@ pub fn lock_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens the pipe or device at `path` for writing: a pipe that nobody reads is an error, and nothing to wait for.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn for_writing(path: &Path) -> io::Result<File> {
+    let file = options().write(true).open(path);
+    #[cfg(unix)]
+    {
+        let unread = |error: io::Error| match error.raw_os_error() {
+            Some(number) if number == rustix::io::Errno::NXIO.raw_os_error() => {
+                io::Error::other("nobody reads this pipe; start its reader first")
+            }
+            _ => error,
+        };
+        let file = file.map_err(unread)?;
+        // What is written waits for the reader, as it should.
+        rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    {
+        file
+    }
+}
+
 /// Whether both names lead to the same file, be it through links of either kind. `false` where one of them is not there.
 pub fn same(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
@@ -206,6 +231,30 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{}: {error}", path.display());
         }
         assert!(lock_file(&pipe).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_without_a_reader_is_an_error_and_one_with_a_reader_takes_all() {
+        use std::io::Write as _;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("p");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = for_writing(&pipe).unwrap_err().to_string();
+        assert!(error.contains("nobody reads"), "{error}");
+        let path = pipe.clone();
+        let reader = std::thread::spawn(move || fs::read(path).unwrap().len());
+        // More than a pipe holds.
+        let content = vec![7; 1 << 20];
+        let mut written = for_writing(&pipe);
+        while written.is_err() {
+            std::thread::yield_now();
+            written = for_writing(&pipe);
+        }
+        let mut file = written.unwrap();
+        file.write_all(&content).unwrap();
+        drop(file);
+        assert_eq!(reader.join().unwrap(), content.len());
     }
 
     #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ pub mod noise;
 pub mod pipeline;
 pub mod preprocess;
 pub mod shapes;
+pub(crate) mod share;
 
 use half::f16;
 use onnx_file::element::ElementType;
@@ -38,10 +39,13 @@ pub fn len(data: &Data) -> usize {
         Data::F64(values) => values.len(),
         Data::I64(values) => values.len(),
         Data::U8(values) => values.len(),
+        Data::I8(values) => values.len(),
+        Data::I32(values) => values.len(),
+        Data::Bool(values) => values.len(),
     }
 }
 
-/// The elements as f64, which holds every f16, f32 and u8 exactly and integers up to 2^53.
+/// The elements as f64, which holds every f16, f32 and integer exactly, of 64 bits up to 2^53.
 pub fn to_f64(data: &Data) -> Vec<f64> {
     data.to_f64()
 }
@@ -135,7 +139,7 @@ pub fn fit(tensors: &[Tensor], model: &str, image: &ImageInput) -> Result<Tensor
         (Data::F16(values), _) => Data::F32(values.iter().map(|value| value.to_f32()).collect()),
         (Data::F32(values), _) => Data::F32(values.clone()),
         (Data::F64(values), _) => Data::F32(values.iter().map(|&value| value as f32).collect()),
-        (Data::I64(_) | Data::U8(_), _) => {
+        (Data::I64(_) | Data::U8(_) | Data::I8(_) | Data::I32(_) | Data::Bool(_), _) => {
             return Err(unfit(format!("{} holds integers; normalised floating-point numbers are needed", given.name)));
         }
     };

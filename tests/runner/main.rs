@@ -25,6 +25,7 @@ mod hostile;
 mod imports;
 mod int8;
 mod kserve;
+mod layers;
 mod library;
 mod next;
 mod precision;

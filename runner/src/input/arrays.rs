@@ -196,6 +196,9 @@ mod tests {
             tensor("half", &[3], Data::F16([0.5, -65504.0, 0.0].map(f16::from_f32).to_vec())),
             tensor("level", &[2, 2], Data::U8(vec![0, 1, 254, 255])),
             tensor("long", &[], Data::I64(vec![i64::MIN])),
+            tensor("mask", &[3], Data::Bool(vec![true, false, true])),
+            tensor("signed", &[2], Data::I8(vec![i8::MIN, i8::MAX])),
+            tensor("whole", &[1, 2], Data::I32(vec![i32::MIN, 7])),
         ]
     }
 

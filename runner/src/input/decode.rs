@@ -8,9 +8,11 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use super::broken::Defect;
+use super::share::Share;
 use clap::ValueEnum;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use onnx_file::budget;
 
 /// Most pixels an image may have: 100 million, twice what large cameras take.
 pub const MOST_PIXELS: u64 = 100_000_000;
@@ -18,6 +20,19 @@ pub const MOST_PIXELS: u64 = 100_000_000;
 const MOST_BYTES: u64 = 512 << 20;
 /// Most bytes a decoder may allocate: [`MOST_PIXELS`] of 16-bit RGBA and its working space.
 const MOST_ALLOCATED: u64 = 1200 << 20;
+
+/// What is held of all files that are decoded at once.
+static FILES: Share = Share::new();
+/// What their pixels take on the way to 8-bit RGB.
+static PIXELS: Share = Share::new();
+/// The part of this process's memory that files may take, and that for pixels; an image that needs more is alone.
+const OF_THE_LIMIT_FILES: u64 = 8;
+const OF_THE_LIMIT_PIXELS: u64 = 2;
+
+/// Bytes that an image takes while it is decoded: as its decoder gives it, turned, and as 8-bit RGB.
+fn needed(pixels: u64, decoded: u64) -> u64 {
+    decoded.saturating_mul(2).saturating_add(pixels.saturating_mul(3))
+}
 
 /// How the files of such images end, in lower case.
 pub const EXTENSIONS: [&str; 13] =
@@ -132,7 +147,11 @@ pub fn read(path: &Path) -> Result<RgbImage, ImageError> {
 /// As for [`read`].
 pub fn read_as(path: &Path, exif: Exif) -> Result<Decoded, ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };
-    decode_as(&onnx_file::open::read(path, MOST_BYTES).map_err(io)?, path, exif)
+    let file = onnx_file::open::file(path).map_err(io)?;
+    let bytes = file.metadata().map_err(io)?.len().min(MOST_BYTES);
+    // Who holds a file waits for pixels, and who holds pixels waits for nobody.
+    let _held = FILES.take(bytes, budget::limit() / OF_THE_LIMIT_FILES);
+    decode_as(&onnx_file::open::read_all(file, MOST_BYTES).map_err(io)?, path, exif)
 }
 
 /// Decodes the bytes of an image file; `path` is only for messages.
@@ -191,6 +210,11 @@ fn decode_as(bytes: &[u8], path: &Path, exif: Exif) -> Result<Decoded, ImageErro
                       or 16 bits a sample";
         return Err(ImageError::Undecodable { path: path.to_owned(), reason: reason.into() });
     }
+    let bytes = needed(u64::from(width) * u64::from(height), decoder.total_bytes());
+    let what = format!("decoding {width}x{height} pixels");
+    budget::check(&what, bytes)
+        .map_err(|over| ImageError::Undecodable { path: path.to_owned(), reason: over.to_string() })?;
+    let _held = PIXELS.take(bytes, budget::limit() / OF_THE_LIMIT_PIXELS);
     // A damaged orientation is no reason to refuse an image that shows.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(undecodable)?;

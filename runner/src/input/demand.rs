@@ -1,7 +1,7 @@
 //! What images take of this process's memory on their way into a model, asked for before any of it is taken: a few bytes
 //! of a model file may call for images of 16384 pixels a side, or a million at once.
 
-use onnx_file::budget::{self, OverBudget};
+use onnx_file::budget::{Budget, OverBudget};
 
 use crate::model::file::{MetadataError, ModelFile};
 
@@ -28,11 +28,23 @@ pub fn check(
 ///
 /// # Errors
 /// [`OverBudget`].
-pub fn of((height, width): (usize, usize), batch: usize, prepared: usize) -> Result<(), OverBudget> {
+pub fn of(extent: (usize, usize), batch: usize, prepared: usize) -> Result<(), OverBudget> {
+    within(&mut Budget::new(), extent, batch, prepared)
+}
+
+/// As [`of`], of what other things have left of an account.
+///
+/// # Errors
+/// [`OverBudget`].
+pub fn within(
+    budget: &mut Budget,
+    (height, width): (usize, usize),
+    batch: usize,
+    prepared: usize,
+) -> Result<(), OverBudget> {
     let images = batch.saturating_mul(OF_A_BATCH).saturating_add(prepared);
     let bytes = [height, width, BYTES_A_PIXEL].into_iter().fold(images, usize::saturating_mul);
-    let what = format!("preparing batches of {batch} images of {height}x{width} pixels");
-    budget::check(&what, bytes as u64)
+    budget.take(&format!("preparing batches of {batch} images of {height}x{width} pixels"), bytes as u64)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a model is run on where nothing is said of it: noise for its images, or for every input of a model that takes
 //! something else.
 
-use onnx_file::budget::{self, OverBudget};
+use onnx_file::budget::{Budget, OverBudget};
 use onnx_file::element::ElementType;
 
 use super::{UnfitInput, demand, fit, noise, noise_tensor, preprocess};
@@ -83,16 +83,24 @@ impl Feed {
     /// # Errors
     /// [`OverBudget`] where that is more than this process may hold.
     pub fn synthetic(&self, batch: usize, seed: u64) -> Result<Vec<Tensor>, OverBudget> {
+        self.synthetic_within(&mut Budget::new(), batch, seed)
+    }
+
+    /// As [`Feed::synthetic`], where others are held beside them.
+    ///
+    /// # Errors
+    /// [`OverBudget`] where that is more than they leave.
+    pub fn synthetic_within(&self, budget: &mut Budget, batch: usize, seed: u64) -> Result<Vec<Tensor>, OverBudget> {
         match self {
             Feed::Images(image, extent) => {
-                demand::of(*extent, batch, 0)?;
+                demand::within(budget, *extent, batch, 0)?;
                 Ok(vec![noise_tensor(image, batch, *extent, seed)])
             }
             Feed::Tensors(ports) => {
                 let shapes: Vec<Vec<usize>> = ports.iter().map(|port| shape(port, batch)).collect();
                 let elements = |shape: &Vec<usize>| shape.iter().copied().fold(WIDEST, usize::saturating_mul);
                 let bytes = shapes.iter().map(elements).fold(0, usize::saturating_add);
-                budget::check(&format!("inputs for {batch} at once"), bytes as u64)?;
+                budget.take(&format!("inputs for {batch} at once"), bytes as u64)?;
                 let tensor = |(port, shape): (&Port, Vec<usize>)| {
                     noise::tensor(&port.name, port.element_type.unwrap_or(ElementType::F32), shape, seed)
                 };
@@ -116,10 +124,8 @@ impl Feed {
 /// Inputs of any kind, where noise can be made for all of them.
 fn tensors(ports: &[Port]) -> Option<Feed> {
     let is_made = |port: &Port| {
-        let known = matches!(
-            port.element_type,
-            Some(ElementType::F32 | ElementType::F16 | ElementType::F64 | ElementType::I64 | ElementType::U8)
-        );
+        use ElementType::{Bool, F16, F32, F64, I8, I32, I64, U8};
+        let known = matches!(port.element_type, Some(F32 | F16 | F64 | I64 | I32 | I8 | U8 | Bool));
         known && port.shape.as_deref().is_some_and(|shape| !shape.contains(&Some(0)))
     };
     (!ports.is_empty() && ports.iter().all(is_made)).then(|| Feed::Tensors(ports.to_vec()))
@@ -151,6 +157,11 @@ fn named(port: &Port, given: &[Tensor], model: &str) -> Result<Tensor, UnfitInpu
         (data, Some(wanted)) if data.element_type() == wanted => data.clone(),
         // numpy's floats are f64.
         (Data::F64(values), Some(ElementType::F32)) => Data::F32(values.iter().map(|value| *value as f32).collect()),
+        // And its integers are i64.
+        (Data::I64(values), Some(ElementType::I32)) => {
+            let narrow: Result<Vec<i32>, _> = values.iter().map(|&value| i32::try_from(value)).collect();
+            Data::I32(narrow.map_err(|_| unfit(format!("{} holds integers beyond those of {port}", tensor.name)))?)
+        }
         _ => {
             return Err(unfit(format!(
                 "{} is {}, and the model takes {port}",
@@ -188,6 +199,21 @@ mod tests {
         assert!(feed.fit(&[made[0].clone(), short], "m").unwrap_err().to_string().contains("shape [4, 1]"));
         let texts = file(vec![value("x", DataType::String, &[1])], &[]);
         assert!(Feed::of_file(&texts).is_err());
+    }
+
+    #[test]
+    fn inputs_that_are_held_together_are_counted_together() {
+        let images = file(vec![value("x", DataType::Float, &[-1, 3, 8, 8])], &[]);
+        let ids = file(vec![value("ids", DataType::Int64, &[-1, 288])], &[]);
+        for model in [images, ids] {
+            let feed = Feed::of_file(&model).unwrap();
+            // One of them takes 2304 bytes.
+            let mut budget = Budget::of(3 * 2304 + 100);
+            for _ in 0..3 {
+                assert!(feed.synthetic_within(&mut budget, 1, 0).is_ok());
+            }
+            assert!(feed.synthetic_within(&mut budget, 1, 0).is_err());
+        }
     }
 
     #[test]

@@ -21,7 +21,10 @@ pub fn tensor(name: &str, element_type: ElementType, shape: Vec<usize>, seed: u6
         ElementType::F16 => Data::F16(numbers().map(f16::from_f32).collect()),
         ElementType::F64 => Data::F64(numbers().map(f64::from).collect()),
         ElementType::U8 => Data::U8(numbers().map(|number| (128.0 + SPREAD * number).round() as u8).collect()),
+        ElementType::I8 => Data::I8(numbers().map(|number| (SPREAD * number).round() as i8).collect()),
         ElementType::I64 => Data::I64(numbers().map(|number| i64::from(number > 0.0)).collect()),
+        ElementType::I32 => Data::I32(numbers().map(|number| i32::from(number > 0.0)).collect()),
+        ElementType::Bool => Data::Bool(numbers().map(|number| number > 0.0).collect()),
         _ => Data::F32(numbers().collect()),
     };
     Tensor { name: name.to_owned(), shape, data }

@@ -92,6 +92,9 @@ pub fn select(tensor: &Tensor, rows: impl Iterator<Item = usize>) -> Tensor {
         Data::F64(values) => Data::F64(pick(values, &rows, size)),
         Data::I64(values) => Data::I64(pick(values, &rows, size)),
         Data::U8(values) => Data::U8(pick(values, &rows, size)),
+        Data::I8(values) => Data::I8(pick(values, &rows, size)),
+        Data::I32(values) => Data::I32(pick(values, &rows, size)),
+        Data::Bool(values) => Data::Bool(pick(values, &rows, size)),
     };
     let mut shape = tensor.shape.clone();
     if let Some(first) = shape.first_mut() {
@@ -114,6 +117,9 @@ fn append(before: &mut Tensor, after: Tensor) -> Result<(), ModelError> {
         (Data::F64(before), Data::F64(after)) if same => before.extend(after),
         (Data::I64(before), Data::I64(after)) if same => before.extend(after),
         (Data::U8(before), Data::U8(after)) if same => before.extend(after),
+        (Data::I8(before), Data::I8(after)) if same => before.extend(after),
+        (Data::I32(before), Data::I32(after)) if same => before.extend(after),
+        (Data::Bool(before), Data::Bool(after)) if same => before.extend(after),
         _ => {
             let reason = format!("output {} changes its type or shape from one batch to the next", before.name);
             return Err(ModelError::Failed(reason));

@@ -123,7 +123,9 @@ impl OutputRange {
             Data::F32(values) => OutputRange::of_values(name, batch.of(&output.shape, values), f64::from),
             Data::F16(values) => OutputRange::of_values(name, batch.of(&output.shape, values), f64::from),
             Data::F64(values) => OutputRange::of_values(name, batch.of(&output.shape, values), |value| value),
-            Data::I64(_) | Data::U8(_) => OutputRange { name: name.clone(), range: None, histogram: None },
+            Data::I64(_) | Data::U8(_) | Data::I8(_) | Data::I32(_) | Data::Bool(_) => {
+                OutputRange { name: name.clone(), range: None, histogram: None }
+            }
         }
     }
 

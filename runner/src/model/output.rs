@@ -96,8 +96,15 @@ impl ClassOutput {
 }
 
 /// Types of outputs that are read.
-const READ: [ElementType; 6] =
-    [ElementType::F32, ElementType::F16, ElementType::F64, ElementType::I64, ElementType::I32, ElementType::U8];
+const READ: [ElementType; 7] = [
+    ElementType::F32,
+    ElementType::F16,
+    ElementType::F64,
+    ElementType::I64,
+    ElementType::I32,
+    ElementType::U8,
+    ElementType::I8,
+];
 
 fn is_read(of: ElementType) -> bool {
     READ.contains(&of)

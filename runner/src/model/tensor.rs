@@ -16,6 +16,12 @@ pub enum Data {
     I64(Vec<i64>),
     /// ONNX UINT8.
     U8(Vec<u8>),
+    /// ONNX INT8.
+    I8(Vec<i8>),
+    /// ONNX INT32.
+    I32(Vec<i32>),
+    /// ONNX BOOL.
+    Bool(Vec<bool>),
 }
 
 impl Data {
@@ -27,6 +33,9 @@ impl Data {
             Data::F64(values) => values.clone(),
             Data::I64(values) => values.iter().map(|&value| value as f64).collect(),
             Data::U8(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            Data::I8(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            Data::I32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            Data::Bool(values) => values.iter().map(|&value| f64::from(u8::from(value))).collect(),
         }
     }
 
@@ -38,6 +47,9 @@ impl Data {
             Data::F64(_) => ElementType::F64,
             Data::I64(_) => ElementType::I64,
             Data::U8(_) => ElementType::U8,
+            Data::I8(_) => ElementType::I8,
+            Data::I32(_) => ElementType::I32,
+            Data::Bool(_) => ElementType::Bool,
         }
     }
 }

@@ -1,13 +1,19 @@
 //! The progress bar of long-running verbs.
 
+use std::fmt;
+
 use crate::model::candidate::{Phase, Progress};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use onnx_file::text::Shown;
 
 use super::output::shows_progress;
 
 /// A bar on standard error; nothing where standard error is no terminal or was asked to be quiet.
-pub(crate) struct Bar(ProgressBar);
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    /// Whether it tells the time left, which follows what is measured alone.
+    tells_time: bool,
+}
 
 impl Bar {
     /// A bar that appears with the first progress.
@@ -17,29 +23,38 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
             bar.set_style(style);
         }
-        Bar(bar)
+        Bar { bar, tells_time: false }
     }
 
     /// A bar that tells the time left.
     pub(crate) fn with_time_left(quiet: bool) -> Bar {
-        let bar = Bar::new(quiet);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}%, {eta} left, {wide_msg}") {
-            bar.0.set_style(style);
+        let mut bar = Bar::new(quiet);
+        bar.tells_time = true;
+        // Before anything is done nobody knows how long the rest takes.
+        let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
+            if state.pos() > 0 {
+                let _ = write!(to, ", {:#} left", HumanDuration(state.eta()));
+            }
+        };
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}%{left}, {wide_msg}") {
+            bar.bar.set_style(style.with_key("left", left));
         }
         bar
     }
 
     /// Shows how far it has come.
     pub(crate) fn show(&mut self, progress: &Progress) {
-        self.0.set_length(progress.total as u64);
-        self.0.set_position(progress.done as u64);
-        self.0.set_message(message(progress));
+        if !self.tells_time || progress.phase == Phase::Measuring {
+            self.bar.set_length(progress.total as u64);
+            self.bar.set_position(progress.done as u64);
+        }
+        self.bar.set_message(message(progress));
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

@@ -9,6 +9,7 @@ use crate::input::arrays::ArrayError;
 use crate::model::file::ModelFile;
 use crate::model::tensor::Tensor;
 use onnx_file::atomic::AtomicFile;
+use onnx_file::open;
 
 use crate::exit::Failure;
 use onnx_file::exit::Exit;
@@ -19,7 +20,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let written = || {
         // Renaming over a device would take its place.
         if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
-            return fs::write(path, content);
+            return open::for_writing(path)?.write_all(content);
         }
         let mut file = AtomicFile::create(path)?;
         file.write_all(content)?;

@@ -51,7 +51,8 @@ impl LocalModel {
     ///
     /// # Errors
     /// [`ModelError::Unavailable`] without library or provider, [`ModelError::BadModel`] for a file that onnxruntime
-    /// refuses, [`ModelError::Fallback`] for nodes placed elsewhere, [`ModelError::Failed`] when the probe run fails.
+    /// refuses, [`ModelError::Fallback`] for nodes placed elsewhere, [`ModelError::Failed`] when the probe run fails,
+    /// [`ModelError::BadModel`] where it fails on the CPU provider.
     pub fn load(spec: &Spec) -> Result<LocalModel, ModelError> {
         let runtime = runtime::load(&spec.library.path, spec.verbose)
             .map_err(|error| ModelError::Unavailable(error.to_string()))?;
@@ -116,7 +117,7 @@ impl LocalModel {
         let mut model = LocalModel { session, loaded, ports, bound, outputs, graph, made_from };
         let inputs = probe::inputs(&model.session, &spec.shapes)?;
         let started = Instant::now();
-        model.first_run(&inputs).map_err(|error| probe_failed(&error))?;
+        model.first_run(&inputs).map_err(|error| probe_failed(&error, kind, &model.ports))?;
         model.loaded.first_run_seconds = started.elapsed().as_secs_f64();
         Ok(model)
     }

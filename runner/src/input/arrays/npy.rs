@@ -82,14 +82,17 @@ pub(super) enum Element {
     F64,
     I64,
     U8,
+    I8,
+    I32,
+    Bool,
 }
 
 impl Element {
     fn size(self) -> u64 {
         match self {
-            Element::U8 => 1,
+            Element::U8 | Element::I8 | Element::Bool => 1,
             Element::F16 => 2,
-            Element::F32 => 4,
+            Element::F32 | Element::I32 => 4,
             Element::F64 | Element::I64 => 8,
         }
     }
@@ -102,6 +105,9 @@ impl Element {
             "<f8" => Element::F64,
             "<i8" => Element::I64,
             "|u1" | "<u1" => Element::U8,
+            "|i1" | "<i1" => Element::I8,
+            "<i4" => Element::I32,
+            "|b1" => Element::Bool,
             _ if descr.starts_with('>') => {
                 return Err(format!("big-endian {descr:?}; save array.astype(array.dtype.newbyteorder('<'))"));
             }
@@ -110,7 +116,7 @@ impl Element {
             }
             _ => {
                 return Err(format!(
-                    "element type {descr:?}; f2, f4, f8, i8 and u1 can be read, try array.astype('f4')"
+                    "element type {descr:?}; f2, f4, f8, i8, i4, i1, u1 and b1 can be read, try array.astype('f4')"
                 ));
             }
         })
@@ -172,6 +178,9 @@ pub(super) fn from_bytes(element: Element, bytes: &[u8]) -> Data {
         Element::I64 => Data::I64(elements!(i64, 8)),
         Element::F16 => Data::F16(elements!(f16, 2)),
         Element::U8 => Data::U8(bytes.to_vec()),
+        Element::I8 => Data::I8(elements!(i8, 1)),
+        Element::I32 => Data::I32(elements!(i32, 4)),
+        Element::Bool => Data::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
     }
 }
 
@@ -183,6 +192,9 @@ pub(super) fn to_bytes(data: &Data) -> Vec<u8> {
         Data::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Data::F16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Data::U8(values) => values.clone(),
+        Data::I8(values) => values.iter().map(|&value| value as u8).collect(),
+        Data::I32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Data::Bool(values) => values.iter().map(|&value| u8::from(value)).collect(),
     }
 }
 
@@ -193,6 +205,9 @@ fn descr(data: &Data) -> &'static str {
         Data::I64(_) => "<i8",
         Data::F16(_) => "<f2",
         Data::U8(_) => "|u1",
+        Data::I8(_) => "|i1",
+        Data::I32(_) => "<i4",
+        Data::Bool(_) => "|b1",
     }
 }
 
@@ -242,7 +257,7 @@ mod tests {
             (">f4", "big-endian"),
             ("|O", "never read"),
             ("<c8", "element type"),
-            ("<i4", "element type"),
+            ("<i2", "element type"),
             ("<U3", "element type"),
         ] {
             let error = Element::parse(descr).unwrap_err();

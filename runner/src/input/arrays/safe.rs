@@ -30,8 +30,13 @@ pub(super) fn load(file: File, wanted: Wanted<'_>, budget: &mut Budget) -> Resul
             Dtype::F64 => Element::F64,
             Dtype::I64 => Element::I64,
             Dtype::U8 => Element::U8,
+            Dtype::I8 => Element::I8,
+            Dtype::I32 => Element::I32,
+            Dtype::BOOL => Element::Bool,
             other => {
-                let reason = format!("array {name}: element type {other:?}; F16, F32, F64, I64 and U8 can be read");
+                let reason = format!(
+                    "array {name}: element type {other:?}; F16, F32, F64, I64, I32, I8, U8 and BOOL can be read"
+                );
                 return Err(malformed(reason));
             }
         };
@@ -52,6 +57,9 @@ pub(super) fn encode(tensors: &[Tensor]) -> io::Result<Vec<u8>> {
             Data::F64(_) => Dtype::F64,
             Data::I64(_) => Dtype::I64,
             Data::U8(_) => Dtype::U8,
+            Data::I8(_) => Dtype::I8,
+            Data::I32(_) => Dtype::I32,
+            Data::Bool(_) => Dtype::BOOL,
         };
         TensorView::new(dtype, tensor.shape.clone(), content).map(|view| (tensor.name.as_str(), view))
     });

@@ -22,6 +22,7 @@ use crate::note::Note;
 use crate::stats::random::SplitMix64;
 use crate::verb::outcome::Report;
 use crate::verb::regression::Gated;
+use onnx_file::budget::Budget;
 
 use super::gpu::GpuState;
 use super::plan::Plan;
@@ -223,14 +224,16 @@ impl Turn<'_> {
     ) -> Vec<Vec<Tensor>> {
         let total = rows.len();
         let mut inputs = Vec::new();
+        // The inputs of all rows are held until the last round.
+        let mut budget = Budget::new();
         for (done, row) in rows.iter_mut().enumerate() {
             progress(&Progress::new(Phase::WarmingUp, row.name(), done, total));
-            inputs.push(self.warm_up_row(open, row));
+            inputs.push(self.warm_up_row(open, row, &mut budget));
         }
         inputs
     }
 
-    fn warm_up_row(&mut self, open: &mut [Opened<'_>], row: &mut Row) -> Vec<Tensor> {
+    fn warm_up_row(&mut self, open: &mut [Opened<'_>], row: &mut Row, budget: &mut Budget) -> Vec<Tensor> {
         let (model, feed) = match &mut open[row.candidate] {
             Ok(opened) => opened,
             Err(error) => {
@@ -246,7 +249,7 @@ impl Turn<'_> {
             row.error = Some(ModelError::BadInput(reason));
             return Vec::new();
         }
-        let inputs = match feed.synthetic(row.batch, self.plan.seed) {
+        let inputs = match feed.synthetic_within(budget, row.batch, self.plan.seed) {
             Ok(inputs) => inputs,
             Err(over) => {
                 row.error = Some(ModelError::OutOfMemory(over.to_string()));
@@ -288,8 +291,9 @@ impl Turn<'_> {
                     return;
                 }
                 let total = share.rounds.max(round + 1) * order.len();
-                let done = round * order.len() + step;
-                progress(&Progress::new(Phase::Measuring, rows[at].name(), done, total));
+                let (done, processes) = (round * order.len() + step, self.processes.unwrap_or(1).max(self.process + 1));
+                let done = self.process * total + done;
+                progress(&Progress::new(Phase::Measuring, rows[at].name(), done, processes * total));
                 let (runs, seconds) = rows[at].so_far(self.process);
                 let Some(block) = share.block(rows[at].scope, round, runs, seconds) else { continue };
                 self.block(open, &mut rows[at], &inputs[at], (round, block), alone);

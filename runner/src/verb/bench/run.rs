@@ -54,7 +54,7 @@ pub(crate) fn measured(
         against.outlook(&plan).into_iter().for_each(|outlook| note(global.quiet, outlook));
     }
     let stop = stop_on_interrupt(global.quiet, KEEPS);
-    let mut bar = Bar::new(global.quiet);
+    let mut bar = Bar::with_time_left(global.quiet);
     let mut measured = bench::bench(&mut candidates, &plan, &stop, &mut |progress| bar.show(progress));
     drop(bar);
     if !measured.interrupted {

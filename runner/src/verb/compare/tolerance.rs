@@ -58,8 +58,8 @@ impl Numbers {
     pub fn of(output: &Tensor, meaning: Meaning) -> Numbers {
         match (&output.data, meaning) {
             // Quantized numbers are rounded: a level is what the last digit is to others.
-            (Data::U8(_), _) => Numbers::Levels(1.0),
-            (Data::I64(_), _) => Numbers::Levels(0.0),
+            (Data::U8(_) | Data::I8(_), _) => Numbers::Levels(1.0),
+            (Data::I64(_) | Data::I32(_) | Data::Bool(_), _) => Numbers::Levels(0.0),
             (_, Meaning::Probabilities | Meaning::IndependentProbabilities) => Numbers::Probabilities,
             _ => Numbers::Any,
         }

@@ -73,6 +73,14 @@ fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode,
         Package::OpenVino => Kind::OpenVino,
         Package::Cuda => Kind::Cuda,
     };
+    if package == Package::OpenVino && version != newest() {
+        let text = format!(
+            "openvino runs on onnxruntime {version} here, the last that was published with it for this processor; cpu keeps \
+             {} where `resnext-run setup cpu` has installed it, and results name the version of each",
+            newest()
+        );
+        note(global.quiet, text);
+    }
     let finding = doctor::examine_provider(&launcher, &library, kind);
     if finding.state == State::Works {
         terminal::print(&format!("onnxruntime {version}, {kind} works\n"))?;
@@ -87,6 +95,15 @@ fn try_out(global: &Global, package: Package, folder: &Path) -> Result<ExitCode,
     }
     note(global.quiet, message);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The version that the CPU provider is pinned to.
+fn newest() -> &'static str {
+    Package::Cpu
+        .requirements()
+        .iter()
+        .find(|package| package.name == "onnxruntime")
+        .map_or("", |package| package.version)
 }
 
 fn library_in(folder: &Path) -> Result<Library, Failure> {

@@ -145,15 +145,22 @@ impl Search {
         if found.is_empty() { Err(RuntimeError::NotFound { searched }) } else { Ok(found) }
     }
 
-    /// One library for each provider asked for: the same for all where one library has them all, otherwise the first
-    /// that has the provider, or the first of all, whose failure then says what is missing.
+    /// One library for each provider asked for: the same for all where one library has them all and none of them has a
+    /// newer one of its own; otherwise the first that has the provider, or the first of all, whose failure then says what
+    /// is missing.
     ///
     /// # Errors
     /// As [`Search::libraries`].
     pub fn choose(&self, kinds: &[Kind]) -> Result<Vec<Library>, RuntimeError> {
         let libraries = self.libraries()?;
-        let common = libraries.iter().find(|library| kinds.iter().all(|&kind| library.has(kind)));
         let for_one = |kind| libraries.iter().find(|library| library.has(kind)).or(libraries.first());
+        // What another provider needs is no reason to run one on an older library than it runs on by itself.
+        let is_older = |library: &Library, kind| {
+            let own = for_one(kind).and_then(|own| version_in(&own.path));
+            matches!((version_in(&library.path), own), (Some(common), Some(own)) if common < own)
+        };
+        let suits = |library: &Library, kind| library.has(kind) && !is_older(library, kind);
+        let common = libraries.iter().find(|library| kinds.iter().all(|&kind| suits(library, kind)));
         let chosen: Vec<Library> = kinds.iter().filter_map(|&kind| common.or_else(|| for_one(kind))).cloned().collect();
         for (kind, library) in kinds.iter().zip(&chosen) {
             tracing::debug!(provider = %kind, library = %library.path.display(), origin = ?library.origin, "library chosen");
@@ -207,11 +214,15 @@ pub(crate) fn in_folder(folder: &Path) -> Option<PathBuf> {
     let mut found: Vec<_> = entries(folder)
         .filter(|path| path.file_name().is_some_and(|name| is_library(&name.to_string_lossy())))
         .collect();
-    found.sort_by_key(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.split('.').filter_map(|part| part.parse::<u32>().ok()).collect::<Vec<_>>()
-    });
+    found.sort_by_key(|path| version_in(path).unwrap_or_default());
     found.pop()
+}
+
+/// The version that a library's file name ends in, where it does.
+fn version_in(path: &Path) -> Option<Vec<u32>> {
+    let name = path.file_name()?.to_string_lossy();
+    let numbers: Vec<u32> = name.split('.').filter_map(|part| part.parse().ok()).collect();
+    (!numbers.is_empty()).then_some(numbers)
 }
 
 /// Whether a file name is that of onnxruntime itself: the name is versioned on Linux (`libonnxruntime.so.1.32.0`) and
@@ -282,6 +293,19 @@ mod tests {
         assert_eq!(chosen(&[Kind::Cuda, Kind::Cpu]), [cuda.clone(), cuda.clone()]);
         assert_eq!(chosen(&[Kind::Cpu, Kind::OpenVino, Kind::Cuda]), [cpu.clone(), openvino, cuda]);
         assert_eq!(chosen(&[Kind::TensorRt]), [cpu], "the first of all, whose failure names what is missing");
+    }
+
+    #[test]
+    fn a_provider_is_not_drawn_to_an_older_library_by_another() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let cpu = installed(root.path(), Package::Cpu, &[]);
+        let folder = Package::OpenVino.folder(root.path()).join("onnxruntime/capi");
+        let older = folder.join("libonnxruntime.so.1.24.1");
+        touch(&older);
+        touch(&folder.join("libonnxruntime_providers_openvino.so"));
+        let search = Search { root: Some(root.path().to_path_buf()), ..Search::default() };
+        let found = search.choose(&[Kind::Cpu, Kind::OpenVino]).expect("found");
+        assert_eq!(found.into_iter().map(|library| library.path).collect::<Vec<_>>(), [cpu, older]);
     }
 
     #[test]

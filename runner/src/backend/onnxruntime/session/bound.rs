@@ -148,6 +148,9 @@ fn write(input: &Tensor, bound: &mut DynTensor) -> Result<(), ort::Error> {
         Data::F64(data) => bound.try_extract_tensor_mut()?.1.copy_from_slice(data),
         Data::I64(data) => bound.try_extract_tensor_mut()?.1.copy_from_slice(data),
         Data::U8(data) => bound.try_extract_tensor_mut()?.1.copy_from_slice(data),
+        Data::I8(data) => bound.try_extract_tensor_mut()?.1.copy_from_slice(data),
+        Data::I32(data) => bound.try_extract_tensor_mut()?.1.copy_from_slice(data),
+        Data::Bool(data) => bound.try_extract_tensor_mut()?.1.copy_from_slice(data),
     }
     Ok(())
 }

@@ -61,6 +61,9 @@ pub(crate) fn element_type(data: &Data) -> TensorElementType {
         Data::F64(_) => TensorElementType::Float64,
         Data::I64(_) => TensorElementType::Int64,
         Data::U8(_) => TensorElementType::Uint8,
+        Data::I8(_) => TensorElementType::Int8,
+        Data::I32(_) => TensorElementType::Int32,
+        Data::Bool(_) => TensorElementType::Bool,
     }
 }
 
@@ -135,8 +138,8 @@ pub(crate) fn selecting(outputs: &[String], options: RunOptions) -> RunOptions<H
 
 /// Whether tensors of this type are moved.
 fn moved(ty: TensorElementType) -> bool {
-    use TensorElementType::{Float16, Float32, Float64, Int32, Int64, Uint8};
-    matches!(ty, Float32 | Float16 | Float64 | Int32 | Int64 | Uint8)
+    use TensorElementType::{Bool, Float16, Float32, Float64, Int8, Int32, Int64, Uint8};
+    matches!(ty, Float32 | Float16 | Float64 | Int32 | Int64 | Uint8 | Int8 | Bool)
 }
 
 /// The tensor's elements where they lie, as a value.
@@ -156,6 +159,9 @@ fn view(tensor: &Tensor) -> Result<SessionInputValue<'_>, ModelError> {
         Data::F64(data) => make(tensor, data),
         Data::I64(data) => make(tensor, data),
         Data::U8(data) => make(tensor, data),
+        Data::I8(data) => make(tensor, data),
+        Data::I32(data) => make(tensor, data),
+        Data::Bool(data) => make(tensor, data),
     }
 }
 
@@ -184,6 +190,9 @@ pub(crate) fn value(tensor: &Tensor) -> Result<DynTensor, ModelError> {
         Data::F64(data) => make(tensor, data),
         Data::I64(data) => make(tensor, data),
         Data::U8(data) => make(tensor, data),
+        Data::I8(data) => make(tensor, data),
+        Data::I32(data) => make(tensor, data),
+        Data::Bool(data) => make(tensor, data),
     }
 }
 
@@ -205,6 +214,8 @@ pub(crate) fn tensor(name: &str, value: &DynValue) -> Result<Tensor, ModelError>
             take::<i32>(value).map(|(shape, data)| (shape, Data::I64(data.into_iter().map(i64::from).collect())))
         }
         Some(TensorElementType::Uint8) => take::<u8>(value).map(|(shape, data)| (shape, Data::U8(data))),
+        Some(TensorElementType::Int8) => take::<i8>(value).map(|(shape, data)| (shape, Data::I8(data))),
+        Some(TensorElementType::Bool) => take::<bool>(value).map(|(shape, data)| (shape, Data::Bool(data))),
         _ => return Err(ModelError::Failed(format!("output `{name}` is {}, which is not moved", value.dtype()))),
     };
     let (shape, data) = taken.map_err(|error| ModelError::Failed(format!("output `{name}`: {}", said(&error))))?;

@@ -3,8 +3,10 @@
 use onnx_file::budget::{self, Amount};
 use ort::ErrorCode;
 
+use crate::backend::onnxruntime::provider::Kind;
 use crate::backend::onnxruntime::runtime::said;
-use crate::model::opened::ModelError;
+use crate::model::opened::{ModelError, Ports};
+use onnx_file::port::Port;
 
 /// Whether onnxruntime says that it got no memory. It has no code for that: its own arena words it in one way, the C++
 /// library in another.
@@ -30,12 +32,19 @@ pub(crate) fn run_failed(error: &ort::Error) -> ModelError {
     }
 }
 
-/// The probe's inputs are this program's choice, so their misfit is no fault of the caller's input.
-pub(crate) fn probe_failed(error: &ModelError) -> ModelError {
-    match error {
-        ModelError::BadInput(reason) | ModelError::Failed(reason) => {
-            ModelError::Failed(format!("the model loaded, but its first run failed: {reason}"))
-        }
-        other => other.clone(),
-    }
+/// The probe's inputs are this program's choice, so their misfit is no fault of the caller's input. The CPU provider lacks
+/// nothing: what fails there is the model, or what was chosen for extents that it leaves open.
+pub(crate) fn probe_failed(error: &ModelError, kind: Kind, ports: &Ports) -> ModelError {
+    let (ModelError::BadInput(reason) | ModelError::Failed(reason)) = error else { return error.clone() };
+    let open = |port: &&Port| port.shape.as_deref().is_some_and(|shape| shape.contains(&None));
+    let inputs: Vec<String> = ports.inputs.iter().filter(open).map(Port::to_string).collect();
+    let hint = match inputs.as_slice() {
+        [] => String::new(),
+        inputs => format!(
+            "\nhint: extents that the model leaves open were chosen for it; --shape NAME:1x3x224x224 gives others for {}",
+            inputs.join("; ")
+        ),
+    };
+    let told = format!("the model loaded, but its first run failed: {reason}{hint}");
+    if kind == Kind::Cpu { ModelError::BadModel(told) } else { ModelError::Failed(told) }
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use self::graph::{Extents, Optimised};
 use self::names::Names;
 use super::build;
-use super::error::{probe_failed, run_failed};
+use super::error::run_failed;
 use super::{convert, probe};
 use crate::backend::onnxruntime::provider::{Kind, Provider};
 use crate::backend::onnxruntime::runtime::{Runtime, said};
@@ -77,7 +77,7 @@ impl Recording<'_> {
 
 fn run_once(session: &mut Session, inputs: &[crate::model::tensor::Tensor]) -> Result<(), ModelError> {
     let values = convert::session_inputs(session, inputs)?;
-    session.run(values.as_slice()).map(drop).map_err(|error| probe_failed(&run_failed(&error)))
+    session.run(values.as_slice()).map(drop).map_err(|error| run_failed(&error))
 }
 
 /// One event of a recorded run.

@@ -49,11 +49,15 @@ fn input(name: &str, dtype: &ValueType, asked: &[Option<usize>]) -> Result<Tenso
         TensorElementType::Float32 => Data::F32((0..count).map(ramp).collect()),
         TensorElementType::Float16 => Data::F16((0..count).map(|index| f16::from_f32(ramp(index))).collect()),
         TensorElementType::Float64 => Data::F64((0..count).map(|index| f64::from(ramp(index))).collect()),
+        // Zero is an index of whatever is asked for.
         TensorElementType::Int64 => Data::I64(vec![0; count]),
+        TensorElementType::Int32 => Data::I32(vec![0; count]),
+        TensorElementType::Int8 => Data::I8((0..count).map(|index| (index % 256) as i8).collect()),
+        TensorElementType::Bool => Data::Bool((0..count).map(|index| index % 2 == 0).collect()),
         TensorElementType::Uint8 => Data::U8((0..count).map(|index| (index % 256) as u8).collect()),
         other => {
             return Err(ModelError::BadModel(format!(
-                "input `{name}` holds {other}; float32, float16, float64, int64 and uint8 can be given"
+                "input `{name}` holds {other}; float32, float16, float64, int64, int32, int8, uint8 and bool can be given"
             )));
         }
     };

@@ -254,6 +254,12 @@ fn read_tensor(
         (ElementType::F64, _) => Data::F64(elements(reader, count, Vec::new())?),
         (ElementType::I64, _) => Data::I64(elements(reader, count, Vec::new())?),
         (ElementType::U8, _) => Data::U8(elements(reader, count, Vec::new())?),
+        (ElementType::I8, _) => Data::I8(elements(reader, count, Vec::new())?),
+        (ElementType::I32, _) => Data::I32(elements(reader, count, Vec::new())?),
+        (ElementType::Bool, _) => {
+            let bytes: Vec<u8> = elements(reader, count, Vec::new())?;
+            Data::Bool(bytes.into_iter().map(|byte| byte != 0).collect())
+        }
         (other, _) => return Err(ProtocolError::Element(described.name, other)),
     };
     Ok((Tensor { name: described.name, shape: described.shape, data }, bytes))
@@ -281,6 +287,9 @@ fn bytes(data: &Data) -> &[u8] {
         Data::F64(data) => bytemuck::cast_slice(data),
         Data::I64(data) => bytemuck::cast_slice(data),
         Data::U8(data) => data,
+        Data::I8(data) => bytemuck::cast_slice(data),
+        Data::I32(data) => bytemuck::cast_slice(data),
+        Data::Bool(data) => bytemuck::cast_slice(data),
     }
 }
 
@@ -309,6 +318,9 @@ mod tests {
             tensor("c", &[], Data::I64(vec![i64::MIN])),
             tensor("d", &[3], Data::U8(vec![0, 128, 255])),
             tensor("e", &[1, 2], Data::F16(vec![f16::from_f32(0.1), f16::INFINITY])),
+            tensor("f", &[2], Data::I8(vec![i8::MIN, i8::MAX])),
+            tensor("g", &[2, 1], Data::I32(vec![i32::MIN, i32::MAX])),
+            tensor("h", &[3], Data::Bool(vec![true, false, true])),
         ]
     }
 
@@ -318,7 +330,7 @@ mod tests {
         send(&mut frame, &Reply::Tensors, &tensors()).expect("written");
         let (message, read): (Reply, _) = receive(&mut frame.as_slice(), Vec::new()).expect("read");
         assert!(matches!(message, Reply::Tensors));
-        assert_eq!(read.len(), 5);
+        assert_eq!(read.len(), tensors().len());
         for (sent, read) in tensors().iter().zip(&read) {
             assert_eq!((&sent.name, &sent.shape), (&read.name, &read.shape));
             assert_eq!(bytes(&sent.data), bytes(&read.data));
