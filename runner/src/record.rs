@@ -3,12 +3,17 @@
 //! They come from anywhere, so they are read with limits, and nothing in them is believed beyond its type.
 
 pub mod bench;
+pub mod calibration;
+pub mod compare;
+pub mod eval;
 
 use std::path::{Path, PathBuf};
 
 use onnx_file::open;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::report::html;
 
 /// Most values of one file: what a file of the greatest length could hold instead takes all memory.
 const MOST_VALUES: usize = 19_000_000;
@@ -60,6 +65,8 @@ pub struct Record {
     pub schema_version: u64,
     /// All of it, fields in their order.
     pub value: Value,
+    /// As it was written.
+    pub text: String,
 }
 
 /// Why a file gives no result.
@@ -102,9 +109,28 @@ impl RecordError {
 /// # Errors
 /// [`RecordError`], which names the file.
 pub fn read(path: &Path) -> Result<Record, RecordError> {
+    parse(path, &text(path)?)
+}
+
+/// Reads every result in a file: one, or those of a report page.
+///
+/// # Errors
+/// [`RecordError`], which names the file.
+pub fn read_all(path: &Path) -> Result<Vec<Record>, RecordError> {
+    let text = text(path)?;
+    if !text.starts_with(html::BEGINS) {
+        return Ok(vec![parse(path, &text)?]);
+    }
+    let data = html::data(&text);
+    if data.is_empty() {
+        return Err(RecordError::other(path, "it is a page, but no report of this program: it holds no results"));
+    }
+    data.into_iter().map(|(name, json)| parse(Path::new(&name), json)).collect()
+}
+
+fn text(path: &Path) -> Result<String, RecordError> {
     let read = |source| RecordError::Read { path: path.to_path_buf(), source };
-    let text = open::read_text(path, open::SMALL).map_err(read)?;
-    parse(path, &text)
+    open::read_text(path, open::SMALL).map_err(read)
 }
 
 /// The result that `text` from `path` is.
@@ -130,7 +156,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Record, RecordError> {
         let text = format!("its schema version is {schema_version}, and this program reads up to {newest}");
         return Err(RecordError::other(path, format!("{text}; use the version of `resnext-run` that wrote it")));
     }
-    Ok(Record { path: path.to_path_buf(), kind, schema_version, value })
+    Ok(Record { path: path.to_path_buf(), kind, schema_version, value, text: text.to_owned() })
 }
 
 impl Record {

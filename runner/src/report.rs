@@ -1,15 +1,18 @@
 //! Results for people and programs: the only place that formats.
 //!
-//! Each result becomes a [`Document`](document::Document), headings, tables and lists, which [`text`] and [`markdown`] write out; [`json`]
+//! Each result becomes a [`Document`](document::Document), headings, tables and lists, which [`text`], [`markdown`] and, with
+//! plots, [`html`] write out; [`json`]
 //! and [`csv`] write the result itself.
 
 pub mod csv;
 pub mod document;
+pub mod html;
 pub mod json;
 pub mod markdown;
 pub mod next;
 pub mod note;
 pub mod number;
+pub mod plot;
 pub mod ratio;
 pub mod text;
 

@@ -17,6 +17,7 @@ pub mod publish;
 pub mod quantize;
 pub mod quickstart;
 pub mod regression;
+pub mod report;
 pub mod setup;
 pub mod shapes;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Compare(compare) => compare::run::run(global, &compare),
         Verb::Bench(bench) => bench::run::run(global, &bench),
         Verb::Gate(gate) => gate::run::run(global, &gate),
+        Verb::Report(report) => report::run::run(global, &report),
         Verb::Eval(eval) => eval::run::run(global, &eval),
         Verb::Tune(tune) => tune::run::run(global, &tune),
         Verb::Quantize(quantize) => quantize::run::run(global, &quantize),

@@ -15,6 +15,8 @@ use crate::stats::median;
 pub struct Bench {
     /// Machine and time.
     pub environment: Environment,
+    /// What was asked for.
+    pub plan: Option<Plan>,
     /// What was measured.
     pub candidates: Vec<Candidate>,
     /// One for each candidate, batch size and scope.
@@ -22,6 +24,19 @@ pub struct Bench {
     /// Whether it was stopped before its end.
     #[serde(default)]
     pub interrupted: bool,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Plan {
+    /// Batch sizes.
+    pub batches: Vec<usize>,
+    /// Runs of each row at least.
+    pub min_runs: usize,
+    /// Seconds of each row at least.
+    pub min_seconds: f64,
+    /// Seed of the inputs and of the order.
+    pub seed: u64,
 }
 
 /// One model on one provider.

@@ -47,6 +47,11 @@ impl Exports {
 }
 
 impl<'a> Outputs<'a> {
+    /// None yet, of which those that exist may be replaced, or not.
+    pub(crate) fn forced(force: bool) -> Self {
+        Outputs { force, ..Outputs::default() }
+    }
+
     /// One file more, where it is asked for.
     pub(crate) fn with(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
         self.named.extend(path.map(|path| (flag, path)));

@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::opened::Scope;
 use crate::record::bench::{Bench, Row as Measured};
@@ -22,7 +22,7 @@ use limits::Limits;
 use pairs::Pair;
 
 /// One of the two measurements.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// The file that holds it; `None` for the one that was just made.
     pub file: Option<String>,
@@ -39,7 +39,7 @@ pub struct Measurement {
 }
 
 /// What became of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowVerdict {
     /// Slower by more than is allowed.
@@ -59,7 +59,7 @@ pub enum RowVerdict {
 }
 
 /// A row of both measurements, or of one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Provider.
     pub provider: String,
@@ -84,7 +84,7 @@ pub struct Row {
 }
 
 /// What is said of all rows together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// A row is slower by more than is allowed, or lost its result.
@@ -100,7 +100,7 @@ pub enum Verdict {
 }
 
 /// Two measurements compared.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gated {
     /// What is said of all rows together.
     pub verdict: Verdict,

@@ -40,8 +40,13 @@ impl Against {
             return Ok(Some(Against { limits, baseline: None }));
         };
         let bench = Bench::read(path)?;
-        let here =
-            Bench { environment: Environment::read(), candidates: Vec::new(), rows: Vec::new(), interrupted: false };
+        let here = Bench {
+            environment: Environment::read(),
+            plan: None,
+            candidates: Vec::new(),
+            rows: Vec::new(),
+            interrupted: false,
+        };
         let found = differences::between(&bench, &here, &[], &limits);
         let refused: Vec<String> = found.iter().filter(|one| !one.allowed).map(document::difference).collect();
         if !refused.is_empty() {

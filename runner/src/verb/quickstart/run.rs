@@ -34,7 +34,7 @@ use crate::verb::outcome::{Outcome, Report};
 use crate::verb::outputs::Outputs;
 use crate::verb::publish::{keep, print};
 use crate::verb::setup::run as setup;
-use crate::verb::{bench, compare, infer};
+use crate::verb::{bench, compare, infer, report};
 
 /// The network that is built.
 const VARIANT: &str = "50_32x4d";
@@ -94,7 +94,9 @@ pub(crate) fn run(global: &Global, arguments: &Quickstart) -> Result<ExitCode, F
     let inference = classify(global, dir, working[0])?;
 
     heading("results")?;
-    for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "images", "images.json"] {
+    let results = ["compare.json", "bench.json", "images.json"].map(|name| dir.join(name));
+    report::run::keep(&results, &dir.join("report.html"))?;
+    for name in ["model.onnx", "compare.json", "bench.json", "shapes.onnx", "images", "images.json", "report.html"] {
         terminal::print(&format!("  {}\n", dir.join(name).display()))?;
     }
     let exits = comparison.exits().into_iter().chain(measured.exits()).chain(inference.exits());

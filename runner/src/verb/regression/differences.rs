@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::limits::{Aspect, Limits};
 use super::pairs::Pair;
@@ -14,7 +14,7 @@ use crate::record::bench::Bench;
 const THREADS: [&str; 4] = ["intra_op_num_threads", "inter_op_num_threads", "execution_mode", "num_of_threads"];
 
 /// Something that is not the same in both.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Difference {
     /// Of what kind it is.
     pub aspect: Aspect,

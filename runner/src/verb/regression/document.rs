@@ -215,7 +215,8 @@ fn why(row: &Row) -> String {
     format!("{fewest} of {} processes needed on each side", change.processes_needed)
 }
 
-fn verdict(gated: &Gated) -> (String, Tone) {
+/// The verdict in a sentence.
+pub(crate) fn verdict(gated: &Gated) -> (String, Tone) {
     let count = |of: &[RowVerdict]| gated.rows.iter().filter(|row| of.contains(&row.verdict)).count();
     let all = gated.rows.iter().filter(|row| row.verdict != RowVerdict::NotInBaseline).count();
     let limit = limit(gated.limits.max_regress);

@@ -1,10 +1,10 @@
 //! What is allowed of two measurements.
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What two measurements may differ in although their times are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aspect {
     /// Processor, its instruction sets and number, GPUs, limits of the container
@@ -20,7 +20,7 @@ pub enum Aspect {
 }
 
 /// What is allowed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// By which fraction a run may take longer.
     pub max_regress: f64,
