@@ -121,7 +121,7 @@ fn check(inputs: &[Tensor], outputs: Vec<Tensor>, ports: &Ports) -> Result<Vec<T
             Data::F32(values) => values.iter().position(|value| !value.is_finite()),
             Data::F16(values) => values.iter().position(|value| !value.is_finite()),
             Data::F64(values) => values.iter().position(|value| !value.is_finite()),
-            Data::I64(_) | Data::U8(_) => None,
+            _ => None,
         };
         if let Some(at) = bad {
             return Err(ModelError::Failed(format!("the server's output '{name}' is NaN or infinite at index {at}")));

@@ -1,5 +1,7 @@
 //! Tensors on the wire: JSON, and behind it bytes, little-endian and row-major.
 
+use std::borrow::Cow;
+
 use half::f16;
 use onnx_file::element::ElementType;
 use onnx_file::port::Port;
@@ -112,14 +114,17 @@ pub(super) fn request(inputs: &[Tensor], outputs: &[Port], form: Form) -> Result
     Ok((Some(header), body))
 }
 
-fn bytes(data: &Data) -> &[u8] {
-    match data {
+fn bytes(data: &Data) -> Cow<'_, [u8]> {
+    Cow::Borrowed(match data {
         Data::F32(values) => bytemuck::cast_slice(values),
         Data::F16(values) => bytemuck::cast_slice(values),
         Data::F64(values) => bytemuck::cast_slice(values),
         Data::I64(values) => bytemuck::cast_slice(values),
+        Data::I32(values) => bytemuck::cast_slice(values),
+        Data::I8(values) => bytemuck::cast_slice(values),
         Data::U8(values) => values,
-    }
+        Data::Bool(values) => return values.iter().map(|&value| u8::from(value)).collect(),
+    })
 }
 
 fn numbers(data: &Data) -> Result<Value, ModelError> {
@@ -128,6 +133,9 @@ fn numbers(data: &Data) -> Result<Value, ModelError> {
         Data::F64(values) => json!(values),
         Data::I64(values) => json!(values),
         Data::U8(values) => json!(values),
+        Data::I8(values) => json!(values),
+        Data::I32(values) => json!(values),
+        Data::Bool(values) => json!(values),
         Data::F16(_) => {
             let text = "the server takes no bytes, and JSON has no f16: serve a model built with --keep-io-types";
             return Err(ModelError::BadInput(text.into()));
