@@ -79,7 +79,8 @@ impl RangeMethod {
                 [-largest, largest]
             }
         };
-        [found[0].max(low), found[1].min(high)]
+        // An end on the side of 0 that holds nothing is no end to cut.
+        [if low < 0.0 { found[0].max(low) } else { low }, if high > 0.0 { found[1].min(high) } else { high }]
     }
 }
 

@@ -34,6 +34,7 @@ pub struct ClassOutput {
 impl std::fmt::Display for ClassOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let meaning = match self.meaning {
+            Meaning::Logits if self.numbers == Some(1) => "a logit, made a probability by a sigmoid",
             Meaning::Logits => "logits, made probabilities by a softmax",
             Meaning::Probabilities => "probabilities",
             Meaning::LogProbabilities => "logarithms of probabilities",

@@ -84,3 +84,12 @@ fn what_a_topk_picked_is_never_taken_for_a_number_for_each_class() {
     model.asked.output = Some("v".into());
     assert!(ClassOutput::of(&model).unwrap_err().to_string().contains("no number for each class"));
 }
+
+#[test]
+fn one_logit_is_made_a_probability_by_a_sigmoid_and_several_by_a_softmax() {
+    let said = |numbers| {
+        let (name, meaning) = ("y".into(), Meaning::Logits);
+        ClassOutput { name, meaning, values: None, numbers, one_by_one: false }.to_string()
+    };
+    assert!(said(Some(1)).contains("sigmoid") && said(Some(2)).contains("softmax") && said(None).contains("softmax"));
+}
