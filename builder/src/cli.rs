@@ -133,6 +133,20 @@ pub enum Command {
         after_help = "Exit codes: 0 done, 2 usage, or a stack of --for cannot take the model, 3 bad input file, 6 output could not be written."
     )]
     Bundle(BundleArgs),
+    /// Tell which stacks take a file, and why not, as far as the versions that were tried tell
+    #[command(
+        after_help = "Exit codes: 0 every stack of --for takes it, or none was named; 1 one of them does not; 2 usage, 3 bad input file."
+    )]
+    Check {
+        /// ONNX model, of these programs or of others; '-' is standard input
+        file: PathBuf,
+        /// Stacks that must take it, like onnxruntime,openvino,tract [default: all are told of]
+        #[arg(id = "for", help_heading = "Comparison", long, value_name = "LIST", value_delimiter = ',')]
+        stacks: Vec<String>,
+        /// JSON instead of text
+        #[arg(help_heading = "Display", long)]
+        json: bool,
+    },
     /// Write shell completions to standard output
     Completions {
         /// bash, elvish, fish, powershell or zsh

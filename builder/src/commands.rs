@@ -13,6 +13,7 @@ use onnx_file::text::{self, Terminal};
 use crate::assemble::obtain::{check_sha256, unasked};
 use crate::build::{BuildError, Destination, Document, External, Progress, Weights, build};
 use crate::bundle::{BundleError, bundle};
+use crate::check::{CheckError, check};
 use crate::cli::{BuildArgs, Cli, Command, OptimizeArgs, weights_only};
 use crate::hub;
 use crate::inspect::{InspectError, inspect};
@@ -39,6 +40,12 @@ pub enum CommandError {
     /// Rewriting.
     #[error(transparent)]
     Optimize(#[from] OptimizeError),
+    /// Checking.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// A stack that must take the file does not.
+    #[error("a stack of --for does not take the file")]
+    NotTaken,
     /// Bundling.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -65,7 +72,8 @@ impl CommandError {
             Self::Build(error) => error.exit(),
             Self::Optimize(error) => error.exit(),
             Self::Bundle(error) => error.exit(),
-            Self::Different => Exit::Mismatch,
+            Self::Different | Self::NotTaken => Exit::Mismatch,
+            Self::Check(error) => error.exit(),
             Self::Verify(error) => error.exit(),
             Self::List(_) => Exit::Internal,
             Self::Inspect(_) | Self::Input(_) => Exit::BadInput,
@@ -133,6 +141,15 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Co
             } else if !args.quiet {
                 tell(err, &report::optimized(&summary));
             }
+        }
+        Some(Command::Check { file, stacks, json }) => {
+            let source = Source::of(file).map_err(CommandError::Input)?;
+            let mut found = check(source.path(), stacks)?;
+            found.file = source.name();
+            let text = if *json { json_of("check", &found) } else { report::checked(&found) };
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+            return if found.taken || stacks.is_empty() { Ok(()) } else { Err(CommandError::NotTaken) };
         }
         Some(Command::Bundle(args)) => {
             let done = bundle(&args.plan()?)?;

@@ -1,11 +1,13 @@
 //! Text for people: the only place that formats.
 
 mod bundle;
+mod check;
 mod ends;
 mod verdict;
 mod words;
 
 pub use bundle::bundled;
+pub use check::checked;
 pub use verdict::verdict;
 
 use ends::{ends, lowering, target};

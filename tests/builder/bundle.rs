@@ -46,7 +46,7 @@ fn a_bundle_has_a_folder_for_each_stack_and_the_same_bytes_each_time() {
     // What other stacks are told.
     let config = std::fs::read_to_string(at("one/triton/shapes/config.pbtxt")).unwrap();
     assert!(!config.lines().any(|line| line.starts_with("name:")), "{config}");
-    for part in ["max_batch_size: 32", "dims: [ 3, 64, 64 ]", "label_filename: \"labels.txt\"", "dynamic_batching { }"]
+    for part in ["max_batch_size: 64", "dims: [ 3, 64, 64 ]", "label_filename: \"labels.txt\"", "dynamic_batching { }"]
     {
         assert!(config.contains(part), "{config}");
     }

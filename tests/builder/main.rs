@@ -14,6 +14,7 @@ mod common {
 mod answers;
 mod as_people_have;
 mod bundle;
+mod check;
 mod checkpoints;
 mod dependencies;
 mod ends;

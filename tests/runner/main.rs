@@ -24,6 +24,7 @@ mod gpu;
 mod hostile;
 mod imports;
 mod int8;
+mod kserve;
 mod layers;
 mod library;
 mod next;

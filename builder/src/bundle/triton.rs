@@ -11,8 +11,8 @@ use onnx_file::port::Port;
 
 use super::subject::Subject;
 
-/// Most images that a server puts together.
-const MOST_BATCH: usize = 32;
+/// Most images that a server puts together, and takes in one request: `eval` sends as many unless told otherwise.
+const MOST_BATCH: usize = 64;
 /// Extent of the warm-up's images where it is open and nothing says.
 const USUAL: usize = 224;
 

@@ -1,8 +1,10 @@
 //! From flags to candidates: every model on every provider, each to be opened in a worker of its own.
 
+use super::kserve::{self, Address};
 use super::onnxruntime::served::OnnxRuntime;
 use super::open::Backend;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::onnxruntime::known::cache;
 use super::onnxruntime::provider::tensorrt::{Profile, TensorRt};
@@ -14,6 +16,7 @@ use crate::host::machine::{Host, memory};
 use crate::model::candidate::{Candidate, Candidates};
 use crate::model::demand::Demand;
 use crate::model::file::ModelFile;
+use crate::model::opened::ModelError;
 use crate::note::Note;
 
 use super::onnxruntime::options::ProviderOptions;
@@ -26,11 +29,17 @@ use onnx_file::stream::is_stream;
 pub(crate) struct Providers {
     launcher: Launcher,
     each: Vec<(Provider, Library)>,
+    served: Vec<Address>,
+    /// How long a server may take to answer.
+    patience: Duration,
     session: SessionOptions,
     copies: usize,
     allow_fallback: bool,
     verbose: bool,
 }
+
+/// How long a server may take to answer where nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Providers {
     /// Chooses the libraries.
@@ -46,6 +55,8 @@ impl Providers {
         Ok(Providers {
             launcher: super::onnxruntime::launch::launcher(global, &options.library)?,
             each: providers.into_iter().zip(libraries).collect(),
+            served: options.served.clone(),
+            patience: options.library.timeout.unwrap_or(PATIENCE),
             session: options.session.clone(),
             copies: 1,
             allow_fallback: options.allow_fallback,
@@ -73,7 +84,7 @@ impl Providers {
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.each.len()
+        self.each.len() + self.served.len()
     }
 
     /// Opens every model once for each thread, or for each of the `batch` images at once that the copies share where
@@ -102,7 +113,26 @@ impl Providers {
     /// that each model will be asked for.
     pub(crate) fn candidates<'a>(&'a self, files: &'a [ModelFile], demands: &[Demand]) -> Vec<Candidate<'a>> {
         let models = files.iter().zip(demands);
-        models.flat_map(|(file, demand)| self.each.iter().map(move |each| self.candidate(file, each, demand))).collect()
+        let of = move |(file, demand): (&'a ModelFile, &Demand)| {
+            let here = self.each.iter().map(|each| self.candidate(file, each, demand));
+            here.chain(self.served.iter().map(|address| self.on_server(file, address))).collect::<Vec<_>>()
+        };
+        models.flat_map(of).collect()
+    }
+
+    fn on_server<'a>(&'a self, file: &'a ModelFile, address: &'a Address) -> Candidate<'a> {
+        let open = move |path: &Path| {
+            if path != file.path {
+                let text = format!("{address} runs its own file, and tells nothing of the values inside");
+                return Err(ModelError::Unavailable(text));
+            }
+            let mut model = kserve::open(address, file, self.patience)?;
+            if let Some(golden) = &file.golden {
+                golden.check(&mut *model)?;
+            }
+            Ok(model)
+        };
+        Candidate::of_file(file, address.to_string(), Box::new(open))
     }
 
     fn candidate<'a>(

@@ -9,6 +9,7 @@ use onnx_file::tensor::to_f64;
 
 use super::demand::Demand;
 use super::opened::{Model, ModelError};
+use super::precision::Precision;
 use super::tensor::{Data, Tensor};
 use half::f16;
 
@@ -73,12 +74,13 @@ impl Golden {
     /// # Errors
     /// [`ModelError::Failed`], which names the first case whose outputs are not the golden ones.
     pub fn check(&self, model: &mut dyn Model) -> Result<(), ModelError> {
+        let tolerance = self.tolerance.max(coarser(model));
         self.cases.iter().try_for_each(|case| {
             let found = model.run(&case.inputs)?;
             let wrong = |reason: String| ModelError::Failed(format!("golden case {}: {reason}", case.name));
             // Outputs that nobody asked for are not fetched.
             case.outputs.iter().try_for_each(|expected| match found.iter().find(|one| one.name == expected.name) {
-                Some(found) => expected.check(found, self.tolerance).map_err(wrong),
+                Some(found) => expected.check(found, tolerance).map_err(wrong),
                 None => Ok(()),
             })
         })
@@ -103,6 +105,16 @@ impl Expected {
             "output '{name}' is {:.1e} of its largest magnitude off, and at most {tolerance:.0e} is allowed",
             off / largest
         ))
+    }
+}
+
+/// What arithmetic that the provider was asked for, beyond the file's own, allows.
+fn coarser(model: &dyn Model) -> f64 {
+    let options = &model.loaded().options;
+    match options.iter().filter_map(|(key, value)| Precision::of_option(key, value)).max() {
+        None | Some(Precision::F32) => 0.0,
+        Some(Precision::Tf32 | Precision::F16) => 2e-2,
+        Some(Precision::Bf16 | Precision::Int8) => 1e-1,
     }
 }
 

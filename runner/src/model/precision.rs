@@ -48,4 +48,30 @@ impl Precision {
         let weights = graph.initializer.iter().map(|tensor| carried(ElementType::from_proto(tensor.data_type)));
         weights.max().unwrap_or(Precision::F32)
     }
+
+    /// The precision that an option switches on, such as `use_tf32=1`, `trt_fp16_enable=1`, `precision=bf16`.
+    pub fn of_option(key: &str, value: &str) -> Option<Self> {
+        let (key, value) = (key.to_ascii_lowercase(), value.to_ascii_lowercase());
+        let on = matches!(value.as_str(), "1" | "true" | "on" | "yes");
+        let named = |text: &str| {
+            if text.contains("bf16") || text.contains("bfloat16") {
+                Some(Self::Bf16)
+            } else if text.contains("f16") || text.contains("fp16") || text.contains("float16") {
+                Some(Self::F16)
+            } else if text.contains("tf32") {
+                Some(Self::Tf32)
+            } else if text.contains("int8") {
+                Some(Self::Int8)
+            } else {
+                None
+            }
+        };
+        if key.contains("precision") || key.contains("load_config") {
+            named(&value)
+        } else if on {
+            named(&key)
+        } else {
+            None
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Flags that choose the library, the providers and their options.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::options::{LibraryOptions, ProviderOptions};
@@ -8,6 +9,7 @@ use super::provider;
 use super::provider::arithmetic::Arithmetic;
 use super::provider::{Kind, OptionError, Provider};
 use super::spec::SessionOptions;
+use crate::backend::kserve::address::{self, Address};
 use crate::host::machine as host;
 use clap::Args;
 
@@ -26,7 +28,7 @@ pub(crate) struct LibraryArgs {
 /// Which providers, with what options.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ProviderArgs {
-    /// Providers: cpu, openvino, cuda, tensorrt
+    /// Providers: cpu, openvino, cuda, tensorrt; or the same model on a server, kserve=http://HOST:PORT/NAME
     #[arg(
         short,
         long,
@@ -36,7 +38,7 @@ pub(crate) struct ProviderArgs {
         default_value = "cpu",
         help_heading = "Provider"
     )]
-    pub(crate) ep: Vec<Kind>,
+    pub(crate) ep: Vec<Place>,
     /// A provider's option in onnxruntime's own key; may be repeated
     #[arg(long = "ep-option", value_name = "PROVIDER.KEY=VALUE", help_heading = "Provider")]
     pub(crate) ep_options: Vec<String>,
@@ -59,20 +61,43 @@ pub(crate) struct ProviderArgs {
     pub(crate) library: LibraryArgs,
 }
 
+/// Where a model runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// On a provider of this machine's onnxruntime.
+    Here(Kind),
+    /// On a server.
+    Served(Address),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.starts_with(address::PREFIX) {
+            true => text.parse().map(Place::Served).map_err(|error: address::AddressError| error.to_string()),
+            false => text.parse().map(Place::Here).map_err(|error: OptionError| error.to_string()),
+        }
+    }
+}
+
 impl ProviderArgs {
     /// What was asked for.
     ///
     /// # Errors
     /// [`OptionError`] for an option of a provider that is not asked for, or that no provider takes.
     pub(crate) fn options(&self) -> Result<ProviderOptions, OptionError> {
-        let mut kinds: Vec<Kind> = Vec::new();
-        for &kind in &self.ep {
-            if !kinds.contains(&kind) {
-                kinds.push(kind);
+        let (mut kinds, mut served): (Vec<Kind>, Vec<Address>) = (Vec::new(), Vec::new());
+        for place in &self.ep {
+            match place {
+                Place::Here(kind) if !kinds.contains(kind) => kinds.push(*kind),
+                Place::Served(address) if !served.contains(address) => served.push(address.clone()),
+                _ => {}
             }
         }
         Ok(ProviderOptions {
             providers: self.in_each_precision(provider::configure(&kinds, &self.ep_options)?)?,
+            served,
             session: SessionOptions {
                 intra_op_threads: self.intra_op_threads.unwrap_or_else(host::default_threads),
                 inter_op_threads: self.inter_op_threads,

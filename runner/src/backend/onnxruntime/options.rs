@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::provider::{Kind, Provider};
 use super::spec::SessionOptions;
+use crate::backend::kserve::address::Address;
 use crate::host::machine as host;
 
 /// Which library, and how long to wait for it.
@@ -21,6 +22,8 @@ pub struct LibraryOptions {
 pub struct ProviderOptions {
     /// The providers with their options, each once, in the order asked for.
     pub providers: Vec<Provider>,
+    /// Models on servers, behind them.
+    pub served: Vec<Address>,
     /// Threads and session configuration.
     pub session: SessionOptions,
     /// Whether the number of threads was asked for, and is no default.
@@ -36,6 +39,7 @@ impl ProviderOptions {
     pub fn of(kinds: &[Kind]) -> ProviderOptions {
         ProviderOptions {
             providers: kinds.iter().copied().map(Provider::new).collect(),
+            served: Vec::new(),
             session: SessionOptions {
                 intra_op_threads: host::default_threads(),
                 inter_op_threads: 1,

@@ -117,34 +117,8 @@ impl Tolerance {
 pub fn precision(file: Option<&ModelFile>, loaded: Option<&Loaded>) -> Precision {
     let options = loaded.into_iter().flat_map(|loaded| &loaded.options);
     options
-        .filter_map(|(key, value)| of_option(key, value))
+        .filter_map(|(key, value)| Precision::of_option(key, value))
         .fold(file.map_or(Precision::F32, |file| file.precision), Precision::max)
-}
-
-/// The precision that an option switches on, such as `use_tf32=1`, `trt_fp16_enable=1`, `precision=bf16`.
-fn of_option(key: &str, value: &str) -> Option<Precision> {
-    let (key, value) = (key.to_ascii_lowercase(), value.to_ascii_lowercase());
-    let on = matches!(value.as_str(), "1" | "true" | "on" | "yes");
-    let named = |text: &str| {
-        if text.contains("bf16") || text.contains("bfloat16") {
-            Some(Precision::Bf16)
-        } else if text.contains("f16") || text.contains("fp16") || text.contains("float16") {
-            Some(Precision::F16)
-        } else if text.contains("tf32") {
-            Some(Precision::Tf32)
-        } else if text.contains("int8") {
-            Some(Precision::Int8)
-        } else {
-            None
-        }
-    };
-    if key.contains("precision") || key.contains("load_config") {
-        named(&value)
-    } else if on {
-        named(&key)
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]
@@ -230,7 +204,7 @@ mod tests {
             ("load_config", r#"{"CPU":{"INFERENCE_PRECISION_HINT":"bf16"}}"#, Some(Precision::Bf16)),
             ("intra_op_threads", "1", None),
         ] {
-            assert_eq!(of_option(key, value), expected, "{key}={value}");
+            assert_eq!(Precision::of_option(key, value), expected, "{key}={value}");
         }
     }
 }

@@ -47,7 +47,7 @@ fn with(records: &[Record], lanes: usize, samples: bool) -> Result<Page, Failure
     page.sections.push(Section { heading: "Machines".into(), pieces: vec![Piece::Document(machines(records))] });
     let mut data = Document::default();
     data.paragraph(if samples {
-        "This file holds the results as JSON, raw samples included: `resnext-run recheck` and `report` read it."
+        "This file holds the results as JSON, raw samples included: `resnext-run report` reads it."
     } else {
         "This file holds the results as JSON, without the raw samples of measurements, for which there is no room: the \
          plots show each of them, and the files named above hold them."
