@@ -37,8 +37,11 @@ pub fn open(address: &Address, file: &ModelFile, timeout: Duration) -> Result<Bo
     let start = Instant::now();
     let client = Client::new(address, timeout)?;
     let server = client.server();
-    let ports = wire::metadata(&client.get(&address.model_url())?, address)?;
-    agree(&ports, file, address)?;
+    let mut ports = wire::metadata(&client.get(&address.model_url())?, address)?;
+    let is_used = |name: &String| file.fetched.as_ref().is_none_or(|fetched| fetched.contains(name));
+    agree(&ports, file, is_used, address)?;
+    // What nobody uses is not asked for, and may be of any type.
+    ports.outputs.retain(|port| is_used(&port.name));
     let loaded = Loaded {
         model: address.model_url(),
         provider: address.to_string(),
@@ -52,9 +55,14 @@ pub fn open(address: &Address, file: &ModelFile, timeout: Duration) -> Result<Bo
 }
 
 /// Refuses a served model whose inputs or outputs are not those of the file that results are told of.
-fn agree(served: &Ports, file: &ModelFile, address: &Address) -> Result<(), ModelError> {
+fn agree(
+    served: &Ports,
+    file: &ModelFile,
+    is_used: impl Fn(&String) -> bool,
+    address: &Address,
+) -> Result<(), ModelError> {
     for (kind, served, own) in [("input", &served.inputs, &file.inputs), ("output", &served.outputs, &file.outputs)] {
-        for port in own {
+        for port in own.iter().filter(|port| kind == "input" || is_used(&port.name)) {
             let fits = |other: &&Port| other.name == port.name;
             let list = || served.iter().map(Port::to_string).collect::<Vec<_>>().join("; ");
             let Some(found) = served.iter().find(fits) else {

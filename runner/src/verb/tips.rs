@@ -16,7 +16,7 @@ enum Meant {
 use Meant::{Flag, Otherwise};
 
 const PRECISION: Meant = Otherwise(
-    "decided by the model's file: `resnext-build optimize MODEL --dtype f16 -o f16.onnx` writes one in f16, `resnext-run quantize` one in int8",
+    "decided by the model's file, unless a provider can compute otherwise (`--precision`): `resnext-build optimize MODEL --dtype f16 -o f16.onnx` writes one in f16, `resnext-run quantize` one in int8",
 );
 const WEIGHTS: Meant = Otherwise(
     "for resnext-build, which makes a model of a checkpoint: `resnext-build --weights FILE -o model.onnx`; this program runs .onnx files",
@@ -30,11 +30,9 @@ const RUNS: Meant = Flag("iterations", " N");
 const IMAGES: Meant = Flag("images", " IMAGE, or a folder");
 
 /// Flags of other tools.
-const FLAGS: [(&[&str], Meant); 18] = [
-    (
-        &["--fp16", "--half", "--f16", "--fp32", "--bf16", "--int8", "--dtype", "--precision", "--infer-precision"],
-        PRECISION,
-    ),
+const FLAGS: [(&[&str], Meant); 19] = [
+    (&["--fp16", "--half", "--f16", "--fp32", "--int8", "--dtype"], PRECISION),
+    (&["--bf16", "--tf32", "--infer-precision"], Flag("precision", " f32, bf16, f16 or tf32")),
     (&["--checkpoint", "--weights", "--pretrained", "--ckpt"], WEIGHTS),
     (&["--model", "-m", "--onnx", "--model-path", "--network", "--arch", "--variant"], MODEL),
     (&["--device", "-d", "--provider", "--execution-provider", "--backend", "--gpu", "--cuda", "--use-gpu"], PROVIDER),

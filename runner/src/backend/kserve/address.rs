@@ -1,6 +1,7 @@
 //! Where a served model is: `kserve=http://HOST:PORT/NAME`.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 /// What `--ep` begins with for a served model.
@@ -67,7 +68,9 @@ impl FromStr for Address {
             return Err(bad("names are of letters, digits, '_', '.' and '-'"));
         }
         let only = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
-        let loopback = matches!(only, "localhost" | "[::1]") || only.starts_with("127.");
+        // A name may begin like an address and lead anywhere.
+        let loopback = matches!(only, "localhost" | "[::1]")
+            || only.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
         let base = format!("{scheme}://{}", before.join("/"));
         Ok(Self { base, name: (*name).to_owned(), version, secure, loopback })
     }
@@ -150,6 +153,8 @@ mod tests {
     fn secrets_go_over_encrypted_connections_or_stay_on_this_machine() {
         let keeps = |text: &str| text.parse::<Address>().unwrap().keeps_secrets();
         assert!(keeps("https://h/m") && keeps("http://localhost:1/m") && keeps("http://127.0.0.1/m"));
-        assert!(!keeps("http://h/m") && !keeps("http://127x.example/m"));
+        for other in ["h", "127x.example", "127.example", "127.0.0.1.example:80", "localhost.example", "0.0.0.0"] {
+            assert!(!keeps(&format!("http://{other}/m")), "{other}");
+        }
     }
 }

@@ -130,7 +130,8 @@ impl Client {
         Ok(Answer { status, body: body.map_err(|error| self.error(&error))?, header })
     }
 
-    /// Sends again what was not begun: where no connection came about, or the server says that it is busy.
+    /// Sends again where no connection came about, or the server says that it is busy: a prediction changes nothing, so
+    /// that one which was begun all the same does no harm.
     fn repeated(
         &self,
         tries: Tries,
@@ -141,6 +142,7 @@ impl Client {
             match send() {
                 Ok(response) if response.status().as_u16() == 503 => {}
                 Err(Error::ConnectionFailed) => {}
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
                 Ok(response) => return Ok(response),
                 Err(error) => return Err(self.error(&error)),
             }

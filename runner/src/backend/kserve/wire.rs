@@ -22,7 +22,7 @@ pub(super) enum Form {
 }
 
 /// The protocol's name of a type.
-const NAMES: [(&str, ElementType); 12] = [
+const NAMES: [(&str, ElementType); 13] = [
     ("FP32", ElementType::F32),
     ("FP16", ElementType::F16),
     ("BF16", ElementType::BF16),
@@ -35,6 +35,7 @@ const NAMES: [(&str, ElementType); 12] = [
     ("INT32", ElementType::I32),
     ("UINT64", ElementType::U64),
     ("INT64", ElementType::I64),
+    ("BOOL", ElementType::Bool),
 ];
 
 fn element(name: &str) -> Option<ElementType> {
@@ -42,7 +43,7 @@ fn element(name: &str) -> Option<ElementType> {
 }
 
 fn name(element: ElementType) -> &'static str {
-    NAMES.iter().find(|(_, known)| *known == element).map_or("BOOL", |(name, _)| name)
+    NAMES.iter().find(|(_, known)| *known == element).map_or("BYTES", |(name, _)| name)
 }
 
 #[derive(Deserialize)]
@@ -61,6 +62,8 @@ struct Described {
 
 /// Most extents of a tensor.
 const MOST_EXTENTS: usize = 16;
+/// Most values in the JSON of an answer, each of which takes some 30 bytes of memory: 1,000 classes of 16,000 images.
+const MOST_VALUES: usize = 16_000_000;
 
 /// What a server says of the model at `address`.
 pub(super) fn metadata(said: &Value, address: &Address) -> Result<Ports, ModelError> {
@@ -174,6 +177,10 @@ pub(super) fn answer(answer: Answer, ports: &[Port]) -> Result<Vec<Tensor>, Mode
     let (text, mut rest) = body.split_at_checked(header.unwrap_or(body.len())).ok_or_else(|| {
         bad(format!("its JSON is said to have {} bytes, and all of it has {}", header.unwrap_or(0), body.len()))
     })?;
+    let values = text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count();
+    if values > MOST_VALUES {
+        return Err(bad(format!("its JSON holds more than {MOST_VALUES} values")));
+    }
     let said: Said = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
     let mut found: Vec<Tensor> = Vec::new();
     for output in said.outputs {
@@ -238,6 +245,8 @@ fn of_bytes(bytes: &[u8], kind: ElementType, count: usize) -> Result<Data, Strin
             Data::I64(bytes.as_chunks::<4>().0.iter().map(|&b| i64::from(i32::from_le_bytes(b))).collect())
         }
         ElementType::U8 => Data::U8(bytes.to_vec()),
+        ElementType::I8 => Data::I8(bytes.iter().map(|&byte| byte as i8).collect()),
+        ElementType::Bool => Data::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
         other => return Err(format!("{} is no type that is read", other.name())),
     })
 }
@@ -259,6 +268,19 @@ fn of_json(data: &Value, kind: ElementType, count: usize) -> Result<Data, String
         ElementType::U8 => {
             let byte = |v: &&Value| whole(v).and_then(|v| u8::try_from(v).map_err(|_| format!("{v} is no u8")));
             Data::U8(numbers.iter().map(byte).collect::<Result<_, _>>()?)
+        }
+        ElementType::I8 => {
+            let small = |v: &&Value| whole(v).and_then(|v| i8::try_from(v).map_err(|_| format!("{v} is no i8")));
+            Data::I8(numbers.iter().map(small).collect::<Result<_, _>>()?)
+        }
+        ElementType::Bool => {
+            // Servers differ: JSON's own, or 0 and 1.
+            let truth = |v: &&Value| match (v.as_bool(), v.as_i64()) {
+                (Some(value), _) => Ok(value),
+                (None, Some(number @ (0 | 1))) => Ok(number == 1),
+                _ => Err(format!("{v} is neither true nor false")),
+            };
+            Data::Bool(numbers.iter().map(truth).collect::<Result<_, _>>()?)
         }
         other => return Err(format!("{} is no type that is read", other.name())),
     })

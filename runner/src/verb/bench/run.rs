@@ -13,6 +13,7 @@ use super::measurement as bench;
 use super::args::Bench;
 use super::options::Options;
 use super::verdict::Against;
+use crate::backend::onnxruntime::provider::Kind;
 use crate::backend::providers::{Providers, read_models};
 use crate::exit::Failure;
 use crate::exit::exit_of;
@@ -88,7 +89,9 @@ impl Outcome for measurement::Bench {
         let [only] = &report.candidates[..] else { return Vec::new() };
         let tune = || Next::Tune { model: only.model.clone(), provider: only.provider.clone() };
         let measured = report.errors().next().is_none();
-        (measured && only.grouped && !report.interrupted).then(tune).into_iter().collect()
+        // A server runs the file that it has; another precision has a name of its own.
+        let is_here = only.provider.parse::<Kind>().is_ok();
+        (measured && only.grouped && is_here && !report.interrupted).then(tune).into_iter().collect()
     }
 
     fn failures(&self) -> Vec<(Named, &ModelError)> {
