@@ -6,6 +6,7 @@ pub mod bench;
 pub mod calibration;
 pub mod compare;
 pub mod eval;
+pub mod quantization;
 
 use std::path::{Path, PathBuf};
 
@@ -42,13 +43,15 @@ pub enum Kind {
     Doctor,
     /// Whether a measurement is a regression.
     Gate,
+    /// Results that were judged again.
+    Recheck,
 }
 
 impl Kind {
     /// The newest version of its JSON that is read.
     pub fn newest(self) -> u64 {
         match self {
-            Kind::Quantize | Kind::Gate => 1,
+            Kind::Quantize | Kind::Gate | Kind::Recheck => 1,
             _ => 2,
         }
     }
@@ -171,6 +174,17 @@ impl Record {
         // The error would hold the value that was found instead, whatever that is; the place is enough.
         T::deserialize(&self.value)
             .map_err(|error| RecordError::other(&self.path, format!("it is no whole result of `{verb}`: {error}")))
+    }
+
+    /// A field of the record as data.
+    ///
+    /// # Errors
+    /// [`RecordError::Other`] where it has no such field, or holds something else there.
+    pub fn field<T: serde::de::DeserializeOwned>(&self, name: &str, verb: &str) -> Result<T, RecordError> {
+        let value = self.value.get(name).unwrap_or(&Value::Null);
+        T::deserialize(value).map_err(|error| {
+            RecordError::other(&self.path, format!("it is no whole result of `{verb}`: {name}: {error}"))
+        })
     }
 }
 

@@ -16,6 +16,7 @@ pub mod outputs;
 pub mod publish;
 pub mod quantize;
 pub mod quickstart;
+pub mod recheck;
 pub mod regression;
 pub mod report;
 pub mod setup;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Compare(compare) => compare::run::run(global, &compare),
         Verb::Bench(bench) => bench::run::run(global, &bench),
         Verb::Gate(gate) => gate::run::run(global, &gate),
+        Verb::Recheck(recheck) => recheck::run::run(global, &recheck),
         Verb::Report(report) => report::run::run(global, &report),
         Verb::Eval(eval) => eval::run::run(global, &eval),
         Verb::Tune(tune) => tune::run::run(global, &tune),

@@ -29,6 +29,7 @@ mod layers;
 mod library;
 mod next;
 mod precision;
+mod recheck;
 mod report;
 mod setup;
 mod shapes;

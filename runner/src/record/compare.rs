@@ -68,6 +68,9 @@ pub struct Tolerance {
 pub struct Metrics {
     /// Name of the output.
     pub name: String,
+    /// Its shape.
+    #[serde(default)]
+    pub shape: Option<Vec<usize>>,
     /// What was allowed.
     pub tolerance: Tolerance,
     /// Largest absolute difference; absent where it was not finite.
@@ -78,8 +81,25 @@ pub struct Metrics {
     pub rms: Option<f64>,
     /// Root mean square of the reference.
     pub reference_rms: Option<f64>,
+    /// What outputs differ by from themselves, allowed besides the tolerance.
+    #[serde(default)]
+    pub noise_floor: f64,
+    /// Elements that are NaN, in the output and in the reference.
+    #[serde(default)]
+    pub nan: [usize; 2],
+    /// Elements that are infinite, likewise.
+    #[serde(default)]
+    pub infinite: [usize; 2],
     /// Elements that differ by more than is allowed.
     pub beyond_tolerance: usize,
+}
+
+impl Metrics {
+    /// Of how many kinds there are elements that are not finite, each a failure of its own: NaN or infinite, on either
+    /// side.
+    pub fn kinds_not_finite(&self) -> usize {
+        self.nan.iter().chain(&self.infinite).filter(|&&elements| elements > 0).count()
+    }
 }
 
 /// Outputs of blocks that were compared.

@@ -3,6 +3,7 @@
 use super::doctor::args::Doctor;
 use super::quantize::args::Quantize;
 use super::quickstart::args::Quickstart;
+use super::recheck::args::Recheck;
 use super::report::args::Report;
 use super::setup::args::Setup;
 use crate::terminal::args::Global;
@@ -53,6 +54,8 @@ pub enum Verb {
     Bench(Bench),
     /// Tell whether a kept measurement is a regression against an earlier one
     Gate(Gate),
+    /// Judge kept results again, by the limits they were judged by or others
+    Recheck(Recheck),
     /// Write kept results as one page with plots, tables and the results themselves
     Report(Report),
     /// Measure accuracy on labelled images

@@ -58,6 +58,17 @@ pub enum RowVerdict {
     NotMeasured,
 }
 
+impl From<Judgement> for RowVerdict {
+    fn from(judgement: Judgement) -> RowVerdict {
+        match judgement {
+            Judgement::Regression => RowVerdict::Regression,
+            Judgement::WithinLimit => RowVerdict::WithinLimit,
+            Judgement::Faster => RowVerdict::Faster,
+            Judgement::CannotTell => RowVerdict::CannotTell,
+        }
+    }
+}
+
 /// A row of both measurements, or of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -159,12 +170,7 @@ fn row(pair: &Pair<'_>, change: Option<Change>, limits: &Limits) -> Row {
         (None, _) => RowVerdict::NotInBaseline,
         (Some(before), _) if pair.now.error.is_some() && before.error.is_none() => RowVerdict::Lost,
         (Some(_), None) => RowVerdict::Lost,
-        (Some(_), Some(change)) => match change.judge(limits.max_regress) {
-            Judgement::Regression => RowVerdict::Regression,
-            Judgement::WithinLimit => RowVerdict::WithinLimit,
-            Judgement::Faster => RowVerdict::Faster,
-            Judgement::CannotTell => RowVerdict::CannotTell,
-        },
+        (Some(_), Some(change)) => change.judge(limits.max_regress).into(),
     };
     let detail = |error: &serde_json::Value| {
         let text = error.get("detail").or_else(|| error.get("text")).unwrap_or(error);
@@ -223,6 +229,23 @@ fn verdict(rows: &[Row], differences: &[Difference]) -> Verdict {
 }
 
 impl Gated {
+    /// The same two measurements by other limits.
+    pub fn judged_by(mut self, limits: &Limits) -> Gated {
+        self.limits = limits.clone();
+        for difference in &mut self.differences {
+            difference.allowed = limits.allowed.contains(&difference.aspect);
+        }
+        for row in &mut self.rows {
+            let is_judged =
+                !matches!(row.verdict, RowVerdict::Lost | RowVerdict::NotInBaseline | RowVerdict::NotMeasured);
+            if let Some(change) = row.change.as_ref().filter(|_| is_judged) {
+                row.verdict = change.judge(limits.max_regress).into();
+            }
+        }
+        self.verdict = verdict(&self.rows, &self.differences);
+        self
+    }
+
     /// Whether the gate is shut.
     pub fn fails(&self) -> bool {
         self.verdict == Verdict::Regression || (self.verdict == Verdict::CannotTell && self.limits.strict)

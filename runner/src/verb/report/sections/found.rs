@@ -37,5 +37,6 @@ pub(crate) fn verb(kind: Kind) -> &'static str {
         Kind::Quantize => "quantize",
         Kind::Doctor => "doctor",
         Kind::Gate => "gate",
+        Kind::Recheck => "recheck",
     }
 }
