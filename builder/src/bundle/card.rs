@@ -171,7 +171,10 @@ impl Card<'_> {
                 };
                 let labels = match self.subject.labels.names.len() {
                     0 => "their names are not in the file".to_owned(),
-                    _ => "their names are in `labels.txt`, and in the file's metadata as `resnext.labels`".to_owned(),
+                    _ => format!(
+                        "their names are in `labels.txt`, and in the file's metadata as `{}`",
+                        Key::Labels.name()
+                    ),
                 };
                 let _ = writeln!(text, "Output {}: {classes} {meaning}; {labels}.\n", code(name));
             }
