@@ -7,6 +7,7 @@ pub mod calibration;
 pub mod compare;
 pub mod eval;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use onnx_file::open;
@@ -68,6 +69,19 @@ pub struct Record {
     /// As it was written.
     pub text: String,
 }
+
+/// What a page leaves out of a result where there is no space for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftOut {
+    /// The raw samples of a measurement.
+    Samples,
+    /// The histograms of a calibration.
+    Histograms,
+}
+
+/// The field of an embedded result that names what was left out of it.
+const LEFT_OUT: &str = "left_out";
 
 /// Why a file gives no result.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +174,34 @@ pub fn parse(path: &Path, text: &str) -> Result<Record, RecordError> {
 }
 
 impl Record {
+    /// What a page left out of it; nothing where it is as the verb wrote it.
+    pub fn left_out(&self) -> BTreeSet<LeftOut> {
+        self.value.get(LEFT_OUT).and_then(|found| BTreeSet::deserialize(found).ok()).unwrap_or_default()
+    }
+
+    /// Leaves that out where the result has it, and says so in the result.
+    pub fn leave_out(&mut self, what: LeftOut) {
+        let (list, field) = match what {
+            LeftOut::Samples => ("rows", "blocks"),
+            LeftOut::Histograms => ("values", "histogram"),
+        };
+        let mut had_any = false;
+        for of in self.value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let is_there =
+                |found: &&mut Value| !found.is_null() && found.as_array().is_none_or(|list| !list.is_empty());
+            let Some(found) = of.get_mut(field).filter(is_there) else { continue };
+            *found = if found.is_array() { Value::Array(Vec::new()) } else { Value::Null };
+            had_any = true;
+        }
+        if had_any && let Some(object) = self.value.as_object_mut() {
+            let names = object.entry(LEFT_OUT).or_insert_with(|| Value::Array(Vec::new()));
+            let name = serde_json::to_value(what).unwrap_or_default();
+            if let Some(names) = names.as_array_mut().filter(|names| !names.contains(&name)) {
+                names.push(name);
+            }
+        }
+    }
+
     /// The record as the data of its kind.
     ///
     /// # Errors
@@ -198,7 +240,7 @@ mod tests {
         assert!(refusal(r#"{"kind":"x\u001b","schema_version":1}"#).contains("not known here"));
         assert!(refusal(r#"{"kind":"bench","schema_version":3}"#).contains("reads up to 2"));
         assert!(refusal(r#"{"kind":"bench","schema_version":0}"#).contains("version is 0"));
-        assert!(refusal(&format!("[{}1]", "[],".repeat(9_000_000))).contains("values"));
+        assert!(refusal(&format!("[{}1]", "[],".repeat(10_000_000))).contains("values"));
         assert!(refusal(&"[".repeat(100_000)).contains("no JSON"), "depth has a limit");
         let record = parse(Path::new("r.json"), r#"{"kind":"compare","schema_version":2}"#).unwrap();
         assert_eq!(record.kind, Kind::Compare);

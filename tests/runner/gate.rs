@@ -100,3 +100,33 @@ fn measurements_of_every_version_are_judged_and_other_files_are_refused() {
         assert!(code == Some(3) && text.contains(why), "{name}: {text}");
     }
 }
+
+#[test]
+fn the_only_measurement_of_a_page_is_judged_and_others_are_refused_by_what_they_are() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/results/schema2");
+    let kept = |name: &str| results.join(name).display().to_string();
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let page = |name: &str, files: &[&str]| {
+        let (code, output) = bare(folder.path(), &[&["report", "-o", name, "-q"][..], files].concat());
+        assert_eq!(code, Some(0), "{}", stderr(&output));
+    };
+    let (bench, eval) = (kept("bench.json"), kept("eval.json"));
+    page("one.html", &[&eval, &bench]);
+    page("two.html", &[&bench, &bench]);
+    page("none.html", &[&eval]);
+    let mut long: Value = serde_json::from_slice(&std::fs::read(&bench).expect("bench")).expect("JSON");
+    long["rows"][0]["blocks"][0]["samples_ms"] =
+        json!((0..300_000).map(|at| 1.0 + f64::from(at % 7)).collect::<Vec<_>>());
+    keep(folder.path(), "long.json", &long);
+    page("long.html", &["long.json"]);
+    for (name, code, why) in [
+        ("one.html", 0, "cannot tell"),
+        ("two.html", 3, "this page holds 2 results of `bench`"),
+        ("none.html", 3, "it is no result of `bench`"),
+        ("long.html", 3, "it holds no raw samples; give long.json"),
+    ] {
+        let (found, output) = bare(folder.path(), &["gate", name, &bench]);
+        let text = stderr(&output) + &stdout(&output);
+        assert!(found == Some(code) && text.contains(why), "{name}: {text}");
+    }
+}

@@ -73,7 +73,31 @@ fn text_of_others_is_no_markup_and_many_samples_are_no_longer_page() {
     assert!(!text.contains("<script>alert") && !text.contains("<img") && !text.contains("<i>"), "it is markup");
     assert!(text.contains("&lt;img src=x onerror=y&gt;"));
     assert!(text.len() < 1_000_000 && text.contains("without the raw samples"), "{}", text.len());
-    assert_eq!(page(folder.path(), "b.html", &["a.html"]).matches("application/json").count(), 1);
+    let again = page(folder.path(), "b.html", &["a.html"]);
+    assert_eq!(again.matches("application/json").count(), 1);
+    assert!(again.contains("without the raw samples") && !again.contains("raw samples included"));
+}
+
+#[test]
+fn a_calibration_whose_histograms_are_long_has_a_page_without_them() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let kept = fixtures("schema2").into_iter().find(|path| path.ends_with("calibrate.json")).expect("calibrate");
+    let mut kept: Value = serde_json::from_slice(&std::fs::read(kept).expect("calibrate")).expect("JSON");
+    let counts: Vec<u32> = (0..200_000).collect();
+    let keep = |kept: &Value| std::fs::write(folder.path().join("c.json"), kept.to_string()).expect("written");
+    kept["values"][0]["histogram"] = json!({ "zeros": 0, "counts": counts });
+    keep(&kept);
+    for (name, file) in [("a.html", "c.json"), ("b.html", "a.html")] {
+        let text = page(folder.path(), name, &[file]);
+        assert!(text.contains("without the histograms of calibrations, which") && text.contains("<svg"), "{file}");
+        assert!(text.len() < 1_000_000 && !text.contains("\"counts\""), "{file}: {}", text.len());
+    }
+    // What is too long in itself: the advice is one that can be followed.
+    kept["values"][0]["name"] = json!("x".repeat(1_000_000));
+    keep(&kept);
+    let (code, output) = report(folder.path(), &["c.json", "-o", "c.html"]);
+    let text = stderr(&output);
+    assert!(code == Some(2) && text.contains("c.json: this result needs a page of more than"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Kind, RecordError};
+use super::{Kind, LeftOut, RecordError};
 use crate::host::environment::Environment;
 use crate::model::opened::{Loaded, Scope};
 use crate::stats::median;
@@ -107,6 +107,13 @@ pub struct SpeedUp {
     pub difference_shown: bool,
 }
 
+/// An input that a row's runs were given.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Input {
+    /// Its extents.
+    pub shape: Vec<usize>,
+}
+
 /// One candidate at one batch size in one scope.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Row {
@@ -120,6 +127,9 @@ pub struct Row {
     pub batch: usize,
     /// What the clock encloses.
     pub scope: Scope,
+    /// What every run was given; `None` where the file does not tell.
+    #[serde(default)]
+    pub inputs: Option<Vec<Input>>,
     /// Warm-up of each process.
     pub warmups: Vec<WarmedUp>,
     /// Raw samples.
@@ -136,12 +146,24 @@ pub struct Row {
 }
 
 impl Bench {
-    /// Reads a kept measurement.
+    /// Reads a kept measurement: what a file holds, or the only one on a report page.
     ///
     /// # Errors
-    /// [`RecordError`], which names the file.
+    /// [`RecordError`], which names the file; also where a page left the samples out.
     pub fn read(path: &Path) -> Result<Bench, RecordError> {
-        super::read(path)?.typed(Kind::Bench, "bench")
+        let mut records = super::read_all(path)?;
+        if records.len() > 1 {
+            records.retain(|record| record.kind == Kind::Bench);
+        }
+        let [record] = &records[..] else {
+            let text = format!("this page holds {} results of `bench`; give the JSON of the one meant", records.len());
+            return Err(RecordError::other(path, text));
+        };
+        if record.left_out().contains(&LeftOut::Samples) {
+            let text = format!("it holds no raw samples; give {}, which it was made from", record.path.display());
+            return Err(RecordError::other(path, text));
+        }
+        record.typed(Kind::Bench, "bench")
     }
 
     /// What the first process of a row's candidate was loaded with.

@@ -95,11 +95,21 @@ pub fn data(page: &str) -> Vec<(String, &str)> {
     found
 }
 
-/// JSON in which nothing ends the element that holds it: the characters stand in strings alone, where an escape means
-/// the same.
+/// JSON in which nothing ends the element that holds it, and nothing turns the text of an editor around: such characters
+/// stand in strings alone, where an escape means the same.
 fn embedded(json: &str) -> String {
-    let json = json.trim_end().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-    json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+    let mut embedded = String::with_capacity(json.len());
+    for c in json.trim_end().chars() {
+        let between = matches!(c, '\n' | '\r' | '\t');
+        if matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') || onnx_file::text::is_control(c) && !between {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(embedded, "\\u{unit:04x}");
+            }
+        } else {
+            embedded.push(c);
+        }
+    }
+    embedded
 }
 
 fn piece(html: &mut String, piece: &Piece) {

@@ -91,7 +91,7 @@ pub struct Series {
 /// # Errors
 /// [`PlotError`] where a sample is not finite, or there is none.
 pub fn strips(strips: &[Strip], unit: &str, lanes: usize) -> Result<String, PlotError> {
-    let scale = Scale::of(strips.iter().flat_map(|strip| strip.samples.iter().copied()))?;
+    let scale = Scale::of(strips.iter().flat_map(|strip| strip.samples.iter().copied().chain([strip.middle])))?;
     let names: Vec<&str> = strips.iter().map(|strip| strip.name.as_str()).collect();
     rows(&names, &scale, unit, |chart, at| {
         let strip = &strips[at];
@@ -194,14 +194,14 @@ pub fn matrix(names: &[String], counts: &[Vec<usize>]) -> Result<String, PlotErr
     let side = (440 / classes.max(1)).clamp(12, 40);
     drawn(WIDTH, AROUND + side * classes + 90, |root| {
         for (row, counts) in counts.iter().enumerate() {
-            let all = counts.iter().sum::<usize>().max(1);
+            let all = counts.iter().map(|&count| count as f64).sum::<f64>().max(1.0);
             let top = 24 + (row as u32 * side) as i32;
             let name = shortened(&names[row]);
             root.draw(&Text::new(name, (8, top + side as i32 / 2 - 6), font())).map_err(failed)?;
             for (column, &count) in counts.iter().enumerate() {
                 let left = (NAMES + column as u32 * side) as i32;
                 let square = [(left, top), (left + side as i32 - 1, top + side as i32 - 1)];
-                let share = count as f64 / all as f64;
+                let share = count as f64 / all;
                 let colour = if row == column { COLOURS[0] } else { COLOURS[1] };
                 // What is rare among many is still seen.
                 let strength = if count == 0 { 0.04 } else { 0.15 + 0.85 * share };
@@ -320,5 +320,28 @@ mod tests {
         let series = |y| Series { name: "a".into(), points: vec![(1.0, y)] };
         assert!(lines(&[series(f64::INFINITY)], ["x", "y"], None).is_err());
         assert!(lines(&[series(1e-9)], ["x", "y"], Some((65504.0, "f16"))).is_ok());
+    }
+
+    #[test]
+    fn numbers_of_any_size_end_in_a_plot_or_an_error() {
+        for samples in [[-1e308, 1e308], [-1e-300, 1e-300], [1e-320, 1.0], [0.0, 1e200]] {
+            assert!(strips(&[strip("a", &samples)], "ms", 1).is_err(), "{samples:?}");
+        }
+        let far = Strip { middle: 1e300, ..strip("a", &[1.0, 2.0]) };
+        assert!(strips(&[far], "ms", 1).is_err());
+        let close = [1.0, 1.0 + f64::EPSILON];
+        for samples in [[-1e149, 1e149], [-1e-149, 1e-149], [1e-149, 1e149], [0.0, 1e-149], close, [1e149, 1.1e149]] {
+            assert!(strips(&[strip("a", &samples)], "ms", 1).is_ok(), "{samples:?}");
+            let points = samples.map(|sample| (sample, sample)).to_vec();
+            assert!(lines(&[Series { name: "a".into(), points }], ["x", "y"], None).is_ok(), "{samples:?}");
+            let numbers = samples.map(|value| Interval { name: "a".into(), value, interval: Some(samples) });
+            assert!(intervals(&numbers, "times as fast", Some(1.0)).is_ok(), "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn counts_whose_sum_is_no_integer_of_this_machine_are_shares_all_the_same() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        assert!(matrix(&names, &[vec![usize::MAX, usize::MAX], vec![1 << 63, 1 << 63]]).unwrap().contains("0.575"));
     }
 }

@@ -30,7 +30,8 @@ pub struct Change {
     pub processes_needed: usize,
     /// Whether both sides were measured in turns.
     pub in_turns: bool,
-    /// The smallest slow-down that these processes would show in 4 of 5 measurements, as a fraction.
+    /// The smallest slow-down that these processes would show to be one in 4 of 5 measurements, as a fraction; what they
+    /// show to be beyond a limit is [`beyond`] it.
     pub smallest_shown: Option<f64>,
 }
 
@@ -95,15 +96,22 @@ fn change(log: f64, error: f64, freedom: f64, processes: [usize; 2], in_turns: b
 /// What a measurement to come can show against one that was made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outlook {
-    /// The smallest slow-down that would be shown in 4 of 5 measurements, as a fraction; `None` below the number of
-    /// processes that a verdict needs.
+    /// The smallest slow-down that would be shown to be one in 4 of 5 measurements, as a fraction; `None` below the number
+    /// of processes that a verdict needs.
     pub smallest_shown: Option<f64>,
-    /// Processes that show the slow-down asked for; `None` where no number does, the earlier measurement having too few.
+    /// Processes of which 4 of 5 measurements show what is not slower to be within the limit asked for: an interval
+    /// reaches as far upwards as downwards, so it is the number whose smallest slow-down is the limit. `None` where no
+    /// number does, the earlier measurement having too few.
     pub processes: Option<usize>,
 }
 
+/// The smallest slow-down that is shown to be beyond `limit` where `smallest` is shown to be one at all.
+pub fn beyond(limit: f64, smallest: f64) -> f64 {
+    (1.0 + limit) * (1.0 + smallest) - 1.0
+}
+
 /// What `processes` processes will show against those of the median times `before`, if they scatter as those do, and how
-/// many show a slow-down by the fraction `limit`.
+/// many show what is not slower to be within the fraction `limit`.
 pub fn outlook(before: &[f64], processes: usize, limit: f64, comparisons: usize) -> Option<Outlook> {
     let before = Logs::of(before).filter(|before| before.n > 1)?;
     let shown = |processes: usize| {

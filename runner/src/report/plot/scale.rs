@@ -7,6 +7,12 @@ use crate::report::number::three_digits;
 /// Numbers that span more than this factor stand on a logarithmic axis.
 const WIDE: f64 = 20.0;
 
+/// Magnitudes outside of these, other than 0, stand on no axis: steps between them, or their squares, are no numbers.
+const MAGNITUDES: Range<f64> = 1e-150..1e150;
+/// The least that an axis goes on at both ends, as a share of the largest magnitude: a step along a shorter one would
+/// be lost in rounding.
+const LEAST_MORE: f64 = 1e-6;
+
 /// Why there is no plot.
 #[derive(Debug, thiserror::Error)]
 #[error("a plot cannot be drawn: {0}")]
@@ -23,7 +29,7 @@ impl Scale {
     /// The axis for these numbers: logarithmic where all are positive and some are many times others.
     ///
     /// # Errors
-    /// [`PlotError`] where a number is not finite, or there is none.
+    /// [`PlotError`] where a number is not finite, or too large or small for an axis, or there is none.
     pub fn of(numbers: impl Iterator<Item = f64>) -> Result<Scale, PlotError> {
         let linear = Self::ends(numbers)?;
         let logarithmic = linear.start > 0.0 && linear.end / linear.start > WIDE;
@@ -44,6 +50,9 @@ impl Scale {
         for number in numbers {
             if !number.is_finite() {
                 return Err(PlotError("a number is not finite".into()));
+            }
+            if number != 0.0 && !MAGNITUDES.contains(&number.abs()) {
+                return Err(PlotError(format!("{number:e} is too large or too small for an axis")));
             }
             (low, high) = (low.min(number), high.max(number));
         }
@@ -76,6 +85,11 @@ impl Scale {
 /// A little more on both sides; of a single number, a share of it.
 fn widened(ends: &Range<f64>) -> Range<f64> {
     let span = ends.end - ends.start;
-    let more = if span > 0.0 { 0.04 * span } else { if ends.start == 0.0 { 1.0 } else { 0.1 * ends.start.abs() } };
+    let size = ends.start.abs().max(ends.end.abs());
+    let more = match (span > 0.0, size > 0.0) {
+        (true, _) => (0.04 * span).max(LEAST_MORE * size),
+        (false, true) => 0.1 * size,
+        (false, false) => 1.0,
+    };
     ends.start - more..ends.end + more
 }

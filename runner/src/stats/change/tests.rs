@@ -82,6 +82,14 @@ fn the_smallest_change_is_shown_four_times_in_five() {
     let smallest = smallest_shown(error, freedom(&eight, &eight), 1).unwrap();
     let shown = share(4_000, (Processes::Normal, 8), false, (1.0 + smallest, 0.0), Judgement::Regression);
     assert!((0.75..0.85).contains(&shown), "{smallest}: {shown}");
+    // Beyond a limit it is larger, and as far within it is what has not changed.
+    let slower = 1.0 + beyond(0.05, smallest);
+    let shown = share(4_000, (Processes::Normal, 8), false, (slower, 0.05), Judgement::Regression);
+    assert!((0.75..0.85).contains(&shown), "{slower}: {shown}");
+    let too_small = share(4_000, (Processes::Normal, 8), false, (1.0 + smallest, 0.05), Judgement::Regression);
+    assert!(too_small < 0.05, "{smallest}: {too_small}");
+    let not_within = share(4_000, (Processes::Normal, 8), false, (1.0, smallest), Judgement::CannotTell);
+    assert!((0.15..0.25).contains(&not_within), "{smallest}: {not_within}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use onnx_file::budget::Budget;
 
 use super::gpu::GpuState;
 use super::plan::Plan;
-use super::rows::{BlockOfRuns, Row};
+use super::rows::{BlockOfRuns, Input, Row};
 
 /// Before each block one run is made and left out, because the rows before it have emptied the caches; not where a run
 /// takes longer than this many seconds, since refilling them is then no matter.
@@ -256,6 +256,7 @@ impl Turn<'_> {
                 return Vec::new();
             }
         };
+        row.inputs = Some(inputs.iter().map(Input::from).collect());
         match warmup::warm_up(model.as_mut(), &inputs, row.scope, self.plan, self.stop) {
             Ok(warmed) => row.warmups.push(warmed),
             Err(error) => self.lose(open, row, error),

@@ -7,6 +7,7 @@ use super::warmup::WarmedUp;
 use crate::model::candidate::Candidate;
 use crate::model::coverage::Coverage;
 use crate::model::opened::{ModelError, Scope};
+use crate::model::tensor::Tensor;
 use crate::note::{Named, Note};
 use crate::stats;
 use crate::stats::ratio::{RatioOfMedians, Turn, ratio_of_medians};
@@ -26,6 +27,21 @@ pub struct BlockOfRuns {
     pub settled: bool,
     /// Every run, in order, in milliseconds.
     pub samples_ms: Vec<f64>,
+}
+
+/// An input that a row's runs were given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its extents.
+    pub shape: Vec<usize>,
+}
+
+impl From<&Tensor> for Input {
+    fn from(tensor: &Tensor) -> Self {
+        Input { name: tensor.name.clone(), shape: tensor.shape.clone() }
+    }
 }
 
 /// How much faster than the first candidate.
@@ -74,6 +90,8 @@ pub struct Row {
     pub batch: usize,
     /// What the clock encloses.
     pub scope: Scope,
+    /// What every run was given; `None` where the model could not be opened or fed.
+    pub inputs: Option<Vec<Input>>,
     /// Warm-up of each process.
     pub warmups: Vec<WarmedUp>,
     /// Raw samples.
@@ -113,6 +131,7 @@ impl Row {
                         provider: candidate.provider.clone(),
                         batch,
                         scope,
+                        inputs: None,
                         warmups: Vec::new(),
                         blocks: Vec::new(),
                         wall_s: 0.0,

@@ -8,7 +8,8 @@ use super::limits::{Aspect, Limits};
 use super::pairs::Pair;
 use crate::host::environment::Environment;
 use crate::model::opened::Loaded;
-use crate::record::bench::Bench;
+use crate::record::bench::{Bench, Input};
+use crate::report::number;
 
 /// Options that say how many threads a session has.
 const THREADS: [&str; 4] = ["intra_op_num_threads", "inter_op_num_threads", "execution_mode", "num_of_threads"];
@@ -43,6 +44,10 @@ pub fn between(before: &Bench, now: &Bench, pairs: &[Pair<'_>], limits: &Limits)
     for pair in pairs {
         let Some(earlier) = pair.before else { continue };
         add(Aspect::Scope, "scope", format!("{:?}", earlier.scope), format!("{:?}", pair.now.scope));
+        // Names may differ: a model exported anew has the same work to do.
+        if let (Some(inputs_before), Some(inputs_now)) = (&earlier.inputs, &pair.now.inputs) {
+            add(Aspect::Inputs, "input shapes", shapes(inputs_before), shapes(inputs_now));
+        }
         let (Some(loaded_before), Some(loaded_now)) = (before.loaded(earlier), now.loaded(pair.now)) else { continue };
         let version = |loaded: &Loaded| loaded.library_version.clone();
         add(Aspect::Library, "library version", version(loaded_before), version(loaded_now));
@@ -54,6 +59,10 @@ pub fn between(before: &Bench, now: &Bench, pairs: &[Pair<'_>], limits: &Limits)
         }
     }
     found.into_iter().collect()
+}
+
+fn shapes(inputs: &[Input]) -> String {
+    inputs.iter().map(|input| number::shape(&input.shape)).collect::<Vec<_>>().join(", ")
 }
 
 /// A field of an environment, as text.

@@ -94,21 +94,22 @@ pub(crate) fn outlook(before: &Bench, processes: usize, max_regress: f64) -> Opt
     };
     let smallest = smallest.into_iter().reduce(f64::max)?;
     let can = format!(
-        "{processes} processes a row, {}: a slow-down from {} on would be shown",
+        "{processes} processes a row, {}: a slow-down from {} on would be shown to be more than {asked}",
         takes(processes),
-        limit(smallest)
+        limit(change::beyond(max_regress, smallest))
     );
     if smallest <= max_regress {
-        return Some(can);
+        return Some(format!("{can}, and an unchanged time to be within it"));
     }
     Some(match outlooks.iter().map(|one| one.processes).collect::<Option<Vec<usize>>>() {
         Some(needed) => {
             let needed = needed.into_iter().max()?;
-            format!("{can}; {asked} takes --processes {needed}, {}", takes(needed))
+            let unchanged = format!("an unchanged time is shown to be within it from --processes {needed} on");
+            format!("{can}; {unchanged}, {}", takes(needed))
         }
         None => format!(
-            "{can}; {asked} cannot be shown against a baseline of {fewest} processes: measure it again with more, or \
-             both files together, `bench OLD NEW --max-regress {asked}`"
+            "{can}; an unchanged time cannot be shown to be within it against a baseline of {fewest} processes: measure \
+             it again with more, or both files together, `bench OLD NEW --max-regress {asked}`"
         ),
     })
 }
@@ -258,6 +259,7 @@ fn more(gated: &Gated) -> String {
     let unknown = gated.rows.iter().filter(|row| row.verdict == RowVerdict::CannotTell);
     let smallest = unknown.filter_map(|row| row.change.as_ref()?.smallest_shown).reduce(f64::max);
     smallest.map_or_else(String::new, |smallest| {
-        format!(" (these processes show a slow-down from {} on; more show less)", limit(smallest))
+        let from = limit(change::beyond(gated.limits.max_regress, smallest));
+        format!(" (these processes show a regression from {from} on; more show smaller ones)")
     })
 }

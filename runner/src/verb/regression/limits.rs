@@ -17,6 +17,8 @@ pub enum Aspect {
     Options,
     /// What the clock encloses
     Scope,
+    /// Shapes of the inputs
+    Inputs,
 }
 
 /// What is allowed.

@@ -17,7 +17,8 @@ fn row(model: &str, batch: usize, ms: f64) -> Value {
         json!({ "process": process, "samples_ms": [ms, ms * 1.001, ms * 0.999] })
     };
     json!({
-        "candidate": 0, "model": model, "provider": "cpu", "batch": batch, "scope": "end-to-end", "warmups": [],
+        "candidate": 0, "model": model, "provider": "cpu", "batch": batch, "scope": "end-to-end",
+        "inputs": [{ "name": "x", "shape": [batch, 3, 96, 96] }], "warmups": [],
         "blocks": (0..8).map(block).collect::<Vec<_>>(),
         "latency_ms": { "median": ms, "median_interval": null, "percentiles": [] },
         "images_per_second": 1.0, "speed_up": null, "error": null
@@ -126,7 +127,7 @@ fn models_are_the_same_by_path_by_name_or_because_there_is_one() {
 fn what_must_be_the_same_is_refused_unless_it_is_allowed() {
     let before = bench(&[row("m.onnx", 1, 10.0)]);
     type Change = fn(&mut Bench);
-    let changes: [(Aspect, Change); 5] = [
+    let changes: [(Aspect, Change); 6] = [
         (Aspect::Hardware, |bench| bench.environment.host.processor = Some("Another CPU".into())),
         (Aspect::Threads, |bench| set(bench, "intra_op_num_threads", "1")),
         (Aspect::Options, |bench| set(bench, "precision", "bf16")),
@@ -134,6 +135,7 @@ fn what_must_be_the_same_is_refused_unless_it_is_allowed() {
             loaded(bench).library_version = "1.33.0".into();
         }),
         (Aspect::Scope, |bench| bench.rows[0].scope = Scope::Device),
+        (Aspect::Inputs, |bench| bench.rows[0].inputs.as_mut().unwrap()[0].shape[3] = 32),
     ];
     for (aspect, change) in changes {
         let mut now = before.clone();
@@ -153,6 +155,25 @@ fn what_must_be_the_same_is_refused_unless_it_is_allowed() {
 }
 
 #[test]
+fn shapes_of_inputs_are_compared_where_both_tell_them_whatever_the_inputs_are_called() {
+    let before = bench(&[row("m.onnx", 1, 10.0)]);
+    let mut other = row("m.onnx", 1, 10.0);
+    other["inputs"] = json!([{ "name": "x", "shape": [1, 3, 32, 32] }]);
+    let text = said(&judged(&before, &bench(&[other.clone()]), &limits()));
+    assert!(text.contains("[1, 3, 96, 96]") && text.contains("[1, 3, 32, 32]"), "{text}");
+    assert!(text.contains("--allow-different inputs"), "{text}");
+    other["inputs"] = json!([{ "name": "renamed", "shape": [1, 3, 96, 96] }]);
+    assert_eq!(judged(&before, &bench(&[other.clone()]), &limits()).verdict, Verdict::WithinLimit);
+    for untold in [Value::Null, json!("absent")] {
+        other["inputs"] = untold.clone();
+        if untold.is_string() {
+            other.as_object_mut().unwrap().remove("inputs");
+        }
+        assert_eq!(judged(&before, &bench(&[other.clone()]), &limits()).verdict, Verdict::WithinLimit, "{untold}");
+    }
+}
+
+#[test]
 fn two_models_of_one_measurement_are_compared_turn_by_turn() {
     let mut slower = row("b.onnx", 1, 11.5);
     slower["candidate"] = json!(1);
@@ -166,12 +187,25 @@ fn two_models_of_one_measurement_are_compared_turn_by_turn() {
 #[test]
 fn an_outlook_tells_what_can_be_shown_and_what_the_limit_takes() {
     let before = bench(&[row("m.onnx", 1, 10.0)]);
+    let from = |text: &str| {
+        let (_, after) = text.split_once(" from ").unwrap();
+        after.split_once('%').unwrap().0.parse::<f64>().unwrap() / 100.0
+    };
     let text = |before: &Bench, processes, limit| document::outlook(before, processes, limit).unwrap();
     let enough = text(&before, 8, 0.05);
     assert!(enough.starts_with("8 processes a row, about 4 s: a slow-down from ") && !enough.contains(';'), "{enough}");
+    assert!(from(&enough) > 0.05 && enough.contains("shown to be more than 5%, and an unchanged"), "{enough}");
     let more = text(&before, 4, 0.01);
-    assert!(more.contains("1% takes --processes "), "{more}");
-    assert!(text(&before, 8, 0.001).contains("cannot be shown against a baseline of 8 processes"));
+    assert!(from(&more) > 0.02 && more.contains("to be within it from --processes "), "{more}");
+    assert!(text(&before, 8, 0.001).contains("cannot be shown to be within it against a baseline of 8 processes"));
+    // What was said is what is found: slower by that much is a regression, and by the limit is none.
+    let slower = |by: f64| judged(&before, &bench(&[row("m.onnx", 1, 10.0 * (1.0 + by))]), &limits());
+    assert_eq!(slower(from(&enough)).verdict, Verdict::Regression);
+    let at_the_limit = slower(0.05);
+    assert_eq!(at_the_limit.verdict, Verdict::CannotTell);
+    let said = said(&at_the_limit);
+    let (_, after) = said.split_once("these processes show a regression").unwrap();
+    assert!((from(after) - from(&enough)).abs() < 0.002, "{said} {enough}");
     let mut one = before.clone();
     one.rows[0].blocks.retain(|block| block.process < 2);
     assert!(text(&one, 8, 0.05).contains("a verdict needs 4 processes a row"));

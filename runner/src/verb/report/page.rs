@@ -1,6 +1,6 @@
 //! The page as a whole: what was found on top, a section for each result, the machines, the results themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onnx_file::exit::Exit;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::sections::found::{Found, texts, verb};
 use super::sections::{bench, calibration, compare, eval, gate, other};
 use crate::exit::Failure;
 use crate::host::environment::Environment;
-use crate::record::{self, Kind, Record};
+use crate::record::{self, Kind, LeftOut, Record};
 use crate::report::document::{Cell, Column, Document, Table};
 use crate::report::html::{Page, Piece, Section, render};
 use crate::report::{json, machine, short_names};
@@ -19,22 +19,32 @@ const LONGEST: usize = 1_000_000;
 /// Dots that lie on one another stand side by side in so many lanes; fewer where the page would be too long.
 const LANES: [usize; 3] = [8, 3, 1];
 
-/// The page of these results: as long as allowed, first with fewer lanes of dots and then without raw samples in the
-/// embedded results, which it says.
+/// What is left out of the embedded results where the page would be too long: first what nothing on it shows.
+const LEAVING_OUT: [&[LeftOut]; 3] = [&[], &[LeftOut::Histograms], &[LeftOut::Histograms, LeftOut::Samples]];
+
+/// The page of these results: as long as allowed, first with fewer lanes of dots and then without histograms and raw
+/// samples in the embedded results, which it says.
 pub(crate) fn page(records: &[Record]) -> Result<Page, Failure> {
-    for samples in [true, false] {
+    for left_out in LEAVING_OUT {
         for lanes in LANES {
-            let page = with(records, lanes, samples)?;
+            let page = with(records, lanes, left_out)?;
             if render(&page).len() <= LONGEST {
                 return Ok(page);
             }
         }
     }
-    let text = format!("these results need a page of more than {LONGEST} bytes; give fewer of them, or several pages");
+    let text = match records {
+        [one] => format!(
+            "{}: this result needs a page of more than {LONGEST} bytes, even without raw samples and histograms; measure \
+             fewer models or batch sizes in one file",
+            one.path.display()
+        ),
+        _ => format!("these results need a page of more than {LONGEST} bytes; give fewer of them, or several pages"),
+    };
     Err(Failure::new(Exit::Usage, text))
 }
 
-fn with(records: &[Record], lanes: usize, samples: bool) -> Result<Page, Failure> {
+fn with(records: &[Record], lanes: usize, left_out: &[LeftOut]) -> Result<Page, Failure> {
     let mut page = Page { title: "Results of resnext-run".into(), ..Page::default() };
     let paths: Vec<String> = records.iter().map(|record| record.path.display().to_string()).collect();
     let names = short_names(paths.iter().map(String::as_str));
@@ -45,32 +55,42 @@ fn with(records: &[Record], lanes: usize, samples: bool) -> Result<Page, Failure
         page.sections.push(Section { heading, pieces: found.pieces });
     }
     page.sections.push(Section { heading: "Machines".into(), pieces: vec![Piece::Document(machines(records))] });
-    let mut data = Document::default();
-    data.paragraph(if samples {
-        "This file holds the results as JSON, raw samples included: `resnext-run report` reads it."
-    } else {
-        "This file holds the results as JSON, without the raw samples of measurements, for which there is no room: the \
-         plots show each of them, and the files named above hold them."
-    });
-    page.sections.push(Section { heading: "Data".into(), pieces: vec![Piece::Document(data)] });
+    let mut missing = BTreeSet::new();
     for (record, path) in records.iter().zip(&paths) {
-        let mut text = record.text.clone();
-        if !samples {
-            let mut value = record.value.clone();
-            without_samples(&mut value);
-            text = json::render(&value)?;
-        }
+        let (text, without) = embedded(record, left_out)?;
+        missing.extend(without);
         page.data.push((path.clone(), text));
     }
+    let mut data = Document::default();
+    data.paragraph(held(&missing));
+    page.sections.push(Section { heading: "Data".into(), pieces: vec![Piece::Document(data)] });
     Ok(page)
 }
 
-fn without_samples(value: &mut Value) {
-    for row in value.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(row) = row.as_object_mut().filter(|row| row.contains_key("blocks")) {
-            row.insert("blocks".into(), Value::Array(Vec::new()));
-        }
+/// A result as the page holds it, and what it lacks, here or since an earlier page.
+fn embedded(record: &Record, left_out: &[LeftOut]) -> Result<(String, BTreeSet<LeftOut>), Failure> {
+    if left_out.is_empty() {
+        return Ok((record.text.clone(), record.left_out()));
     }
+    let mut shortened = record.clone();
+    left_out.iter().for_each(|&what| shortened.leave_out(what));
+    Ok((json::render(&shortened.value)?, shortened.left_out()))
+}
+
+/// What the page holds besides what it shows.
+fn held(missing: &BTreeSet<LeftOut>) -> String {
+    let name = |what: &LeftOut| match what {
+        LeftOut::Samples => "the raw samples of measurements",
+        LeftOut::Histograms => "the histograms of calibrations",
+    };
+    let names: Vec<&str> = missing.iter().map(name).collect();
+    if names.is_empty() {
+        return "This file holds the results as JSON, raw samples included: `resnext-run report` reads it.".to_owned();
+    }
+    let names = names.join(" and ");
+    format!(
+        "This file holds the results as JSON, without {names}, which would make it too long: the files named above hold them."
+    )
 }
 
 fn found(record: &Record, at: usize, lanes: usize) -> Result<Found, Failure> {

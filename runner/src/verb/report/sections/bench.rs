@@ -94,7 +94,9 @@ fn distributions(rows: &[&Row], names: &BTreeMap<&str, String>, name: &str, lane
     for row in rows {
         let Some(latency) = &row.latency_ms else { continue };
         let samples: Vec<f64> = row.blocks.iter().flat_map(|block| block.samples_ms.iter().copied()).collect();
-        let mut cells = vec![Cell::from(row_name(row, names)), samples.len().to_string().into()];
+        // A result from a page may hold none of those that were made.
+        let count = if samples.is_empty() { String::new() } else { samples.len().to_string() };
+        let mut cells = vec![Cell::from(row_name(row, names)), count.into()];
         cells.extend([four_digits(latency.median).into(), interval(latency.median_interval)]);
         for one in latency.percentiles.iter().filter(|one| one.percent != 50.0) {
             cells.extend([one.value.map(four_digits).unwrap_or_default().into(), interval(one.interval)]);
