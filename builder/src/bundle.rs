@@ -21,6 +21,7 @@ use onnx_file::bundle::{Case, MANIFEST, Manifest, Model, SCHEMA_VERSION};
 use onnx_file::element::ElementType;
 use onnx_file::metadata::Key;
 use onnx_file::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
+use onnx_file::text::is_control;
 use onnx_file::write::{MESSAGE_LIMIT, place_externally, write_external};
 use onnx_file::{raw, write};
 use prost::Message as _;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub preprocess: PreprocessChoice,
     /// Replace a bundle that is there.
     pub force: bool,
+    /// Other files that were read for this plan: none may lie in the folder.
+    pub files: Vec<PathBuf>,
 }
 
 /// What was written.
@@ -80,14 +83,18 @@ pub struct Bundled {
 /// Writes the bundle that `plan` asks for.
 ///
 /// # Errors
-/// [`BundleError`]; no folder is left behind, and an old one stays as it was.
+/// [`BundleError`]; no folder is left behind, and an old one stays as it was. A process that is killed while it replaces
+/// an old one may leave that beside the new one's place, by the name `.replaced.resnext-bundle-...`.
 pub fn bundle(plan: &Plan) -> Result<Bundled, BundleError> {
     if let Some(reason) = folder::refusal(&plan.output, plan.force) {
         return Err(BundleError::Request(reason));
     }
+    let inputs = [&plan.model].into_iter().chain(&plan.f16).chain(&plan.int8).chain(&plan.results).chain(&plan.files);
+    folder::apart(&plan.output, inputs)?;
     let accuracies: Vec<_> =
         plan.results.iter().map(|path| results::read(path)).collect::<Result<Vec<_>, _>>()?.concat();
     let subjects = subjects(plan)?;
+    folder::apart(&plan.output, subjects.iter().flat_map(|subject| &subject.data_files))?;
     let main = &subjects[0];
     let name = name(plan, main)?;
     let failed = |source| BundleError::Output { path: plan.output.clone(), source };
@@ -113,7 +120,7 @@ pub fn bundle(plan: &Plan) -> Result<Bundled, BundleError> {
     let (subject, parts, accuracies) = (main, &parts[..], &accuracies[..]);
     let card = Card { name: &name, subject, parts, accuracies, left_out: &left_out, digests: &digests };
     folder.write("README.md", card.text().as_bytes()).map_err(failed)?;
-    let (files, bytes) = folder.commit().map_err(failed)?;
+    let (files, bytes) = folder.commit(plan.force)?;
     let left_out = left_out.into_iter().map(|(format, reason)| (format.name(), reason)).collect();
     Ok(Bundled { schema_version: 1, folder: plan.output.clone(), name, models, left_out, files, bytes })
 }
@@ -297,7 +304,8 @@ impl Writer<'_> {
         if !self.wants(Format::Huggingface) {
             return Ok(());
         }
-        let mut apart = false;
+        // All of them or none: another stack would take a folder without its configuration.
+        let mut models = Vec::new();
         for (at, subject) in subjects.iter().enumerate() {
             let model = huggingface::model(subject);
             let Some(model) = self.fit(Format::Huggingface, subject, model)? else { return Ok(()) };
@@ -306,6 +314,10 @@ impl Writer<'_> {
                 (_, Dtype::Int8) => "model_quantized",
                 (_, _) => "model_fp16",
             };
+            models.push((file, model));
+        }
+        let mut apart = false;
+        for (file, model) in models {
             apart |= self.model(&format!("huggingface/onnx/{file}.onnx"), model)?;
         }
         let main = &subjects[0];
@@ -319,16 +331,20 @@ impl Writer<'_> {
     }
 
     fn kserve(&mut self, name: &str) -> Result<(), BundleError> {
-        if !self.wants(Format::Kserve) || self.left_out.iter().any(|(format, _)| *format == Format::Triton) {
+        if !self.wants(Format::Kserve) {
+            return Ok(());
+        }
+        if self.left_out.iter().any(|(format, _)| *format == Format::Triton) {
+            self.left_out.push((Format::Kserve, "it runs what lies in triton/, which is left out".into()));
             return Ok(());
         }
         self.write("kserve/inference-service.yaml", card::service(name).as_bytes())
     }
 }
 
-/// A label is a line.
+/// A label is a line, whatever its reader takes for the end of one.
 fn lines(labels: &[String]) -> String {
-    labels.iter().map(|label| label.replace(['\n', '\r'], " ") + "\n").collect()
+    labels.iter().map(|label| label.replace(is_control, " ") + "\n").collect()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

@@ -35,7 +35,7 @@ mod zip;
 
 pub use choice::{ChannelOrder, Choice, Undecided};
 pub use error::{CheckpointError, Fault, Place};
-pub use folder::{WEIGHT_FILES, is_index, shard_names, weights_in};
+pub use folder::{WEIGHT_FILES, is_index, shard_names, weight_files, weights_in};
 pub use format::Format;
 pub use names::{Head, Naming};
 pub use select::{Alternative, WeightsKind};

@@ -18,8 +18,8 @@ use serde::Serialize;
 
 pub use error::{EndsError, Pixels};
 use names::Names;
-pub(crate) use strip::without_ends;
 pub use strip::{Entry, Stripped, strip};
+pub(crate) use strip::{contradiction, without_ends};
 
 /// What the ends of a model are to be; nothing of it by default.
 #[derive(Clone, Debug, Default, PartialEq)]

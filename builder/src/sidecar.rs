@@ -66,12 +66,7 @@ impl Sidecar {
     /// # Errors
     /// [`SidecarError`] for a file that is there and is no JSON: it may say that the network is another than it seems.
     pub fn beside(path: &Path) -> Result<Self, SidecarError> {
-        let named = path.file_name().is_some_and(|name| WEIGHT_FILES.iter().any(|whole| name == *whole));
-        let folder = match (path.is_dir(), named) {
-            (true, _) => path,
-            (false, true) => path.parent().unwrap_or(Path::new("")),
-            (false, false) => return Ok(Self::default()),
-        };
+        let Some(folder) = folder_of(path) else { return Ok(Self::default()) };
         let read = |name: &str| {
             let file = folder.join(name);
             let text = match open::read_text(&file, open::SMALL) {
@@ -99,6 +94,21 @@ impl Sidecar {
         }
         Ok(found)
     }
+}
+
+/// The folder whose files say how the weights `path` are meant.
+fn folder_of(path: &Path) -> Option<&Path> {
+    let named = path.file_name().is_some_and(|name| WEIGHT_FILES.iter().any(|whole| name == *whole));
+    match (path.is_dir(), named) {
+        (true, _) => Some(path),
+        (false, true) => Some(path.parent().unwrap_or(Path::new(""))),
+        (false, false) => None,
+    }
+}
+
+/// The files that [`Sidecar::beside`] looks for.
+pub fn files_beside(path: &Path) -> impl Iterator<Item = PathBuf> {
+    folder_of(path).into_iter().flat_map(|folder| SIDECARS.map(|name| folder.join(name)))
 }
 
 /// timm's name of the architecture, and what timm's arguments and transformers' configuration of a ResNet may set that leaves

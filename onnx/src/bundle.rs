@@ -214,6 +214,35 @@ pub fn check(folder: &Path) -> Result<(), BundleError> {
     Ok(())
 }
 
+/// Names of what lies in the bundle at `folder` without being of it: files and folders that are not listed, links, and what
+/// a version control system keeps. The digests and a signature are of it.
+///
+/// # Errors
+/// [`BundleError`] where the folder or its digests cannot be read.
+pub fn strangers(folder: &Path) -> Result<Vec<String>, BundleError> {
+    let listed = sums(folder)?;
+    let mut found = Vec::new();
+    let mut prefixes = vec![String::new()];
+    while let Some(prefix) = prefixes.pop() {
+        let at = folder.join(&prefix);
+        for entry in fs::read_dir(&at).map_err(io_at(&at))? {
+            let entry = entry.map_err(io_at(&at))?;
+            let kind = entry.file_type().map_err(io_at(&entry.path()))?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            let below = format!("{name}/");
+            let is_plain = entry.file_name().to_str().is_some() && !name.starts_with(".git");
+            let is_file = listed.contains_key(&name) || name == SUMS || name == SIGNATURE;
+            if is_plain && kind.is_dir() && listed.keys().any(|file| file.starts_with(&below)) {
+                prefixes.push(below);
+            } else if !(is_plain && kind.is_file() && is_file) {
+                found.push(name);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Names of all files below `folder`, with `/` between folders.
 fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut BTreeSet<String>) -> Result<(), BundleError> {
     for entry in fs::read_dir(folder).map_err(io_at(folder))? {
@@ -282,6 +311,23 @@ mod tests {
             let error = Manifest::checked(folder.path()).unwrap_err().to_string();
             assert!(error.contains(file) && error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn what_lies_in_a_bundle_without_being_of_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        bundle(folder.path());
+        fs::write(folder.path().join(SIGNATURE), "{}").unwrap();
+        fs::write(folder.path().join("onnx/model.onnx"), "changed, and of it").unwrap();
+        assert_eq!(strangers(folder.path()).unwrap(), [""; 0]);
+        for name in [".git", "empty", "onnx/mine"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        for name in [".git/HEAD", "notes.txt", "onnx/mine/x", "onnx/model.sig"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let expected = [".git", "empty", "notes.txt", "onnx/mine", "onnx/model.sig"];
+        assert_eq!(strangers(folder.path()).unwrap(), expected);
     }
 
     #[cfg(unix)]

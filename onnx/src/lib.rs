@@ -38,4 +38,5 @@ pub mod stream;
 pub mod temporary;
 pub mod tensor;
 pub mod text;
+pub mod within;
 pub mod write;

@@ -6,7 +6,9 @@ use crate::common::models::{build, export, read};
 use crate::common::program::{fail, names, run, succeed, text};
 use onnx_file::bundle::{Manifest, tensor};
 use onnx_file::port::Port;
+use onnx_file::proto::{AttributeProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
 use onnx_file::tensor::to_f32;
+use prost::Message as _;
 use serde_json::Value;
 
 fn json(path: &Path) -> Value {
@@ -104,6 +106,84 @@ fn what_a_stack_cannot_take_is_left_out_with_the_reason_or_refused_where_it_was_
         2,
         &["huggingface cannot take m.onnx"],
     );
+}
+
+#[test]
+fn what_lies_in_a_bundle_is_not_deleted_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    build(folder.path(), "m.onnx", &[]);
+    succeed(folder.path(), &["bundle", "m.onnx", "-o", "b", "-q", "--for", "onnx"]);
+    let replace = |more: &[&str], said: &[&str]| {
+        fail(folder.path(), &[&["bundle", "m.onnx", "-o", "b", "--force"], more].concat(), 2, said);
+    };
+    fail(
+        folder.path(),
+        &["bundle", "b/onnx/model.onnx", "-o", "b", "--force"],
+        2,
+        &["b/onnx/model.onnx", "another -o"],
+    );
+    replace(&["--results", "b/bundle.json"], &["b/bundle.json", "another -o"]);
+    replace(&["--labels", "b/LICENSE"], &["b/LICENSE", "another -o"]);
+    for name in ["notes.txt", ".gitignore", "onnx/mine.onnx"] {
+        std::fs::write(at("b").join(name), "mine").unwrap();
+        replace(&[], &[name]);
+        std::fs::remove_file(at("b").join(name)).unwrap();
+    }
+    succeed(folder.path(), &["bundle", "m.onnx", "-o", "b", "-q", "--force"]);
+    assert_eq!(names(folder.path()), ["b", "m.onnx"]);
+}
+
+#[test]
+fn preprocessing_that_contradicts_the_graph_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), "m.onnx", &["--input-type", "u8"]);
+    let other = r#"{"resize":73,"crop":64,"interpolation":"bilinear","mean":[0.5,0.5,0.5],"std":[0.5,0.5,0.5]}"#;
+    std::fs::write(folder.path().join("p.json"), other).unwrap();
+    for verb in ["bundle", "optimize"] {
+        let said = ["normalises images itself", "0.5"];
+        fail(folder.path(), &[verb, "m.onnx", "-o", "out", "--preprocess", "p.json"], 2, &said);
+        succeed(folder.path(), &[verb, "m.onnx", "-o", verb, "--preprocess", "v1", "-q"]);
+    }
+}
+
+#[test]
+fn a_folder_for_a_stack_is_whole_or_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    build(folder.path(), "m.onnx", &[]);
+    build(folder.path(), "h.onnx", &["--dtype", "f16", "--softmax"]);
+    succeed(folder.path(), &["bundle", "m.onnx", "--f16", "h.onnx", "-o", "b", "-q"]);
+    let card = std::fs::read_to_string(folder.path().join("b/README.md")).unwrap();
+    assert!(card.contains("- huggingface: its output is no logits"), "{card}");
+    assert!(!folder.path().join("b/huggingface").exists());
+}
+
+/// `model` with its weights in nodes.
+fn with_constants(mut model: ModelProto) -> ModelProto {
+    let graph = model.graph.as_mut().unwrap();
+    let constant = |tensor: TensorProto| NodeProto {
+        op_type: "Constant".into(),
+        output: vec![tensor.name.clone()],
+        attribute: vec![AttributeProto { name: "value".into(), r#type: 4, t: Some(tensor), ..Default::default() }],
+        ..Default::default()
+    };
+    let constants: Vec<NodeProto> = std::mem::take(&mut graph.initializer).into_iter().map(constant).collect();
+    graph.node.splice(..0, constants);
+    model
+}
+
+#[test]
+fn weights_in_nodes_count_and_operator_sets_that_no_node_uses_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut half = with_constants(build(folder.path(), "h.onnx", &["--dtype", "f16"]));
+    half.opset_import.push(OperatorSetIdProto { domain: "com.microsoft.nchwc".into(), version: 1 });
+    std::fs::write(folder.path().join("h.onnx"), half.encode_to_vec()).unwrap();
+    let check = run(folder.path(), &["check", "h.onnx", "--for", "onnxruntime,tract"]);
+    let said = text(&check.stdout);
+    assert!(said.contains("yes  onnxruntime") && said.contains("'fc' is a Gemm in f16"), "{said}");
+    assert!(!said.contains("nchwc"), "{said}");
+    succeed(folder.path(), &["bundle", "h.onnx", "-o", "b", "-q", "--for", "onnx"]);
+    assert_eq!(Manifest::checked(&folder.path().join("b")).unwrap().models[0].dtype, "f16");
 }
 
 #[test]

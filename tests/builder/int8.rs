@@ -92,7 +92,7 @@ fn a_single_integer_that_is_off_is_found_in_every_form() {
         let verdict: serde_json::Value = serde_json::from_slice(&verdict).unwrap();
         let layers = verdict["constants"]["layers"].as_u64();
         assert_eq!((layers.unwrap() > 9, &verdict["constants"]["different"]), (true, &json!([])), "{verdict}");
-        // A weight in the middle of the first, the middle and the last convolution, a scale, and a bias.
+        // A weight in the middle of the first, the middle and the last convolution, and a bias.
         let named = |element, dims| {
             let of: Vec<String> =
                 tensors(&whole, element).into_iter().filter(|t| t.dims.len() == dims).map(|t| t.name.clone()).collect();
@@ -115,9 +115,39 @@ fn a_single_integer_that_is_off_is_found_in_every_form() {
             let output = run(folder.path(), &["verify", "m.onnx", "--weights", &weights]);
             assert_eq!(output.status.code(), Some(1), "{target} {name}: {}", text(&output.stderr));
             let said = text(&output.stdout);
-            assert!(said.contains("does not compute") && said.contains("has 1 wrong weight"), "{said}");
+            assert!(said.contains("does not compute"), "{said}");
+            assert!(said.contains("has 1 wrong weight or bias"), "{name}: {said}");
+            // Nor do other names of its nodes hide it.
+            for (index, node) in model.graph.as_mut().unwrap().node.iter_mut().enumerate() {
+                node.name = format!("node{index}");
+            }
+            std::fs::write(&path, model.encode_to_vec()).unwrap();
+            let output = run(folder.path(), &["verify", "m.onnx", "--weights", &weights]);
+            let said = text(&output.stdout);
+            assert!(output.status.code() == Some(1) && said.contains(" wrong weight"), "{target} {name}: {said}");
         }
     }
+}
+
+#[test]
+fn nodes_of_other_names_are_compared_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = fixture("resnext_zip.pth");
+    calibrate(folder.path(), &weights);
+    let int8 = ["--weights", &weights, "--image-size", "64", "-o", "m.onnx", "--dtype", "int8"];
+    succeed(folder.path(), &[&int8[..], &["--calibration", "ranges.json"]].concat());
+    let verify = || {
+        let verdict = succeed(folder.path(), &["verify", "m.onnx", "--weights", &weights, "--json"]);
+        serde_json::from_slice::<serde_json::Value>(&verdict).unwrap()["constants"].clone()
+    };
+    let before = verify();
+    let mut model = read(&folder.path().join("m.onnx"));
+    for (index, node) in model.graph.as_mut().unwrap().node.iter_mut().enumerate() {
+        node.name = format!("node{index}");
+    }
+    std::fs::write(folder.path().join("m.onnx"), model.encode_to_vec()).unwrap();
+    assert_eq!(before, verify());
+    assert_eq!((&before["different"], &before["unmatched"]), (&json!([]), &json!(0)));
 }
 
 #[test]

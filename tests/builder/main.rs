@@ -38,4 +38,5 @@ mod weights_addresses;
 mod weights_download;
 mod weights_encrypted;
 mod weights_hub;
+mod weights_kept;
 mod weights_names;

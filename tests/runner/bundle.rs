@@ -31,6 +31,7 @@ fn bundled(folder: &Path) {
         labels: LabelsChoice::Known,
         preprocess: PreprocessChoice::Known,
         force: false,
+        files: Vec::new(),
     };
     bundle::bundle(&plan).expect("bundled");
 }

@@ -1,11 +1,15 @@
 //! What of a plan is refused before its weights are there: a download may take an hour.
 
+use std::path::PathBuf;
+
 use super::error::BuildError;
 use super::plan::{Destination, LabelsChoice, Plan, PreprocessChoice, Weights};
 use crate::architecture::{BlockForm, Options, Output, StrideIn};
+use crate::checkpoint::weight_files;
 use crate::graph::Dim;
 use crate::output::{External, data_refusal, overwritten, refusal, unwritable};
 use crate::precision::Dtype;
+use crate::sidecar::files_beside;
 use crate::target::Rationale;
 use crate::variant::{Block, Variant};
 
@@ -146,15 +150,19 @@ pub(super) fn check_destination(plan: &Plan) -> Result<(), BuildError> {
         Weights::Published { known, hub } => Some(hub.folder.join(known.file_name())),
         Weights::Random { .. } | Weights::Remote { .. } => None,
     };
-    if overwritten(output, input.as_ref()).is_some() {
+    // What is named may be a folder or an index, and what is read are the files in it.
+    let weights: Vec<PathBuf> = input.iter().flat_map(|input| weight_files(input)).collect();
+    if overwritten(output, &weights).is_some() {
         return Err(BuildError::Request("the output is the checkpoint itself; give another -o".into()));
     }
-    if let Some(file) = overwritten(output, &plan.files) {
+    let beside = input.iter().flat_map(|input| files_beside(input));
+    let others: Vec<PathBuf> = plan.files.iter().cloned().chain(beside).collect();
+    if let Some(file) = overwritten(output, &others) {
         let file = file.display();
         return Err(BuildError::Request(format!("the output is {file}, which this build reads; give another -o")));
     }
     if let Some(name) = &plan.data_name
-        && overwritten(&name.beside(output), plan.files.iter().chain(&input)).is_some()
+        && overwritten(&name.beside(output), others.iter().chain(&weights)).is_some()
     {
         return Err(BuildError::Request("--external-data-name is a file that this build reads; give another".into()));
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use onnx_file::element::ElementType;
 use onnx_file::meaning::Meaning;
 use onnx_file::metadata::{Crop, Key, Metadata, Weights};
+use onnx_file::text::shown;
 
 use super::error::Format;
 use super::results::Accuracy;
@@ -32,13 +33,18 @@ pub(super) struct Card<'a> {
 
 /// Text of others in one line of Markdown, which it cannot end or format.
 fn plain(text: &str) -> String {
-    text.chars()
+    shown(text)
+        .chars()
         .map(|c| match c {
-            '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '\\' => format!("\\{c}"),
-            c if c.is_control() => " ".into(),
+            '|' | '`' | '*' | '_' | '~' | '[' | ']' | '<' | '>' | '#' | '&' | '\\' => format!("\\{c}"),
             c => c.to_string(),
         })
         .collect()
+}
+
+/// Text of others as code in a line of Markdown.
+fn code(text: &str) -> String {
+    format!("`{}`", shown(text).replace('`', "'"))
 }
 
 impl Card<'_> {
@@ -68,7 +74,8 @@ impl Card<'_> {
             "---\nlibrary_name: onnx\npipeline_tag: image-classification\ntags:\n- onnx\n- image-classification\n",
         );
         if let Some(variant) = self.subject.metadata.get(Key::Variant) {
-            let _ = writeln!(text, "- resnext\nmodel_name: \"{}\"", variant.replace(['"', '\\', '\n'], " "));
+            // A string of JSON is one of YAML.
+            let _ = writeln!(text, "- resnext\nmodel_name: {}", serde_json::Value::from(shown(variant)));
         }
         text.push_str("license: other\nlicense_name: see-license\nlicense_link: LICENSE\n---\n");
     }
@@ -169,7 +176,7 @@ impl Card<'_> {
                         Key::Labels.name()
                     ),
                 };
-                let _ = writeln!(text, "Output `{}`: {classes} {meaning}; {labels}.\n", name.replace('`', " "));
+                let _ = writeln!(text, "Output {}: {classes} {meaning}; {labels}.\n", code(name));
             }
         }
     }
@@ -215,7 +222,7 @@ impl Card<'_> {
         match origin.weights {
             Some(Weights::Checkpoint { sha256 }) => {
                 let file = plain(says.get(Key::Weights).unwrap_or("a checkpoint"));
-                let _ = writeln!(text, "Weights: {file}, SHA-256 `{}`.", plain(&sha256));
+                let _ = writeln!(text, "Weights: {file}, SHA-256 {}.", code(&sha256));
             }
             Some(Weights::Random { seed }) => drop(writeln!(text, "Weights: random, seed {seed}: untrained.")),
             None => text.push_str("Where its weights come from is not in the file.\n"),
@@ -271,11 +278,12 @@ with mlflow.start_run():
 
 /// `LICENSE`.
 pub(super) fn license(subject: &Subject) -> String {
+    if subject.metadata.has_random_weights() {
+        return "The weights are random numbers; no checkpoint was used, and nobody trained the network.\n".into();
+    }
     let note =
         subject.metadata.get(Key::LicenseNote).unwrap_or("The file does not say under which licence its weights are.");
-    let random = subject.metadata.has_random_weights();
-    let note = if random { "The weights are random numbers; no checkpoint was used." } else { note };
-    format!("{}\nAsk whoever trained the network before you hand it on.\n", note.replace(char::is_control, " "))
+    format!("{}\nAsk whoever trained the network before you hand it on.\n", shown(note))
 }
 
 /// `check.py`: whether onnxruntime here computes what the golden cases say.
@@ -289,9 +297,9 @@ for golden in sorted(here.rglob("golden.npz")):
         feeds = {port.name: arrays[f"case_{case}_input_{at}"] for at, port in enumerate(session.get_inputs())}
         for at, found in enumerate(session.run(None, feeds)):
             expected = arrays[f"case_{case}_output_{at}"].astype(np.float64)
-            off = np.abs(found - expected).max() / np.abs(expected).max()
-            failed |= not off <= arrays["tolerance"]  # NaN fails
-            print(f"{golden.parent.relative_to(here.parent)} case {case} output {at}: {off:.1e} of at most {arrays['tolerance']:.0e}")
+            off, most = np.abs(found - expected).max(), arrays["tolerance"] * np.abs(expected).max()
+            failed |= not off <= most  # NaN fails
+            print(f"{golden.parent.relative_to(here.parent)} case {case} output {at}: {off:.1e} of at most {most:.0e}")
 sys.exit(failed)
 "#;
 
@@ -319,4 +327,15 @@ spec:
 ",
         name = if name.is_empty() { "model" } else { name }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_neither_ends_its_line_nor_formats_nor_turns() {
+        assert_eq!(plain("a\n# b\r|\u{202e}&lt;"), r"a\\u{a}\# b\\u{d}\|\\u{202e}\&lt;");
+        assert_eq!(code("a`b\n\u{202e}"), r"`a'b\u{a}\u{202e}`");
+    }
 }

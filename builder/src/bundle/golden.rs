@@ -7,8 +7,10 @@ use half::f16;
 use ndarray::{Array4, ArrayD, Axis};
 use onnx_file::element::ElementType;
 use onnx_file::metadata::Metadata;
+use onnx_file::open;
 use onnx_file::port::{ImageInput, Layout, Port};
 use onnx_file::proto::{ModelProto, TensorProto};
+use prost::Message as _;
 
 use crate::ends::strip;
 use crate::import::{Imported, import};
@@ -59,21 +61,42 @@ pub(super) fn cases(model: &ModelProto) -> Result<Vec<Golden>, String> {
         Some(fixed) => vec![(fixed, Images::Noise), (fixed, Images::Ramps)],
         None => vec![(1, Images::Noise), (1, Images::Ramps), (2, Images::Noise)],
     };
-    let mut cases = Vec::new();
+    let (mut cases, mut too_large) = (Vec::new(), None);
     for (seed, (count, kind)) in sizes.into_iter().enumerate() {
         let shape = image.shape(count, height, width);
         let numbers = numbers(&image, &shape, kind, seed as u64);
         let fed = Array4::from_shape_vec([shape[0], shape[1], shape[2], shape[3]], numbers.clone())
             .map_err(|error| error.to_string())?;
+        let element = image.element_type;
+        let unmade = || format!("its input '{}' is {}, which golden cases do not have", image.name, element.name());
+        let input = tensor(&image.name, element, &shape, &numbers).ok_or_else(unmade)?;
+        if let Err(reason) = readable(&input) {
+            too_large = Some(reason);
+            continue;
+        }
         let images = around.entry.as_ref().map_or_else(|| fed.clone(), |entry| entry.prepare(&fed));
         let mut outputs =
             evaluate(valid, &mut weights, &images, Activation::Relu).map_err(|error| error.to_string())?;
         around.softmax.iter().for_each(|&at| softmax(&mut outputs[at]));
-        let input = tensor(&image.name, image.element_type, &shape, &numbers).ok_or("of the type of its input")?;
         let made = outputs.iter().zip(&ports).map(|(output, port)| golden(output, port));
-        cases.push(Golden { inputs: vec![input], outputs: made.collect::<Result<_, _>>()? });
+        let outputs: Vec<TensorProto> = made.collect::<Result<_, _>>()?;
+        match outputs.iter().try_for_each(readable) {
+            Ok(()) => cases.push(Golden { inputs: vec![input], outputs }),
+            Err(reason) => too_large = Some(reason),
+        }
     }
-    Ok(cases)
+    // Two images may be too large where one is not: then there are fewer cases.
+    too_large.filter(|_| cases.is_empty()).map_or(Ok(cases), Err)
+}
+
+/// Whether readers of bundles take a tensor of this size, or why not.
+fn readable(tensor: &TensorProto) -> Result<(), String> {
+    let bytes = tensor.encoded_len() as u64;
+    if bytes <= open::SMALL {
+        return Ok(());
+    }
+    let mebibytes = bytes.div_ceil(1 << 20);
+    Err(format!("'{}' has {mebibytes} MiB, and golden tensors have {} at most", tensor.name, open::SMALL >> 20))
 }
 
 /// Pixels of a case, as the model takes them and rounded to its type.
@@ -148,4 +171,19 @@ fn tensor(name: &str, element: ElementType, shape: &[usize], numbers: &[f64]) ->
         raw_data: bytes.into(),
         ..Default::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_that_no_reader_takes_are_told_with_their_size() {
+        let limit = open::SMALL as usize;
+        let bytes =
+            |count: usize| TensorProto { name: "map".into(), raw_data: vec![0; count].into(), ..Default::default() };
+        assert_eq!(readable(&bytes(limit - 64)), Ok(()));
+        // Name and type count as well.
+        assert_eq!(readable(&bytes(limit)), Err("'map' has 65 MiB, and golden tensors have 64 at most".into()));
+    }
 }

@@ -9,7 +9,7 @@ use onnx_file::proto::ModelProto;
 use serde_json::{Value, json};
 
 use super::subject::Subject;
-use crate::ends::{Ends, Pixels};
+use crate::ends::{Ends, EndsError, Pixels};
 
 /// The model as these stacks take it, or why they cannot.
 pub(super) fn model(subject: &Subject) -> Result<ModelProto, String> {
@@ -37,7 +37,9 @@ pub(super) fn model(subject: &Subject) -> Result<ModelProto, String> {
     };
     match ends.apply(&mut model, None) {
         Ok(_) => Ok(model),
-        Err(_) => Err("it normalises images itself, and image processors do so before it; bundle the file built without --input-type u8".into()),
+        Err(EndsError::Pixels | EndsError::AlreadyPixels) => Err("it normalises images itself, and image processors do so before it; bundle the file built without --input-type u8".into()),
+        Err(EndsError::NoImage(reason)) => Err(reason),
+        Err(error) => Err(error.to_string()),
     }
 }
 

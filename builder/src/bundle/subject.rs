@@ -6,10 +6,13 @@ use onnx_file::element::ElementType;
 use onnx_file::meaning::{Meaning, Meanings};
 use onnx_file::metadata::{Key, Labels, Metadata, Preprocess};
 use onnx_file::port::{ImageInput, Port};
-use onnx_file::proto::{GraphProto, ModelProto};
+use onnx_file::proto::{GraphProto, ModelProto, TensorProto};
+use onnx_file::read::Whole;
+use onnx_file::within::Contents;
 
 use super::error::BundleError;
 use crate::build::{LabelsChoice, PreprocessChoice};
+use crate::ends::contradiction;
 
 /// Side of images where nothing says.
 const USUAL: usize = 224;
@@ -18,6 +21,8 @@ const USUAL: usize = 224;
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) path: PathBuf,
+    /// The files of its external data.
+    pub(super) data_files: Vec<PathBuf>,
     /// With its external data.
     pub(super) model: ModelProto,
     pub(super) dtype: Dtype,
@@ -57,14 +62,20 @@ impl Dtype {
         }
     }
 
-    fn of(graph: &GraphProto) -> Self {
+    fn of(model: &ModelProto) -> Self {
+        let Contents { nodes, tensors } = Contents::of(model, None);
         let integer = ["QuantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"];
-        if graph.node.iter().any(|node| integer.contains(&node.op_type.as_str())) {
+        if nodes.iter().any(|node| integer.contains(&node.op_type.as_str())) {
             return Self::Int8;
         }
+        // Numbers may lie in any of several fields, so their extents are what counts.
+        let elements = |tensor: &TensorProto| {
+            let extents = tensor.dims.iter().map(|&extent| usize::try_from(extent).unwrap_or(0));
+            extents.fold(1, usize::saturating_mul)
+        };
         let size = |of: ElementType| -> usize {
-            let typed = graph.initializer.iter().filter(|tensor| tensor.data_type == of.to_proto());
-            typed.map(|tensor| tensor.raw_data.len() / of.size()).sum()
+            let typed = tensors.iter().filter(|tensor| tensor.data_type == of.to_proto());
+            typed.map(|tensor| elements(tensor)).fold(0, usize::saturating_add)
         };
         if size(ElementType::F16) > size(ElementType::F32) { Self::F16 } else { Self::F32 }
     }
@@ -73,12 +84,12 @@ impl Dtype {
 impl Subject {
     /// Reads the model at `path`, and takes labels and preprocessing as they are given where they are.
     pub(super) fn read(path: &Path, labels: &LabelsChoice, preprocess: &PreprocessChoice) -> Result<Self, BundleError> {
-        let mut model = onnx_file::read::read_whole(path)?.model;
+        let Whole { mut model, data_files } = onnx_file::read::read_whole(path)?;
         let unfit = |reason: String| BundleError::Request(format!("{}: {reason}", path.display()));
         let graph = model.graph.as_ref().ok_or_else(|| unfit("it has no graph".into()))?;
         let (inputs, outputs) = (Port::inputs(graph), graph.output.iter().map(Port::of).collect());
         let image = ImageInput::among(&inputs).ok();
-        let dtype = Dtype::of(graph);
+        let dtype = Dtype::of(&model);
         let mut metadata = Metadata::of(&model);
         let given = match labels {
             LabelsChoice::Known => None,
@@ -95,13 +106,26 @@ impl Subject {
             PreprocessChoice::Given(given) => Some(*given),
         };
         if let Some(given) = given {
+            if let Some(reason) = contradiction(graph, &given) {
+                return Err(unfit(reason));
+            }
             metadata.set_json(Key::Preprocess, &given);
         }
         metadata.write_into(&mut model);
         let labels = metadata.labels().map_err(|error| unfit(error.to_string()))?;
         let preprocess = metadata.preprocess().map_err(|error| unfit(error.to_string()))?;
-        let subject =
-            Self { path: path.to_owned(), model, dtype, inputs, outputs, image, metadata, labels, preprocess };
+        let subject = Self {
+            path: path.to_owned(),
+            data_files,
+            model,
+            dtype,
+            inputs,
+            outputs,
+            image,
+            metadata,
+            labels,
+            preprocess,
+        };
         subject.check_labels().map_err(unfit)?;
         Ok(subject)
     }

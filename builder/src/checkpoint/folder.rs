@@ -32,6 +32,14 @@ pub fn shard_names(path: &Path) -> Result<Vec<String>, CheckpointError> {
     Ok(shards.iter().filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned())).collect())
 }
 
+/// The files that hold the weights that `path` stands for: the file, or what lies in the folder that it is, and the shards
+/// that an index names.
+pub fn weight_files(path: &Path) -> Vec<PathBuf> {
+    let Ok(weights) = locate(path) else { return vec![path.to_owned()] };
+    let shards = if is_index(&weights) { shards(&weights).unwrap_or_default() } else { Vec::new() };
+    shards.into_iter().map(|(shard, _)| shard).chain([weights]).collect()
+}
+
 /// The weights that `path` stands for: itself, or what lies in the folder that it is.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, Fault> {
     if !path.is_dir() {

@@ -62,6 +62,7 @@ impl BundleArgs {
             labels: self.description.labels()?,
             preprocess: self.description.preprocess()?,
             force: self.force,
+            files: self.description.files().collect(),
         })
     }
 }

@@ -133,7 +133,7 @@ pub struct OptimizeArgs {
     /// Weights in a file of their own: auto where protobuf's 2 GiB limit needs it
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     pub external_data: External,
-    /// Name of the file for weights, in the model's folder [default: the model's, with a digest]
+    /// Name of the file for weights, in the model's folder (a kill while an old one is replaced may leave it with the old model) [default: the model's, with a digest]
     #[arg(help_heading = "Output", long, value_name = "NAME")]
     pub external_data_name: Option<String>,
     /// Take initializers that are also inputs of the model for constants: nobody feeds them (below IR 4 they are)

@@ -2,7 +2,7 @@
 
 use ndarray::Array4;
 use onnx_file::element::ElementType;
-use onnx_file::metadata::Metadata;
+use onnx_file::metadata::{Metadata, Preprocess};
 use onnx_file::port::{ImageInput, Layout, Port};
 use onnx_file::proto::{AttributeProto, GraphProto, ModelProto, NodeProto};
 use onnx_file::tensor;
@@ -43,6 +43,15 @@ impl Entry {
         images
     }
 
+    /// Whether it normalises as `says` does, or not at all.
+    fn goes_with(&self, says: &Preprocess) -> bool {
+        let same = |found: &[f64], said: [f64; 3]| match found {
+            [grey] => *grey == f64::from((said.iter().sum::<f64>() / 3.0) as f32),
+            _ => found.iter().copied().eq(said.map(|number| f64::from(number as f32))),
+        };
+        self.normalise.as_ref().is_none_or(|(mean, std)| same(mean, says.mean) && same(std, says.std))
+    }
+
     /// Whether it takes pixels as they are, from 0 to 255.
     pub fn takes_levels(&self) -> bool {
         self.normalise.is_some()
@@ -54,19 +63,22 @@ impl Entry {
 pub fn strip(model: &mut ModelProto) -> Stripped {
     let preprocess = Metadata::of(model).preprocess().ok().flatten();
     let Some(graph) = &mut model.graph else { return Stripped::default() };
-    let found = entry(graph, Numbers::Present).filter(|(_, entry, _)| match (&entry.normalise, &preprocess) {
-        (None, _) => true,
-        (Some((mean, std)), Some(says)) => {
-            let same = |found: &[f64], said: [f64; 3]| match found {
-                [grey] => *grey == f64::from((said.iter().sum::<f64>() / 3.0) as f32),
-                _ => found.iter().copied().eq(said.map(|number| f64::from(number as f32))),
-            };
-            same(mean, says.mean) && same(std, says.std)
-        }
-        (Some(_), None) => false,
+    let found = entry(graph, Numbers::Present).filter(|(_, entry, _)| match &preprocess {
+        Some(says) => entry.goes_with(says),
+        None => entry.normalise.is_none(),
     });
     let entry = found.map(|found| cut(graph, found));
     Stripped { entry, softmax: exits(graph) }
+}
+
+/// Why `given` cannot be what `graph` is fed with: it normalises images itself, and otherwise.
+pub(crate) fn contradiction(graph: &GraphProto, given: &Preprocess) -> Option<String> {
+    let (_, entry, _) = entry(graph, Numbers::Present).filter(|(_, entry, _)| !entry.goes_with(given))?;
+    let (mean, std) = entry.normalise?;
+    Some(format!(
+        "the model normalises images itself, with the mean {mean:?} and the deviation {std:?}, and --preprocess gives {:?} and {:?}; give these, or the model without its normalisation",
+        given.mean, given.std
+    ))
 }
 
 /// As [`strip`], of a graph whose tensors have no data: what is normalised with is not looked at.

@@ -1,6 +1,6 @@
 //! Repositories of Hugging Face's, in its own cache, so that its programs and this one share one copy.
 //!
-//! What is in the cache is taken without asking anybody. What is not is downloaded into it as `huggingface_hub` would: the
+//! Weights that are in the cache are taken without asking anybody. What is not there, a configuration beside them included, is downloaded into it as `huggingface_hub` would: the
 //! contents under their digest in `blobs`, links to them in `snapshots/COMMIT`, the commit that a branch means in `refs`.
 //! The weights' link comes last, so that a snapshot with weights is whole; but another program may have left it without the
 //! configuration that says how the weights are meant. Which files a repository does not have is noted in `.no_exist`, as

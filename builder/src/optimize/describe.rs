@@ -6,6 +6,7 @@ use onnx_file::proto::{GraphProto, ModelProto};
 
 use super::result::OptimizeError;
 use crate::build::{LabelsChoice, PreprocessChoice};
+use crate::ends::contradiction;
 
 /// Side of the images where neither the model nor the preprocessing says.
 const USUAL: usize = 224;
@@ -50,6 +51,9 @@ pub(super) fn describe(
         }
     };
     if let Some(preprocess) = &stored.preprocess {
+        if let Some(reason) = contradiction(graph, preprocess) {
+            return Err(OptimizeError::Request(reason));
+        }
         metadata.set_json(Key::Preprocess, preprocess);
     }
     metadata.write_into(model);

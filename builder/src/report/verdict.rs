@@ -29,6 +29,13 @@ pub fn verdict(verdict: &Verdict) -> String {
         constants.different.iter().take(10).for_each(|layer| {
             let _ = writeln!(text, "{layer}");
         });
+        if constants.unmatched > 0 {
+            let _ = writeln!(
+                text,
+                "{} of the layers could not be compared by weights, by their outputs alone: the checkpoint's network has none like them",
+                constants.unmatched
+            );
+        }
     }
     let _ = write!(text, "{basis}");
     let rounding = verdict.outputs.iter().filter_map(|output| output.rounding_l2).fold(0.0, f64::max);

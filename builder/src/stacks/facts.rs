@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use onnx_file::element::ElementType;
 use onnx_file::outline::{self, Outline};
 use onnx_file::port::Port;
-use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, tensor_proto::DataLocation};
+use onnx_file::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataLocation};
+use onnx_file::within::Contents;
 
 /// What is known of a file without its weights.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,7 +15,7 @@ pub struct Facts {
     pub ir: i64,
     /// Version of the default operator set.
     pub opset: i64,
-    /// Operator sets other than the default one.
+    /// Operator sets other than the default one that nodes are of.
     pub domains: BTreeSet<String>,
     /// Operators of the default set, how often each.
     pub operators: BTreeMap<String, usize>,
@@ -48,8 +49,9 @@ impl Facts {
         let graph = &outline.graph;
         let model = &outline.model;
         let default = |domain: &str| matches!(domain, "" | "ai.onnx");
+        let Contents { nodes, tensors } = Contents::of(model, Some(graph));
         let mut operators = BTreeMap::new();
-        for node in graph.node.iter().filter(|node| default(&node.domain)) {
+        for node in nodes.iter().filter(|node| default(&node.domain)) {
             *operators.entry(node.op_type.clone()).or_insert(0) += 1;
         }
         let inputs = Port::inputs(graph);
@@ -57,12 +59,17 @@ impl Facts {
             let shapes = inputs.iter().filter_map(|port| port.shape.as_deref());
             shapes.flat_map(|shape| shape.iter().enumerate()).any(|(axis, extent)| extent.is_none() && axes(axis))
         };
-        let first = |suits: &dyn Fn(&NodeProto) -> bool| graph.node.iter().find(|node| suits(node)).map(label);
-        let halves: BTreeSet<&str> = graph
-            .initializer
+        let first = |suits: &dyn Fn(&NodeProto) -> bool| nodes.iter().find(|node| suits(node)).map(|node| label(node));
+        let is_half = |tensor: &TensorProto| tensor.data_type == ElementType::F16.to_proto();
+        // Nodes know a constant by what its node puts out.
+        let constants = nodes.iter().filter(|node| node.attribute.iter().filter_map(|a| a.t.as_ref()).any(is_half));
+        let halves: BTreeSet<&str> = tensors
             .iter()
-            .filter(|tensor| tensor.data_type == ElementType::F16.to_proto())
+            .filter(|tensor| is_half(tensor))
             .map(|tensor| tensor.name.as_str())
+            .chain(
+                constants.filter(|node| node.op_type == "Constant").flat_map(|node| &node.output).map(String::as_str),
+            )
             .collect();
         let takes_half = |node: &NodeProto| node.input.iter().any(|input| halves.contains(input.as_str()));
         let is_padded = |node: &NodeProto| {
@@ -76,18 +83,13 @@ impl Facts {
         Self {
             ir: model.ir_version,
             opset: outline.opset().unwrap_or(0),
-            domains: model
-                .opset_import
-                .iter()
-                .map(|set| set.domain.clone())
-                .filter(|domain| !default(domain))
-                .collect(),
+            domains: nodes.iter().map(|node| &node.domain).filter(|domain| !default(domain)).cloned().collect(),
             has_f16: !halves.is_empty(),
             f16_gemm: first(&|node| node.op_type == "Gemm" && takes_half(node)),
             operators,
             has_open_batch: open(|axis| axis == 0),
             has_open_plane: open(|axis| axis > 0),
-            external: graph.initializer.iter().find(|tensor| tensor.data_location == external).map(|t| t.name.clone()),
+            external: tensors.iter().find(|tensor| tensor.data_location == external).map(|t| t.name.clone()),
             padded_pool: first(&is_padded),
             grouped: first(&|node| node.op_type == "Conv" && group(node) > 1),
             bytes: outline.bytes.saturating_add(outline::external_bytes(graph)),

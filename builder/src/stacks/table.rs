@@ -1,4 +1,4 @@
-//! The stacks that were tried, with the version and what it refused; `tests/interop/run.sh` tries them again.
+//! The stacks that were tried, with the version and what it refused; `tests/interop/run.sh` tries some of them again.
 
 use super::rules::Condition;
 use super::rules::Condition::{

@@ -9,17 +9,20 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::weight::Read;
 
 /// What was compared weight by weight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Constants {
     /// Convolutions and linear layers compared.
     pub layers: usize,
     /// Those with other numbers than the checkpoint's.
     pub different: Vec<Different>,
+    /// Layers that the checkpoint's network has no counterpart of: their outputs alone were compared.
+    pub unmatched: usize,
 }
 
 /// A layer that holds other constants.
@@ -33,8 +36,8 @@ pub struct Different {
 
 impl fmt::Display for Different {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.count == 1 { "" } else { "s" };
-        write!(f, "'{}' has {} wrong weight{plural} or biases", self.node, self.count)
+        let noun = if self.count == 1 { "weight or bias" } else { "weights or biases" };
+        write!(f, "'{}' has {} wrong {noun}", self.node, self.count)
     }
 }
 
@@ -50,27 +53,87 @@ struct Part {
 /// An output channel: the bits of its weights that are not zero, by `(input channel, tap)`, and of its bias.
 type Row = (HashMap<(usize, usize), u32>, u32);
 
-/// Compares the layers of `model` with those of the same names in `rounded`, each with what reads its tensors.
+/// Compares the layers of `model` with those of `rounded`, each with what reads its tensors: with that of its name, else
+/// with one that holds the same numbers, else with the next that has as many outputs. So a node with another name, or in
+/// another place, is no way round the comparison.
 pub(super) fn compare<M: Read, C: Read>(
     (model, of_model): (&Graph, &mut M),
     (rounded, of_checkpoint): (&Graph, &mut C),
 ) -> Result<Constants, Either<M::Error, C::Error>> {
-    let expected = layers(rounded);
-    let mut found = Constants { layers: 0, different: Vec::new() };
+    let mut expected = layers(rounded);
+    let mut found = Constants::default();
+    let mut renamed = Vec::new();
     for (node, parts) in layers(model) {
-        let Some((_, same)) = expected.iter().find(|(name, _)| *name == node) else { continue };
+        let Some(at) = expected.iter().position(|(name, _)| *name == node) else {
+            renamed.push((node, parts));
+            continue;
+        };
+        let (_, same) = expected.remove(at);
         let rows = rows(model, &parts, of_model).map_err(Either::Model)?;
-        let wanted = self::rows(rounded, same, of_checkpoint).map_err(Either::Checkpoint)?;
-        found.layers += 1;
+        found.add(node, &rows, &self::rows(rounded, &same, of_checkpoint).map_err(Either::Checkpoint)?);
+    }
+    if renamed.is_empty() {
+        return Ok(found);
+    }
+    // Digests, because the numbers of all layers at once take too much memory.
+    let mut left = Vec::new();
+    for (_, parts) in expected {
+        let rows = rows(rounded, &parts, of_checkpoint).map_err(Either::Checkpoint)?;
+        left.push((rows.len(), content(&rows), parts));
+    }
+    let mut changed = Vec::new();
+    for (node, parts) in renamed {
+        let rows = rows(model, &parts, of_model).map_err(Either::Model)?;
+        let content = content(&rows);
+        match left.iter().position(|(_, other, _)| *other == content) {
+            Some(at) => {
+                left.remove(at);
+                found.layers += 1;
+            }
+            None => changed.push((node, rows.len(), parts)),
+        }
+    }
+    for (node, outputs, parts) in changed {
+        let Some(at) = left.iter().position(|(others, ..)| *others == outputs) else {
+            found.unmatched += 1;
+            continue;
+        };
+        let (.., same) = left.remove(at);
+        let rows = rows(model, &parts, of_model).map_err(Either::Model)?;
+        found.add(node, &rows, &self::rows(rounded, &same, of_checkpoint).map_err(Either::Checkpoint)?);
+    }
+    Ok(found)
+}
+
+impl Constants {
+    /// Counts the layer `node` that has these `rows` where it should have the `wanted` ones.
+    fn add(&mut self, node: String, rows: &[Row], wanted: &[Row]) {
+        self.layers += 1;
         let differ = |(row, wanted): (&Row, &Row)| {
             let weights = row.0.iter().filter(|(place, weight)| wanted.0.get(place) != Some(weight)).count();
             let missing = wanted.0.keys().filter(|place| !row.0.contains_key(place)).count();
             weights + missing + usize::from(row.1 != wanted.1)
         };
-        let count = rows.iter().zip(&wanted).map(differ).sum::<usize>() + rows.len().abs_diff(wanted.len());
-        found.different.extend((count > 0).then_some(Different { node, count }));
+        let count = rows.iter().zip(wanted).map(differ).sum::<usize>() + rows.len().abs_diff(wanted.len());
+        self.different.extend((count > 0).then_some(Different { node, count }));
     }
-    Ok(found)
+}
+
+/// A digest of all that `rows` hold.
+fn content(rows: &[Row]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for (weights, bias) in rows {
+        let mut weights: Vec<_> = weights.iter().collect();
+        weights.sort_unstable();
+        digest.update(weights.len().to_le_bytes());
+        for ((channel, tap), weight) in weights {
+            digest.update(channel.to_le_bytes());
+            digest.update(tap.to_le_bytes());
+            digest.update(weight.to_le_bytes());
+        }
+        digest.update(bias.to_le_bytes());
+    }
+    digest.finalize().into()
 }
 
 /// Which of two sides could not be read.
