@@ -16,22 +16,22 @@ pub struct Recheck {
     #[arg(required = true, value_name = "RESULTS.json")]
     pub(crate) results: Vec<PathBuf>,
     /// Absolute tolerance of outputs, instead of the one they were judged by
-    #[arg(long, value_name = "X", value_parser = from_zero, help_heading = "Limits")]
+    #[arg(long, value_name = "X", value_parser = from_zero, help_heading = "Measuring")]
     pub(crate) atol: Option<f64>,
     /// Relative tolerance of outputs, likewise
-    #[arg(long, value_name = "X", value_parser = from_zero, help_heading = "Limits")]
+    #[arg(long, value_name = "X", value_parser = from_zero, help_heading = "Measuring")]
     pub(crate) rtol: Option<f64>,
     /// Points of accuracy that may be lost against the first candidate, or the file that an int8 file was made of
-    #[arg(long, value_name = "POINTS", value_parser = from_zero, help_heading = "Limits")]
+    #[arg(long, value_name = "POINTS", value_parser = from_zero, help_heading = "Measuring")]
     pub(crate) max_loss: Option<f64>,
     /// By how much a run may take longer (5%, 0.05); judges a measurement that was judged by nothing, too
-    #[arg(long, value_name = "PERCENT", value_parser = fraction, help_heading = "Limits")]
+    #[arg(long, value_name = "PERCENT", value_parser = fraction, help_heading = "Measuring")]
     pub(crate) max_regress: Option<f64>,
     /// Compare times although the measurements differ in this
-    #[arg(long, value_enum, value_name = "WHAT,...", value_delimiter = ',', help_heading = "Limits")]
+    #[arg(long, value_enum, value_name = "WHAT,...", value_delimiter = ',', help_heading = "Measuring")]
     pub(crate) allow_different: Vec<Aspect>,
     /// Exit with 1 where no verdict can be given, too
-    #[arg(long, help_heading = "Limits")]
+    #[arg(long, help_heading = "Measuring")]
     pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) exports: Exports,
